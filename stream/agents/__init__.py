@@ -1,0 +1,1 @@
+"""The Faust side: topics in, batches through the core, checkpoints out."""

@@ -1,0 +1,419 @@
+"""The one door in: bytes of a topic become an event, or a rejection with a reason.
+
+After it nothing checks types again. The contract is METRICS.md, section 2; unknown fields are ignored, nothing is
+repaired. A rejection says whose fault it is: always the producer's.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Literal, TypeVar
+from unicodedata import normalize
+from zlib import crc32
+
+import msgspec
+
+from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
+from stream.core.time import DAY_MS, SECOND_MS, epoch_ms, iso, parse_iso
+
+SESSIONS, LOGINS, SURVEYS = TOPICS = ("sessions", "logins", "surveys")
+
+
+class Reason(str, Enum):
+    """Why a message can't be used. The set is short and fixed: reasons are labels of counters."""
+
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_VALUE = "unknown_value"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_USER = "bad_user"
+    BAD_TIME = "bad_time"
+    NO_RESPONSE = "no_response"
+    TOO_LARGE = "too_large"
+    FUTURE = "future"
+    LATE = "late"
+
+
+class Rejected(ValueError):
+    """A message that can't be used: `reason` is a label, the text names the place and the value."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """One step of a session: a view, a heartbeat, a start or an end."""
+
+    user: str
+    at_ms: int
+    is_bot: bool
+    identity: int  # two steps with the same one are the same step sent twice
+    session_id: str | None
+    is_view: bool
+    is_end: bool
+    is_key_event: bool
+    is_interactive: bool
+    engaged_ms: int | None
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """A whole session, told at once; a higher revision corrects it."""
+
+    user: str
+    at_ms: int
+    is_bot: bool
+    session_id: str
+    started_ms: int
+    ended_ms: int
+    page_views: int
+    key_events: int
+    engaged_ms: int | None
+    revision: int
+
+
+class Login(msgspec.Struct, frozen=True, gc=False):
+    """One attempt to log in. A failed one makes nobody active."""
+
+    user: str
+    at_ms: int
+    is_bot: bool
+    identity: int
+    success: bool
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """One state of one survey response; the latest state of a response counts."""
+
+    user: str
+    at_ms: int
+    is_bot: bool
+    response_id: str
+    kind: Kind
+    status: Status
+    score: int | None  # turned round where the scale says that high is bad
+    scale: Scale
+    cxi_scores: tuple[int, int, int, int] | None
+    interaction_id: str | None
+
+
+Event = Step | Summary | Login | Answer
+
+_Time = Annotated[dt.datetime, msgspec.Meta(tz=True)] | int | float
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+# No session is longer than a day, so no engaged time is.
+_EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)]
+
+
+class _Message(msgspec.Struct, gc=False):
+    event_time: _Time
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    event_id: str | None = None
+    is_bot: bool = False
+    user_agent: str | None = None
+
+
+class _SessionMessage(_Message, gc=False, kw_only=True):
+    type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
+    session_id: str | None = None
+    engaged_ms: _EngagedMs | None = None
+    key_event: bool = False
+    interactive: bool = True
+    started_at: _Time | None = None
+    ended_at: _Time | None = None
+    page_views: _Count | None = None
+    key_events: _Count = 0
+    revision: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _LoginMessage(_Message, gc=False):
+    success: bool = True
+
+
+class _CxiScores(msgspec.Struct):
+    effort: int | float
+    empathy: int | float
+    understanding: int | float
+    efficiency: int | float
+
+
+class _SurveyMessage(_Message, gc=False, kw_only=True):
+    response_id: str
+    kind: Literal["csat", "nps", "ces", "cxi"]
+    status: Literal["completed", "partial", "dismissed", "shown", "retracted"] = "completed"
+    score: int | float | None = None
+    scores: _CxiScores | None = None
+    scale_min: int | None = None
+    scale_max: int | None = None
+    higher_is: Literal["easier", "harder", "better", "worse"] | None = None
+    interaction_id: str | None = None
+
+
+_decode_session = msgspec.json.Decoder(_SessionMessage).decode
+_decode_login = msgspec.json.Decoder(_LoginMessage).decode
+_decode_survey = msgspec.json.Decoder(_SurveyMessage).decode
+
+_KINDS = {kind.value: kind for kind in Kind}
+_STATUSES = {status.value: status for status in Status}
+_STEP_CODES = {"page_view": 1, "screen_view": 2, "heartbeat": 3, "event": 4, "start": 5, "end": 6}
+_VIEWS = ("page_view", "screen_view")
+
+
+def decode_session(value: bytes) -> Step | Summary:
+    """A message of the topic `sessions`. Raises Rejected."""
+    message = _decoded(_decode_session, value)
+    user, at_ms, is_bot = _who_and_when(message)
+    kind = message.type
+    if kind == "summary":
+        return _summary(message, user, at_ms, is_bot)
+    session_id = message.session_id
+    if session_id is not None and not session_id:
+        raise Rejected(Reason.OUT_OF_RANGE, "`$.session_id` is empty")
+    return Step(
+        user,
+        at_ms,
+        is_bot,
+        _identity(at_ms, message.event_id, _STEP_CODES[kind]),
+        session_id,
+        kind in _VIEWS,
+        kind == "end",
+        message.key_event,
+        message.interactive,
+        message.engaged_ms,
+    )
+
+
+def _summary(message: _SessionMessage, user: str, at_ms: int, is_bot: bool) -> Summary:
+    for field in ("session_id", "started_at", "ended_at", "page_views"):
+        if getattr(message, field) in (None, ""):
+            raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
+    assert message.session_id is not None and message.page_views is not None
+    started_ms = _ms(message.started_at, "started_at")
+    ended_ms = _ms(message.ended_at, "ended_at")
+    if ended_ms < started_ms:
+        told = f"ended_at {iso(ended_ms)} is before started_at {iso(started_ms)}"
+        raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {told}")
+    return Summary(
+        user,
+        at_ms,
+        is_bot,
+        message.session_id,
+        started_ms,
+        ended_ms,
+        message.page_views,
+        message.key_events,
+        message.engaged_ms,
+        message.revision,
+    )
+
+
+def decode_login(value: bytes) -> Login:
+    """A message of the topic `logins`. Raises Rejected."""
+    message = _decoded(_decode_login, value)
+    user, at_ms, is_bot = _who_and_when(message)
+    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, message.success), message.success)
+
+
+def decode_survey(value: bytes) -> Answer:
+    """A message of the topic `surveys`. Raises Rejected."""
+    message = _decoded(_decode_survey, value)
+    user, at_ms, is_bot = _who_and_when(message)
+    if not message.response_id:
+        raise Rejected(Reason.MISSING_FIELD, "`$.response_id` is empty")
+    kind = _KINDS[message.kind]
+    status = _STATUSES[message.status]
+    scale = _scale(message, kind)
+    score: int | None = None
+    if message.score is not None:
+        score = _on_scale(message.score, scale, "$.score")
+    scores = message.scores
+    if status is Status.COMPLETED and (scores is None if kind is Kind.CXI else score is None):
+        needed = "scores" if kind is Kind.CXI else "score"
+        raise Rejected(Reason.MISSING_FIELD, f"a completed {kind.value} answer needs `$.{needed}`")
+    if score is not None and message.higher_is in ("harder", "worse"):
+        score = scale.lowest + scale.highest - score
+    cxi = None
+    if kind is Kind.CXI and scores is not None:
+        effort, empathy, understanding, efficiency = (
+            _on_scale(getattr(scores, name), scale, f"$.scores.{name}") for name in DIMENSIONS
+        )
+        cxi = (effort, empathy, understanding, efficiency)
+    interaction_id = message.interaction_id or None
+    return Answer(user, at_ms, is_bot, message.response_id, kind, status, score, scale, cxi, interaction_id)
+
+
+DECODERS: dict[str, Callable[[bytes], Event]] = {
+    SESSIONS: decode_session,
+    LOGINS: decode_login,
+    SURVEYS: decode_survey,
+}
+
+
+def retraction(user: str, response_id: str, *, at_ms: int) -> Answer:
+    """What a null message for a survey response means: it is taken back."""
+    return Answer(user, at_ms, False, response_id, Kind.CSAT, Status.RETRACTED, None, SCALES[Kind.CSAT], None, None)
+
+
+def _scale(message: _SurveyMessage, kind: Kind) -> Scale:
+    default = SCALES[kind]
+    if message.scale_min is None and message.scale_max is None:
+        return default
+    lowest = default.lowest if message.scale_min is None else message.scale_min
+    highest = default.highest if message.scale_max is None else message.scale_max
+    scale = Scale(lowest, highest)
+    if kind in (Kind.NPS, Kind.CXI) and scale != default:
+        told = f"scale {lowest}-{highest}, {kind.value} is asked on {default.lowest}-{default.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, told)
+    # A thousand boxes is more than any survey has, and keeps sums of scores exact.
+    if not 0 < highest - lowest <= 1_000 or abs(lowest) > 1_000_000:
+        raise Rejected(Reason.OUT_OF_RANGE, f"scale {lowest}-{highest} is no scale of 2 to 1001 boxes")
+    return scale
+
+
+def _on_scale(score: int | float, scale: Scale, place: str) -> int:
+    if score != int(score):
+        raise Rejected(Reason.OUT_OF_RANGE, f"a score is a whole number: {score} at `{place}`")
+    if not scale.lowest <= score <= scale.highest:
+        told = f"score {score} at `{place}` is outside its scale {scale.lowest}-{scale.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, told)
+    return int(score)
+
+
+def _identity(at_ms: int, event_id: str | None, code: int) -> int:
+    """64 bits that are the same for the same event sent twice: its time, what it is and its `event_id`.
+
+    As Mixpanel does ($insert_id, time, event and user together). Kept per user and per few days, 32 bits of time
+    (49 days of milliseconds) never repeat, and two events of one user share them only in the same millisecond.
+    """
+    return (at_ms & 0xFFFFFFFF) << 32 | (crc32(event_id.encode(), code) if event_id else code)
+
+
+# What clients send for "nobody": counted as one busy user they would spoil every number (the list of PostHog, less
+# "0", which real systems use as an id).
+_PLACEHOLDERS = frozenset(
+    ("", "null", "undefined", "anonymous", "none", "nil", "nan", "guest", "distinctid", "distinct_id", "id", "email")
+    + ("not_authenticated", "true", "false", "[object object]", "00000000-0000-0000-0000-000000000000")
+    + ("0" * 32,)
+)
+_LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDERS))
+_LONGEST_ID = 512
+_ids: dict[str, str] = {}  # user ids seen, as sent and as meant; a cache, cleared when full
+
+
+def user_of(user_id: str | None, anonymous_id: str | None) -> str:
+    """The one name of a user: trimmed and in Unicode normal form C. Raises Rejected for a placeholder.
+
+    A user known only by `anonymous_id` is another one than the user of the same `user_id`.
+    """
+    if user_id is None:
+        if anonymous_id is None:
+            raise Rejected(Reason.MISSING_FIELD, "needs `$.user_id` or `$.anonymous_id`")
+        return ANONYMOUS + _canonical(anonymous_id, "anonymous_id")
+    return _canonical(user_id, "user_id")
+
+
+ANONYMOUS = "\x1f"  # a control character that trimming removes from any real id
+
+
+def partition_key(user: str) -> bytes:
+    """What producers key a user's records by: the id itself."""
+    return user.removeprefix(ANONYMOUS).encode()
+
+
+def _canonical(raw: str, field: str) -> str:
+    name = raw.strip() if raw.isascii() else normalize("NFC", raw).strip()
+    if len(name) <= _LONGEST_PLACEHOLDER and name.lower() in _PLACEHOLDERS or name.startswith(ANONYMOUS):
+        raise Rejected(Reason.BAD_USER, f"{raw!r} at `$.{field}` is a placeholder, not a user")
+    if len(name) > _LONGEST_ID:
+        raise Rejected(Reason.BAD_USER, f"`$.{field}` has {len(name)} characters, {_LONGEST_ID} are allowed")
+    if field == "user_id":
+        if len(_ids) >= 200_000:
+            _ids.clear()
+        _ids[raw] = name
+    return name
+
+
+# Crawlers name themselves; the words are those most published lists of crawler user agents have in common.
+_CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.I)
+_is_crawler: dict[str, bool] = {}
+
+
+def _who_and_when(message: _Message) -> tuple[str, int, bool]:
+    user_id, time = message.user_id, message.event_time
+    # Both have a common case that needs no call: this runs for each event.
+    user = (_ids.get(user_id) if user_id else None) or user_of(user_id, message.anonymous_id)
+    if type(time) is dt.datetime:
+        at_ms = int(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
+    else:
+        at_ms = _ms(time, "event_time")
+    if at_ms < 0:
+        raise Rejected(Reason.BAD_TIME, f"{time} at `$.event_time` is before 1970")
+    return user, at_ms, message.is_bot or (message.user_agent is not None and _crawls(message.user_agent))
+
+
+def _crawls(user_agent: str) -> bool:
+    known = _is_crawler.get(user_agent)
+    if known is None:
+        if len(_is_crawler) >= 10_000:
+            _is_crawler.clear()
+        known = _is_crawler[user_agent] = _CRAWLER.search(user_agent) is not None
+    return known
+
+
+def _ms(time: dt.datetime | int | float | None, field: str) -> int:
+    if isinstance(time, dt.datetime):
+        return int(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
+    at_ms = None if time is None else epoch_ms(time)
+    if at_ms is None:
+        told = f"{time} at `$.{field}` has not 10 (s), 13 (ms) or 16 (us) digits"
+        raise Rejected(Reason.BAD_TIME, told)
+    return at_ms
+
+
+_Shape = TypeVar("_Shape", bound=_Message)
+
+
+def _decoded(decode: Callable[[bytes], _Shape], value: bytes) -> _Shape:
+    try:
+        return decode(value)
+    except msgspec.ValidationError as error:
+        if "datetime" not in str(error):
+            raise Rejected(_reason_of(str(error)), str(error)) from None
+        told = str(error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected(Reason.NOT_JSON, str(error)) from None
+    return _decoded_with_any_iso_time(decode, value, told)
+
+
+def _decoded_with_any_iso_time(decode: Callable[[bytes], _Shape], value: bytes, told: str) -> _Shape:
+    """The slow way in, for ISO 8601 beyond RFC 3339: the basic form, no seconds, a comma before the fraction."""
+    fields = msgspec.json.decode(value)
+    for name in ("event_time", "started_at", "ended_at"):
+        text = fields.get(name)
+        if isinstance(text, str):
+            at_ms = parse_iso(text)
+            if at_ms is None:
+                raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{name}` is no ISO 8601 time with an offset")
+            if at_ms < 0:
+                raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{name}` is before 1970")
+            fields[name] = iso(at_ms)
+    try:
+        return decode(msgspec.json.encode(fields))
+    except msgspec.ValidationError as error:
+        reason = Reason.BAD_TIME if "datetime" in str(error) else _reason_of(str(error))
+        raise Rejected(reason, str(error)) from None
+    except msgspec.DecodeError:
+        raise Rejected(Reason.BAD_TIME, told) from None
+
+
+def _reason_of(told: str) -> Reason:
+    if told.startswith("Object missing required field"):
+        return Reason.MISSING_FIELD
+    if told.startswith("Invalid enum value"):
+        return Reason.UNKNOWN_VALUE
+    if ">=" in told or "<=" in told or "out of range" in told:
+        return Reason.OUT_OF_RANGE
+    return Reason.WRONG_TYPE

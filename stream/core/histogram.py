@@ -1,0 +1,39 @@
+"""Durations as logarithmic bins: quantiles within 1 % that add and subtract.
+
+A bin is 2 % wider than the one before it and is reported by the value in its relative middle, so no duration in it
+is more than 1 % away (the bins of DDSketch, Masson et al. 2019). A histogram is nothing but counts of bins: a late
+step takes a session out of its bin and puts it into another, partitions add.
+"""
+
+from collections.abc import Iterable
+from math import ceil, log
+
+_WIDTH = 1.02
+_PER_BIN = 1 / log(_WIDTH)
+
+
+def bin_of(value: int) -> int:
+    """Number of the bin that holds a whole value >= 0. Bin 0 holds only 0."""
+    return 0 if value <= 0 else 1 + ceil(log(value) * _PER_BIN - 1e-9)
+
+
+def value_of(number: int) -> float:
+    """The value that stands for all of a bin, at most 1 % from each of them."""
+    return 0.0 if number == 0 else 2 * _WIDTH ** (number - 1) / (1 + _WIDTH)
+
+
+def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
+    """The value that `share` of the counted ones do not exceed (nearest rank), or None when nothing was counted.
+
+    `counts` are pairs of bin number and count >= 0, in any order.
+    """
+    ordered = sorted(counts)
+    total = sum(count for _, count in ordered)
+    if total == 0:
+        return None
+    rank = max(1, ceil(share * total - 1e-9))
+    for number, count in ordered:
+        rank -= count
+        if rank <= 0:
+            return value_of(number)
+    raise AssertionError("a rank is never more than the total")

@@ -1,0 +1,181 @@
+"""Rolling windows as sums of time buckets.
+
+Everything that is counted is booked in the minute in which it begins to count. A window is then a sum of buckets:
+the minutes at its edges and the whole hours between them. What does not count yet lies in a minute that has not
+come, and enters by itself as the clock passes: no timers.
+
+Of some things only the latest counts: a user's last activity, a user's last NPS answer. Such a booking is made
+*until* the minute of the next one. While that minute lies ahead of the clock the booking stays, and a debit that
+falls due then takes it out.
+
+Nothing counts before its minute has come, and windows end with the current minute. Windows longer than a day begin
+with a whole hour.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from stream.core.tally import Tally, add, total
+
+_HOUR = 60
+_DAY = 24 * _HOUR
+
+Pages = Iterator[tuple[bytes, bytes | None]]
+
+
+class Booking(NamedTuple):
+    """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded."""
+
+    minute: int
+    amounts: Mapping[int, int]
+    until: int | None = None
+
+
+def successive(minutes: Iterable[tuple[int, Mapping[int, int]]]) -> Iterator[Booking]:
+    """Bookings of things of which only the latest counts, given in order of time."""
+    earlier: tuple[int, Mapping[int, int]] | None = None
+    for minute, amounts in minutes:
+        if earlier is not None:
+            yield Booking(*earlier, until=minute)
+        earlier = minute, amounts
+    if earlier is not None:
+        yield Booking(*earlier)
+
+
+class Ring:
+    """The buckets of one group of metrics and the sums of its windows.
+
+    `windows` are lengths in minutes; lengths over a day are whole hours. `now` is the clock's minute; it never goes
+    back. Buckets older than the longest window are forgotten, and booking there changes nothing.
+    """
+
+    def __init__(self, name: str, windows: Iterable[int]) -> None:
+        self.name = name
+        self.windows = tuple(sorted(set(windows)))
+        self.now = -1
+        self._minutes: dict[int, Tally] = {}
+        self._hours: dict[int, Tally] = {}
+        self._due: dict[int, dict[int, Tally]] = {}
+        self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
+        self._longest = max(self._whole_hours.values())
+        # Sums of the whole hours of each window before the current hour. They change with the hour and with late events.
+        self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
+        self._changed: set[tuple[str, int]] = set()
+
+    def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
+        """Count bookings, or with `times=-1` take them out again."""
+        now = self.now
+        forgotten = (now // _HOUR - self._longest) * _HOUR
+        for minute, amounts, until in bookings:
+            if minute < forgotten:
+                continue
+            if until is None:
+                self._put(minute, amounts, times)
+            elif until > now and until > minute:
+                self._put(minute, amounts, times)
+                add(self._due.setdefault(until, {}).setdefault(minute, {}), amounts, -times)
+                self._changed.add(("due", until))
+
+    def _put(self, minute: int, amounts: Mapping[int, int], times: int) -> None:
+        hour = minute // _HOUR
+        current = self.now // _HOUR
+        bucket = self._hours.get(hour)
+        if bucket is None:
+            bucket = self._hours[hour] = {}
+        add(bucket, amounts, times)
+        self._changed.add(("hour", hour))
+        if hour >= current - 24:
+            bucket = self._minutes.get(minute)
+            if bucket is None:
+                bucket = self._minutes[minute] = {}
+            add(bucket, amounts, times)
+            self._changed.add(("minute", minute))
+        if hour < current:
+            for window, whole_hours in self._whole_hours.items():
+                if hour >= current - whole_hours:
+                    add(self._earlier[window], amounts, times)
+
+    def advance(self, now: int) -> None:
+        """Move the clock to the minute `now`. An earlier one changes nothing."""
+        if now <= self.now:
+            return
+        hour_passed = now // _HOUR != self.now // _HOUR
+        self.now = now
+        if hour_passed:
+            self._forget()
+        for until in sorted(minute for minute in self._due if minute <= now):
+            self.book(Booking(minute, amounts) for minute, amounts in self._due.pop(until).items())
+            self._changed.add(("due", until))
+
+    def _forget(self) -> None:
+        current = self.now // _HOUR
+        for minute in [minute for minute in self._minutes if minute // _HOUR < current - 24]:
+            del self._minutes[minute]
+            self._changed.add(("minute", minute))
+        for hour in [hour for hour in self._hours if hour < current - self._longest]:
+            del self._hours[hour]
+            self._changed.add(("hour", hour))
+        self._sum_earlier_hours()
+
+    def _sum_earlier_hours(self) -> None:
+        current = self.now // _HOUR
+        summed: Tally = {}
+        since = current
+        for window in self.windows:
+            first = current - self._whole_hours[window]
+            for hour in range(first, since):
+                add(summed, self._hours.get(hour, {}))
+            since = min(since, first)
+            self._earlier[window] = dict(summed)
+
+    def sums(self) -> dict[int, Tally]:
+        """What each window holds now, by its length in minutes."""
+        return {window: self._sum(window) for window in self.windows}
+
+    def _sum(self, window: int) -> Tally:
+        now, minutes = self.now, self._minutes
+        this_hour = now - now % _HOUR
+        if window < _HOUR:
+            return total(minutes.get(minute, {}) for minute in range(now - window + 1, now + 1))
+        summed = dict(self._earlier[window])
+        first = now - window + 1
+        if window <= _DAY:
+            first_whole = this_hour - self._whole_hours[window] * _HOUR
+            for minute in range(first, first_whole):
+                add(summed, minutes.get(minute, {}))
+        for minute in range(this_hour, now + 1):
+            add(summed, minutes.get(minute, {}))
+        return summed
+
+    def ahead(self, field: int) -> int:
+        """How much of a field lies in minutes that have not come."""
+        return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
+
+    def size(self) -> int:
+        """How many pages it holds."""
+        return len(self._minutes) + len(self._hours) + len(self._due)
+
+    def pages(self) -> Pages:
+        """The pages changed since the last call, as key and value; None where a page is gone."""
+        for kind, number in sorted(self._changed):
+            held = {"minute": self._minutes, "hour": self._hours, "due": self._due}[kind]
+            page = held.get(number)  # type: ignore[attr-defined]
+            if page is not None and not page:
+                del held[number]  # type: ignore[attr-defined]
+            yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
+        self._changed.clear()
+
+    def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
+        """Take over pages written before, as they were when the clock showed the minute `now`."""
+        for key, value in pages:
+            _, kind, number = key.decode().split("/")
+            if kind == "minute":
+                self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+            elif kind == "hour":
+                self._hours[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+            else:
+                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Tally])
+        self.now = now
+        self._sum_earlier_hours()

@@ -1,0 +1,26 @@
+"""The rules of a deployment that numbers depend on, as one value."""
+
+from dataclasses import dataclass, field
+
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days, minutes_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What may differ from one deployment to the next without being another product. Defaults as in METRICS.md."""
+
+    days: Days = field(default_factory=Days)
+    session_timeout_ms: int = 30 * MINUTE_MS
+    # None: nothing is late, and all is kept (an offline run).
+    allowed_lateness_ms: int | None = 3 * DAY_MS
+    future_limit_ms: int = HOUR_MS
+    close_after_ms: int = HOUR_MS
+    activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
+    session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
+    survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+
+    @property
+    def closed_days(self) -> tuple[int, ...]:
+        """Lengths of the closed windows, in days: the activity windows of whole days."""
+        minutes = (minutes_of(window) for window in self.activity_windows)
+        return tuple(sorted({length // 1_440 for length in minutes if length % 1_440 == 0} | {1}))

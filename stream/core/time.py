@@ -1,0 +1,131 @@
+"""Event time: milliseconds, minutes, hours and the calendar days of one zone.
+
+All times are integer milliseconds since 1970-01-01T00:00Z. A *minute* is a bucket number, `at_ms // 60_000`.
+A *day* is the number of a local calendar day since 1970-01-01; only days know about time zones, and a day
+has 23 or 25 hours when its zone says so.
+"""
+
+import datetime as dt
+import re
+from zoneinfo import ZoneInfo
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+
+# No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
+_QUARTER_MS = 900_000
+
+# 10 digits are seconds, 13 milliseconds, 16 microseconds (METRICS.md): multiply by, then divide by.
+_UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
+
+_ISO_8601 = re.compile(
+    r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)[Tt ]"
+    r"(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?)?"
+    r"(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)"
+)
+
+
+class Days:
+    """The calendar of one IANA time zone: which local day a moment lies in, and when a day begins.
+
+    Raises `zoneinfo.ZoneInfoNotFoundError` for a name that is no zone.
+    """
+
+    def __init__(self, zone: str = "UTC") -> None:
+        self.zone = zone
+        self._zone = ZoneInfo(zone)
+        self._day_of_quarter: dict[int, int] = {}
+
+    def day_of(self, at_ms: int) -> int:
+        """Number of the local calendar day in which `at_ms` lies."""
+        quarter = at_ms // _QUARTER_MS
+        day = self._day_of_quarter.get(quarter)
+        if day is None:
+            if len(self._day_of_quarter) > 100_000:  # almost three years of quarters: bounded, and rarely refilled
+                self._day_of_quarter.clear()
+            moment = dt.datetime.fromtimestamp(quarter * _QUARTER_MS / SECOND_MS, self._zone)
+            day = self._day_of_quarter[quarter] = moment.toordinal() - _EPOCH
+        return day
+
+    def starts_ms(self, day: int) -> int:
+        """The first moment of a local day."""
+        midnight = dt.datetime.combine(date_of(day), dt.time(), self._zone)
+        return round(midnight.timestamp() * SECOND_MS)
+
+    def last_closed(self, now_ms: int, *, close_after_ms: int) -> int:
+        """Number of the newest day that is over since `close_after_ms` or longer."""
+        return self.day_of(max(now_ms - close_after_ms, 0)) - 1
+
+
+def date_of(day: int) -> dt.date:
+    """The calendar date of a day number."""
+    return dt.date.fromordinal(day + _EPOCH)
+
+
+def iso(at_ms: int) -> str:
+    """ISO 8601 text of a moment in UTC, with milliseconds only where there are some."""
+    moment = dt.datetime.fromtimestamp(at_ms // SECOND_MS, dt.timezone.utc).replace(tzinfo=None)
+    fraction = at_ms % SECOND_MS
+    return f"{moment.isoformat()}.{fraction:03d}Z" if fraction else f"{moment.isoformat()}Z"
+
+
+def epoch_ms(number: int | float) -> int | None:
+    """Milliseconds of an epoch number whose unit follows from its digits, or None when they say nothing."""
+    whole = int(number)
+    unit = _UNIT_OF_DIGITS.get(len(str(whole))) if whole > 0 else None
+    if unit is None:
+        return None
+    times, divided = unit
+    return whole * times // divided if number == whole else int(number * times / divided)
+
+
+def parse_iso(text: str) -> int | None:
+    """Milliseconds of an ISO 8601 date and time with an offset, extended or basic form, or None."""
+    match = _ISO_8601.fullmatch(text.strip())
+    if match is None:
+        return None
+    part = match.groupdict()
+    try:
+        moment = dt.datetime(
+            int(part["year"]), int(part["month"]), int(part["day"]),
+            int(part["hour"]), int(part["minute"] or 0), int(part["second"] or 0),
+        )  # fmt: skip
+    except ValueError:
+        return None
+    seconds = (moment - dt.datetime(1970, 1, 1)).total_seconds() - _offset_seconds(part["offset"])
+    return round(seconds) * SECOND_MS + int((part["fraction"] or "0")[:3].ljust(3, "0"))
+
+
+def _offset_seconds(offset: str) -> int:
+    if offset in "Zz":
+        return 0
+    sign = -1 if offset[0] == "-" else 1
+    digits = offset[1:].replace(":", "")
+    return sign * (int(digits[:2]) * 3_600 + int(digits[2:] or 0) * 60)
+
+
+_SECONDS_OF_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds_of(length: str) -> int:
+    """Seconds of a length such as `90s`, `5m`, `1h` or `30d`. Raises ValueError for anything else."""
+    unit = _SECONDS_OF_UNIT.get(length[-1:])
+    if unit is None or not length[:-1].isascii() or not length[:-1].isdigit():
+        raise ValueError(f"not a length of time such as '90s', '5m', '1h' or '30d': {length!r}")
+    return int(length[:-1]) * unit
+
+
+def minutes_of(window: str) -> int:
+    """Minutes of a window such as `5m` or `30d`. Raises ValueError when it is not made of whole buckets.
+
+    A bucket is a minute for windows up to a day and an hour for longer ones.
+    """
+    seconds = seconds_of(window)
+    granularity = 60 if seconds <= _SECONDS_OF_UNIT["d"] else 3_600
+    if seconds == 0 or seconds % granularity:
+        raise ValueError(f"a window must be whole buckets: {window!r} is not a multiple of {granularity} s")
+    return seconds // 60

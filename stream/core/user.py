@@ -1,0 +1,125 @@
+"""The row of one user: all that the user now contributes to the totals.
+
+An event replaces the row; the old contribution is taken out and the new one booked. Everything of one user lies in one
+row, so an event costs one read and a checkpoint one write, and a user can be erased by taking the row out.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from stream.core import activity, logins, sessions, surveys
+from stream.core.activity import Activity, DayLedger
+from stream.core.events import Answer, Event, Login, Step
+from stream.core.ring import Ring
+from stream.core.rules import Rules
+from stream.core.sessions import Visits
+from stream.core.surveys import Response
+from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
+
+# Closed windows and what follows from them look back a month or two; two months of bits are kept.
+_DAYS_KEPT = 64
+
+
+class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One user's row."""
+
+    activity: Activity = activity.NEVER
+    logins: dict[int, int] = {}
+    visits: Visits = sessions.NO_VISITS
+    responses: dict[str, Response] = {}
+
+
+NOBODY = User()
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(User).decode
+
+
+def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:
+    """The row after an event, or the very same when the event changes nothing. The clock shows the minute `now`."""
+    if isinstance(event, Step):
+        visits = sessions.with_step(user.visits, event, timeout_ms=rules.session_timeout_ms)
+        active = _active(user.activity, event.at_ms, rules, now) if event.is_interactive else user.activity
+        if visits is user.visits and active is user.activity:
+            return user
+        return User(active, user.logins, visits, user.responses)
+    if isinstance(event, Login):
+        known = logins.with_login(user.logins, event)
+        if known is user.logins:
+            return user
+        active = _active(user.activity, event.at_ms, rules, now) if event.success else user.activity
+        return User(active, known, user.visits, user.responses)
+    if isinstance(event, Answer):
+        responses = surveys.with_answer(user.responses, event)
+        return user if responses is user.responses else User(user.activity, user.logins, user.visits, responses)
+    visits = sessions.with_summary(user.visits, event)
+    return user if visits is user.visits else User(user.activity, user.logins, visits, user.responses)
+
+
+def _active(active: Activity, at_ms: int, rules: Rules, now: int) -> Activity:
+    return activity.active_at(active, minute=at_ms // MINUTE_MS, day=rules.days.day_of(at_ms), now=now)
+
+
+def _whole_activity(user: User, rules: Rules, now: int) -> Activity:
+    """The user's activity with that of sessions told as summaries, which a revision can still move."""
+    whole = user.activity
+    for session in user.visits.by_id.values():
+        if session.revision is not None:
+            for at_ms in (session.first_ms, session.last_ms):
+                whole = _active(whole, at_ms, rules, now)
+    return whole
+
+
+def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, ledger: DayLedger) -> None:
+    """Take what a row contributed out of the totals and book what it contributes now."""
+    timeout_ms = rules.session_timeout_ms
+    if old.activity is not new.activity or old.visits is not new.visits:
+        _book_activity(_whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now), traffic, ledger)
+    if old.logins is not new.logins:
+        traffic.book(logins.bookings(_missing_in(new.logins, old.logins)), times=-1)
+        traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
+    if old.visits is not new.visits:
+        gone, come = sessions.changed(old.visits, new.visits)
+        traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms), times=-1)
+        traffic.book(sessions.bookings(come, timeout_ms=timeout_ms))
+        traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
+        traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
+    if old.responses is not new.responses:
+        opinions.book(surveys.bookings(old.responses), times=-1)
+        opinions.book(surveys.bookings(new.responses))
+
+
+def _book_activity(before: Activity, after: Activity, traffic: Ring, ledger: DayLedger) -> None:
+    if before.minutes != after.minutes:
+        traffic.book(activity.bookings(before.minutes), times=-1)
+        traffic.book(activity.bookings(after.minutes))
+    if before.day_bits != after.day_bits or before.since_day != after.since_day:
+        ledger.book(activity.active_days(before), activity.active_days(after))
+
+
+def _missing_in(there: Mapping[int, int], here: Mapping[int, int]) -> dict[int, int]:
+    return {identity: at_ms for identity, at_ms in here.items() if identity not in there}
+
+
+def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
+    """The row without what no event that is not late can change. What it contributed stays booked."""
+    if rules.allowed_lateness_ms is None:
+        return user
+    before_ms = watermark_ms - rules.allowed_lateness_ms
+    visits = sessions.settled(user.visits, before_ms=before_ms, timeout_ms=rules.session_timeout_ms)
+    active = user.activity
+    if visits is not user.visits:
+        told = [s for name, s in user.visits.by_id.items() if s.revision is not None and name not in visits.by_id]
+        for at_ms in (at_ms for session in told for at_ms in (session.first_ms, session.last_ms)):
+            active = _active(active, at_ms, rules, now)
+    if len(active.minutes) > 1:
+        active = msgspec.structs.replace(active, minutes=activity.latest_and_ahead(active.minutes, now))
+    active = activity.without_days_before(active, rules.days.day_of(max(0, watermark_ms)) - _DAYS_KEPT)
+    longest_ms = max(minutes_of(window) for window in rules.survey_windows) * MINUTE_MS
+    return User(
+        active,
+        logins.settled(user.logins, before_ms=before_ms),
+        visits,
+        surveys.settled(user.responses, before_ms=min(before_ms, watermark_ms - longest_ms - DAY_MS)),
+    )

@@ -1,0 +1,218 @@
+"""Who the users are: a fixed number of seats, each held by one user after another.
+
+A seat is taken for a fixed number of days. Then its user has lapsed for good and the next one signs up. Who
+sits where on which day is therefore plain arithmetic on the calendar: no history has to be replayed, any date
+can be the first, and at every date exactly as many users are current as were asked for, some new, some about
+to leave.
+
+How often a user comes follows from the habit of the seat (daily to lapsing), from how new the user is, from
+how close the end is, and from the weekday. All other traits are drawn by hashing the user's number.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+DAY_MS = 86_400_000
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habit:
+    """How often a kind of user comes, and for how long."""
+
+    name: str
+    share: float  # of all seats
+    chance: float  # of being active on an ordinary working day
+    stays_days: tuple[int, int]  # from signing up to the last day, uniform between the two
+    second_session: float  # chance of another session on an active day; the third has the same again
+    kept_in_drop: float  # share of the active days that survive a stickiness drop
+    fades: bool = False  # interest decays from the first day on
+
+
+# Chosen so that DAU/MAU comes out between 0.2 at weekends and 0.3 in the week.
+HABITS = (
+    Habit(
+        name="daily", share=0.13, chance=0.86, stays_days=(300, 1500), second_session=0.65, kept_in_drop=0.5
+    ),
+    Habit(
+        name="several", share=0.22, chance=0.42, stays_days=(200, 1200), second_session=0.5, kept_in_drop=0.5
+    ),
+    Habit(
+        name="weekly", share=0.26, chance=0.16, stays_days=(150, 1000), second_session=0.4, kept_in_drop=0.75
+    ),
+    Habit(
+        name="monthly", share=0.22, chance=0.04, stays_days=(150, 900), second_session=0.3, kept_in_drop=0.9
+    ),
+    Habit(
+        name="lapsing",
+        share=0.17,
+        chance=0.5,
+        stays_days=(20, 120),
+        second_session=0.4,
+        kept_in_drop=0.5,
+        fades=True,
+    ),
+)
+
+# (IANA zone, country, share of the users)
+ZONES = (
+    ("America/New_York", "US", 0.18),
+    ("Europe/Berlin", "DE", 0.14),
+    ("America/Los_Angeles", "US", 0.12),
+    ("Europe/London", "GB", 0.12),
+    ("Asia/Kolkata", "IN", 0.10),
+    ("America/Chicago", "US", 0.08),
+    ("Europe/Paris", "FR", 0.08),
+    ("America/Sao_Paulo", "BR", 0.07),
+    ("Asia/Tokyo", "JP", 0.06),
+    ("Australia/Sydney", "AU", 0.05),
+)
+COUNTRIES = tuple(country for _, country, _ in ZONES)
+
+PLATFORMS = ("web", "ios", "android")
+PLATFORM_SHARES = (0.55, 0.20, 0.25)
+
+PLANS = ("free", "pro", "team")
+PLAN_SHARES = (0.68, 0.22, 0.10)
+
+# What kind of producer the user's app is: how it tells sessions, and in which form it writes a time.
+WITH_SESSION_ID, WITHOUT_SESSION_ID, SUMMARIES = 0, 1, 2
+PRODUCER_SHARES = (0.76, 0.17, 0.07)
+UTC_CLOCK, LOCAL_CLOCK, EPOCH_CLOCK = 0, 1, 2
+CLOCK_SHARES = (0.68, 0.12, 0.20)
+
+ANONYMOUS_SHARE = (
+    0.03  # visitors who never sign in: `anonymous_id` instead of `user_id`, no logins, no surveys by mail
+)
+WEEKEND_PEOPLE_SHARE = 0.12  # who come at the weekend rather than in the week
+
+# Monday to Sunday: products used at work lose a third at the weekend.
+WEEKDAY_FACTORS = np.array([1.02, 1.05, 1.05, 1.03, 0.95, 0.62, 0.66])
+WEEKEND_PEOPLE_FACTORS = np.array([0.75, 0.7, 0.7, 0.75, 0.95, 1.4, 1.4])
+
+NOVELTY = 0.7  # a fresh user comes that much more often, decaying ...
+NOVELTY_DAYS = 5.0  # ... with this time constant
+FAREWELL_DAYS = 20.0  # interest falls to nothing over the last days, or over the last fifth of a short stay
+
+RELEASE_DAYS = 14  # a release a fortnight ...
+UPDATE_LAG_DAYS = 30  # ... that reaches apps up to a month later
+FIRST_RELEASE_DAY = 18_262  # 2020-01-01
+NPS_EVERY_DAYS = 91  # each user is asked once a quarter
+NPS_GRACE_DAYS = 14  # nobody is asked in the first two weeks
+
+
+@dataclass(frozen=True, slots=True)
+class Residents:
+    """The users of one local calendar day, a row a seat."""
+
+    number: Numbers  # unique to the user, for all time
+    tenure_days: Ints  # 0 on the day of signing up
+    habit: Ints
+    chance: Floats  # of being active on this day
+    zone: Ints
+    midnight_ms: Ints  # when the day begins in the user's zone
+    platform: Ints
+    plan: Ints
+    producer: Ints
+    clock: Ints
+    release: Ints  # number of the app's release
+    satisfaction: Floats  # latent, around 0.78, mostly within 0.3..1
+    anonymous: Flags
+    asked_nps: Flags
+
+
+class Population:
+    """Seats and who holds them; the same seed gives the same people."""
+
+    def __init__(self, *, seed: int, users: int) -> None:
+        rng = np.random.Generator(np.random.PCG64([seed, 0]))
+        draws = rng.random((3, users))
+        self._key = mixed(np.array([seed], dtype=np.uint64))[0]
+        self._seat = np.arange(users, dtype=np.int64)
+        self._habit = _pick(draws[0], tuple(habit.share for habit in HABITS))
+        low, high = np.array([habit.stays_days for habit in HABITS]).T
+        stay = low[self._habit] + draws[1] * (high - low)[self._habit]
+        self._stay_days = stay.astype(np.int64)
+        self._phase_days = (draws[2] * self._stay_days).astype(np.int64)
+
+    def residents(self, day: int) -> Residents:
+        """Tell who the users are on a day (counted from 1970-01-01), in their own zones."""
+        elapsed = day + self._phase_days
+        tenure = elapsed % self._stay_days
+        number = mixed((self._seat << 20 | elapsed // self._stay_days).astype(np.uint64) ^ self._key)
+        zone = _pick(_trait(number, 1), tuple(share for _, _, share in ZONES))
+        anonymous = _trait(number, 2) < ANONYMOUS_SHARE
+        released_days = day - FIRST_RELEASE_DAY - UPDATE_LAG_DAYS * _trait(number, 3) ** 2
+        nps_phase = (_trait(number, 4) * NPS_EVERY_DAYS).astype(np.int64)
+        return Residents(
+            number=number,
+            tenure_days=tenure,
+            habit=self._habit,
+            chance=self._chance(day, number, tenure),
+            zone=zone,
+            midnight_ms=day * DAY_MS - _offsets_ms(day)[zone],
+            platform=np.where(anonymous, 0, _pick(_trait(number, 5), PLATFORM_SHARES)),
+            plan=np.where(anonymous, 0, _pick(_trait(number, 6), PLAN_SHARES)),
+            producer=_pick(_trait(number, 7), PRODUCER_SHARES),
+            clock=_pick(_trait(number, 8), CLOCK_SHARES),
+            release=np.maximum(released_days // RELEASE_DAYS, 0).astype(np.int64),
+            satisfaction=_satisfaction(number),
+            anonymous=anonymous,
+            asked_nps=((day + nps_phase) % NPS_EVERY_DAYS == 0) & (tenure >= NPS_GRACE_DAYS) & ~anonymous,
+        )
+
+    def _chance(self, day: int, number: Numbers, tenure: Ints) -> Floats:
+        """How likely each user is active: habit, own temper, novelty, farewell, weekday."""
+        usual = np.array([habit.chance for habit in HABITS])[self._habit]
+        temper = 0.7 + 0.6 * _trait(number, 9)
+        novelty = 1 + NOVELTY * np.exp(-tenure / NOVELTY_DAYS)
+        farewell = np.minimum((self._stay_days - tenure) / np.minimum(FAREWELL_DAYS, self._stay_days / 5), 1)
+        fades = np.array([habit.fades for habit in HABITS])[self._habit]
+        interest = np.where(fades, np.exp(-3.5 * tenure / self._stay_days), 1)
+        weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
+        likes_weekends = _trait(number, 10) < WEEKEND_PEOPLE_SHARE
+        week = np.where(likes_weekends, WEEKEND_PEOPLE_FACTORS[weekday], WEEKDAY_FACTORS[weekday])
+        chance = np.minimum(usual * temper * novelty * farewell * interest * week, 0.98)
+        return np.where(tenure == 0, 1.0, chance).astype(np.float64)
+
+
+def mixed(numbers: Numbers) -> Numbers:
+    """Scramble 64-bit numbers one to one (the finaliser of splitmix64): different in, different out."""
+    scrambled = numbers + np.uint64(0x9E3779B97F4A7C15)
+    scrambled = (scrambled ^ (scrambled >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    scrambled = (scrambled ^ (scrambled >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return scrambled ^ (scrambled >> np.uint64(31))
+
+
+def _trait(number: Numbers, trait: int) -> Floats:
+    """Draw from [0, 1), the same for the same user and trait."""
+    salt = mixed(np.array([trait], dtype=np.uint64))
+    return (mixed(number ^ salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _satisfaction(number: Numbers) -> Floats:
+    """Draw a bell around 0.78: the mean of three uniforms, stretched."""
+    thirds = (_trait(number, 11) + _trait(number, 12) + _trait(number, 13)) / 3
+    return 0.78 + 0.9 * (thirds - 0.5)
+
+
+def _pick(uniform: Floats, shares: tuple[float, ...]) -> Ints:
+    """Turn draws from [0, 1) into choices with the given shares; the last one takes what rounding leaves."""
+    return np.searchsorted(np.cumsum(shares)[:-1], uniform, side="right")
+
+
+@lru_cache(maxsize=8)
+def _offsets_ms(day: int) -> Ints:
+    """Tell how far each zone is ahead of UTC at noon of its day."""
+    noon = datetime(1970, 1, 1, 12) + timedelta(days=day)
+    offsets = [noon.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta() for zone, _, _ in ZONES]
+    return np.array([offset // timedelta(milliseconds=1) for offset in offsets], dtype=np.int64)

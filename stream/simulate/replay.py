@@ -1,0 +1,232 @@
+"""Recorded events once more, in the order in which they happened.
+
+A recording is a file of JSON objects, one a line, each with its `topic`. Replaying sends the lines as they are, all
+topics merged by event time, so that the stream looks to the workers as it did when it was live. `rebase` moves a
+recording of any age to the present, for dashboards that end now.
+
+Everything is read and checked before the first event is sent: half a recording in Kafka helps nobody.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from stream.core.events import partition_key, user_of
+from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso
+from stream.simulate.producer import EventProducer
+
+STDIN: Final = "-"
+
+# More lines than these in one message help nobody; the count is told.
+_LINES_NAMED: Final = 10
+
+_SECONDS_BETWEEN_PROGRESS: Final = 0.1
+
+# Sleeping shorter than this costs more than it smooths.
+_SHORTEST_SLEEP_SECONDS: Final = 0.001
+
+
+class ReplayEvent(NamedTuple):
+    """One line of a recording: when it happened, where it goes, by which key, and its bytes."""
+
+    at_ms: int
+    topic: str
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySummary:
+    """What was sent. Every event counted here has been confirmed by Kafka."""
+
+    events: int
+    seconds: float
+    events_by_topic: Mapping[str, int]
+    first_ms: int | None  # event times; None when nothing was sent
+    last_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidLine:
+    """A line that can't be replayed, and why."""
+
+    file: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+class UnusableRecording(ValueError):
+    """The files hold lines that can't be replayed; the message names the first of them."""
+
+    def __init__(self, invalid: Sequence[InvalidLine]) -> None:
+        named = "\n".join(map(str, invalid[:_LINES_NAMED]))
+        more = f"\nand {len(invalid) - _LINES_NAMED} more" if len(invalid) > _LINES_NAMED else ""
+        counted = "1 line" if len(invalid) == 1 else f"{len(invalid)} lines"
+        super().__init__(f"{counted} cannot be replayed:\n{named}{more}")
+        self.invalid = tuple(invalid)
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What replaying must know of an event; the rest is the workers' business."""
+
+    topic: str
+    event_time: str | int | float
+    user_id: str | None = None
+    anonymous_id: str | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def read_events(paths: Sequence[str], *, on_invalid: Callable[[InvalidLine], None] | None = None) -> list[ReplayEvent]:
+    """All events of the files, sorted by event time; events of the same time keep the order of the files.
+
+    A path may end with `.gz`; `-` is standard input. Empty lines are skipped.
+
+    Lines that can't be replayed (no JSON object, or without topic, time or user) go to `on_invalid` and are left out.
+    Without it they raise UnusableRecording, after all files were read. A file that can't be read raises OSError.
+    """
+    invalid: list[InvalidLine] = []
+    report = invalid.append if on_invalid is None else on_invalid
+    events: list[ReplayEvent] = []
+    for path in paths:
+        with _open(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                value = line.strip()
+                if not value:
+                    continue
+                try:
+                    events.append(_event(value))
+                except ValueError as error:
+                    report(InvalidLine(path, number, str(error)))
+    if invalid:
+        raise UnusableRecording(invalid)
+    events.sort(key=attrgetter("at_ms"))
+    return events
+
+
+def rebase(events: Sequence[ReplayEvent], *, now_ms: int) -> list[ReplayEvent]:
+    """The same events, moved in time together so that the last one happens in the second before `now_ms`.
+
+    All move by the same whole seconds, so distances stay exact whatever the precision of a field. Its form stays:
+    ISO 8601 keeps its decimals and becomes UTC, an epoch number keeps its unit. All else keeps its bytes.
+    """
+    if not events:
+        return []
+    seconds = (now_ms - max(event.at_ms for event in events)) // SECOND_MS
+    return [
+        event._replace(at_ms=event.at_ms + seconds * SECOND_MS, value=_shifted(event.value, seconds))
+        for event in events
+    ]
+
+
+def replay(
+    events: Sequence[ReplayEvent],
+    producer_options: Mapping[str, object],
+    *,
+    rate: float | None,
+    on_progress: Callable[[int], None],
+) -> ReplaySummary:
+    """Send the events in the given order, at most `rate` a second, and wait until Kafka has confirmed them.
+
+    `on_progress` is told some times a second how many were sent so far, and at the end that all were.
+
+    Raises DeliveryFailed when one event was not delivered, ValueError for a rate that is not positive.
+    """
+    if rate is not None and not rate > 0:
+        raise ValueError(f"a rate must be more than 0 events a second: {rate:g}")
+    started = told = time.monotonic()
+    with EventProducer(producer_options) as producer:
+        for sent, event in enumerate(events):
+            now = time.monotonic()
+            if rate is not None:
+                ahead_seconds = started + sent / rate - now
+                if ahead_seconds > _SHORTEST_SLEEP_SECONDS:
+                    time.sleep(ahead_seconds)
+            if now - told > _SECONDS_BETWEEN_PROGRESS:
+                told = now
+                on_progress(sent)
+            producer.send(event.topic, event.key, event.value)
+    on_progress(len(events))
+    return ReplaySummary(
+        events=len(events),
+        seconds=time.monotonic() - started,
+        events_by_topic=Counter(event.topic for event in events),
+        first_ms=min((event.at_ms for event in events), default=None),
+        last_ms=max((event.at_ms for event in events), default=None),
+    )
+
+
+def _event(value: bytes) -> ReplayEvent:
+    """One line as an event. Raises ValueError (also Rejected, which is one) with the reason it is none."""
+    try:
+        head = _decode_head(value)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"no event: {error}") from None
+    if not head.topic:
+        raise ValueError("`$.topic` is empty")
+    user = user_of(head.user_id, head.anonymous_id)
+    time_of = head.event_time
+    at_ms = parse_iso(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
+    if at_ms is None:
+        raise ValueError(f"{time_of!r} at `$.event_time` is neither ISO 8601 with an offset nor an epoch number")
+    return ReplayEvent(at_ms, head.topic, partition_key(user).decode(), value)
+
+
+_TIME_FIELDS: Final = ("event_time", "started_at", "ended_at")
+
+# Decoded no deeper than the fields, so that all others are written back byte for byte.
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_time = msgspec.json.Decoder(str | int | float | None).decode
+_encode = msgspec.json.encode
+
+
+def _shifted(value: bytes, seconds: int) -> bytes:
+    fields = _decode_fields(value)
+    for name in _TIME_FIELDS:
+        if name in fields:
+            fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
+    return _encode(fields)
+
+
+def _later(moment: str | int | float | None, seconds: int) -> str | int | float | None:
+    """The moment in its own form, or as it is when it is no time: the workers will say what is wrong with it."""
+    if moment is None:
+        return None
+    if isinstance(moment, str):
+        at_ms = parse_iso(moment)
+        if at_ms is None:
+            return moment
+        decimals = re.search(r"[.,](\d+)", moment)
+        whole = iso((at_ms // SECOND_MS + seconds) * SECOND_MS).removesuffix("Z")
+        return f"{whole}.{decimals[1]}Z" if decimals else f"{whole}Z"
+    units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(moment))))
+    return moment if units_in_a_second is None else moment + seconds * units_in_a_second
+
+
+@contextmanager
+def _open(path: str) -> Iterator[Iterator[bytes]]:
+    if path == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as lines:
+            yield lines
+    except (EOFError, zlib.error) as error:
+        raise OSError(f"{path} is no whole gzip file: {error}") from error

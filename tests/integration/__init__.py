@@ -1,0 +1,1 @@
+"""Tests against brokers: a real Apache Kafka and the one of the demo."""

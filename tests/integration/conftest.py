@@ -1,0 +1,79 @@
+"""Brokers for the tests: one of each kind for the whole run, started when the first test wants it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
+from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes a broker gets its marker, so that none can be forgotten."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "kafka" in fixtures or "own_kafka" in fixtures:
+            item.add_marker("kafka")
+        if "embedded_broker" in fixtures:
+            item.add_marker("broker")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[RunningKafka]:
+    """A real Apache Kafka, shared by all tests: leave it running."""
+    server = _start_kafka_or_skip()
+    yield server
+    server.discard()
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[RunningKafka]:
+    """A real Apache Kafka for one test, which may stop and kill it."""
+    server = _start_kafka_or_skip()
+    yield server
+    server.discard()
+
+
+def _start_kafka_or_skip() -> RunningKafka:
+    try:
+        return start_kafka()
+    except KafkaUnavailable as error:
+        if os.environ.get("ENGAGEMENT_REQUIRE_KAFKA") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """The broker of the demo, shared by all tests."""
+    try:
+        broker = EmbeddedBroker()
+        broker.start()
+    except EmbeddedBrokerMissing as error:
+        pytest.skip(str(error))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded_broker", marks=pytest.mark.broker, id="embedded"),
+        pytest.param("kafka", marks=pytest.mark.kafka, id="kafka"),
+    ]
+)
+def any_broker(request: pytest.FixtureRequest) -> str:
+    """The address of each kind of broker in turn."""
+    address = request.getfixturevalue(request.param).address
+    assert isinstance(address, str)
+    return address
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Makes names of topics, groups and apps that no other test uses."""
+    suffix = uuid.uuid4().hex[:8]
+    return lambda name: f"{name}-{suffix}"

@@ -1,0 +1,323 @@
+"""A real Apache Kafka for tests: one KRaft node on this machine, from Maven Central's jars or from a Docker image.
+
+The jars are copied once into `.cache/kafka/<version>/` (or lie where ENGAGEMENT_TEST_KAFKA_LIBS says) and need
+Java 17 and Maven; a machine that has no Java but Docker uses the image. A broker starts in about four seconds, so one
+serves a whole test run, and tests take topic and group names of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Final, Protocol
+
+from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group, free_port
+
+_HERE: Final = Path(__file__).parent
+_REPOSITORY: Final = _HERE.parent.parent
+
+START_TIMEOUT_SECONDS: Final = 60.0
+# A single node leaves in about a second; the controlled shutdown of one with nobody to hand over to may hang.
+STOP_TIMEOUT_SECONDS: Final = 20.0
+
+_64_MIB: Final = 64 * 1024 * 1024
+
+# What makes a single node small, quick to start and safe for old events, as `server.properties`.
+SERVER_PROPERTIES: Final = {
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    # Groups form at once instead of waiting 3 s for more members, and tests may ask for short session timeouts.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # After a kill the node waits this long for its own former self to be declared dead, 9 s by default.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    # A topic made by accident has the wrong number of partitions: see stream/agents/topics.py.
+    "auto.create.topics.enable": "false",
+    # A checkpoint is one record batch.
+    "message.max.bytes": str(_64_MIB),
+    "replica.fetch.max.bytes": str(_64_MIB),
+    # Recorded events may be of 2015.
+    "log.retention.ms": "-1",
+}
+
+_LOGGING: Final = """\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+"""
+
+
+class KafkaUnavailable(RuntimeError):
+    """This machine can't run Kafka; the message says what it lacks."""
+
+
+class RunningKafka(Protocol):
+    """A Kafka that tests can stop, kill and bring back."""
+
+    @property
+    def address(self) -> str:
+        """What goes into `bootstrap_servers`."""
+
+    def stop(self) -> None:
+        """End it in an orderly way; its data stays until `discard()`."""
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+
+    def restart(self) -> None:
+        """Bring it back, stopped or not, with the same data at the same address."""
+
+    def discard(self) -> None:
+        """Stop it and remove all it wrote."""
+
+
+def start_kafka() -> RunningKafka:
+    """A new, empty Kafka, by Java or else by Docker. Raises KafkaUnavailable."""
+    try:
+        server: KafkaServer | KafkaContainer = KafkaServer(kafka_libs())
+    except KafkaUnavailable as no_java:
+        try:
+            server = KafkaContainer()
+        except KafkaUnavailable as no_docker:
+            raise KafkaUnavailable(f"Apache Kafka is not available: {no_java}; {no_docker}") from None
+    try:
+        server.start()
+    except BaseException:
+        server.discard()
+        raise
+    return server
+
+
+def kafka_libs() -> Path:
+    """The folder with Kafka's jars, filled by Maven on first use. Raises KafkaUnavailable."""
+    if shutil.which("java") is None:
+        raise KafkaUnavailable("no `java` (install Java 17 or newer)")
+    given = os.environ.get("ENGAGEMENT_TEST_KAFKA_LIBS")
+    if given:
+        if not any(Path(given).glob("kafka_2.13-*.jar")):
+            raise KafkaUnavailable(f"ENGAGEMENT_TEST_KAFKA_LIBS={given} holds no kafka_2.13 jar")
+        return Path(given)
+    version = kafka_version()
+    libs = _REPOSITORY / ".cache" / "kafka" / version
+    if not libs.is_dir():
+        _copy_jars(version, libs)
+    return libs
+
+
+def kafka_version() -> str:
+    """The version of Kafka that the tests run on."""
+    named = os.environ.get("ENGAGEMENT_TEST_KAFKA_VERSION")
+    in_pom = ElementTree.parse(_HERE / "pom.xml").getroot().findtext(".//{*}kafka.version")
+    assert in_pom is not None
+    return named or in_pom
+
+
+def _copy_jars(version: str, libs: Path) -> None:
+    if shutil.which("mvn") is None:
+        raise KafkaUnavailable(
+            "no `mvn` (install Maven, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars)"
+        )
+    libs.parent.mkdir(parents=True, exist_ok=True)
+    (_REPOSITORY / ".cache" / ".gitignore").write_text("*\n")
+    # Renamed when it is whole: test runs may copy side by side, and one may be interrupted.
+    with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
+        command = ["mvn", "-q", "-B", "-f", str(_HERE / "pom.xml"), f"-Dkafka.version={version}"]
+        command += [
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={folder}/libs",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr)[-1_000:]
+            raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {said}")
+        try:
+            Path(folder, "libs").rename(libs)
+        except OSError:
+            if not libs.is_dir():
+                raise
+
+
+class KafkaServer:
+    """Broker and controller in one Java process, with a folder of its own."""
+
+    def __init__(self, libs: Path) -> None:
+        self._classpath = f"{libs}/*"
+        self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
+        self._port, self._controller_port = free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """What goes into `bootstrap_servers`."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def log_path(self) -> Path:
+        """Warnings and errors of the server, of all its starts."""
+        return self._folder / "server.log"
+
+    def start(self) -> None:
+        """Start it and wait until it answers; format its storage before the first time."""
+        if self._process is not None:
+            raise RuntimeError(f"Kafka runs already, at {self.address}")
+        if not (self._folder / "storage").is_dir():
+            self._format()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                dying_with_parent([*self._java("-Xmx512m", "-Xms256m"), "kafka.Kafka", str(self._properties)]),
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while cluster_at(self.address, timeout_seconds=5.0) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Kafka did not start at {self.address}: {self._log_tail()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it in an orderly way; its data stays until `discard()`."""
+        if self._process is not None:
+            end_process_group(self._process, timeout_seconds=STOP_TIMEOUT_SECONDS)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Bring it back, stopped or not, with the same data at the same address."""
+        self.stop()
+        self.start()
+
+    def discard(self) -> None:
+        """Stop it and remove all it wrote."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "server.properties"
+
+    def _format(self) -> None:
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "log.dirs": str(self._folder / "storage"),
+            **SERVER_PROPERTIES,
+        }
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        (self._folder / "log4j2.properties").write_text(_LOGGING)
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # It runs for a second: the quick compiler is all it needs.
+        tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
+        done = subprocess.run(
+            [*tool, "-t", cluster_id, "-c", str(self._properties)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"Kafka could not format its storage: {done.stdout}{done.stderr}")
+
+    def _java(self, *options: str) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
+        return ["java", *options, logging, "-cp", self._classpath]
+
+    def _log_tail(self) -> str:
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-30:])
+
+
+class KafkaContainer:
+    """The same from the image `apache/kafka`, or the one that ENGAGEMENT_TEST_KAFKA_IMAGE names."""
+
+    def __init__(self) -> None:
+        try:
+            import docker  # type: ignore[import-untyped, unused-ignore]  # has no types
+            from testcontainers.core.container import DockerContainer
+
+            docker.from_env(timeout=5).ping()
+        except ImportError as error:
+            raise KafkaUnavailable(f"no `testcontainers` ({error})") from None
+        except docker.errors.DockerException:
+            raise KafkaUnavailable("no Docker engine answers") from None
+        self._port = free_port()
+        image = os.environ.get("ENGAGEMENT_TEST_KAFKA_IMAGE", f"apache/kafka:{kafka_version()}")
+        self._container = DockerContainer(image).with_bind_ports(9092, self._port)
+        # Setting one of these variables drops all defaults of the image, so that they must all be here.
+        for name, value in self._properties().items():
+            self._container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+
+    @property
+    def address(self) -> str:
+        """What goes into `bootstrap_servers`."""
+        return f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._container.start()
+        self._wait()
+
+    def stop(self) -> None:
+        """End it in an orderly way; its data stays until `discard()`."""
+        self._container.get_wrapped_container().stop()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._container.get_wrapped_container().kill()
+
+    def restart(self) -> None:
+        """Bring it back, stopped or not, with the same data at the same address."""
+        self._container.get_wrapped_container().restart()
+        self._wait()
+
+    def discard(self) -> None:
+        """Stop it and remove all it wrote."""
+        self._container.stop()
+
+    def _properties(self) -> dict[str, str]:
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": "1@localhost:9093",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            **SERVER_PROPERTIES,
+        }
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while cluster_at(self.address, timeout_seconds=5.0) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the Kafka container does not answer at {self.address}")
+            time.sleep(0.1)
