@@ -1,1 +1,1 @@
-"""The Faust side: topics in, batches through the core, checkpoints out."""
+"""The worker: a Faust app that brings batches to the core and checkpoints to Kafka and the store."""

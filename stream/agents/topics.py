@@ -212,9 +212,18 @@ def _admin(client_options: Mapping[str, object]) -> Iterator[Any]:
     if not client_options.get("proxy_url") and not client_options.get("socks5_proxy"):
         _require_listener(address)
     _hide_passwords_from_the_log()
+    connections: list[Any] = []
+
+    def connect(**config: object) -> object:
+        connections.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**config))
+        return connections[-1]
+
+    options = {"bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS, "kafka_client": connect, **client_options}
     try:
-        admin = KafkaAdminClient(**{"bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS, **client_options})
+        admin = KafkaAdminClient(**options)
     except KafkaTimeoutError as error:
+        for connection in connections:  # kafka-python would leave its thread and sockets behind
+            connection.close()
         protocol = client_options.get("security_protocol", "PLAINTEXT")
         told = f"it accepts connections but no Kafka request with security_protocol {protocol} and these credentials"
         raise BrokerUnreachable(f"cannot reach a Kafka broker at {address}: {told}") from error

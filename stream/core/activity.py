@@ -92,7 +92,7 @@ class DayLedger:
         self.lengths = tuple(lengths)
         self._changes: dict[int, Tally] = {}
         self._before: Tally = {}  # the sum of changes on days that are kept no more
-        self._since: int | None = None  # the first day kept
+        self.since: int | None = None  # the first day kept, once some before it are not
         self._changed: set[int] = set()
 
     def book(self, old: list[int], new: list[int]) -> None:
@@ -116,7 +116,7 @@ class DayLedger:
                     yield day + length, length, -1
 
     def _put(self, day: int, length: int, change: int) -> None:
-        if self._since is not None and day < self._since:
+        if self.since is not None and day < self.since:
             add(self._before, {length: change})
             self._changed.add(-1)
         else:
@@ -136,17 +136,20 @@ class DayLedger:
 
     def first_day(self) -> int | None:
         """The first day that is known of, or None before any event."""
-        return min(self._changes, default=None) if self._since is None else self._since
+        if self.since is not None:
+            return self.since
+        return min((day for day, page in self._changes.items() if page), default=None)
 
     def size(self) -> int:
         """How many pages it holds."""
         return len(self._changes) + bool(self._before)
 
     def forget_before(self, day: int) -> None:
-        """Keep single days only from `day` on."""
-        if self._since is not None and day <= self._since:
+        """Keep single days only from `day` on. As long as there are none before it, all stay single."""
+        first = self.first_day()
+        if first is None or day <= first:
             return
-        self._since = day
+        self.since = day
         for old in [old for old in self._changes if old < day]:
             add(self._before, self._changes.pop(old))
             self._changed.update((old, -1))
@@ -169,4 +172,4 @@ class DayLedger:
                 self._before = page
             else:
                 self._changes[day] = page
-        self._since = since
+        self.since = since

@@ -102,7 +102,12 @@ _SESSIONS = (
         unit="seconds",
         parts=("engagement_session_engaged_time_seconds", "engagement_sessions_with_engaged_time"),
     ),
-    Metric("engagement_session_engaged_time_seconds", "Sum of the engaged time of closed sessions.", _WINDOW, unit="seconds"),
+    Metric(
+        "engagement_session_engaged_time_seconds",
+        "Sum of the engaged time of closed sessions.",
+        _WINDOW,
+        unit="seconds",
+    ),
     Metric("engagement_sessions_with_engaged_time", "Closed sessions with engaged time.", _WINDOW, unit="sessions"),
     Metric(
         "engagement_page_views_per_session",
@@ -171,7 +176,12 @@ _SURVEYS = (
     ),
     Metric("engagement_ces_easy", "CES answers that call it easy.", _WINDOW, unit="answers"),
     Metric("engagement_ces_answers", "CES answers that count.", _WINDOW, unit="answers"),
-    Metric("engagement_ces_score_mean", "Mean CES score on 1-7 where 7 is easy, other scales rescaled.", _WINDOW, unit="score"),
+    Metric(
+        "engagement_ces_score_mean",
+        "Mean CES score on 1-7 where 7 is easy, other scales rescaled.",
+        _WINDOW,
+        unit="score",
+    ),
     Metric(
         "engagement_cxi",
         "Customer Experience Index: mean of its four dimensions.",
@@ -232,7 +242,12 @@ _HEALTH = (
     ),
     Metric("engagement_event_time_seconds", "Newest event time applied.", ("topic",), unit="seconds"),
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
-    Metric("engagement_lag_events", "Records that lie in Kafka and are not yet applied.", ("topic", "partition"), unit="events"),
+    Metric(
+        "engagement_lag_events",
+        "Records that lie in Kafka and are not yet applied.",
+        ("topic", "partition"),
+        unit="events",
+    ),
     Metric(
         "engagement_event_to_gauge_seconds",
         "From an event's arrival in Kafka to the snapshot that holds it.",
@@ -255,7 +270,12 @@ _HEALTH = (
         ("partition",),
         unit="seconds",
     ),
-    Metric("engagement_recovery_seconds", "How long the last recovery of a partition's state took.", ("partition",), unit="seconds"),
+    Metric(
+        "engagement_recovery_seconds",
+        "How long the last recovery of a partition's state took.",
+        ("partition",),
+        unit="seconds",
+    ),
     Metric("engagement_state_rows", "Rows of state, by kind.", ("kind",), unit="rows"),
     Metric("engagement_build_info", "The version that runs; always 1.", ("version",)),
 )

@@ -8,6 +8,7 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from enum import Enum
+from math import floor
 from typing import Annotated, Literal, TypeVar
 from unicodedata import normalize
 from zlib import crc32
@@ -15,7 +16,7 @@ from zlib import crc32
 import msgspec
 
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
-from stream.core.time import DAY_MS, SECOND_MS, epoch_ms, iso, parse_iso
+from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms, iso, parse_iso
 
 SESSIONS, LOGINS, SURVEYS = TOPICS = ("sessions", "logins", "surveys")
 
@@ -126,7 +127,7 @@ class _SessionMessage(_Message, gc=False, kw_only=True):
     ended_at: _Time | None = None
     page_views: _Count | None = None
     key_events: _Count = 0
-    revision: Annotated[int, msgspec.Meta(ge=0)] = 0
+    revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class _LoginMessage(_Message, gc=False):
@@ -253,7 +254,8 @@ DECODERS: dict[str, Callable[[bytes], Event]] = {
 
 
 def retraction(user: str, response_id: str, *, at_ms: int) -> Answer:
-    """What a null message for a survey response means: it is taken back."""
+    """What a null message for a survey response means: it is taken back. Raises Rejected."""
+    _possible(at_ms, at_ms, "timestamp")
     return Answer(user, at_ms, False, response_id, Kind.CSAT, Status.RETRACTED, None, SCALES[Kind.CSAT], None, None)
 
 
@@ -325,7 +327,7 @@ def partition_key(user: str) -> bytes:
 
 def _canonical(raw: str, field: str) -> str:
     name = raw.strip() if raw.isascii() else normalize("NFC", raw).strip()
-    if len(name) <= _LONGEST_PLACEHOLDER and name.lower() in _PLACEHOLDERS or name.startswith(ANONYMOUS):
+    if (len(name) <= _LONGEST_PLACEHOLDER and name.lower() in _PLACEHOLDERS) or name.startswith(ANONYMOUS):
         raise Rejected(Reason.BAD_USER, f"{raw!r} at `$.{field}` is a placeholder, not a user")
     if len(name) > _LONGEST_ID:
         raise Rejected(Reason.BAD_USER, f"`$.{field}` has {len(name)} characters, {_LONGEST_ID} are allowed")
@@ -337,7 +339,9 @@ def _canonical(raw: str, field: str) -> str:
 
 
 # Crawlers name themselves; the words are those most published lists of crawler user agents have in common.
-_CRAWLER = re.compile(r"bot\b|bot/|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.I)
+_CRAWLER = re.compile(
+    r"bot\b|bot/|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.IGNORECASE
+)
 _is_crawler: dict[str, bool] = {}
 
 
@@ -346,11 +350,11 @@ def _who_and_when(message: _Message) -> tuple[str, int, bool]:
     # Both have a common case that needs no call: this runs for each event.
     user = (_ids.get(user_id) if user_id else None) or user_of(user_id, message.anonymous_id)
     if type(time) is dt.datetime:
-        at_ms = int(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
+        at_ms = floor(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
+        if not 0 <= at_ms < LATEST_MS:
+            _possible(at_ms, time, "event_time")
     else:
         at_ms = _ms(time, "event_time")
-    if at_ms < 0:
-        raise Rejected(Reason.BAD_TIME, f"{time} at `$.event_time` is before 1970")
     return user, at_ms, message.is_bot or (message.user_agent is not None and _crawls(message.user_agent))
 
 
@@ -365,12 +369,18 @@ def _crawls(user_agent: str) -> bool:
 
 def _ms(time: dt.datetime | int | float | None, field: str) -> int:
     if isinstance(time, dt.datetime):
-        return int(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
+        return _possible(floor(time.timestamp()) * SECOND_MS + time.microsecond // 1_000, time, field)
     at_ms = None if time is None else epoch_ms(time)
     if at_ms is None:
         told = f"{time} at `$.{field}` has not 10 (s), 13 (ms) or 16 (us) digits"
         raise Rejected(Reason.BAD_TIME, told)
     return at_ms
+
+
+def _possible(at_ms: int, told: object, field: str) -> int:
+    if 0 <= at_ms < LATEST_MS:
+        return at_ms
+    raise Rejected(Reason.BAD_TIME, f"{told} at `$.{field}` is not between 1970 and 9999")
 
 
 _Shape = TypeVar("_Shape", bound=_Message)
@@ -380,33 +390,50 @@ def _decoded(decode: Callable[[bytes], _Shape], value: bytes) -> _Shape:
     try:
         return decode(value)
     except msgspec.ValidationError as error:
-        if "datetime" not in str(error):
-            raise Rejected(_reason_of(str(error)), str(error)) from None
         told = str(error)
+        if not _is_about_a_time(told):
+            raise Rejected(_reason_of(told), told) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Reason.NOT_JSON, str(error)) from None
-    return _decoded_with_any_iso_time(decode, value, told)
+    return _decoded_with_any_iso_time(decode, value)
 
 
-def _decoded_with_any_iso_time(decode: Callable[[bytes], _Shape], value: bytes, told: str) -> _Shape:
+class _Times(msgspec.Struct):
+    event_time: object = None
+    started_at: object = None
+    ended_at: object = None
+
+
+_times_of = msgspec.json.Decoder(_Times).decode
+_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _decoded_with_any_iso_time(decode: Callable[[bytes], _Shape], value: bytes) -> _Shape:
     """The slow way in, for ISO 8601 beyond RFC 3339: the basic form, no seconds, a comma before the fraction."""
-    fields = msgspec.json.decode(value)
-    for name in ("event_time", "started_at", "ended_at"):
-        text = fields.get(name)
-        if isinstance(text, str):
-            at_ms = parse_iso(text)
-            if at_ms is None:
-                raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{name}` is no ISO 8601 time with an offset")
-            if at_ms < 0:
-                raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{name}` is before 1970")
-            fields[name] = iso(at_ms)
     try:
+        times, fields = _times_of(value), _fields_of(value)
+        for name in times.__struct_fields__:
+            text = getattr(times, name)
+            if isinstance(text, str):
+                fields[name] = msgspec.Raw(msgspec.json.encode(_in_rfc_3339(text, name)))
         return decode(msgspec.json.encode(fields))
     except msgspec.ValidationError as error:
-        reason = Reason.BAD_TIME if "datetime" in str(error) else _reason_of(str(error))
-        raise Rejected(reason, str(error)) from None
-    except msgspec.DecodeError:
-        raise Rejected(Reason.BAD_TIME, told) from None
+        told = str(error)
+        raise Rejected(Reason.BAD_TIME if _is_about_a_time(told) else _reason_of(told), told) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected(Reason.NOT_JSON, str(error)) from None
+
+
+def _in_rfc_3339(text: str, field: str) -> str:
+    at_ms = parse_iso(text)
+    if at_ms is None:
+        raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{field}` is no ISO 8601 time with an offset")
+    return iso(_possible(at_ms, text, field))
+
+
+def _is_about_a_time(told: str) -> bool:
+    # A message of msgspec names the type that was expected; only of an unknown value it repeats what was sent.
+    return "datetime" in told and not told.startswith("Invalid enum value")
 
 
 def _reason_of(told: str) -> Reason:

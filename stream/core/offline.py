@@ -60,7 +60,8 @@ class Offline:
             yield from self._apply_chunk(chunk)
 
     def _apply_chunk(self, lines: list[bytes]) -> Iterator[Refused]:
-        topic, records = "", []
+        topic = ""
+        records: list[_AtRest] = []
         for line in lines:
             self._lines += 1
             if not line or line.isspace():

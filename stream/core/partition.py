@@ -24,6 +24,7 @@ from stream.core.events import (
     Rejected,
     Summary,
     retraction,
+    user_of,
 )
 from stream.core.fields import SESSIONS
 from stream.core.ring import Ring
@@ -42,9 +43,8 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "rekeyed",
 )
 
-# Closed days that a snapshot tells: four weeks of daily stickiness for each of the last five weeks.
-_CLOSED_DAYS_TOLD = 63
-_CLOSED_DAYS_KEPT = 100
+# A snapshot tells the longest closed window of each day of the last five weeks; days before it can change for as long.
+_WEEKS_TOLD_DAYS = 35
 
 Delta = list[tuple[bytes, bytes | None]]
 
@@ -115,6 +115,7 @@ class Partition:
         self.traffic = Ring("traffic", [minutes[name] for name in (*rules.activity_windows, *rules.session_windows)])
         self.opinions = Ring("opinions", [minutes[name] for name in rules.survey_windows])
         self.ledger = DayLedger(rules.closed_days)
+        self._closed_days_told = rules.closed_days[-1] + _WEEKS_TOLD_DAYS
         self._users: dict[str, User] = {}
         self._before: dict[str, User] = {}  # rows changed since the totals were settled, as they were then
         self._unsaved: set[str] = set()
@@ -193,14 +194,18 @@ class Partition:
         return refused, misplaced
 
     def _load(self, name: str) -> User:
-        stored = self._stored((_USER + name).encode()) if self._stored is not None else None
-        if stored is None:
+        found = self._row(name)
+        if found is NOBODY:
             self.progress.users += 1
-            found = NOBODY
-        else:
-            found = rows.decode(stored)
         self._users[name] = found
         return found
+
+    def _row(self, name: str) -> User:
+        known = self._users.get(name)
+        if known is not None:
+            return known
+        stored = self._stored((_USER + name).encode()) if self._stored is not None else None
+        return NOBODY if stored is None else rows.decode(stored)
 
     def _count_reason(self, topic: str, reason: Reason) -> str:
         reasons = self.progress.reasons.setdefault(topic, {})
@@ -218,17 +223,22 @@ class Partition:
         if topic != SURVEYS:
             raise Rejected(Reason.NOT_JSON, "a null message: only survey responses are removed by one")
         key = (record.key or b"").decode(errors="replace")
-        response_id = next((value.decode(errors="replace") for name, value in record.headers if name == "response_id"), None)
+        named = (value.decode(errors="replace") for name, value in record.headers if name == "response_id" and value)
+        response_id = next(named, None)
         if response_id is not None and key:
-            return retraction(key, response_id, at_ms=record.timestamp)
-        user = self._named.get(key)
-        if user is None:
+            # A key says nothing about which of the two ids it is (`partition_key`): the answer does.
+            anonymous = user_of(None, key)
+            answered = response_id in self._row(anonymous).responses
+            user = anonymous if answered else user_of(key, None)
+            return retraction(user, response_id, at_ms=record.timestamp)
+        known = self._named.get(key)
+        if known is None:
             stored = self._stored((_NAMED + key).encode()) if self._stored is not None else None
             if stored is None:
                 told = f"a null message with key {key!r}: no response of that id is known, nor a header `response_id`"
                 raise Rejected(Reason.NO_RESPONSE, told)
-            user = stored.decode()
-        return retraction(user, key, at_ms=record.timestamp)
+            known = stored.decode()
+        return retraction(known, key, at_ms=record.timestamp)
 
     def _remember_name(self, record: Record, event: Event) -> None:
         """Producers that key survey messages by response can remove one by its key alone: keep whose it is."""
@@ -264,18 +274,17 @@ class Partition:
         self.opinions.advance(now)
         users = self._users
         for name, before in self._before.items():
-            rows.book(
-                before, users[name], self.rules, traffic=self.traffic, opinions=self.opinions, ledger=self.ledger
-            )
+            rows.book(before, users[name], self.rules, traffic=self.traffic, opinions=self.opinions, ledger=self.ledger)
         self._before.clear()
 
     def last_closed_day(self) -> int:
         """The newest closed day at the partition's clock."""
         return self.rules.days.last_closed(self.progress.now_ms, close_after_ms=self.rules.close_after_ms)
 
-    def snapshot(self, *, closed_days: int = _CLOSED_DAYS_TOLD) -> Snapshot:
+    def snapshot(self, *, closed_days: int | None = None) -> Snapshot:
         """What this partition adds to every number now, with the last `closed_days` closed days."""
         self.settle()
+        days_told = self._closed_days_told if closed_days is None else closed_days
         last_closed = self.last_closed_day()
         first_day = self.ledger.first_day()
         first_told = last_closed + 1 if first_day is None else first_day
@@ -284,8 +293,9 @@ class Partition:
             traffic=self.traffic.sums(),
             opinions=self.opinions.sums(),
             open_sessions=self.traffic.ahead(SESSIONS),
-            last_closed_day=last_closed,
-            closed_users=self.ledger.users(max(first_told, last_closed - closed_days + 1), last_closed),
+            # A partition without any event yet keeps no day of the others open.
+            last_closed_day=last_closed if self.progress.now_ms >= 0 else None,
+            closed_users=self.ledger.users(max(first_told, last_closed - days_told + 1), last_closed),
             outcomes={topic: dict(counts) for topic, counts in self.progress.outcomes.items()},
             reasons={topic: dict(counts) for topic, counts in self.progress.reasons.items()},
             newest_ms=dict(self.progress.newest_ms),
@@ -313,8 +323,8 @@ class Partition:
         delta.extend(((_NAMED + response_id).encode(), user.encode()) for response_id, user in self._named.items())
         self._named.clear()
         if self.rules.allowed_lateness_ms is not None:
-            progress.kept_days_since = self.last_closed_day() - _CLOSED_DAYS_KEPT
-            self.ledger.forget_before(progress.kept_days_since)
+            self.ledger.forget_before(self.last_closed_day() - self._closed_days_told - _WEEKS_TOLD_DAYS)
+            progress.kept_days_since = self.ledger.since
         delta.extend(self.traffic.pages())
         delta.extend(self.opinions.pages())
         delta.extend(self.ledger.pages())

@@ -59,7 +59,8 @@ class Ring:
         self._hours: dict[int, Tally] = {}
         self._due: dict[int, dict[int, Tally]] = {}
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
-        self._longest = max(self._whole_hours.values())
+        # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
+        self._longest = max(24, *self._whole_hours.values())
         # Sums of the whole hours of each window before the current hour. They change with the hour and with late events.
         self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
         self._changed: set[tuple[str, int]] = set()

@@ -123,8 +123,8 @@ def _grown(session: Session, step: Step) -> Session:
     if step.engaged_ms is not None:
         engaged_ms = step.engaged_ms + (engaged_ms or 0)
     return Session(
-        at_ms if at_ms < session.first_ms else session.first_ms,
-        at_ms if at_ms > session.last_ms else session.last_ms,
+        min(session.first_ms, at_ms),
+        max(session.last_ms, at_ms),
         ended_ms,
         session.views + 1 if step.is_view else session.views,
         session.key_events + 1 if step.is_key_event else session.key_events,

@@ -30,6 +30,7 @@ class Kind(str, Enum):
     CES = "ces"
     CXI = "cxi"
 
+
 SCALES = {Kind.CSAT: Scale(1, 5), Kind.NPS: Scale(0, 10), Kind.CES: Scale(1, 7), Kind.CXI: Scale(1, 5)}
 
 

@@ -70,7 +70,8 @@ def _latest(one: Response, other: Response) -> Response:
 
 def _rank(state: Response) -> tuple[int, int, str]:
     # Of two states of the same moment the further one counts, and of two of those any, but always the same one.
-    return (state.at_ms, _STATUS_RANK[state.status], repr((state.kind.value, state.score, state.scale, state.cxi_scores)))
+    told = (state.kind.value, state.score, state.scale, state.cxi_scores, state.interaction_id)
+    return (state.at_ms, _STATUS_RANK[state.status], repr(told))
 
 
 def settled(responses: Responses, *, before_ms: int) -> Responses:

@@ -14,6 +14,9 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
+# Calendars end with the year 9999, in every time zone.
+LATEST_MS = 253_402_214_400_000
+
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 # No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
@@ -25,7 +28,7 @@ _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
 _ISO_8601 = re.compile(
     r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)[Tt ]"
     r"(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?)?"
-    r"(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)"
+    r"(?P<offset>[Zz]|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)"
 )
 
 

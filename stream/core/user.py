@@ -5,6 +5,7 @@ row, so an event costs one read and a checkpoint one write, and a user can be er
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -17,7 +18,7 @@ from stream.core.sessions import Visits
 from stream.core.surveys import Response
 from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
 
-# Closed windows and what follows from them look back a month or two; two months of bits are kept.
+# What follows from closed days looks back a month or two; two months of bits are kept, or the longest closed window.
 _DAYS_KEPT = 64
 
 
@@ -75,7 +76,9 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
     """Take what a row contributed out of the totals and book what it contributes now."""
     timeout_ms = rules.session_timeout_ms
     if old.activity is not new.activity or old.visits is not new.visits:
-        _book_activity(_whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now), traffic, ledger)
+        _book_activity(
+            _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now), traffic, ledger
+        )
     if old.logins is not new.logins:
         traffic.book(logins.bookings(_missing_in(new.logins, old.logins)), times=-1)
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
@@ -102,6 +105,11 @@ def _missing_in(there: Mapping[int, int], here: Mapping[int, int]) -> dict[int, 
     return {identity: at_ms for identity, at_ms in here.items() if identity not in there}
 
 
+@lru_cache(maxsize=16)
+def _longest_ms(windows: tuple[str, ...]) -> int:
+    return max(minutes_of(window) for window in windows) * MINUTE_MS
+
+
 def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
     """The row without what no event that is not late can change. What it contributed stays booked."""
     if rules.allowed_lateness_ms is None:
@@ -115,8 +123,9 @@ def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
             active = _active(active, at_ms, rules, now)
     if len(active.minutes) > 1:
         active = msgspec.structs.replace(active, minutes=activity.latest_and_ahead(active.minutes, now))
-    active = activity.without_days_before(active, rules.days.day_of(max(0, watermark_ms)) - _DAYS_KEPT)
-    longest_ms = max(minutes_of(window) for window in rules.survey_windows) * MINUTE_MS
+    days_kept = max(_DAYS_KEPT, _longest_ms(rules.activity_windows) // DAY_MS)
+    active = activity.without_days_before(active, rules.days.day_of(max(0, before_ms)) - days_kept)
+    longest_ms = _longest_ms(rules.survey_windows)
     return User(
         active,
         logins.settled(user.logins, before_ms=before_ms),

@@ -27,6 +27,8 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from stream.simulate.producer import connected
+
 # It answers within 0.3 s; a busy CI machine gets fifty times that.
 START_TIMEOUT_SECONDS: Final = 15.0
 
@@ -202,7 +204,8 @@ def cluster_at(address: str, *, timeout_seconds: float) -> str | None:
     except OSError:
         return None
     try:
-        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=timeout_seconds * 1_000)
+        options = {"bootstrap_servers": address, "bootstrap_timeout_ms": timeout_seconds * 1_000}
+        admin = connected(KafkaAdminClient, options)
     except KafkaError:
         return None
     try:

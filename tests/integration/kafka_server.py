@@ -136,7 +136,6 @@ def _copy_jars(version: str, libs: Path) -> None:
             "no `mvn` (install Maven, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars)"
         )
     libs.parent.mkdir(parents=True, exist_ok=True)
-    (_REPOSITORY / ".cache" / ".gitignore").write_text("*\n")
     # Renamed when it is whole: test runs may copy side by side, and one may be interrupted.
     with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
         command = ["mvn", "-q", "-B", "-f", str(_HERE / "pom.xml"), f"-Dkafka.version={version}"]

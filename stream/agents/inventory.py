@@ -1,0 +1,29 @@
+"""The topics that a deployment needs, with the settings that matter."""
+
+from stream.agents.topics import TopicSpec
+from stream.settings import Settings
+
+_MIB = 1024 * 1024
+_HEADERS = 64 * 1024  # room for reason and origin beside a message of the largest size
+
+
+def topic_specs(settings: Settings) -> list[TopicSpec]:
+    """Every topic, the inputs first. All have the same number of partitions, for users must lie in the same everywhere."""
+    partitions = settings.topics.partitions
+    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_event_bytes + _HEADERS))}
+    inputs = list(settings.input_topics.values())
+    return [
+        *(TopicSpec(name, partitions, {}) for name in inputs),
+        *(TopicSpec(settings.dead_letter_topic(name), partitions, letters) for name in inputs),
+        TopicSpec(settings.rekey_topic, partitions, letters),
+        TopicSpec(
+            settings.changelog_topic,
+            partitions,
+            {"cleanup.policy": "compact", "max.message.bytes": str(settings.state.max_delta_bytes + 2 * _HEADERS)},
+        ),
+        TopicSpec(
+            settings.snapshots_topic,
+            partitions,
+            {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)},
+        ),
+    ]

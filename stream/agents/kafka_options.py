@@ -1,0 +1,51 @@
+"""One place that turns settings into the options of each Kafka client."""
+
+import ssl
+from typing import Any
+
+from stream.settings import Settings
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    kafka = settings.kafka
+    if kafka.security_protocol not in ("SSL", "SASL_SSL"):
+        return None
+    context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+    if kafka.ssl_certfile:
+        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+    return context
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    kafka = settings.kafka
+    options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    context = _ssl_context(settings)
+    if context is not None:
+        options["ssl_context"] = context
+    if kafka.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = settings.sasl_password()
+    return options
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Options that every client of kafka-python takes, and every one of aiokafka."""
+    servers = [server.strip() for server in settings.kafka.servers.split(",")]
+    return {"bootstrap_servers": servers, **_security(settings)}
+
+
+def faust_credentials(settings: Settings) -> Any:
+    """Credentials as Faust takes them, or None for a plain connection."""
+    from faust import SASLCredentials, SSLCredentials
+
+    protocol = settings.kafka.security_protocol
+    context = _ssl_context(settings)
+    if protocol.startswith("SASL"):
+        return SASLCredentials(
+            mechanism=settings.kafka.sasl_mechanism,
+            username=settings.kafka.sasl_username,
+            password=settings.sasl_password(),
+            ssl_context=context,
+        )
+    return SSLCredentials(context=context) if context is not None else None

@@ -1,0 +1,193 @@
+"""A task: one partition that this worker owns, with its core, its store and what it still has to send.
+
+The way of a batch: skip what the state holds already, apply, send on what could not be applied, note the offset. The way of
+a checkpoint: collect the delta, wait for what was sent, append the delta to the changelog as one record batch, write it to the
+store with the changelog's offset, and only then call the offsets saved.
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import structlog
+from aiokafka.partitioner import murmur2
+from aiokafka.structs import ConsumerRecord
+
+from stream.agents.outbox import Outbox, origin_topic
+from stream.core.events import partition_key
+from stream.core.partition import Delta, Partition
+from stream.core.time import SECOND_MS
+from stream.settings import Settings
+from stream.state.store import Store
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+
+log = structlog.get_logger(__name__)
+
+# A reader that was at the end so short a time ago has caught up: something is always on its way.
+_CAUGHT_UP_SECONDS = 5.0
+
+
+@lru_cache(maxsize=200_000)
+def partition_of(user: str, partitions: int) -> int:
+    """The partition of a user's records: what Java's default partitioner makes of the id as key."""
+    return int(murmur2(partition_key(user)) & 0x7FFFFFFF) % partitions
+
+
+class Task:
+    """One partition."""
+
+    def __init__(
+        self, settings: Settings, number: int, store: Store, outbox: Outbox, *, recovery_seconds: float
+    ) -> None:
+        self.number = number
+        self._settings = settings
+        self._store = store
+        self._outbox = outbox
+        self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
+        self._core.restore(store.scan)
+        self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
+        self._bytes_of_a_row = 1_000.0
+        self._sent: list[asyncio.Future[Any]] = []
+        self._writing = asyncio.Lock()
+        self._saved: dict[str, int] = dict(self._core.progress.offsets)
+        self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
+        self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
+        self._event_to_gauge = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
+        self._event_to_gauge_seconds = 0.0
+        self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
+        self._checkpoint_seconds = 0.0
+        self._recovery_seconds = recovery_seconds
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    def position(self, topic: str) -> int | None:
+        """The next offset of a Kafka topic to apply, or None when none was applied."""
+        return self._core.progress.offsets.get(topic)
+
+    def saved(self) -> dict[str, int]:
+        """By Kafka topic: the next offset that the checkpoints hold."""
+        return self._saved
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time applied, or -1."""
+        return max(self._core.progress.newest_ms.values(), default=-1)
+
+    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int) -> int:
+        """Apply a batch of a Kafka topic; returns how many of its records were new to the state."""
+        progress = self._core.progress
+        position = progress.offsets.get(topic, 0)
+        new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
+        if not new:
+            return 0
+        limit_ms = wall_ms + self._settings.rules.future_limit_ms
+        unsent = []
+        for source, its_records in self._by_source(topic, new):
+            unsent.append((source, self._core.apply(source, its_records, not_after_ms=limit_ms, belongs=self._belongs)))
+        progress.offsets[topic] = new[-1].offset + 1
+        self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
+        for source, (refused, misplaced) in unsent:
+            source_topic = self._settings.input_topics.get(source, topic)
+            for letter in refused:
+                self._sent.append(await self._outbox.dead_letter(source_topic, self.number, letter))
+            for record in misplaced:
+                self._sent.append(await self._outbox.forward(source_topic, self.number, record))
+        return len(new)
+
+    def _belongs(self, user: str) -> bool:
+        return partition_of(user, self._settings.topics.partitions) == self.number
+
+    def _by_source(self, topic: str, records: Sequence[ConsumerRecord]) -> list[tuple[str, Sequence[ConsumerRecord]]]:
+        """The records by the input they were produced to: those of the re-key topic name it in a header."""
+        if topic in self._topics:
+            return [(self._topics[topic], records)]
+        grouped: dict[str, list[ConsumerRecord]] = {}
+        for record in records:
+            name = self._topics.get(origin_topic(record) or "", "")
+            if name:
+                grouped.setdefault(name, []).append(record)
+            else:
+                log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
+        return list(grouped.items())
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def tick(self, clock_ms: int, remaining: Callable[[str], int | None]) -> dict[str, int]:
+        """Move the clock on; `remaining` tells how many records of a Kafka topic are still to apply. Returns the lag."""
+        now = time.monotonic()
+        lag = {}
+        for name, topic in self._topics.items():
+            left = remaining(name)
+            if left == 0:
+                self._at_end[name] = now
+            lag[topic] = -1 if left is None else left
+        self._core.tick(clock_ms, behind=self.behind())
+        return lag
+
+    def behind(self) -> tuple[str, ...]:
+        """The inputs that have not been read to their end a moment ago."""
+        now = time.monotonic()
+        reached = {name for name, at in self._at_end.items() if now - at < _CAUGHT_UP_SECONDS}
+        return tuple(topic for name, topic in self._topics.items() if name not in reached)
+
+    def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
+        """What this partition adds to every number, and how it fares."""
+        snapshot = self._core.snapshot()
+        self._measure_latency(wall_ms)
+        return Report(
+            partition=self.number,
+            worker=worker,
+            reported_ms=wall_ms,
+            snapshot=snapshot,
+            lag=lag,
+            behind=self.behind(),
+            event_to_gauge=Timings(tuple(int(count) for count in self._event_to_gauge), self._event_to_gauge_seconds),
+            checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
+            recovery_seconds=self._recovery_seconds,
+        )
+
+    def _measure_latency(self, wall_ms: int) -> None:
+        if self._arrived:
+            seconds = np.maximum(wall_ms - np.concatenate(self._arrived), 0) / SECOND_MS
+            self._arrived.clear()
+            places = np.searchsorted(LATENCY_BOUNDS, seconds)
+            self._event_to_gauge += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
+            self._event_to_gauge_seconds += float(seconds.sum())
+
+    # -- a checkpoint ----------------------------------------------------------------------------------------------
+
+    @property
+    def unsaved_bytes(self) -> int:
+        """How large the next checkpoint will be, judged by the last one."""
+        return int(self._core.unsaved_rows * self._bytes_of_a_row)
+
+    async def checkpoint(self) -> None:
+        """Write what has changed, all of it or nothing. Raises what Kafka or the store raises; then the task is lost."""
+        async with self._writing:
+            offsets = dict(self._core.progress.offsets)
+            if offsets == self._saved and not self._core.unsaved_rows:
+                return
+            started = time.monotonic()
+            delta = self._core.collect_delta()
+            sent, self._sent = self._sent, []
+            if sent:
+                await asyncio.gather(*sent)
+            self._bytes_of_a_row = max(self._bytes_of_a_row, _bytes_of(delta) / len(delta))
+            offset = await self._outbox.write_delta(self.number, delta)
+            await asyncio.get_running_loop().run_in_executor(None, lambda: self._store.write(delta, offset=offset))
+            self._saved = offsets
+            seconds = time.monotonic() - started
+            self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1
+            self._checkpoint_seconds += seconds
+
+    def forget_users(self, *, keep: int) -> None:
+        """Keep at most so many rows in memory."""
+        self._core.forget_users(keep=keep)
+
+
+def _bytes_of(delta: Delta) -> int:
+    return sum(len(key) + len(value or b"") for key, value in delta)

@@ -1,0 +1,149 @@
+"""The tasks of a worker: opened when a partition's state is recovered, closed when the partition goes.
+
+At each rebalance all tasks are checkpointed and closed, and those that stay are opened again from their stores: what a task
+holds in memory is then always what its changelog says, whoever owned the partition in between.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from os import getpid
+from typing import Any
+
+import structlog
+from aiokafka.structs import ConsumerRecord
+
+from stream.agents.outbox import Outbox
+from stream.agents.task import Task
+from stream.core.time import seconds_of
+from stream.settings import Settings
+from stream.state.store import Store
+
+log = structlog.get_logger(__name__)
+
+_REPORT_SECONDS = 1.0
+
+
+class Tasks:
+    """All partitions that this worker owns. A failure of one stops the worker before anything more is acknowledged."""
+
+    def __init__(self, settings: Settings, *, open_store: Callable[[int], Store]) -> None:
+        self._settings = settings
+        self._open_store = open_store
+        self._outbox = Outbox(settings)
+        self._tasks: dict[int, Task] = {}
+        self._saved: dict[tuple[str, int], int] = {}
+        self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
+        self._loops: list[asyncio.Task[None]] = []
+        self.worker = f"{socket.gethostname()}-{getpid()}"
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+
+    async def start(self, remaining: Callable[[str, int], int | None]) -> None:
+        """Begin to report and to checkpoint. `remaining` tells how many records of a partition are still to apply."""
+        self._remaining = remaining
+        await self._outbox.start()
+        self._loops = [asyncio.create_task(self._guarded(loop)) for loop in (self._report_loop, self._checkpoint_loop)]
+
+    async def stop(self) -> None:
+        """Checkpoint, close everything and stop."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.close(save=self.failure is None)
+        await self._outbox.stop()
+
+    # -- which partitions ------------------------------------------------------------------------------------------
+
+    async def open(self, partitions: Collection[int], *, recovery_seconds: float) -> None:
+        """Take over partitions whose stores are up to date."""
+        for number in sorted(partitions):
+            store = self._open_store(number)
+            task = Task(self._settings, number, store, self._outbox, recovery_seconds=recovery_seconds)
+            self._tasks[number] = task
+            self._saved.update({(topic, number): offset for topic, offset in task.saved().items()})
+        log.info("partitions taken over", partitions=sorted(partitions), seconds=round(recovery_seconds, 3))
+
+    async def close(self, *, save: bool) -> None:
+        """Give all partitions up, after a last checkpoint if `save`."""
+        tasks, self._tasks = self._tasks, {}
+        if save and tasks:
+            try:
+                await asyncio.gather(*(self._save(task) for task in tasks.values()))
+            except Exception as error:  # noqa: BLE001  whatever it is: Kafka still has the events
+                log.warning("the last checkpoint failed; its events will be read again", reason=repr(error))
+
+    # -- what the consumer asks ------------------------------------------------------------------------------------
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """The next offset to apply, or None when the state holds none."""
+        task = self._tasks.get(partition)
+        return task.position(topic) if task is not None else None
+
+    def saved(self) -> Mapping[tuple[str, int], int]:
+        """By topic and partition: the next offset that the checkpoints written so far hold."""
+        return self._saved
+
+    # -- batches ---------------------------------------------------------------------------------------------------
+
+    async def apply(self, topic: str, records: Sequence[ConsumerRecord]) -> int:
+        """Apply a batch; returns how many of its records were new. A batch of a partition given up is left to its owner."""
+        task = self._tasks.get(records[0].partition)
+        if task is None or self.failure is not None:
+            return 0
+        try:
+            applied = await task.apply(topic, records, wall_ms=_wall_ms())
+            if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
+                await self._save(task)
+            return applied
+        except Exception as error:  # noqa: BLE001  Faust would skip the batch: nothing may leave an agent
+            self._fail(error)
+            return 0
+
+    # -- once a second ---------------------------------------------------------------------------------------------
+
+    async def _report_loop(self) -> None:
+        while True:
+            started = time.monotonic()
+            clock_ms = self._clock_ms()
+            for number, task in list(self._tasks.items()):
+                lag = task.tick(clock_ms, lambda topic, number=number: self._remaining(topic, number))  # type: ignore[misc]
+                await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
+                await asyncio.sleep(0)
+            await asyncio.sleep(max(0.0, _REPORT_SECONDS - (time.monotonic() - started)))
+
+    def _clock_ms(self) -> int:
+        if self._settings.clock == "wall":
+            return _wall_ms()
+        return max((task.newest_ms for task in self._tasks.values()), default=-1)
+
+    async def _checkpoint_loop(self) -> None:
+        interval = seconds_of(self._settings.state.checkpoint_interval)
+        while True:
+            started = time.monotonic()
+            await asyncio.gather(*(self._save(task) for task in self._tasks.values()))
+            took = time.monotonic() - started
+            # At least as long between checkpoints as for one: a worker that catches up must get on.
+            await asyncio.sleep(max(interval - took, took))
+
+    async def _save(self, task: Task) -> None:
+        await task.checkpoint()
+        self._saved.update({(topic, task.number): offset for topic, offset in task.saved().items()})
+        task.forget_users(keep=self._settings.state.cached_users // max(1, len(self._tasks)))
+
+    async def _guarded(self, loop: Callable[[], Any]) -> None:
+        try:
+            await loop()
+        except Exception as error:  # noqa: BLE001  whatever it is, a worker must not go on without checkpoints
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
+            log.error("the worker stops: nothing after the last checkpoint is acknowledged", reason=repr(error))
+        self.failed.set()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,182 @@
+"""The batched transport: a Faust agent gets a fetched batch of one partition as one event.
+
+Faust costs 150 to 230 microseconds an event, and an event is whatever the consumer yields: so it yields batches, of
+which aiokafka delivers hundreds of thousands of records a second. Registered as `kafkabatch://` through the entry point
+`faust.transports`.
+
+Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be lost
+with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to Kafka is
+what the checkpoints say, for monitoring and for nothing else.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol, cast
+
+import faust
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage, Message
+
+Records = list[ConsumerRecord]
+
+
+class Positions(Protocol):
+    """What the consumer asks about offsets; the app has it as `positions`."""
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """The next offset to apply, or None when the state holds none."""
+        ...
+
+    def saved(self) -> Mapping[tuple[str, int], int]:
+        """By topic and partition: the next offset that the checkpoints written so far hold."""
+        ...
+
+
+class BatchConsumer(driver.Consumer):
+    """Yields one message for each fetched batch of a partition; its value is the list of records."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
+        self._drained: dict[TP, int] = {}  # all records before this offset were handed over
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        self._note_drained()
+        if not records or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for tp, batch in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if batch and (active is None or tp in active or tp in self._buffered_partitions):
+                self._delivered[ensure_TP(tp)] = batch[-1].offset + 1
+                yield tp, self._batch_message(tp, batch, generation)
+
+    def _batch_message(self, tp: TP, batch: Records, generation: int) -> ConsumerMessage:
+        last = batch[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,
+            None,
+            cast(bytes, batch),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+    # -- where to read from ----------------------------------------------------------------------------------------
+
+    @property
+    def _positions(self) -> Positions:
+        return cast(Positions, self.app.positions)  # type: ignore[attr-defined]
+
+    async def perform_seek(self) -> None:
+        """Read each source partition from where its state has got to; from its beginning where there is no state."""
+        sources = [tp for tp in self.assignment() if self.app.topics.acks_enabled_for(tp.topic)]
+        if not sources:
+            return
+        earliest = await self.earliest_offsets(*sources)
+        wanted = {}
+        for tp in sources:
+            first = earliest.get(TopicPartition(tp.topic, tp.partition), 0) or 0
+            position = self._positions.position(tp.topic, tp.partition)
+            if position is not None and position < first:
+                self.log.error(
+                    "records of %s/%s were deleted before they were read: offsets %s to %s",
+                    tp.topic, tp.partition, position, first - 1,
+                )  # fmt: skip
+            wanted[tp] = max(first, position or 0)
+        self._delivered.clear()
+        self._drained.clear()
+        await self.seek_wait(wanted)
+        for tp, offset in wanted.items():
+            self._read_offset[tp] = offset or None
+            self._committed_offset[tp] = offset or None
+
+    def _note_drained(self) -> None:
+        """Note how far records were taken from the fetcher. Called when none are on their way from its thread."""
+        for tp in self.assignment():
+            state = self._fetch_state(tp)
+            if state is not None and state.has_valid_position:
+                self._drained[tp] = state.position
+
+    def remaining(self, topic: str, partition: int) -> int | None:
+        """How many records lie between what the broker has and what was applied; None before the first answer."""
+        tp = TP(topic, partition)
+        state = self._fetch_state(tp)
+        if state is None or state.highwater is None or tp not in self._drained:
+            return None
+        applied = self._positions.position(topic, partition) or 0
+        if self._drained[tp] >= state.highwater and applied >= self._delivered.get(tp, 0):
+            return 0  # what is left are markers of transactions, which nobody is given
+        return max(1, int(state.highwater) - applied)
+
+    def _fetch_state(self, tp: TP) -> Any:
+        consumer = self._thread._consumer
+        subscription = consumer._subscription.subscription if consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or tp not in assignment.tps:
+            return None
+        return assignment.state_value(TopicPartition(tp.topic, tp.partition))
+
+    # -- offsets: acknowledged is what a checkpoint holds ----------------------------------------------------------
+
+    def ack(self, message: Message) -> bool:
+        """An agent is done with a batch. Whether it may be committed is for its checkpoint to say."""
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if self._waiting_for_ack is not None and not self._waiting_for_ack.done():
+            self._waiting_for_ack.set_result(None)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps between batches (compaction, transaction markers) need no bookkeeping."""
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what checkpoints hold, for those who watch the group's lag."""
+        assigned = self.assignment()
+        wanted = {
+            tp: offset
+            for (topic, partition), offset in self._positions.saved().items()
+            if (tp := TP(topic, partition)) in assigned and offset > (self._committed_offset[tp] or 0)
+        }
+        if not wanted or not await self._commit(wanted):
+            return False
+        self._committed_offset.update(wanted)
+        return True
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's guesses about slow streams don't know batches; lag and freshness are metrics of their own."""
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        await self._thread.seek_wait({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
+
+
+class Transport(driver.Transport):
+    """Kafka by aiokafka, in batches."""
+
+    Consumer = BatchConsumer
+
+
+class BatchSchema(faust.Schema):
+    """Hands the batch through undecoded: the core decodes it in one go."""
+
+    def loads_key(self, app: Any, message: Message, **kwargs: Any) -> None:
+        return None
+
+    def loads_value(self, app: Any, message: Message, **kwargs: Any) -> Any:
+        return message.value

@@ -1,0 +1,131 @@
+"""The HTTP server: /metrics, the API, and what orchestrators ask."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from stream.core import catalogue
+from stream.core.report import Sample
+from stream.core.time import date_of, iso
+from stream.export.board import Board
+from stream.export.prometheus import exposition
+
+_MOST_DAYS = 35
+
+INDEX = """engagement-stream {version}
+
+/metrics             every number, for Prometheus
+/api/v1/metrics      the same as JSON; ?days=N for the last N closed days (at most {days})
+/api/v1/definitions  what each number means
+/readyz              can the numbers be trusted now
+/livez  /version
+"""
+
+
+def as_json(sample: Sample) -> dict[str, Any]:
+    """A sample as other programs read it."""
+    return {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
+
+
+def definitions() -> list[dict[str, Any]]:
+    """Every metric of the catalogue: what it means, its unit, labels, parts and interval."""
+    return [
+        {
+            "name": metric.name,
+            "definition": metric.help,
+            "type": metric.type,
+            "unit": metric.unit,
+            "labels": list(metric.labels),
+            "parts": list(metric.parts),
+            "interval": {"lower": metric.names[1], "upper": metric.names[2], "method": metric.interval}
+            if metric.interval
+            else None,
+        }
+        for metric in catalogue.CATALOGUE
+    ]
+
+
+class Server:
+    """Serves a board on one address. Nothing else is opened."""
+
+    def __init__(self, board: Board, *, version: str) -> None:
+        self._board = board
+        self._version = version
+        self._runner: web.AppRunner | None = None
+        self.port = board.settings.server.port
+
+    def application(self) -> web.Application:
+        """The routes, for the server and for tests."""
+        app = web.Application()
+        routes: dict[str, Callable[[web.Request], Any]] = {
+            "/": self._index,
+            "/metrics": self._metrics,
+            "/api/v1/metrics": self._api_metrics,
+            "/api/v1/definitions": self._api_definitions,
+            "/livez": self._live,
+            "/readyz": self._ready,
+            "/version": self._tell_version,
+        }
+        for path, handler in routes.items():
+            app.router.add_get(path, handler)
+        return app
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the address is taken."""
+        server = self._board.settings.server
+        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, server.host, server.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text=INDEX.format(version=self._version, days=_MOST_DAYS))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        page = exposition(self._board, version=self._version)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _api_metrics(self, request: web.Request) -> web.Response:
+        asked = request.query.get("days", "1")
+        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= _MOST_DAYS:
+            return _json({"error": f"days: {asked!r} is no whole number from 1 to {_MOST_DAYS}"}, status=400)
+        board = self._board
+        return _json(
+            {
+                "at": iso(board.merged.now_ms) if board.merged.now_ms >= 0 else None,
+                "ready": not board.unready(),
+                "unready": board.unready(),
+                "live": [as_json(sample) for sample in board.live()],
+                "closed": [
+                    {"day": date_of(day).isoformat(), "samples": [as_json(sample) for sample in samples]}
+                    for day, samples in board.closed(days=int(asked))
+                ],
+                "health": [as_json(sample) for sample in board.health()],
+                "definitions": {metric["name"]: metric for metric in definitions()},
+            }
+        )
+
+    async def _api_definitions(self, request: web.Request) -> web.Response:
+        return _json(definitions())
+
+    async def _live(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        reasons = self._board.unready()
+        return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
+
+    async def _tell_version(self, request: web.Request) -> web.Response:
+        return _json({"version": self._version})
+
+
+def _json(content: Any, *, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")

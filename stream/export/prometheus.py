@@ -1,0 +1,70 @@
+"""/metrics: every number as a plain gauge, from the newest reports, with the help of the catalogue."""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from stream.core import catalogue
+from stream.core.report import Sample
+from stream.core.time import SECOND_MS
+from stream.export.board import Board
+from stream.telemetry import Timings
+
+
+class BoardCollector(Collector):
+    """Collects from the board at each scrape. A label that is gone from the board is gone from the page."""
+
+    def __init__(self, board: Board, *, version: str) -> None:
+        self._board = board
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        samples = [*self._board.live(), *self._closed(), *self._board.health()]
+        samples.append(Sample("engagement_build_info", {"version": self._version}, 1))
+        by_name: dict[str, list[Sample]] = {}
+        for sample in samples:
+            by_name.setdefault(sample.name, []).append(sample)
+        histograms = {name: _histogram(name, bounds, timings) for name, bounds, timings in self._board.timings()}
+        for metric in catalogue.CATALOGUE:
+            if metric.name in histograms:
+                yield histograms[metric.name]
+            for place, name in enumerate(metric.names):
+                if name in by_name:
+                    yield _family(metric, name, place, by_name[name])
+
+    def _closed(self) -> Iterable[Sample]:
+        for day, samples in self._board.closed():
+            started = self._board.rules.days.starts_ms(day)
+            yield Sample("engagement_closed_day_timestamp_seconds", {}, started / SECOND_MS)
+            yield from samples
+
+
+def _family(metric: catalogue.Metric, name: str, place: int, samples: list[Sample]) -> Metric:
+    told = metric.help if place == 0 else f"{('Lower', 'Upper')[place - 1]} end of the 95 % interval of {metric.name}."
+    family: CounterMetricFamily | GaugeMetricFamily
+    if metric.type == "counter":
+        family = CounterMetricFamily(name, told, labels=metric.labels)
+    else:
+        family = GaugeMetricFamily(name, told, labels=metric.labels)
+    for sample in samples:
+        family.add_metric([sample.labels[label] for label in metric.labels], sample.value)
+    return family
+
+
+def _histogram(name: str, bounds: tuple[float, ...], timings: Timings) -> Metric:
+    counts = timings.counts or (0,) * (len(bounds) + 1)
+    buckets = [
+        (f"{bound:g}" if bound != float("inf") else "+Inf", count)
+        for bound, count in zip((*bounds, float("inf")), accumulate(counts), strict=True)
+    ]
+    return HistogramMetricFamily(name, catalogue.BY_NAME[name].help, buckets=buckets, sum_value=timings.seconds)
+
+
+def exposition(board: Board, *, version: str) -> bytes:
+    """The page that Prometheus scrapes, in its text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(BoardCollector(board, version=version))
+    return generate_latest(registry)

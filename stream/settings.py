@@ -1,0 +1,272 @@
+"""Settings: one frozen value, read once from a TOML file and from ENGAGEMENT_* variables.
+
+A variable is named after its place in the file: `ENGAGEMENT_KAFKA_SERVERS` is `servers` under `[kafka]`. Variables win over
+the file. Unknown names and impossible values are refused by name, for a typo must not silently become a default.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from stream.core.rules import Rules
+from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+_PREFIX = "ENGAGEMENT_"
+_SECRETS = ("sasl_password",)
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown or can't be. The text names it and its value."""
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Kafka(_Section):
+    """Where Kafka is and how to speak to it."""
+
+    servers: str = "localhost:9092"  # host:port, several with commas
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str = ""
+    sasl_password: str = ""  # or better:
+    sasl_password_file: str = ""  # a file that holds the password and nothing else
+    ssl_cafile: str = ""  # empty: the system's certificates
+    ssl_certfile: str = ""  # a client certificate, where the broker asks for one
+    ssl_keyfile: str = ""
+    session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
+    idempotent: bool = True  # off only for brokers without idempotent producers
+
+
+class Topics(_Section):
+    """The topics that producers write to, and the partitions of every topic."""
+
+    sessions: str = "sessions"
+    logins: str = "logins"
+    surveys: str = "surveys"
+    partitions: int = 4  # of each topic, the internal ones too: users must lie in the same partition everywhere
+    replication: int = -1  # of topics we create; -1: the broker's default
+
+
+class State(_Section):
+    """Where the state lives between checkpoints."""
+
+    url: str = "rocksdb://engagement-state"  # rocksdb://DIRECTORY, or memory:// (rebuilt from Kafka at each start)
+    checkpoint_interval: str = "1s"
+    max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
+    cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
+    standbys: int = 0  # workers that follow each partition to take over faster
+
+
+class Windows(_Section):
+    """The rolling windows of each family: whole minutes up to a day, whole hours above."""
+
+    activity: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
+    sessions: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
+    surveys: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+
+
+class Server(_Section):
+    """Where /metrics and the API are served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8600
+    stale_after: str = "15s"  # a partition without a snapshot for so long is stale, and the server is not ready
+
+
+class Log(_Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, else json
+
+
+class Settings(_Section):
+    """All settings of a deployment."""
+
+    app_id: str = "engagement"  # consumer group, and prefix of the internal topics
+    timezone: str = "UTC"  # cuts days
+    clock: Literal["wall", "event"] = "wall"  # event: stay at the newest event time, for old data
+    session_timeout: str = "30m"  # a gap of exactly this still belongs
+    allowed_lateness: str = "72h"  # events further behind the watermark are not applied
+    future_limit: str = "1h"  # events further ahead of the wall clock are refused
+    close_after: str = "1h"  # a day closes so long after its midnight
+    max_event_bytes: int = 1_000_000  # larger messages are refused
+    kafka: Kafka = msgspec.field(default_factory=Kafka)
+    topics: Topics = msgspec.field(default_factory=Topics)
+    state: State = msgspec.field(default_factory=State)
+    windows: Windows = msgspec.field(default_factory=Windows)
+    server: Server = msgspec.field(default_factory=Server)
+    log: Log = msgspec.field(default_factory=Log)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules that the numbers follow."""
+        return Rules(
+            days=Days(self.timezone),
+            session_timeout_ms=seconds_of(self.session_timeout) * SECOND_MS,
+            allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
+            future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
+            close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            activity_windows=self.windows.activity,
+            session_windows=self.windows.sessions,
+            survey_windows=self.windows.surveys,
+        )
+
+    @property
+    def input_topics(self) -> dict[str, str]:
+        """The Kafka topic of each input: sessions, logins and surveys."""
+        return {"sessions": self.topics.sessions, "logins": self.topics.logins, "surveys": self.topics.surveys}
+
+    @property
+    def changelog_topic(self) -> str:
+        """Where checkpoints go."""
+        return f"{self.app_id}-state-changelog"
+
+    @property
+    def rekey_topic(self) -> str:
+        """Where records go that lie in the wrong partition."""
+        return f"{self.app_id}-rekey"
+
+    @property
+    def snapshots_topic(self) -> str:
+        """Where workers tell the server what their partitions add."""
+        return f"{self.app_id}-snapshots"
+
+    def dead_letter_topic(self, topic: str) -> str:
+        """Where messages of a topic go that can't be used."""
+        return f"{topic}.dlq"
+
+    def sasl_password(self) -> str:
+        """The password, from the setting or from its file. Raises SettingsError for a file that can't be read."""
+        path = self.kafka.sasl_password_file
+        if not path:
+            return self.kafka.sasl_password
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"kafka.sasl_password_file: can't read {path!r}: {error.strerror}") from None
+
+
+def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from a file, then variables, then `overrides` by dotted name. Raises SettingsError."""
+    tree: dict[str, Any] = {} if file is None else _read(file)
+    for name, text in sorted(environment.items()):
+        if name.startswith(_PREFIX) and name != "ENGAGEMENT_SETTINGS" and not name.startswith("ENGAGEMENT_TEST_"):
+            _put(tree, _place_of(name), text)
+    for place, value in (overrides or {}).items():
+        _put(tree, place, value)
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_by_name(str(error))) from None
+    _check(settings)
+    return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise SettingsError(f"can't read the settings file {str(file)!r}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _place_of(variable: str) -> str:
+    name = variable.removeprefix(_PREFIX).lower()
+    for section in (field for field in places() if "." in field):
+        if section.replace(".", "_") == name:
+            return section
+    if name in places():
+        return name
+    raise SettingsError(f"unknown setting: the variable {variable} names none; `engagement settings` lists them all")
+
+
+def _put(tree: dict[str, Any], place: str, value: Any) -> None:
+    *sections, name = place.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    if isinstance(value, str) and sections == ["windows"]:
+        value = [part.strip() for part in value.split(",")]
+    tree[name] = value
+
+
+def places() -> list[str]:
+    """The dotted name of every setting."""
+    return [place for place, _ in items(Settings())]
+
+
+def items(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name; secrets are not shown."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, _Section):
+            for inner in value.__struct_fields__:
+                held = getattr(value, inner)
+                yield f"{name}.{inner}", "********" if inner in _SECRETS and held else held
+        else:
+            yield name, value
+
+
+def _by_name(told: str) -> str:
+    """Turn msgspec's message into one that names the setting as the file does."""
+    message, _, path = told.partition(" - at `$.")
+    place = path.rstrip("`")
+    if "unknown field" in message:
+        name = message.split("`")[-2]
+        return f"unknown setting: {f'{place}.{name}' if place else name}"
+    return f"{place}: {message[0].lower()}{message[1:]}"
+
+
+def _check(settings: Settings) -> None:
+    for place, length in items(settings):
+        if place in _LENGTHS:
+            _checked(place, seconds_of, length)
+    for family in ("activity", "sessions", "surveys"):
+        windows = getattr(settings.windows, family)
+        if not windows:
+            raise SettingsError(f"windows.{family}: needs at least one window")
+        for window in windows:
+            _checked(f"windows.{family}", minutes_of, window)
+    try:
+        ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+    for place, value in items(settings):
+        if place in _LEAST and not value >= _LEAST[place]:
+            raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
+    if not 0 <= settings.server.port <= 65_535:
+        raise SettingsError(f"server.port: {settings.server.port} is no port")
+    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+    if seconds_of(settings.allowed_lateness) > 30 * 86_400:
+        raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
+    if not settings.state.url.startswith(("rocksdb://", "memory://")) or settings.state.url == "rocksdb://":
+        raise SettingsError(f"state.url: {settings.state.url!r} is neither rocksdb://DIRECTORY nor memory://")
+    names = list(settings.input_topics.values())
+    if len(set(names)) < len(names):
+        raise SettingsError(f"topics: sessions, logins and surveys need topics of their own, not {', '.join(names)}")
+
+
+_LENGTHS = (
+    ("session_timeout", "allowed_lateness", "future_limit", "close_after", "kafka.session_timeout")
+    + ("state.checkpoint_interval", "server.stale_after")
+)  # fmt: skip
+_LEAST = {"topics.partitions": 1, "state.max_delta_bytes": 1_000_000, "state.cached_users": 0, "state.standbys": 0}
+
+
+def _checked(place: str, parse: Any, text: str) -> None:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{place}: {error}") from None

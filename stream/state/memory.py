@@ -1,0 +1,33 @@
+"""State in memory: for tests, demos, and those who rather rebuild from Kafka than keep a disk."""
+
+from collections.abc import Iterator
+
+from stream.state.store import Items
+
+
+class MemoryStore:
+    """One partition in a dict. Gone when the process is; the changelog brings it back."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._offset: int | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        yield from sorted(item for item in self._values.items() if item[0].startswith(prefix))
+
+    def write(self, items: Items, *, offset: int) -> None:
+        for key, value in items:
+            if value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+        self._offset = offset
+
+    def offset(self) -> int | None:
+        return self._offset
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,85 @@
+"""State on a local disk, one RocksDB a partition.
+
+The changelog is the log: RocksDB's own is off, and after a crash the last flushed state with its offset is found again
+and the rest read from Kafka. A batch is written whole or not at all, its offset with it.
+
+Memory is bounded on purpose: RocksDB's defaults are a cache and two memtables for each database, 200 MiB of them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+
+from stream.state.store import OFFSET_KEY, Items, StoreBroken
+
+_MIB = 1024 * 1024
+# One cache for all partitions of the process. Rows are read once and then kept decoded, so a small one does.
+_CACHE_BYTES = 64 * _MIB
+_MEMTABLE_BYTES = 8 * _MIB
+
+_shared_cache: list[Cache] = []
+
+
+class RocksStore:
+    """One partition in a RocksDB under `directory`. Raises StoreBroken where it can't be opened."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = Rdict(str(directory), _options())
+        except Exception as error:  # rocksdict raises plain Exception
+            raise StoreBroken(f"can't open the state in {str(directory)!r}: {error}") from error
+        self._write_options = WriteOptions()
+        self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property, whatever the stub says
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=prefix)  # type: ignore[assignment]  # raw mode
+        for key, value in items:
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def write(self, items: Items, *, offset: int) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in items:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(OFFSET_KEY, str(offset).encode())
+        try:
+            self._db.write(batch, self._write_options)
+        except Exception as error:  # rocksdict raises plain Exception
+            raise StoreBroken(f"can't write the state in {str(self._directory)!r}: {error}") from error
+
+    def offset(self) -> int | None:
+        value = self._db.get(OFFSET_KEY)
+        return None if value is None else int(value)
+
+    def close(self) -> None:
+        self._db.flush()
+        self._db.close()
+
+
+def _options() -> Options:
+    if not _shared_cache:
+        _shared_cache.append(Cache(_CACHE_BYTES))
+    table = BlockBasedOptions()
+    table.set_block_cache(_shared_cache[0])
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_bloom_filter(10, False)  # 10 bits a key: 1 % of reads of unknown users go to disk
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_size(_MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_max_open_files(64)
+    options.set_keep_log_file_num(2)
+    return options

@@ -1,0 +1,86 @@
+"""What the program says of itself: logs, and the reports that workers send to the server."""
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import structlog
+
+from stream.core.snapshot import Snapshot
+from stream.settings import Log
+
+# Upper bounds in seconds. An event should be in a gauge within a second or two, a checkpoint take a part of one.
+LATENCY_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+CHECKPOINT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """A histogram of seconds that adds: a count for each bound and one above all, and the sum."""
+
+    counts: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+    def __add__(self, other: "Timings") -> "Timings":
+        longer = max(len(self.counts), len(other.counts))
+        padded = [(*part.counts, *(0,) * (longer - len(part.counts))) for part in (self, other)]
+        return Timings(tuple(a + b for a, b in zip(*padded, strict=True)), self.seconds + other.seconds)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What the owner of a partition tells once a second.
+
+    Topic: the snapshots topic, compacted; key: the partition's number; a newer report replaces the older one.
+    """
+
+    partition: int
+    worker: str
+    reported_ms: int  # wall clock of the worker
+    snapshot: Snapshot
+    lag: dict[str, int]  # by topic: records in Kafka not yet applied
+    behind: tuple[str, ...]  # topics that have not been read to their end
+    event_to_gauge: Timings
+    checkpoints: Timings
+    recovery_seconds: float
+
+
+encode_report = msgspec.msgpack.Encoder().encode
+decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+def configure_logging(settings: Log, *, stream: Any = None) -> None:
+    """Send all logs, of the standard library's loggers too, to standard error as settings ask."""
+    out = sys.stderr if stream is None else stream
+    as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
+    shared: Iterable[Any] = (
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    )
+    last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=list(shared),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                last,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    # The libraries tell at `info` what an operator can't act on.
+    quiet = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
+    for name in ("aiokafka", "faust", "mode", "kafka", "aiohttp.access", "asyncio"):
+        logging.getLogger(name).setLevel(quiet)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

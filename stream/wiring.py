@@ -1,0 +1,110 @@
+"""The one place where settings become running parts: stores, worker, server."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import structlog
+
+from stream.agents.app import Worker
+from stream.agents.kafka_options import client_options
+from stream.export.board import Board
+from stream.export.feed import Feed, cancelled
+from stream.export.http import Server
+from stream.settings import Settings
+from stream.state.memory import MemoryStore
+from stream.state.rocksdb import RocksStore
+from stream.state.store import Store
+
+log = structlog.get_logger(__name__)
+
+VERSION = installed_version("engagement-stream")
+
+# A worker that can't say goodbye in time is no worse than one that crashed: nothing is lost.
+_SHUTDOWN_SECONDS = 8.0
+
+
+def store_opener(settings: Settings) -> Callable[[int], Store]:
+    """What opens the store of a partition, as `state.url` says."""
+    scheme, _, place = settings.state.url.partition("://")
+    if scheme == "memory":
+        return lambda partition: MemoryStore()
+    directory = Path(place) / settings.app_id
+    return lambda partition: RocksStore(directory / f"partition-{partition}")
+
+
+class Deployment:
+    """A worker, a server, or both in one process."""
+
+    def __init__(self, settings: Settings, *, worker: bool = True, server: bool = True) -> None:
+        self.settings = settings
+        self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
+        self._worker = Worker(settings, open_store=store_opener(settings)) if worker else None
+        self._server = Server(self.board, version=VERSION) if server else None
+        self._feed = Feed(self.board, client_options(settings)) if server else None
+        self._feeding: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the server listens."""
+        port = self._server.port if self._server is not None else self.settings.server.port
+        return f"http://{self.settings.server.host}:{port}"
+
+    async def start(self) -> None:
+        """Start what there is, the server first: it tells why it is not ready."""
+        if self._server is not None and self._feed is not None:
+            await self._server.start()
+            await self._feed.start()
+            self._feeding = asyncio.create_task(self._feed.run())
+        if self._worker is not None:
+            await self._worker.start()
+
+    async def broken(self) -> BaseException | None:
+        """Wait until a part breaks; returns why."""
+        waits = []
+        if self._worker is not None:
+            waits.append(asyncio.create_task(self._worker.broken()))
+        if self._feeding is not None:
+            waits.append(self._feeding)
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        first = done.pop()
+        return first.exception() or first.result()
+
+    async def stop(self) -> None:
+        """Stop in order: no more events, last checkpoint, then the server."""
+        if self._worker is not None:
+            await self._worker.stop()
+        if self._feeding is not None:
+            await cancelled(self._feeding)
+        if self._feed is not None:
+            await self._feed.stop()
+        if self._server is not None:
+            await self._server.stop()
+
+
+async def run_until_stopped(deployment: Deployment, *, on_start: Callable[[], None] = lambda: None) -> int:
+    """Run until SIGINT or SIGTERM (0) or until a part breaks (1)."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    status = 0
+    try:
+        await deployment.start()
+        on_start()
+        broken = asyncio.create_task(deployment.broken())
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if broken.done():
+            status = 1
+            log.error("stopped because a part broke", reason=repr(broken.result()))
+        for waiting in (broken, stopped):
+            waiting.cancel()
+    finally:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(deployment.stop(), _SHUTDOWN_SECONDS)
+    return status

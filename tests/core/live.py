@@ -1,0 +1,131 @@
+"""A live stream in a dict: partitions that read, tick, checkpoint, forget and are restored, as workers do."""
+
+from collections.abc import Iterable, Mapping
+from math import isclose
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from stream.core.partition import Misplaced, Partition, Refused
+from stream.core.report import Sample, closed_samples, live_samples
+from stream.core.rules import Rules
+from stream.core.snapshot import Snapshot
+from tests.core import oracle
+from tests.core.oracle_events import Told, who
+from tests.core.oracle_numbers import Samples, key
+
+
+class Message(NamedTuple):
+    """A record as Kafka delivers it."""
+
+    value: bytes | None
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def message(told: Mapping[str, Any], **record: Any) -> Message:
+    """The event as a message of its topic."""
+    return Message(msgspec.json.encode({name: value for name, value in told.items() if name != "topic"}), **record)
+
+
+def line(told: Mapping[str, Any]) -> bytes:
+    """The event as a line of a file."""
+    return msgspec.json.encode(told)
+
+
+class Store(dict[bytes, bytes]):
+    """What checkpoints have written."""
+
+    def write(self, delta: Iterable[tuple[bytes, bytes | None]]) -> None:
+        for name, value in delta:
+            if value is None:
+                self.pop(name, None)
+            else:
+                self[name] = value
+
+    def pages(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        return sorted((key, value) for key, value in self.items() if key.startswith(prefix))
+
+
+class Worker:
+    """One partition and its store."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.store = Store()
+        self.rules = rules
+        self.partition = Partition(rules, stored=self.store.get)
+
+    def checkpoint(self) -> None:
+        self.store.write(self.partition.collect_delta())
+
+    def forget(self) -> None:
+        self.checkpoint()
+        self.partition.forget_users(keep=0)
+
+    def restart(self) -> None:
+        self.checkpoint()
+        self.partition = Partition(self.rules, stored=self.store.get)
+        self.partition.restore(self.store.pages)
+
+
+class Stream:
+    """Several partitions that share a clock; a user's events go to one of them."""
+
+    def __init__(self, rules: Rules, *, partitions: int = 1) -> None:
+        self.rules = rules
+        self.workers = [Worker(rules) for _ in range(partitions)]
+
+    def apply(self, topic: str, events: list[Told], *, not_after_ms: int) -> tuple[list[Refused], list[Misplaced]]:
+        refused: list[Refused] = []
+        misplaced: list[Misplaced] = []
+        for number, worker in enumerate(self.workers):
+            messages = [message(told) for told in events if self.place_of(told) == number]
+            if messages:
+                not_used = worker.partition.apply(topic, messages, not_after_ms=not_after_ms)
+                refused += not_used[0]
+                misplaced += not_used[1]
+        return refused, misplaced
+
+    def place_of(self, told: Told) -> int:
+        return crc32(repr(who(told)).encode()) % len(self.workers)
+
+    def tick(self, clock_ms: int, *, behind: Iterable[str] = ()) -> None:
+        for worker in self.workers:
+            worker.partition.tick(clock_ms, behind=tuple(behind))
+
+    def snapshot(self) -> Snapshot:
+        first, *others = (worker.partition.snapshot() for worker in self.workers)
+        for other in others:
+            first = first + other
+        return first
+
+    def agrees_with_recount(self, events: list[Told], at_ms: int, *, days_back: int = 3) -> None:
+        """Live numbers at the clock and those of the last closed days are what a recount gives."""
+        snapshot = self.snapshot()
+        assert_same(live_samples(snapshot, self.rules), oracle.live(events, at_ms, self.rules))
+        last = oracle.last_closed(at_ms, self.rules)
+        assert snapshot.last_closed_day == last
+        for day in range(last - days_back, last + 2):
+            expected = oracle.closed(events, day, self.rules) if day <= last else {}
+            assert_same(closed_samples(snapshot, self.rules, day), expected)
+
+
+def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
+    """The same samples, none more; quantiles within 1 %, the rest to the rounding of floats."""
+    found: Samples = {}
+    for sample in samples:
+        told = key(sample.name, **sample.labels)
+        assert told not in found, f"{told} is told twice"
+        found[told] = sample.value
+    assert not expected.keys() - found.keys()
+    assert not found.keys() - expected.keys()
+    wrong = {told: (found[told], expected[told]) for told in found if not _close(told[0], found[told], expected[told])}
+    assert not wrong, "found, expected: " + str(wrong)
+
+
+def _close(name: str, one: float, other: float) -> bool:
+    within = 0.01 if name == "engagement_session_duration_seconds" else 1e-9
+    return isclose(one, other, rel_tol=within, abs_tol=1e-9)

@@ -1,0 +1,121 @@
+"""Whatever happened, in whatever order it arrived: the numbers are those of a naive recount."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.events import TOPICS
+from stream.core.offline import Offline
+from stream.core.time import DAY_MS, HOUR_MS
+from tests.core import oracle
+from tests.core.live import Stream, assert_same, line
+from tests.core.oracle_events import Told
+from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
+
+DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
+
+examples = settings(max_examples=60, deadline=None)
+
+
+def agrees(world: World) -> None:
+    """Read the stream as it arrives; compare whenever the world says so, and at each of its clocks."""
+    stream = Stream(world.rules, partitions=world.partitions)
+    read: list[Told] = []
+    for arrival in world.arrivals:
+        read.append(arrival.told)
+        limit_ms = arrival.at_ms + HOUR_MS
+        assert stream.apply(arrival.told["topic"], [arrival.told], not_after_ms=limit_ms) == ([], [])
+        stream.tick(arrival.at_ms)
+        if arrival.then == "compare":
+            stream.agrees_with_recount(read, arrival.at_ms)
+        elif arrival.then == "settle":
+            stream.snapshot()
+        elif arrival.then:
+            for worker in stream.workers:
+                getattr(worker, arrival.then)()
+    for clock_ms in world.clocks:
+        stream.tick(clock_ms)
+        stream.agrees_with_recount(read, clock_ms)
+
+
+@examples
+@given(worlds(logins, steps_by_gap))
+def test_activity_agrees_with_counting_distinct_users_by_hand(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(steps_by_id))
+def test_sessions_by_id_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(steps_by_gap))
+def test_sessions_by_gap_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(summaries))
+def test_summaries_and_their_revisions_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(answers))
+def test_survey_answers_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers))
+def test_everything_together_agrees_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@examples
+@given(worlds(logins, summaries, zones=DST_ZONES, span_days=40))
+def test_closed_days_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+    agrees(world)
+
+
+everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers)
+
+
+@examples
+@given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))
+def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
+    world: World, random: Random, before_end_ms: int
+) -> None:
+    at_ms = world.clocks[-1] - before_end_ms
+    shuffled = random.sample(world.events, len(world.events))
+    offline = Offline(world.rules, at_ms=at_ms)
+    refused = list(offline.apply(line(told) for told in shuffled))
+    computed = offline.computed(days=5)
+
+    happened = [told for told in world.events if max(told["event_time"], told.get("ended_at", 0)) <= at_ms]
+    assert len(refused) == len(world.events) - len(happened)
+    assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
+    for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):
+        assert_same(dict(computed.closed).get(day, []), oracle.closed(happened, day, world.rules))
+
+
+@examples
+@given(everything, st.permutations(TOPICS), st.data())
+def test_reading_one_topic_faster_than_another_makes_nobody_late(
+    world: World, topics: list[str], data: st.DataObject
+) -> None:
+    stream = Stream(world.rules)
+    unread = {topic: [told for told in world.events if told["topic"] == topic] for topic in topics}
+    while any(unread.values()):
+        topic = data.draw(st.sampled_from([topic for topic in topics if unread[topic]]))
+        read, unread[topic] = unread[topic][:5], unread[topic][5:]
+        assert stream.apply(topic, read, not_after_ms=world.clocks[0] + HOUR_MS) == ([], [])
+        stream.tick(world.clocks[0], behind=[topic for topic in topics if unread[topic]])
+        getattr(stream.workers[0], data.draw(st.sampled_from(("checkpoint", "forget", "restart"))))()
+
+    for clock_ms in world.clocks:
+        stream.tick(clock_ms)
+        stream.agrees_with_recount(world.events, clock_ms)

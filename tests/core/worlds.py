@@ -1,0 +1,220 @@
+"""Random histories for properties: what happened, in what order it arrives, and what the worker does in between.
+
+Times cluster where rules have edges: at a timeout and one beside it, at minutes, hours and local midnights, on days
+when the clocks change.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+
+from stream.core.rules import Rules
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
+from tests.core.oracle_events import Told, who
+
+TIMEOUT = 30 * MINUTE_MS
+
+# Midnights UTC: a plain one, and those of the days on which New York and Berlin change their clocks.
+ANCHORS = {
+    "UTC": (1_704_067_200_000,),
+    "America/New_York": (1_710_028_800_000, 1_730_592_000_000),  # 2024-03-10 has 23 h, 2024-11-03 25 h
+    "Europe/Berlin": (1_711_843_200_000, 1_729_987_200_000),  # 2024-03-31, 2024-10-27
+}
+
+Action = Literal["", "settle", "compare", "checkpoint", "forget", "restart"]
+_ACTIONS: tuple[Action, ...] = ("", "", "", "settle", "compare", "checkpoint", "forget", "restart")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event, when it comes in, and what the worker does after it."""
+
+    told: Told
+    at_ms: int
+    then: Action
+
+
+@dataclass(frozen=True)
+class World:
+    """A history as it arrives, under some rules."""
+
+    rules: Rules
+    arrivals: list[Arrival]
+    clocks: list[int]  # when to look, once all has arrived
+    partitions: int
+
+    @property
+    def events(self) -> list[Told]:
+        return [arrival.told for arrival in self.arrivals]
+
+
+USERS: tuple[Told, ...] = (
+    {"user_id": "ann"},
+    {"user_id": " ann ", "anonymous_id": "device"},  # the same one
+    {"anonymous_id": "ann"},  # another one
+    {"user_id": "bob"},
+    {"user_id": "zoë"},
+)
+
+_OFFSETS = (0, 1, 9_999, 10_000, 59_999, MINUTE_MS, TIMEOUT - 1, TIMEOUT, TIMEOUT + 1, 2 * TIMEOUT)
+_HOUR_EDGES = (0, 1, HOUR_MS - 1, HOUR_MS // 2)
+
+
+@st.composite
+def moments(draw: st.DrawFn, base: int, span_days: int) -> int:
+    """A time within the span, near an edge more often than not."""
+    hours = draw(st.one_of(st.integers(0, 30), st.integers(0, 24 * span_days - 1)))
+    return base + hours * HOUR_MS + draw(st.one_of(st.sampled_from(_HOUR_EDGES), st.integers(0, HOUR_MS - 1)))
+
+
+_Family = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
+
+
+def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool) -> list[dict[str, Any]]:
+    """A burst of steps, with a session id or without; no pause in it is longer than two timeouts."""
+    session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
+    steps = []
+    for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=5)):
+        kinds = ("page_view", "screen_view", "heartbeat", "event", "start", "end")
+        told: dict[str, Any] = {"topic": "sessions", "event_time": start + offset, "type": draw(st.sampled_from(kinds))}
+        if ids:
+            told["session_id"] = session
+        told |= draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "event_id": st.sampled_from(("e1", "e2")),
+                    "engaged_ms": st.sampled_from((0, 1, 5_000, 9_999, 10_000, DAY_MS)),
+                    "key_event": st.booleans(),
+                    "interactive": st.booleans(),
+                },
+            )
+        )
+        steps.append(told)
+    return steps
+
+
+def steps_by_id(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Steps that carry a session id."""
+    return _steps(draw, start, number, reused, ids=True)
+
+
+def steps_by_gap(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Steps without session id."""
+    return _steps(draw, start, number, reused, ids=False)
+
+
+def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Revisions of a session, with some of its steps."""
+    session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
+    long = reused and draw(st.booleans())
+    told = []
+    for revision in draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)):
+        first = draw(st.sampled_from(_OFFSETS))
+        ended = max(first, draw(st.sampled_from((*_OFFSETS, *((2 * DAY_MS,) if long else ())))))
+        summary = {
+            "topic": "sessions",
+            "type": "summary",
+            "session_id": session,
+            "event_time": start + ended,
+            "started_at": start + first,
+            "ended_at": start + ended,
+            "page_views": draw(st.integers(0, 3)),
+        }
+        optional = {"key_events": st.integers(0, 1), "engaged_ms": st.sampled_from((0, 9_999, 10_000))}
+        told.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
+    return told + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
+
+
+def logins(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Logins, some failed."""
+    optional = {"success": st.booleans(), "event_id": st.sampled_from(("e1", "e2"))}
+    offsets = draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=4))
+    return [
+        {"topic": "logins", "event_time": start + offset, **draw(st.fixed_dictionaries({}, optional=optional))}
+        for offset in offsets
+    ]
+
+
+def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """States of one response of any kind."""
+    kind = draw(st.sampled_from(("csat", "nps", "ces", "cxi")))
+    response = f"{kind}-{draw(st.integers(0, 2)) if reused else number}"
+    told = []
+    for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=3)):
+        status = draw(st.sampled_from(("completed", "completed", "partial", "dismissed", "shown", "retracted")))
+        state: dict[str, Any] = {"topic": "surveys", "event_time": start + offset, "response_id": response}
+        state |= {"kind": kind, "status": status}
+        if status == "completed" or draw(st.booleans()):
+            state |= _content(draw, kind)
+        if draw(st.booleans()):
+            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2")))
+        told.append(state)
+    return told
+
+
+def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    if kind == "cxi":
+        names = ("effort", "empathy", "understanding", "efficiency")
+        return {"scores": {name: draw(st.integers(1, 5)) for name in names}}
+    if kind == "nps":
+        return {"score": draw(st.integers(0, 10))}
+    scale = draw(st.sampled_from(({}, {"scale_min": 1, "scale_max": 5}, {"scale_min": 0, "scale_max": 10})))
+    low, high = scale.get("scale_min", 1), scale.get("scale_max", 7 if kind == "ces" else 5)
+    turned = {"higher_is": draw(st.sampled_from(("easier", "harder")))} if draw(st.booleans()) else {}
+    return {**scale, **turned, "score": draw(st.integers(low, high))}
+
+
+_WINDOWS: tuple[dict[str, Any], ...] = (
+    {},
+    {"activity_windows": ("5m",), "session_windows": ("10m",), "survey_windows": ("15m",)},
+    {"activity_windows": ("90m", "1d"), "session_windows": ("1h", "150m", "1d"), "survey_windows": ("1d", "3h")},
+    {"activity_windows": ("1d", "2d", "26h", "40d"), "session_windows": ("7d",), "survey_windows": ("1d", "7d")},
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",), span_days: int = 12) -> World:
+    """A history of the families under rules that make none of it late."""
+    zone = draw(st.sampled_from(zones))
+    base = draw(st.sampled_from(ANCHORS[zone]))
+    # Ids are used again only where lateness lets them; short lateness lets rows settle in between.
+    reused = draw(st.booleans())
+    delay_ms = (span_days + 4) * DAY_MS if reused else draw(st.sampled_from((0, 2 * HOUR_MS, 3 * DAY_MS)))
+    rules = Rules(
+        days=Days(zone),
+        session_timeout_ms=TIMEOUT,
+        allowed_lateness_ms=delay_ms + HOUR_MS,
+        close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
+        **draw(st.sampled_from(_WINDOWS)),
+    )
+    happened: list[Told] = []
+    for number in range(draw(st.integers(1, 6))):
+        person = draw(st.sampled_from(USERS))
+        family = draw(st.sampled_from(families))
+        happened += [{**person, **told} for told in family(draw, draw(moments(base, span_days)), number, reused)]
+    happened = list({_identity(told): told for told in happened}.values())
+    happened += draw(st.lists(st.sampled_from(happened), max_size=4))
+    return _arriving(draw, happened, rules, delay_ms)
+
+
+def _arriving(draw: st.DrawFn, happened: list[Told], rules: Rules, delay_ms: int) -> World:
+    """The events in order of arrival: a clock may be an hour wrong, and an event as late as is allowed."""
+    delays = st.one_of(st.just(0), st.integers(-HOUR_MS, delay_ms), st.sampled_from((-HOUR_MS, delay_ms)))
+    actions: st.SearchStrategy[Action] = st.sampled_from(_ACTIONS)
+    arrivals = [Arrival(told, told["event_time"] + draw(delays), draw(actions)) for told in happened]
+    arrivals.sort(key=lambda arrival: arrival.at_ms)
+    later = draw(
+        st.lists(st.sampled_from((0, MINUTE_MS, TIMEOUT, HOUR_MS, DAY_MS, 6 * DAY_MS)), min_size=1, max_size=3)
+    )
+    clocks = [arrivals[-1].at_ms + sum(later[: place + 1]) for place in range(len(later))]
+    return World(rules, arrivals, clocks, draw(st.integers(1, 3)))
+
+
+def _identity(told: Told) -> tuple[object, ...]:
+    """What makes two events the same one, or two states of one response that the contract can't rank."""
+    fields = ("topic", "event_time", "session_id", "type", "event_id", "response_id", "status", "revision", "ended_at")
+    success = told.get("success", True) if told["topic"] == "logins" else None
+    return (who(told), success, *(told.get(field) for field in fields))
