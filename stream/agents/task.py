@@ -9,18 +9,17 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import structlog
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord
 
 from stream.agents.outbox import Outbox, origin_topic
 from stream.core.events import partition_key
 from stream.core.partition import Delta, Partition
 from stream.core.time import SECOND_MS
+from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.state.store import Store
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
@@ -29,12 +28,6 @@ log = structlog.get_logger(__name__)
 
 # A reader that was at the end so short a time ago has caught up: something is always on its way.
 _CAUGHT_UP_SECONDS = 5.0
-
-
-@lru_cache(maxsize=200_000)
-def partition_of(user: str, partitions: int) -> int:
-    """The partition of a user's records: what Java's default partitioner makes of the id as key."""
-    return int(murmur2(partition_key(user)) & 0x7FFFFFFF) % partitions
 
 
 class Task:
@@ -99,7 +92,7 @@ class Task:
         return len(new)
 
     def _belongs(self, user: str) -> bool:
-        return partition_of(user, self._settings.topics.partitions) == self.number
+        return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
 
     def _by_source(self, topic: str, records: Sequence[ConsumerRecord]) -> list[tuple[str, Sequence[ConsumerRecord]]]:
         """The records by the input they were produced to: those of the re-key topic name it in a header."""

@@ -338,9 +338,10 @@ def _canonical(raw: str, field: str) -> str:
     return name
 
 
-# Crawlers name themselves; the words are those most published lists of crawler user agents have in common.
+# Crawlers name themselves; the words are those most published lists of crawler user agents have in common. Cubot makes
+# telephones.
 _CRAWLER = re.compile(
-    r"bot\b|bot/|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.IGNORECASE
+    r"(?<!cu)bot\b|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.IGNORECASE
 )
 _is_crawler: dict[str, bool] = {}
 

@@ -50,7 +50,7 @@ class Offline:
     def __init__(self, rules: Rules, *, at_ms: int | None = None) -> None:
         self._partition = Partition(replace(rules, allowed_lateness_ms=None))
         self._at_ms = at_ms
-        self._lines = 0
+        self.lines = 0  # given so far
         self._no_topic = 0
 
     def apply(self, lines: Iterable[bytes]) -> Iterator[Refused]:
@@ -63,10 +63,10 @@ class Offline:
         topic = ""
         records: list[_AtRest] = []
         for line in lines:
-            self._lines += 1
+            self.lines += 1
             if not line or line.isspace():
                 continue
-            record = _AtRest(line, self._lines)
+            record = _AtRest(line, self.lines)
             try:
                 its_topic = _topic_of(line)
             except Rejected as rejection:

@@ -1,0 +1,550 @@
+"""The command line: `engagement`. Each command reads its settings, wires the parts, and says what it did."""
+
+import asyncio
+import gzip
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import click
+import msgspec
+from click.shell_completion import get_completion_class
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stream.agents.inventory import topic_specs
+from stream.agents.kafka_options import client_options
+from stream.agents.topics import BrokerUnreachable, TopicNotCreated, check_topics, create_topics
+from stream.core.offline import Offline
+from stream.core.time import epoch_ms, iso, parse_iso
+from stream.demo import Demo, DemoOptions
+from stream.export.table import as_document, print_computed
+from stream.settings import Settings, SettingsError, items, load
+from stream.simulate.broker import EmbeddedBrokerFailed, EmbeddedBrokerMissing
+from stream.simulate.producer import DeliveryFailed, EventProducer
+from stream.simulate.replay import InvalidLine, read_events, rebase, replay
+from stream.simulate.simulator import SCENARIOS, SimulatorSettings, simulate
+from stream.telemetry import configure_logging
+from stream.wiring import VERSION, Deployment, run_until_stopped
+
+_BAD_USE = 2  # what shells and click use for it too
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class _Failure(click.ClickException):
+    """Something outside went wrong: one line says what, without a traceback."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"engagement: {self.message}", err=True)
+
+
+class _BadUse(_Failure):
+    """The operator's mistake."""
+
+    exit_code = _BAD_USE
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(VERSION, prog_name="engagement")
+def main() -> None:
+    """Live, exact engagement metrics: events from Kafka become gauges for Prometheus.
+
+    \b
+    engagement demo                        see it work, without anything else
+    engagement compute events.jsonl.gz     numbers of a file, without a broker
+    engagement run --kafka localhost:9092  worker and server on your Kafka
+    """
+
+
+def _settings_options(command: _Command) -> _Command:
+    """--settings and --kafka, for every command that needs settings."""
+    options = (
+        click.option(
+            "--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file."
+        ),
+        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas; the setting kafka.servers."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _load(file: Path | None, kafka: str | None = None, **overrides: Any) -> Settings:
+    chosen = {place.replace("__", "."): value for place, value in overrides.items() if value is not None}
+    if kafka is not None:
+        chosen["kafka.servers"] = kafka
+    try:
+        return load(file, os.environ, chosen)
+    except SettingsError as error:
+        raise _BadUse(str(error)) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what may go wrong outside into one line."""
+    try:
+        yield
+    except (BrokerUnreachable, TopicNotCreated, DeliveryFailed, EmbeddedBrokerMissing, EmbeddedBrokerFailed) as error:
+        raise _Failure(str(error)) from None
+    except SettingsError as error:
+        raise _BadUse(str(error)) from None
+    except OSError as error:
+        raise _Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
+
+
+# -- the service -------------------------------------------------------------------------------------------------
+
+
+def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
+    configure_logging(settings.log)
+    with _told():
+        if worker:
+            _make_topics(settings)
+        deployment = Deployment(settings, worker=worker, server=server)
+
+        def started() -> None:
+            click.echo(f"serving {deployment.address}/metrics" if server else "consuming", err=True)
+
+        status = asyncio.run(run_until_stopped(deployment, on_start=started))
+    sys.stdout.flush()
+    # Client libraries leave threads behind that would keep a stopped process alive.
+    os._exit(status)
+
+
+def _make_topics(settings: Settings) -> None:
+    specs = topic_specs(settings)
+    create_topics(specs, client_options=client_options(settings), replication=settings.topics.replication)
+    problems = check_topics(specs, client_options=client_options(settings))
+    if problems:
+        raise _BadUse("\n".join(f"{problem.problem}\n  mend it with: {problem.remedy}" for problem in problems))
+
+
+def _server_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--port", type=int, help="Port of the server; the setting server.port. 0 picks a free one."),
+        click.option("--host", help="Address to listen on; the setting server.host, 127.0.0.1 unless asked."),
+    ):
+        command = option(command)
+    return command
+
+
+_clock_option = click.option(
+    "--clock",
+    type=click.Choice(["wall", "event"]),
+    help="event: windows end at the newest event instead of now, for old data.",
+)
+
+
+@main.command()
+@_settings_options
+@_server_options
+@_clock_option
+def run(file: Path | None, kafka: str | None, host: str | None, port: int | None, clock: str | None) -> None:
+    """Run worker and server in one process.
+
+    \b
+    Example: engagement run --kafka localhost:9092
+    """
+    _serve(_load(file, kafka, clock=clock, server__host=host, server__port=port), worker=True, server=True)
+
+
+@main.command()
+@_settings_options
+@_clock_option
+def worker(file: Path | None, kafka: str | None, clock: str | None) -> None:
+    """Run a worker only; several share the partitions.
+
+    \b
+    Example: ENGAGEMENT_STATE_URL=rocksdb:///var/lib/engagement engagement worker --kafka kafka:9092
+    """
+    _serve(_load(file, kafka, clock=clock), worker=True, server=False)
+
+
+@main.command()
+@_settings_options
+@_server_options
+def serve(file: Path | None, kafka: str | None, host: str | None, port: int | None) -> None:
+    """Run a server only: /metrics and the API, from what the workers report.
+
+    \b
+    Example: engagement serve --kafka kafka:9092 --host 0.0.0.0 --port 8600
+    """
+    _serve(_load(file, kafka, server__host=host, server__port=port), worker=False, server=True)
+
+
+# -- the demo ----------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--users", type=click.IntRange(1), default=2_000, show_default=True, help="Size of the population.")
+@click.option(
+    "--speed", type=click.FloatRange(0.1, 10_000), default=1.0, show_default=True, help="Live time, times so fast."
+)
+@click.option(
+    "--scenario", type=click.Choice(SCENARIOS), default="steady", show_default=True, help="drop: stickiness falls."
+)
+@click.option(
+    "--input", "files", multiple=True, help="Show this file's events, moved up to now, instead of simulated ones."
+)
+@click.option(
+    "--kafka", metavar="HOST:PORT", help="Use this Kafka, with topics of its own, instead of the embedded broker."
+)
+@click.option("--port", type=int, help="Port of the server. [default: 8600, or a free one]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same population."
+)
+def demo(**options: Any) -> None:
+    """See it work: a broker, 35 days of history, then live traffic and its numbers.
+
+    \b
+    Example: engagement demo --scenario drop
+    """
+    options["input"] = tuple(options.pop("files"))
+    console = Console()
+    with _told():
+        shown = Demo(DemoOptions(**options), console)
+        with shown.prepared() as deployment:
+            configure_logging(deployment.settings.log)
+            asyncio.run(_run_demo(shown, deployment))
+    console.print("the demo is over; nothing is left of it")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+async def _run_demo(shown: Demo, deployment: Deployment) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await deployment.start()
+    parts = [shown.run(deployment), deployment.broken(), stopping.wait()]
+    running = [asyncio.ensure_future(part) for part in parts]
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.wait({asyncio.ensure_future(deployment.stop())}, timeout=3.0)
+    for task in done:
+        if task is not running[2]:
+            raise _Failure(f"the demo broke: {task.exception() or task.result()!r}")
+
+
+# -- events in, without a service --------------------------------------------------------------------------------
+
+
+@main.command(name="simulate")
+@click.option("--users", type=int, default=2_000, show_default=True)
+@click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), default=35.0, show_default=True, help="Length of the span."
+)
+@click.option("--until", metavar="TIME", help="End of the span, ISO 8601 or an epoch number. [default: now]")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
+@click.option("--scenario", type=click.Choice(SCENARIOS), default="steady", show_default=True)
+@click.option("--late", type=float, default=0.0, help="Share of events that arrive minutes to two days late.")
+@click.option("--duplicate", type=float, default=0.0, help="Share of events sent twice.")
+@click.option("--shuffled", type=float, default=0.0, help="Share of events that arrive a little out of order.")
+@click.option("--misrouted", type=float, default=0.0, help="Share of events under a wrong key.")
+@click.option("--bot", type=float, default=0.0, help="Events of crawlers, as a share of the others.")
+@click.option("--broken", type=float, default=0.0, help="Unusable messages, as a share of the others.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("-"),
+    help="A file of JSON lines, .gz too. [default: standard output]",
+)
+@_settings_options
+def simulate_command(
+    days: float, until: str | None, output: Path, file: Path | None, kafka: str | None, **population: Any
+) -> None:
+    """Make up the events of a believable population: as JSON lines, or into Kafka with --kafka.
+
+    \b
+    Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
+    """
+    end_ms = _moment(until, "--until") or time.time_ns() // 1_000_000
+    try:
+        settings = SimulatorSettings(**population)
+    except ValueError as error:
+        raise _BadUse(str(error)) from None
+    events = simulate(settings, start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
+    count = 0
+    with _told():
+        if kafka is not None:
+            chosen = _load(file, kafka)
+            with EventProducer(client_options(chosen)) as producer:
+                for event in events:
+                    producer.send(chosen.input_topics[event.topic], event.key, event.value)
+                    count += 1
+        else:
+            with _writing(output) as sink:
+                for event in events:
+                    sink.write(_with_topic(event.topic, event.value))
+                    count += 1
+    click.echo(f"{count:,} events", err=True)
+
+
+def _with_topic(topic: str, value: bytes) -> bytes:
+    """A line of a file: the event with its topic; what is broken stays broken, as long as it is one line."""
+    start = b'{"topic":"%s",' % topic.encode()
+    line = start + value[1:] if value[:1] == b"{" and value[1:2] != b"}" else value
+    return line.replace(b"\n", b" ") + b"\n"
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[BinaryIO]:
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif output.suffix == ".gz":
+        with gzip.open(output, "wb") as packed:
+            yield packed  # type: ignore[misc]
+    else:
+        with output.open("wb") as plain:
+            yield plain
+
+
+@main.command(name="replay")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--rate", type=float, help="Events a second at most.")
+@click.option("--rebase", "rebased", is_flag=True, help="Shift all times so that the last event is now.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out lines that can't be sent, instead of refusing the file.")
+@_settings_options
+def replay_command(
+    files: tuple[str, ...], rate: float | None, rebased: bool, skip_invalid: bool, file: Path | None, kafka: str | None
+) -> None:
+    """Send files of events to their topics, in order of event time.
+
+    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input.
+
+    \b
+    Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
+    """
+    settings = _load(file, kafka)
+    skipped: list[InvalidLine] = []
+    with _told():
+        try:
+            events = read_events(list(files), on_invalid=skipped.append if skip_invalid else None)
+        except ValueError as error:
+            raise _BadUse(str(error)) from None
+        if rebased:
+            events = rebase(events, now_ms=time.time_ns() // 1_000_000)
+        topics = settings.input_topics
+        unknown = sorted({event.topic for event in events} - set(topics))
+        if unknown:
+            raise _BadUse(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(topics)}")
+        events = [event._replace(topic=topics[event.topic]) for event in events]
+        with _progress("sending", len(events)) as tell:
+            try:
+                summary = replay(events, client_options(settings), rate=rate, on_progress=tell)
+            except ValueError as error:
+                raise _BadUse(str(error)) from None
+    left_out = f", {len(skipped):,} lines left out" if skipped else ""
+    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s{left_out}", err=True)
+
+
+# -- numbers of files --------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--at", metavar="TIME", help="The moment the numbers are for; later events are ignored. [default: newest event]"
+)
+@click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
+@click.option("--timezone", metavar="ZONE", help="IANA time zone that cuts days; the setting timezone.")
+@click.option("--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file.")
+@click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def compute(
+    files: tuple[str, ...], at: str | None, days: int, timezone: str | None, file: Path | None, as_format: str
+) -> None:
+    """Compute the numbers of files of events, without a broker.
+
+    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Nothing is too late, and the
+    files need not be in order of time.
+
+    \b
+    Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
+    """
+    settings = _load(file, timezone=timezone)
+    offline = Offline(settings.rules, at_ms=_moment(at, "--at"))
+    with _told(), _collected_once():
+        for path in files:
+            with _reading(path) as lines:
+                _apply(offline, path, lines)
+        computed = offline.computed(days=days)
+    if as_format == "json":
+        sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
+    else:
+        print_computed(computed, Console())
+
+
+# Lines shown that can't be used; all are counted.
+_REFUSALS_SHOWN = 5
+
+
+def _apply(offline: Offline, path: str, lines: Iterator[bytes]) -> None:
+    refused = 0
+    first = offline.lines
+    for refusal in offline.apply(lines):
+        if refusal.reason.value == "future":
+            continue
+        refused += 1
+        if refused <= _REFUSALS_SHOWN:
+            where = f"{path}:{refusal.record.offset - first}"
+            click.echo(f"{where}: {refusal.reason.value}: {refusal.detail}", err=True)
+    if refused > _REFUSALS_SHOWN:
+        click.echo(f"{path}: {refused - _REFUSALS_SHOWN:,} more lines can't be used", err=True)
+
+
+@contextmanager
+def _collected_once() -> Iterator[None]:
+    """Rows only grow here: a garbage collection would walk over all of them and find nothing, again and again."""
+    import gc
+
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[Iterator[bytes]]:
+    if path == "-":
+        yield iter(sys.stdin.buffer)
+        return
+    with Path(path).open("rb") as raw, _reading_progress(path, Path(path).stat().st_size) as tell:
+        source: Any = gzip.open(raw) if path.endswith(".gz") else raw
+
+        def lines() -> Iterator[bytes]:
+            for number, line in enumerate(source):
+                if number % 10_000 == 0:
+                    tell(raw.tell())
+                yield line
+
+        try:
+            yield lines()
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise _Failure(f"{path}: {error}") from None
+
+
+def _moment(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
+    if at_ms is None:
+        raise _BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
+    return at_ms
+
+
+@contextmanager
+def _reading_progress(path: str, size: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"reading {path}", total=size)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+# -- topics, settings, completion --------------------------------------------------------------------------------
+
+
+@main.group()
+def topics() -> None:
+    """Create the topics that are needed, or check those that are there.
+
+    \b
+    Example: engagement topics check --kafka localhost:9092
+    """
+
+
+@topics.command(name="create")
+@_settings_options
+@click.option("--partitions", type=click.IntRange(1), help="Partitions of each topic; the setting topics.partitions.")
+def topics_create(file: Path | None, kafka: str | None, partitions: int | None) -> None:
+    """Create the missing ones; those that exist are left as they are.
+
+    \b
+    Example: engagement topics create --kafka localhost:9092 --partitions 12
+    """
+    settings = _load(file, kafka, topics__partitions=partitions)
+    with _told():
+        specs = topic_specs(settings)
+        created = create_topics(specs, client_options=client_options(settings), replication=settings.topics.replication)
+        for spec in specs:
+            click.echo(f"{'created' if spec.name in created else 'exists '}  {spec.name}")
+        _report_problems(settings)
+
+
+@topics.command(name="check")
+@_settings_options
+@click.option("--partitions", type=click.IntRange(1), help="Partitions of each topic; the setting topics.partitions.")
+def topics_check(file: Path | None, kafka: str | None, partitions: int | None) -> None:
+    """Say what is wrong with the topics, and what mends it; exits with 1 when something is.
+
+    \b
+    Example: engagement topics check --kafka localhost:9092
+    """
+    with _told():
+        _report_problems(_load(file, kafka, topics__partitions=partitions))
+    click.echo("all topics are as they should be")
+
+
+def _report_problems(settings: Settings) -> None:
+    problems = check_topics(topic_specs(settings), client_options=client_options(settings))
+    for problem in problems:
+        click.echo(f"{problem.problem}\n  mend it with: {problem.remedy}", err=True)
+    if problems:
+        raise SystemExit(1)
+
+
+@main.command()
+@_settings_options
+def settings(file: Path | None, kafka: str | None) -> None:
+    """Print every setting as it stands, and the variable that sets it. Secrets are not shown.
+
+    \b
+    Example: ENGAGEMENT_TIMEZONE=Europe/Berlin engagement settings
+    """
+    for place, value in items(_load(file, kafka)):
+        shown = ",".join(value) if isinstance(value, tuple) else value
+        click.echo(
+            f"{place} = {msgspec.json.encode(shown).decode():<32} # ENGAGEMENT_{place.replace('.', '_').upper()}"
+        )
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Example: eval "$(engagement completion bash)"
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None, "click knows the shells offered here"
+    click.echo(kind(main, {}, "engagement", "_ENGAGEMENT_COMPLETE").source())
+
+
+if __name__ == "__main__":
+    main()

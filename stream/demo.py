@@ -1,0 +1,235 @@
+"""The demo: a broker, a population, a worker and a server, from nothing to live numbers in half a minute.
+
+The same code path as production; only the broker's address differs. History is loaded as fast as it can be read, in the
+order in which it would have arrived, then the population goes on live.
+"""
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from stream.agents.inventory import topic_specs
+from stream.agents.kafka_options import client_options
+from stream.agents.topics import create_topics
+from stream.core.time import DAY_MS
+from stream.export.table import screen
+from stream.settings import Settings, load
+from stream.simulate.broker import EmbeddedBroker
+from stream.simulate.bulk import BulkProducer
+from stream.simulate.replay import read_events, rebase
+from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from stream.wiring import Deployment
+
+HISTORY_DAYS = 35
+
+_CHUNK = 1_000
+# Live events are sent so often; a gauge changes within about a second of it.
+_SEND_SECONDS = 0.2
+_PLAIN_SECONDS = 10.0
+_PREFERRED_PORT = 8600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What the command line asks for."""
+
+    users: int = 2_000
+    speed: float = 1.0
+    scenario: str = "steady"
+    input: tuple[str, ...] = ()
+    kafka: str | None = None
+    port: int | None = None
+    seed: int = 1
+
+
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, options: DemoOptions, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._now_ms = time.time_ns() // 1_000_000
+        self._since_ms = self._now_ms - HISTORY_DAYS * DAY_MS
+        self._started = time.monotonic()
+        population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
+        self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[Deployment]:
+        """Broker and topics, and a deployment on them; gone again afterwards."""
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engagement-demo-"))
+            address = self._options.kafka
+            if address is None:
+                address = stack.enter_context(EmbeddedBroker()).address
+            settings = self._settings(address, Path(folder))
+            create_topics(topic_specs(settings), client_options=client_options(settings), replication=-1)
+            yield Deployment(settings)
+
+    def _settings(self, address: str, folder: Path) -> Settings:
+        embedded = self._options.kafka is None
+        overrides: dict[str, object] = {
+            # A broker of one's own keeps what earlier demos left: a run of its own starts from nothing.
+            "app_id": "engagement-demo" if embedded else f"engagement-demo-{self._now_ms // 1_000}",
+            "kafka.servers": address,
+            "kafka.idempotent": not embedded,
+            "kafka.session_timeout": "6s",
+            "state.url": "memory://" if embedded else f"rocksdb://{folder / 'state'}",
+            "server.port": _free_port(self._options.port),
+            "log.level": "warning",
+        }
+        if not embedded:
+            for topic in ("sessions", "logins", "surveys"):
+                overrides[f"topics.{topic}"] = f"{overrides['app_id']}-{topic}"
+        if self._options.speed != 1:
+            # Events run ahead of the wall clock: the numbers follow their time instead.
+            overrides |= {"clock": "event", "future_limit": "36500d"}
+        return load(None, {}, overrides)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _history(self) -> Iterator[SimulatedEvent]:
+        if not self._options.input:
+            return simulate(self._population, start_ms=self._since_ms, end_ms=self._now_ms)
+        events = rebase(read_events(list(self._options.input)), now_ms=self._now_ms)
+        self._since_ms = events[0].at_ms if events else self._now_ms
+        return iter([SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events])
+
+    async def _send_live(self, producer: BulkProducer) -> None:
+        """Send what the population does from now on, as it arrives."""
+        # A century is for ever: the simulator makes an hour at a time.
+        events = simulate(self._population, start_ms=self._now_ms, end_ms=self._now_ms + 36_500 * DAY_MS)
+        coming = next(events)
+        began = time.monotonic()
+        while True:
+            passed_ms = int((time.monotonic() - began) * 1_000 * self._options.speed)
+            until_ms = time.time_ns() // 1_000_000 if self._options.speed == 1 else self._now_ms + passed_ms
+            due = []
+            while coming.arrives_at_ms <= until_ms:
+                due.append(coming)
+                coming = next(events)
+            await producer.send(due)
+            await producer.flush()
+            await asyncio.sleep(_SEND_SECONDS)
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    async def run(self, deployment: Deployment) -> None:
+        """Load the history, go live, and show the numbers until cancelled."""
+        settings = deployment.settings
+        topics, partitions = settings.input_topics, settings.topics.partitions
+        async with BulkProducer(client_options(settings), topics=topics, partitions=partitions) as producer:
+            await self._load(deployment, producer)
+            tasks = [asyncio.create_task(self._show(deployment))]
+            if not self._options.input:
+                tasks.append(asyncio.create_task(self._send_live(producer)))
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _load(self, deployment: Deployment, producer: BulkProducer) -> None:
+        history = await asyncio.to_thread(self._history)
+        sent = 0
+        with _progress(self._console) as tell:
+            while chunk := list(islice(history, _CHUNK)):
+                await producer.send(chunk)
+                sent += len(chunk)
+                tell(self._loaded(deployment), _applied(deployment))
+                await asyncio.sleep(0)
+            await producer.flush()
+            while _applied(deployment) < sent or deployment.board.unready():
+                tell(self._loaded(deployment), _applied(deployment))
+                await asyncio.sleep(0.1)
+        seconds = time.monotonic() - self._started
+        self._console.print(f"{sent:,} events of history are in the gauges, {seconds:.0f} s after the start")
+
+    def _loaded(self, deployment: Deployment) -> float:
+        """How far the stream's clock has come through the history, from 0 to 1."""
+        clock_ms = deployment.board.merged.now_ms
+        return min(1.0, max(0.0, (clock_ms - self._since_ms) / max(1, self._now_ms - self._since_ms)))
+
+    async def _show(self, deployment: Deployment) -> None:
+        if not self._console.is_terminal:
+            for line in self._where(deployment):
+                self._console.print(line)
+        with _screen(self._console) as show:
+            while True:
+                board = deployment.board
+                closed = board.closed()
+                state = "; ".join(board.unready()) or "live"
+                lines = [f"{_applied(deployment):,} events, {state}", "", *self._where(deployment), "Ctrl-C ends it"]
+                show(screen(board.live(), closed[-1][1] if closed else [], lines))
+                await asyncio.sleep(1.0 if self._console.is_terminal else _PLAIN_SECONDS)
+
+    def _where(self, deployment: Deployment) -> list[str]:
+        return [
+            f"metrics      {deployment.address}/metrics",
+            f"API          {deployment.address}/api/v1/metrics",
+            f"definitions  {deployment.address}/api/v1/definitions",
+            f"Kafka        {deployment.settings.kafka.servers}",
+        ]
+
+
+def _applied(deployment: Deployment) -> int:
+    """Events that have reached the gauges, whatever became of them."""
+    outcomes = deployment.board.merged.outcomes
+    return sum(count for counts in outcomes.values() for name, count in counts.items() if name != "rekeyed")
+
+
+def _free_port(asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", _PREFERRED_PORT))
+        except OSError:
+            return 0
+    return _PREFERRED_PORT
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[Callable[[float, int], None]]:
+    """A bar on a terminal, else a line each tenth of the way."""
+    title = "loading the history"
+    if not console.is_terminal:
+        tenths = [-1]
+
+        def tell(share: float, events: int) -> None:
+            if int(10 * share) > tenths[0]:
+                tenths[0] = int(10 * share)
+                console.print(f"{title}: {share:.0%}, {events:,} events in the gauges")
+
+        yield tell
+        return
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda share, events: progress.update(task, completed=share, description=f"{events:,} events")
+
+
+@contextlib.contextmanager
+def _screen(console: Console) -> Iterator[Callable[[object], None]]:
+    if not console.is_terminal:
+        yield lambda shown: console.print(shown)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda shown: live.update(shown, refresh=True)  # type: ignore[arg-type]

@@ -1,0 +1,116 @@
+"""Numbers for people: the headline table of a terminal, and the result of `engagement compute`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from stream.core.catalogue import BY_NAME
+from stream.core.offline import Computed
+from stream.core.report import Sample
+from stream.core.time import date_of, iso
+from stream.export.http import as_json
+
+Values = Mapping[tuple[str, str], float]
+
+
+def as_document(computed: Computed) -> dict[str, Any]:
+    """What `engagement compute --format json` prints; undefined values are left out."""
+    return {
+        "at": iso(computed.at_ms) if computed.at_ms >= 0 else None,
+        "live": [as_json(sample) for sample in computed.live],
+        "closed": [
+            {"day": date_of(day).isoformat(), "samples": [as_json(sample) for sample in samples]}
+            for day, samples in computed.closed
+        ],
+        "events": computed.events,
+    }
+
+
+def print_computed(computed: Computed, console: Console) -> None:
+    """Print every number, a row a metric and a column a window."""
+    at = iso(computed.at_ms) if computed.at_ms >= 0 else "no event"
+    console.print(_windows_table(f"live at {at}", computed.live))
+    for day, samples in computed.closed:
+        console.print(_windows_table(f"closed day {date_of(day)}", samples))
+    console.print("events: " + ", ".join(f"{count:,} {outcome}" for outcome, count in computed.events.items()))
+
+
+def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
+    rows: dict[str, dict[str, float]] = {}
+    windows: dict[str, None] = {}
+    for sample in samples:
+        if sample.name.endswith(("_lower", "_upper")):
+            continue
+        window = sample.labels.get("window", "")
+        rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
+        name = sample.name.removeprefix("engagement_")
+        rows.setdefault(f"{name} {rest}".strip(), {})[window] = sample.value
+        windows[window] = None
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("metric", overflow="fold")
+    for window in windows:
+        table.add_column(window, justify="right")
+    for name, values in rows.items():
+        if any(values.values()):
+            table.add_row(name, *(number(values.get(window)) for window in windows))
+    return table
+
+
+def number(value: float | None) -> str:
+    """A value as people read it; what is undefined is a dash, never 0."""
+    if value is None:
+        return "–"
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.4g}" if abs(value) < 1_000 else f"{value:,.1f}"
+
+
+def headline(live: list[Sample], closed: list[Sample]) -> Table:
+    """The numbers to watch: what, now, its 95 % interval, and on the last closed day."""
+    values = {_key(sample): sample.value for sample in (*live, *closed)}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "now", "95 % interval", "last closed day"):
+        table.add_column(column, justify="left" if not column else "right", min_width=16 if column else 34)
+    for title, name, labels, closed_name, share in _HEADLINES:
+        now, lower, upper = (values.get((f"{name}{end}", labels)) for end in ("", "_lower", "_upper"))
+        interval = f"{_shown(lower, share)} to {_shown(upper, share)}" if lower is not None else ""
+        on_closed_day = _shown(values.get((closed_name, labels)), share) if closed_name else ""
+        table.add_row(title, Text(_shown(now, share), style="bold cyan"), interval, on_closed_day)
+    return table
+
+
+def _key(sample: Sample) -> tuple[str, str]:
+    return sample.name, ",".join(sample.labels.values())
+
+
+def _shown(value: float | None, share: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1%}" if share else number(round(value, 1))
+
+
+_CLOSED = "engagement_active_users_closed"
+# Title, metric, its labels, its closed twin, and whether it is a share.
+_HEADLINES = (
+    ("daily active users (DAU)", "engagement_active_users", "1d", _CLOSED, False),
+    ("weekly active users (WAU)", "engagement_active_users", "7d", _CLOSED, False),
+    ("monthly active users (MAU)", "engagement_active_users", "30d", _CLOSED, False),
+    ("stickiness, DAU/MAU", "engagement_stickiness_ratio", "30d", "engagement_stickiness_closed_ratio", True),
+    ("active in the last 5 minutes", "engagement_active_users", "5m", "", False),
+    ("open sessions", "engagement_open_sessions", "", "", False),
+    ("sessions, last day", "engagement_sessions", "1d", "", False),
+    ("session time, median of a day, s", "engagement_session_duration_seconds", "1d,0.5", "", False),
+    ("bounce, GA4 rule, last day", "engagement_bounce_ratio", "1d,ga4", "", True),
+    ("CSAT, 30 days", "engagement_csat_ratio", "30d", "", True),
+    ("NPS, 30 days", "engagement_nps", "30d", "", False),
+    ("CES, easy, 30 days", "engagement_ces_ratio", "30d", "", True),
+)
+assert all(name in BY_NAME for _, name, _, _, _ in _HEADLINES)
+
+
+def screen(live: list[Sample], closed: list[Sample], lines: Iterable[str]) -> Group:
+    """The headline table with lines of text under it."""
+    return Group(headline(live, closed), Text(""), *(Text(line) for line in lines))

@@ -1,0 +1,195 @@
+"""Times, days and windows: which forms are read, and where one bucket ends and the next begins."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.time import (
+    DAY_MS,
+    HOUR_MS,
+    LATEST_MS,
+    MINUTE_MS,
+    Days,
+    date_of,
+    epoch_ms,
+    iso,
+    minutes_of,
+    parse_iso,
+    seconds_of,
+)
+
+NEW_YEAR_MS = 1_704_067_200_000  # 2024-01-01T00:00Z
+
+moments = st.integers(0, LATEST_MS - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "after_new_year_ms"),
+    [
+        ("2024-01-01T00:00:00Z", 0),
+        ("2024-01-01t00:00:00z", 0),
+        ("2024-01-01 00:00:00Z", 0),
+        (" 2024-01-01T00:00:00Z ", 0),
+        ("20240101T000000Z", 0),
+        ("2024-01-01T00:00Z", 0),
+        ("2024-01-01T00Z", 0),
+        ("20240101T0130Z", 90 * MINUTE_MS),
+        ("2024-01-01T01:30:00+01:30", 0),
+        ("2024-01-01T01:30:00+0130", 0),
+        ("2024-01-01T01+01", 0),
+        ("2023-12-31T16:00:00-08:00", 0),
+        ("2024-01-01T00:00:00.1Z", 100),
+        ("2024-01-01T00:00:00,12Z", 120),
+        ("2024-01-01T00:00:00.123Z", 123),
+        ("2024-01-01T00:00:00.123999999Z", 123),  # less than a millisecond is cut off
+        ("2024-02-29T00:00:00Z", 59 * DAY_MS),
+    ],
+)
+def test_iso_8601_is_read_in_its_extended_and_basic_form(text: str, after_new_year_ms: int) -> None:
+    assert parse_iso(text) == NEW_YEAR_MS + after_new_year_ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01T00:00:00",  # no offset: nobody knows when that is
+        "2024-01-01",
+        "2024-01-01T00:00:00+24:00",
+        "2024-01-01T00:00:00+01:60",
+        "2024-01-01T24:00:00Z",
+        "2024-01-01T00:60:00Z",
+        "2024-01-01T00:00:60Z",
+        "2023-02-29T00:00:00Z",
+        "2024-13-01T00:00:00Z",
+        "24-01-01T00:00:00Z",
+        "2024-01-01T00:00:00.Z",
+        "2024-01-01T00:00:00ZZ",
+        "yesterday",
+        "",
+    ],
+)
+def test_what_names_no_moment_is_not_guessed(text: str) -> None:
+    assert parse_iso(text) is None
+
+
+@given(moments)
+def test_iso_text_is_read_back_as_the_same_moment(at_ms: int) -> None:
+    assert parse_iso(iso(at_ms)) == at_ms
+
+
+def test_iso_text_has_milliseconds_only_where_there_are_some() -> None:
+    assert iso(NEW_YEAR_MS) == "2024-01-01T00:00:00Z"
+    assert iso(NEW_YEAR_MS + 7) == "2024-01-01T00:00:00.007Z"
+
+
+@pytest.mark.parametrize(
+    ("number", "at_ms"),
+    [
+        (1_704_067_200, NEW_YEAR_MS),
+        (1_704_067_200_000, NEW_YEAR_MS),
+        (1_704_067_200_000_999, NEW_YEAR_MS),
+        (1_704_067_200.0, NEW_YEAR_MS),
+        (1_704_067_200.123, NEW_YEAR_MS + 123),
+        (1_704_067_200_000.9, NEW_YEAR_MS),
+        (1_000_000_000, 1_000_000_000_000),
+        (9_999_999_999, 9_999_999_999_000),
+        (1_000_000_000_000, 1_000_000_000_000),
+        (9_999_999_999_999, 9_999_999_999_999),
+        (1_000_000_000_000_000, 1_000_000_000_000),
+        (9_999_999_999_999_999, 9_999_999_999_999),
+    ],
+)
+def test_the_digits_of_an_epoch_number_tell_its_unit(number: float, at_ms: int) -> None:
+    assert epoch_ms(number) == at_ms
+
+
+@pytest.mark.parametrize("digits", [n for n in range(1, 22) if n not in (10, 13, 16)])
+def test_other_numbers_of_digits_say_nothing(digits: int) -> None:
+    assert epoch_ms(10 ** (digits - 1)) is None
+    assert epoch_ms(10**digits - 1) is None
+
+
+def test_zero_and_times_before_1970_say_nothing() -> None:
+    assert epoch_ms(0) is None
+    assert epoch_ms(-1_704_067_200) is None
+
+
+@given(st.integers(10**9, 10**10 - 1), st.integers(0, 999))
+def test_seconds_with_a_fraction_keep_their_millisecond(seconds: int, millisecond: int) -> None:
+    assert epoch_ms(float(f"{seconds}.{millisecond:03d}")) == seconds * 1_000 + millisecond
+
+
+@given(moments, st.sampled_from(("UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Pacific/Apia")))
+@settings(max_examples=200, deadline=None)
+def test_a_day_is_the_one_the_local_calendar_shows(at_ms: int, zone: str) -> None:
+    at_ms = at_ms % (70 * 365 * DAY_MS) + 3 * 365 * DAY_MS
+    shown = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone)).date()
+
+    assert date_of(Days(zone).day_of(at_ms)) == shown
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "hours"),
+    [
+        ("UTC", dt.date(2024, 3, 10), 24),
+        ("America/New_York", dt.date(2024, 3, 10), 23),
+        ("America/New_York", dt.date(2024, 11, 3), 25),
+        ("Europe/Berlin", dt.date(2024, 3, 31), 23),
+        ("Europe/Berlin", dt.date(2024, 10, 27), 25),
+        ("America/Sao_Paulo", dt.date(2018, 11, 4), 23),  # its midnight does not exist
+        ("Atlantic/Azores", dt.date(2024, 10, 27), 25),  # its midnight comes twice
+    ],
+)
+def test_a_day_is_as_long_as_its_zone_says(zone: str, date: dt.date, hours: int) -> None:
+    days, day = Days(zone), (date - dt.date(1970, 1, 1)).days
+    first, after = days.starts_ms(day), days.starts_ms(day + 1)
+
+    assert after - first == hours * HOUR_MS
+    assert days.day_of(first - 1) == day - 1
+    assert days.day_of(first) == day
+    assert days.day_of(after - 1) == day
+    assert days.day_of(after) == day + 1
+
+
+def test_a_day_closes_an_hour_after_its_midnight_and_not_a_millisecond_before() -> None:
+    for zone in ("UTC", "Europe/Berlin"):
+        days = Days(zone)
+        day = days.day_of(1_711_900_000_000)  # 2024-03-31, of 23 h in Berlin
+        closes_ms = days.starts_ms(day + 1) + HOUR_MS
+
+        assert days.last_closed(closes_ms - 1, close_after_ms=HOUR_MS) == day - 1
+        assert days.last_closed(closes_ms, close_after_ms=HOUR_MS) == day
+
+
+def test_days_of_a_long_life_are_not_all_remembered() -> None:
+    days = Days()
+    for quarter in range(100_002):
+        days.day_of(quarter * 900_000)
+
+    assert len(days._day_of_quarter) == 1
+    assert days.day_of(100_002 * 900_000) == 1_041
+
+
+def test_lengths_of_time_have_a_whole_number_and_a_unit() -> None:
+    assert [seconds_of(length) for length in ("90s", "5m", "1h", "30d")] == [90, 300, 3_600, 2_592_000]
+
+
+@pytest.mark.parametrize("length", ["", "5", "m", "5w", "1.5h", "-5m", " 5m", "5 m", "٥m", "5M"])
+def test_other_lengths_are_refused_by_name(length: str) -> None:
+    with pytest.raises(ValueError, match="not a length of time") as raised:
+        seconds_of(length)
+    assert repr(length) in str(raised.value)
+
+
+def test_a_window_up_to_a_day_is_whole_minutes_and_a_longer_one_whole_hours() -> None:
+    assert minutes_of("60s") == 1
+    assert minutes_of("5m") == 5
+    assert minutes_of("1440m") == minutes_of("24h") == minutes_of("1d") == 1_440
+    assert minutes_of("25h") == 1_500
+    assert minutes_of("30d") == 43_200
+    for window, granularity in (("90s", 60), ("0m", 60), ("1441m", 3_600), ("1450m", 3_600)):
+        with pytest.raises(ValueError, match=f"'{window}' is not a multiple of {granularity} s"):
+            minutes_of(window)
