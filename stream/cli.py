@@ -1,6 +1,7 @@
 """The command line: `engagement`. Each command reads its settings, wires the parts, and says what it did."""
 
 import asyncio
+import gc
 import gzip
 import os
 import signal
@@ -404,8 +405,6 @@ def _apply(offline: Offline, path: str, lines: Iterator[bytes]) -> None:
 @contextmanager
 def _collected_once() -> Iterator[None]:
     """Rows only grow here: a garbage collection would walk over all of them and find nothing, again and again."""
-    import gc
-
     gc.disable()
     try:
         yield
@@ -419,7 +418,7 @@ def _reading(path: str) -> Iterator[Iterator[bytes]]:
         yield iter(sys.stdin.buffer)
         return
     with Path(path).open("rb") as raw, _reading_progress(path, Path(path).stat().st_size) as tell:
-        source: Any = gzip.open(raw) if path.endswith(".gz") else raw
+        source: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
 
         def lines() -> Iterator[bytes]:
             for number, line in enumerate(source):

@@ -1,11 +1,11 @@
 """Settings: one frozen value, read once from a TOML file and from ENGAGEMENT_* variables.
 
-A variable is named after its place in the file: `ENGAGEMENT_KAFKA_SERVERS` is `servers` under `[kafka]`. Variables win over
-the file. Unknown names and impossible values are refused by name, for a typo must not silently become a default.
+A variable is named after its place in the file: `ENGAGEMENT_KAFKA_SERVERS` is `servers` under `[kafka]`. Variables win
+over the file. Unknown names and impossible values are refused by name, for a typo must not silently become a default.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -32,7 +32,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pass
 
 
-class Kafka(_Section):
+class Kafka(_Section, frozen=True):
     """Where Kafka is and how to speak to it."""
 
     servers: str = "localhost:9092"  # host:port, several with commas
@@ -48,7 +48,7 @@ class Kafka(_Section):
     idempotent: bool = True  # off only for brokers without idempotent producers
 
 
-class Topics(_Section):
+class Topics(_Section, frozen=True):
     """The topics that producers write to, and the partitions of every topic."""
 
     sessions: str = "sessions"
@@ -58,7 +58,7 @@ class Topics(_Section):
     replication: int = -1  # of topics we create; -1: the broker's default
 
 
-class State(_Section):
+class State(_Section, frozen=True):
     """Where the state lives between checkpoints."""
 
     url: str = "rocksdb://engagement-state"  # rocksdb://DIRECTORY, or memory:// (rebuilt from Kafka at each start)
@@ -68,7 +68,7 @@ class State(_Section):
     standbys: int = 0  # workers that follow each partition to take over faster
 
 
-class Windows(_Section):
+class Windows(_Section, frozen=True):
     """The rolling windows of each family: whole minutes up to a day, whole hours above."""
 
     activity: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
@@ -76,7 +76,7 @@ class Windows(_Section):
     surveys: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
 
 
-class Server(_Section):
+class Server(_Section, frozen=True):
     """Where /metrics and the API are served."""
 
     host: str = "127.0.0.1"
@@ -84,14 +84,14 @@ class Server(_Section):
     stale_after: str = "15s"  # a partition without a snapshot for so long is stale, and the server is not ready
 
 
-class Log(_Section):
+class Log(_Section, frozen=True):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, else json
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """All settings of a deployment."""
 
     app_id: str = "engagement"  # consumer group, and prefix of the internal topics
@@ -230,27 +230,12 @@ def _by_name(told: str) -> str:
 
 
 def _check(settings: Settings) -> None:
-    for place, length in items(settings):
-        if place in _LENGTHS:
-            _checked(place, seconds_of, length)
-    for family in ("activity", "sessions", "surveys"):
-        windows = getattr(settings.windows, family)
-        if not windows:
-            raise SettingsError(f"windows.{family}: needs at least one window")
-        for window in windows:
-            _checked(f"windows.{family}", minutes_of, window)
-    try:
-        ZoneInfo(settings.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+    _check_times(settings)
     for place, value in items(settings):
         if place in _LEAST and not value >= _LEAST[place]:
             raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
     if not 0 <= settings.server.port <= 65_535:
         raise SettingsError(f"server.port: {settings.server.port} is no port")
-    # Two months of days are kept of each user; a month of them must be in reach of a late event.
-    if seconds_of(settings.allowed_lateness) > 30 * 86_400:
-        raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
     if not settings.state.url.startswith(("rocksdb://", "memory://")) or settings.state.url == "rocksdb://":
         raise SettingsError(f"state.url: {settings.state.url!r} is neither rocksdb://DIRECTORY nor memory://")
     names = list(settings.input_topics.values())
@@ -258,14 +243,37 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"topics: sessions, logins and surveys need topics of their own, not {', '.join(names)}")
 
 
+def _check_times(settings: Settings) -> None:
+    for place, value in items(settings):
+        if place in _LENGTHS:
+            _checked(place, seconds_of, value)
+        elif place.startswith("windows."):
+            if not value:
+                raise SettingsError(f"{place}: needs at least one window")
+            for window in value:
+                _checked(place, minutes_of, window)
+    try:
+        ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+    if seconds_of(settings.allowed_lateness) > 30 * 86_400:
+        raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
+
+
 _LENGTHS = (
-    ("session_timeout", "allowed_lateness", "future_limit", "close_after", "kafka.session_timeout")
-    + ("state.checkpoint_interval", "server.stale_after")
-)  # fmt: skip
+    "session_timeout",
+    "allowed_lateness",
+    "future_limit",
+    "close_after",
+    "kafka.session_timeout",
+    "state.checkpoint_interval",
+    "server.stale_after",
+)
 _LEAST = {"topics.partitions": 1, "state.max_delta_bytes": 1_000_000, "state.cached_users": 0, "state.standbys": 0}
 
 
-def _checked(place: str, parse: Any, text: str) -> None:
+def _checked(place: str, parse: Callable[[str], int], text: str) -> None:
     try:
         parse(text)
     except ValueError as error:

@@ -12,13 +12,13 @@ import structlog
 
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
+from stream.core.store import Store
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
 from stream.settings import Settings
 from stream.state.memory import MemoryStore
 from stream.state.rocksdb import RocksStore
-from stream.state.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +65,17 @@ class Deployment:
 
     async def broken(self) -> BaseException | None:
         """Wait until a part breaks; returns why."""
-        waits = []
+        waits: list[asyncio.Task[BaseException | None]] = []
         if self._worker is not None:
             waits.append(asyncio.create_task(self._worker.broken()))
         if self._feeding is not None:
-            waits.append(self._feeding)
+            waits.append(asyncio.create_task(self._feed_broken(self._feeding)))
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        first = done.pop()
-        return first.exception() or first.result()
+        return done.pop().result()
+
+    async def _feed_broken(self, feeding: "asyncio.Task[None]") -> BaseException | None:
+        await asyncio.wait({feeding})
+        return feeding.exception()
 
     async def stop(self) -> None:
         """Stop in order: no more events, last checkpoint, then the server."""

@@ -7,15 +7,14 @@ from typing import Any
 
 import faust
 import structlog
-from faust.types import TP
 
 from stream.agents.kafka_options import faust_credentials
 from stream.agents.table import StateTable, Stores
 from stream.agents.tasks import Tasks
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
+from stream.core.store import Store
 from stream.core.time import seconds_of
 from stream.settings import Settings
-from stream.state.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -125,5 +124,5 @@ class Worker:
         await self.tasks.close(save=False)
         await self.tasks.open(partitions, recovery_seconds=seconds)
 
-    async def _on_revoked(self, app: Any, revoked: set[TP], **_: Any) -> None:
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
         await self.tasks.close(save=True)

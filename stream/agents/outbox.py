@@ -68,7 +68,8 @@ class Outbox:
         for key, value in delta:
             if batch.append(timestamp=None, key=key, value=value) is None:
                 size = sum(len(key) + len(value or b"") for key, value in delta)
-                told = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {self._settings.state.max_delta_bytes}"
+                limit = self._settings.state.max_delta_bytes
+                told = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
                 raise DeltaTooLarge(f"a checkpoint of partition {partition} does not fit into one record batch: {told}")
         batch.close()
         written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)

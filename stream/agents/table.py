@@ -12,7 +12,7 @@ import structlog
 from faust.stores import memory
 from faust.types import TP, EventT
 
-from stream.state.store import Store
+from stream.core.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class _RecoveredStore(memory.Store[Any, Any]):
 
 
 class StateTable(faust.Table):  # type: ignore[type-arg]
-    """The table whose changelog holds the checkpoints. Raises nothing of its own; a store that breaks stops the worker."""
+    """The table whose changelog holds the checkpoints. A store that breaks stops the worker."""
 
     def __init__(self, app: Any, *, changelog: Any, stores: Stores, open_tasks: OpenTasks, **options: Any) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
 """A task: one partition that this worker owns, with its core, its store and what it still has to send.
 
-The way of a batch: skip what the state holds already, apply, send on what could not be applied, note the offset. The way of
-a checkpoint: collect the delta, wait for what was sent, append the delta to the changelog as one record batch, write it to the
-store with the changelog's offset, and only then call the offsets saved.
+The way of a batch: skip what the state holds already, apply, send on what could not be applied, note the offset. The
+way of a checkpoint: collect the delta, wait for what was sent, append the delta to the changelog as one record batch,
+write it to the store with the changelog's offset, and only then call the offsets saved.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from aiokafka.structs import ConsumerRecord
 from stream.agents.outbox import Outbox, origin_topic
 from stream.core.events import partition_key
 from stream.core.partition import Delta, Partition
+from stream.core.store import Store
 from stream.core.time import SECOND_MS
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.state.store import Store
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
 
 log = structlog.get_logger(__name__)
@@ -110,7 +110,7 @@ class Task:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, clock_ms: int, remaining: Callable[[str], int | None]) -> dict[str, int]:
-        """Move the clock on; `remaining` tells how many records of a Kafka topic are still to apply. Returns the lag."""
+        """Move the clock on. `remaining` tells how many records of a Kafka topic are to be applied; returns the lag."""
         now = time.monotonic()
         lag = {}
         for name, topic in self._topics.items():
@@ -159,7 +159,7 @@ class Task:
         return int(self._core.unsaved_rows * self._bytes_of_a_row)
 
     async def checkpoint(self) -> None:
-        """Write what has changed, all of it or nothing. Raises what Kafka or the store raises; then the task is lost."""
+        """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost."""
         async with self._writing:
             offsets = dict(self._core.progress.offsets)
             if offsets == self._saved and not self._core.unsaved_rows:

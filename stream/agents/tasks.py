@@ -1,7 +1,7 @@
 """The tasks of a worker: opened when a partition's state is recovered, closed when the partition goes.
 
-At each rebalance all tasks are checkpointed and closed, and those that stay are opened again from their stores: what a task
-holds in memory is then always what its changelog says, whoever owned the partition in between.
+At each rebalance all tasks are checkpointed and closed, and those that stay are opened again from their stores: what a
+task holds in memory is then always what its changelog says, whoever owned the partition in between.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from aiokafka.structs import ConsumerRecord
 
 from stream.agents.outbox import Outbox
 from stream.agents.task import Task
+from stream.core.store import Store
 from stream.core.time import seconds_of
 from stream.settings import Settings
-from stream.state.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Tasks:
     # -- batches ---------------------------------------------------------------------------------------------------
 
     async def apply(self, topic: str, records: Sequence[ConsumerRecord]) -> int:
-        """Apply a batch; returns how many of its records were new. A batch of a partition given up is left to its owner."""
+        """Apply a batch; returns how many of its records were new. A partition given up is left to its owner."""
         task = self._tasks.get(records[0].partition)
         if task is None or self.failure is not None:
             return 0

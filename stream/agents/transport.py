@@ -4,9 +4,9 @@ Faust costs 150 to 230 microseconds an event, and an event is whatever the consu
 which aiokafka delivers hundreds of thousands of records a second. Registered as `kafkabatch://` through the entry point
 `faust.transports`.
 
-Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be lost
-with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to Kafka is
-what the checkpoints say, for monitoring and for nothing else.
+Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be
+lost with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to
+Kafka is what the checkpoints say, for monitoring and for nothing else.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -172,7 +172,7 @@ class Transport(driver.Transport):
     Consumer = BatchConsumer
 
 
-class BatchSchema(faust.Schema):
+class BatchSchema(faust.Schema[Any, Any]):
     """Hands the batch through undecoded: the core decodes it in one go."""
 
     def loads_key(self, app: Any, message: Message, **kwargs: Any) -> None:

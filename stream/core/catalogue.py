@@ -1,7 +1,7 @@
 """Every metric: its name, what it means, and which others belong to it.
 
-/metrics, its help texts, /api/v1/definitions, the README's table and the dashboards are made from this list; a test holds
-them to it.
+/metrics, its help texts, /api/v1/definitions, the README's table and the dashboards are made from this list; a test
+holds them to it.
 """
 
 from dataclasses import dataclass
@@ -62,8 +62,8 @@ _ACTIVITY = (
     ),
     Metric(
         "engagement_stickiness_smoothed_closed_ratio",
-        "Mean of the daily active users of the closed window over the users active in it: the share of its days on which"
-        " an active user was active. 28d holds four of each weekday; alerts use it.",
+        "Mean of the daily active users of the closed window over the users active in it: the share of its days on"
+        " which an active user was active. 28d holds four of each weekday; alerts use it.",
         _WINDOW,
         unit="ratio",
         interval="Wilson",

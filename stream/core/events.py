@@ -191,7 +191,8 @@ def _summary(message: _SessionMessage, user: str, at_ms: int, is_bot: bool) -> S
     for field in ("session_id", "started_at", "ended_at", "page_views"):
         if getattr(message, field) in (None, ""):
             raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
-    assert message.session_id is not None and message.page_views is not None
+    assert message.session_id is not None
+    assert message.page_views is not None
     started_ms = _ms(message.started_at, "started_at")
     ended_ms = _ms(message.ended_at, "ended_at")
     if ended_ms < started_ms:
@@ -296,9 +297,11 @@ def _identity(at_ms: int, event_id: str | None, code: int) -> int:
 # What clients send for "nobody": counted as one busy user they would spoil every number (the list of PostHog, less
 # "0", which real systems use as an id).
 _PLACEHOLDERS = frozenset(
-    ("", "null", "undefined", "anonymous", "none", "nil", "nan", "guest", "distinctid", "distinct_id", "id", "email")
-    + ("not_authenticated", "true", "false", "[object object]", "00000000-0000-0000-0000-000000000000")
-    + ("0" * 32,)
+    {
+        *("", "null", "undefined", "anonymous", "none", "nil", "nan", "guest", "distinctid", "distinct_id", "id"),
+        *("email", "not_authenticated", "true", "false", "[object object]"),
+        *("00000000-0000-0000-0000-000000000000", "0" * 32),
+    }
 )
 _LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDERS))
 _LONGEST_ID = 512

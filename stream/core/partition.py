@@ -4,11 +4,13 @@ Inputs are partitioned by user, so a partition knows all of its users and no oth
 of partitions simply add. Events change rows at once; totals follow when they are asked for (`settle`), so a user who is
 busy between two snapshots is booked once.
 
-Between checkpoints a partition changes in memory only. `collect_delta` gives what has changed, with the offsets up to which
-the input has been applied: written as one, a partition that is restored from it continues as if nothing had happened.
+Between checkpoints a partition changes in memory only. `collect_delta` gives what has changed, with the offsets up to
+which the input has been applied: written as one, a partition that is restored from it continues as if nothing had
+happened.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +21,7 @@ from stream.core.events import (
     ANONYMOUS,
     DECODERS,
     SURVEYS,
+    Answer,
     Event,
     Reason,
     Rejected,
@@ -84,6 +87,34 @@ class Misplaced(NamedTuple):
     value: bytes
 
 
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    """What holds for all records of a batch, and what comes of them."""
+
+    topic: str
+    decode: Callable[[bytes], Event]
+    not_after_ms: int
+    late_before_ms: int
+    now: int  # the clock's minute
+    belongs: Callable[[str], bool] | None
+    newest_ms: int
+    refused: list[Refused] = field(default_factory=list)
+    misplaced: list[Misplaced] = field(default_factory=list)
+
+    def is_of_a_bot(self, event: Event) -> bool:
+        """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
+        first_ms = last_ms = event.at_ms
+        if type(event) is Summary:
+            first_ms, last_ms = min(first_ms, event.ended_ms), max(last_ms, event.ended_ms)
+        if last_ms > self.not_after_ms:
+            raise Rejected(Reason.FUTURE, f"{iso(last_ms)} is after {iso(self.not_after_ms)}")
+        if event.is_bot:
+            return True
+        if first_ms < self.late_before_ms:
+            raise Rejected(Reason.LATE, f"{iso(first_ms)} is before {iso(self.late_before_ms)}")
+        return False
+
+
 class Progress(msgspec.Struct):
     """How far a partition has read, and what became of the events. Part of each checkpoint."""
 
@@ -136,62 +167,58 @@ class Partition:
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
         partition. Returns what could not be applied: each such record is counted, and the caller sends it on.
         """
-        decode = DECODERS[topic]
-        outcomes = self.progress.outcomes.setdefault(topic, {})
-        late_before_ms = self._late_before_ms()
-        newest_ms = self.progress.newest_ms.get(topic, -1)
-        now = self.progress.now_ms // MINUTE_MS
-        users, before, unsaved, rules, advanced = self._users, self._before, self._unsaved, self.rules, rows.advanced
-        refused: list[Refused] = []
-        misplaced: list[Misplaced] = []
+        progress = self.progress
+        outcomes = progress.outcomes.setdefault(topic, {})
+        batch = _Batch(
+            topic=topic,
+            decode=DECODERS[topic],
+            not_after_ms=not_after_ms,
+            late_before_ms=self._late_before_ms(),
+            now=progress.now_ms // MINUTE_MS,
+            belongs=belongs,
+            newest_ms=progress.newest_ms.get(topic, -1),
+        )
         for record in records:
-            value = record.value
             try:
-                if value is None:
-                    event: Event = self._tombstone(topic, record)
-                elif len(value) > self._max_event_bytes:
-                    told = f"{len(value)} bytes, {self._max_event_bytes} are allowed"
-                    raise Rejected(Reason.TOO_LARGE, told)
-                else:
-                    event = decode(value)
-                at_ms = event.at_ms
-                latest_ms = event.ended_ms if type(event) is Summary else at_ms
-                if at_ms > not_after_ms or latest_ms > not_after_ms:
-                    raise Rejected(Reason.FUTURE, f"{iso(max(at_ms, latest_ms))} is after {iso(not_after_ms)}")
-                if event.is_bot:
-                    outcome = BOT
-                else:
-                    if at_ms < late_before_ms or latest_ms < late_before_ms:
-                        raise Rejected(Reason.LATE, f"{iso(min(at_ms, latest_ms))} is before {iso(late_before_ms)}")
-                    name = event.user
-                    known = users.get(name)
-                    if known is None:
-                        if belongs is not None and not belongs(name):
-                            misplaced.append(Misplaced(record, name, value or _as_message(event)))
-                            outcomes[REKEYED] = outcomes.get(REKEYED, 0) + 1
-                            self._remember_name(record, event)
-                            continue
-                        known = self._load(name)
-                    changed = advanced(known, event, rules, now=now)
-                    if changed is known:
-                        outcome = DUPLICATE
-                    else:
-                        outcome = APPLIED
-                        if name not in before:
-                            before[name] = known
-                            unsaved.add(name)
-                        users[name] = changed
-                    if record.key is not None and topic == SURVEYS:
-                        self._remember_name(record, event)
-                    if at_ms > newest_ms:
-                        newest_ms = at_ms
+                outcome = self._take(batch, record)
             except Rejected as rejection:
-                refused.append(Refused(record, rejection.reason, str(rejection)))
+                batch.refused.append(Refused(record, rejection.reason, str(rejection)))
                 outcome = self._count_reason(topic, rejection.reason)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        if newest_ms >= 0:
-            self.progress.newest_ms[topic] = newest_ms
-        return refused, misplaced
+        if batch.newest_ms >= 0:
+            progress.newest_ms[topic] = batch.newest_ms
+        return batch.refused, batch.misplaced
+
+    def _take(self, batch: "_Batch", record: Record) -> str:
+        """Apply one record and tell what became of it. Raises Rejected."""
+        value = record.value
+        event = self._tombstone(batch.topic, record) if value is None else self._decoded(batch, value)
+        if batch.is_of_a_bot(event):
+            return BOT
+        if record.key is not None and batch.topic == SURVEYS:
+            self._remember_name(record, event)
+        name = event.user
+        known = self._users.get(name)
+        if known is None:
+            if batch.belongs is not None and not batch.belongs(name):
+                batch.misplaced.append(Misplaced(record, name, value or _as_message(event)))
+                return REKEYED
+            known = self._load(name)
+        if event.at_ms > batch.newest_ms:
+            batch.newest_ms = event.at_ms
+        changed = rows.advanced(known, event, self.rules, now=batch.now)
+        if changed is known:
+            return DUPLICATE
+        if name not in self._before:
+            self._before[name] = known
+            self._unsaved.add(name)
+        self._users[name] = changed
+        return APPLIED
+
+    def _decoded(self, batch: "_Batch", value: bytes) -> Event:
+        if len(value) > self._max_event_bytes:
+            raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {self._max_event_bytes} are allowed")
+        return batch.decode(value)
 
     def _load(self, name: str) -> User:
         found = self._row(name)
@@ -219,7 +246,7 @@ class Partition:
     # -- null messages: a survey response is removed ---------------------------------------------------------------
 
     def _tombstone(self, topic: str, record: Record) -> Event:
-        """What a null message means: its key names the user, and a header the response; or its key names the response."""
+        """What a null message means: its key names the user and a header the response, or the key the response."""
         if topic != SURVEYS:
             raise Rejected(Reason.NOT_JSON, "a null message: only survey responses are removed by one")
         key = (record.key or b"").decode(errors="replace")
@@ -242,8 +269,8 @@ class Partition:
 
     def _remember_name(self, record: Record, event: Event) -> None:
         """Producers that key survey messages by response can remove one by its key alone: keep whose it is."""
-        response_id = getattr(event, "response_id", None)
-        if record.key and response_id is not None and record.value is not None:
+        if isinstance(event, Answer) and record.value is not None:
+            response_id = event.response_id
             if record.key == response_id.encode() and response_id != event.user:
                 self._named[response_id] = event.user
 
@@ -254,7 +281,8 @@ class Partition:
 
         The watermark is the newest event time of the least advanced of those, so reading one topic faster than another
         makes nobody late. A partition that is behind shows the time of its watermark, so a backlog is replayed as if
-        it were live; one that has caught up shows `clock_ms`. Neither ever goes back.
+        it were live, but none later than `clock_ms` (a client's clock may run ahead); one that has caught up shows
+        `clock_ms`. Neither ever goes back.
         """
         progress = self.progress
         newest = progress.newest_ms
@@ -263,7 +291,7 @@ class Partition:
         else:
             watermark_ms = max(newest.values(), default=-1)
         progress.watermark_ms = max(progress.watermark_ms, watermark_ms)
-        progress.now_ms = max(progress.now_ms, progress.watermark_ms if behind else clock_ms)
+        progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_ms) if behind else clock_ms)
 
     # -- totals out ------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class Ring:
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
         # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
-        # Sums of the whole hours of each window before the current hour. They change with the hour and with late events.
+        # Sums of each window's whole hours before the current one. They change with the hour and with late events.
         self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
         self._changed: set[tuple[str, int]] = set()
 

@@ -3,7 +3,8 @@
 A session with an id is the steps that carry it. Without one it is the steps of one user no more than the timeout
 apart (30 minutes, as GA4 and Plausible; a gap of exactly that still belongs), so a late step between two sessions joins
 them. A session closes at its explicit end, when no step follows it, else a timeout after its last step; it is booked
-in the minute of that closing, which lies ahead while it is open. A summary tells a whole session and closes it at its end.
+in the minute of that closing, which lies ahead while it is open. A summary tells a whole session and closes it at its
+end.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -83,7 +83,8 @@ def epoch_ms(number: int | float) -> int | None:
     if unit is None:
         return None
     times, divided = unit
-    return whole * times // divided if number == whole else int(number * times / divided)
+    # A fraction is exact to the microsecond: the float nearest to 2147483648.075 s is a little less.
+    return whole * times // divided if number == whole else int(round(number * times / divided, 3))
 
 
 def parse_iso(text: str) -> int | None:
@@ -94,13 +95,18 @@ def parse_iso(text: str) -> int | None:
     part = match.groupdict()
     try:
         moment = dt.datetime(
-            int(part["year"]), int(part["month"]), int(part["day"]),
-            int(part["hour"]), int(part["minute"] or 0), int(part["second"] or 0),
-        )  # fmt: skip
+            int(part["year"]),
+            int(part["month"]),
+            int(part["day"]),
+            int(part["hour"]),
+            int(part["minute"] or 0),
+            int(part["second"] or 0),
+            tzinfo=dt.timezone.utc,
+        )
     except ValueError:
         return None
-    seconds = (moment - dt.datetime(1970, 1, 1)).total_seconds() - _offset_seconds(part["offset"])
-    return round(seconds) * SECOND_MS + int((part["fraction"] or "0")[:3].ljust(3, "0"))
+    seconds = round(moment.timestamp()) - _offset_seconds(part["offset"])
+    return seconds * SECOND_MS + int((part["fraction"] or "0")[:3].ljust(3, "0"))
 
 
 def _offset_seconds(offset: str) -> int:

@@ -17,9 +17,7 @@ ANSWERS_WITHIN_MS = 50 * 60_000
 RETRACTS_WITHIN_MS = 60 * 60_000
 
 
-def answer_events(
-    visit: Visit, kind: int, mood: float, asked_after_ms: int, luck: list[float]
-) -> list[SimulatedEvent]:
+def answer_events(visit: Visit, kind: int, mood: float, asked_after_ms: int, luck: list[float]) -> list[SimulatedEvent]:
     """Write one survey from being shown to its last word; `luck` are eight draws from [0, 1)."""
     reacts, soon, retracts, *noise = luck
     shown_ms = asked_after_ms + 3_000
@@ -57,9 +55,7 @@ def _scores(visit: Visit, kind: int, mood: float, noise: list[float]) -> str:
     """Write the score of a mood on the scale of its kind; some ask effort from 1, easy, to 5, hard."""
     if kind == CXI:
         names = ("effort", "empathy", "understanding", "efficiency")
-        scores = ",".join(
-            f'"{name}":{_score(mood, jitter, CXI)}' for name, jitter in zip(names, noise, strict=False)
-        )
+        scores = ",".join(f'"{name}":{_score(mood, jitter, CXI)}' for name, jitter in zip(names, noise, strict=False))
         return f'"scores":{{{scores}}},'
     if kind == CES and visit.number % 8 == 0:
         return f'"score":{6 - _score(mood, noise[0], CSAT)},"scale_min":1,"scale_max":5,"higher_is":"harder",'

@@ -183,9 +183,7 @@ def _logins(rows: Visits, logging_in: Floats, failing: Floats) -> tuple[Ints, Fl
     share = np.where(rows["platform"] == 0, WEB_LOGINS_SHARE, APP_LOGINS_SHARE)
     logs_in = (logging_in < share) & ~rows["anonymous"]
     # a quarter of those who failed once fail again, and so on
-    fails = np.searchsorted(
-        [LOGIN_FAILS_SHARE / 16, LOGIN_FAILS_SHARE / 4, LOGIN_FAILS_SHARE], failing, side="right"
-    )
+    fails = np.searchsorted([LOGIN_FAILS_SHARE / 16, LOGIN_FAILS_SHARE / 4, LOGIN_FAILS_SHARE], failing, side="right")
     return np.where(logs_in, 3 - fails, 0), logs_in
 
 

@@ -21,7 +21,8 @@ _IN_FLIGHT = 16
 class BulkProducer:
     """Sends simulated events to their topics, in order within each partition. An async context manager.
 
-    `topics` names the Kafka topic of each input. Raises what aiokafka raises when a batch is not delivered; `flush` waits for all of them.
+    `topics` names the Kafka topic of each input. `flush` waits until all is delivered, and raises what aiokafka raises
+    when a batch is not.
     """
 
     def __init__(self, client_options: dict[str, Any], *, topics: Mapping[str, str], partitions: int) -> None:

@@ -53,9 +53,7 @@ def disturbed(events: list[SimulatedEvent], shares: Shares, rng: np.random.Gener
     faults = (*by_fault, "")
     fate = np.searchsorted(np.cumsum(tuple(by_fault.values())), luck[0], side="right")
     result: list[SimulatedEvent] = []
-    for event, fault, amount, choice in zip(
-        events, fate.tolist(), luck[1].tolist(), luck[2].tolist(), strict=True
-    ):
+    for event, fault, amount, choice in zip(events, fate.tolist(), luck[1].tolist(), luck[2].tolist(), strict=True):
         result += _befallen(event, faults[fault], amount, choice)
     return result
 
@@ -131,9 +129,7 @@ def _bot(event: SimulatedEvent, amount: float, choice: float) -> SimulatedEvent:
         page["is_bot"] = True
     else:
         page["user_agent"] = _CRAWLERS[int(amount * 1_000) % len(_CRAWLERS)]
-    return SimulatedEvent(
-        event.at_ms, event.arrives_at_ms, "sessions", name, msgspec.json.encode(page), "bot"
-    )
+    return SimulatedEvent(event.at_ms, event.arrives_at_ms, "sessions", name, msgspec.json.encode(page), "bot")
 
 
 _TIME = re.compile(rb'"event_time":("[^"]*"|\d+)')

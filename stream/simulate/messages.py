@@ -69,10 +69,8 @@ _STEP_OPENINGS = (
     '{"type":"end",',
 )
 _USER_AGENTS = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/142.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
-    "Version/26.1 Safari/605.1.15",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
 )
 LOGIN_RETRY_MS = 14_000  # to read the message and type the password again
@@ -111,7 +109,7 @@ def time_text(visit: Visit, at_ms: int) -> str:
     if visit.clock == EPOCH_CLOCK:
         return str(at_ms)
     offset_ms = visit.offset_ms if visit.clock == LOCAL_CLOCK else 0
-    local = datetime(1970, 1, 1) + timedelta(milliseconds=at_ms + offset_ms)
+    local = datetime(1970, 1, 1) + timedelta(milliseconds=at_ms + offset_ms)  # noqa: DTZ001  local time of a zone
     before, after = time_quotes(visit)
     return f"{before}{local.isoformat(timespec='milliseconds')}{after}"
 

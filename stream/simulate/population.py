@@ -40,18 +40,10 @@ class Habit:
 
 # Chosen so that DAU/MAU comes out between 0.2 at weekends and 0.3 in the week.
 HABITS = (
-    Habit(
-        name="daily", share=0.13, chance=0.86, stays_days=(300, 1500), second_session=0.65, kept_in_drop=0.5
-    ),
-    Habit(
-        name="several", share=0.22, chance=0.42, stays_days=(200, 1200), second_session=0.5, kept_in_drop=0.5
-    ),
-    Habit(
-        name="weekly", share=0.26, chance=0.16, stays_days=(150, 1000), second_session=0.4, kept_in_drop=0.75
-    ),
-    Habit(
-        name="monthly", share=0.22, chance=0.04, stays_days=(150, 900), second_session=0.3, kept_in_drop=0.9
-    ),
+    Habit(name="daily", share=0.13, chance=0.86, stays_days=(300, 1500), second_session=0.65, kept_in_drop=0.5),
+    Habit(name="several", share=0.22, chance=0.42, stays_days=(200, 1200), second_session=0.5, kept_in_drop=0.5),
+    Habit(name="weekly", share=0.26, chance=0.16, stays_days=(150, 1000), second_session=0.4, kept_in_drop=0.75),
+    Habit(name="monthly", share=0.22, chance=0.04, stays_days=(150, 900), second_session=0.3, kept_in_drop=0.9),
     Habit(
         name="lapsing",
         share=0.17,
@@ -90,9 +82,7 @@ PRODUCER_SHARES = (0.76, 0.17, 0.07)
 UTC_CLOCK, LOCAL_CLOCK, EPOCH_CLOCK = 0, 1, 2
 CLOCK_SHARES = (0.68, 0.12, 0.20)
 
-ANONYMOUS_SHARE = (
-    0.03  # visitors who never sign in: `anonymous_id` instead of `user_id`, no logins, no surveys by mail
-)
+ANONYMOUS_SHARE = 0.03  # visitors who never sign in: `anonymous_id` instead of `user_id`, no logins, no surveys by mail
 WEEKEND_PEOPLE_SHARE = 0.12  # who come at the weekend rather than in the week
 
 # Monday to Sunday: products used at work lose a third at the weekend.
@@ -190,13 +180,15 @@ def mixed(numbers: Numbers) -> Numbers:
     scrambled = numbers + np.uint64(0x9E3779B97F4A7C15)
     scrambled = (scrambled ^ (scrambled >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     scrambled = (scrambled ^ (scrambled >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return scrambled ^ (scrambled >> np.uint64(31))
+    last: Numbers = scrambled ^ (scrambled >> np.uint64(31))
+    return last
 
 
 def _trait(number: Numbers, trait: int) -> Floats:
     """Draw from [0, 1), the same for the same user and trait."""
     salt = mixed(np.array([trait], dtype=np.uint64))
-    return (mixed(number ^ salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    drawn: Floats = (mixed(number ^ salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn
 
 
 def _satisfaction(number: Numbers) -> Floats:
@@ -213,6 +205,6 @@ def _pick(uniform: Floats, shares: tuple[float, ...]) -> Ints:
 @lru_cache(maxsize=8)
 def _offsets_ms(day: int) -> Ints:
     """Tell how far each zone is ahead of UTC at noon of its day."""
-    noon = datetime(1970, 1, 1, 12) + timedelta(days=day)
+    noon = datetime(1970, 1, 1, 12) + timedelta(days=day)  # noqa: DTZ001  noon in any zone
     offsets = [noon.replace(tzinfo=ZoneInfo(zone)).utcoffset() or timedelta() for zone, _, _ in ZONES]
     return np.array([offset // timedelta(milliseconds=1) for offset in offsets], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stream.state.store import Items
+from stream.core.store import Items
 
 
 class MemoryStore:

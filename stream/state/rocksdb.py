@@ -11,7 +11,10 @@ from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
-from stream.state.store import OFFSET_KEY, Items, StoreBroken
+from stream.core.store import Items, StoreBroken
+
+# No key of a delta begins with a zero byte.
+_OFFSET_KEY = b"\0changelog-offset"
 
 _MIB = 1024 * 1024
 # One cache for all partitions of the process. Rows are read once and then kept decoded, so a small one does.
@@ -52,14 +55,14 @@ class RocksStore:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(OFFSET_KEY, str(offset).encode())
+        batch.put(_OFFSET_KEY, str(offset).encode())
         try:
             self._db.write(batch, self._write_options)
         except Exception as error:  # rocksdict raises plain Exception
             raise StoreBroken(f"can't write the state in {str(self._directory)!r}: {error}") from error
 
     def offset(self) -> int | None:
-        value = self._db.get(OFFSET_KEY)
+        value = self._db.get(_OFFSET_KEY)
         return None if value is None else int(value)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What every store does: take a delta whole, with the changelog offset it was written at.
+"""What the core asks of a store: take a delta whole, with the changelog offset it was written at.
 
 A store holds one partition. Its keys and values are those of the changelog, so that what a checkpoint writes and what a
 recovery reads are the same thing.
@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 Items = Iterable[tuple[bytes, bytes | None]]
-
-# The store's own key for the changelog offset; no key of a delta begins with a zero byte.
-OFFSET_KEY = b"\0changelog-offset"
 
 
 class StoreBroken(RuntimeError):

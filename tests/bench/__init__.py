@@ -1,0 +1,1 @@
+"""Benches: figures printed with what they are compared to, and the correctness of what was measured."""

@@ -1,0 +1,93 @@
+"""What the benches feed: a population of users from the simulator, and a million users as plain bytes.
+
+The load lies in Kafka before a worker starts, so that a bench measures the worker and not who produces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from stream.agents.inventory import topic_specs
+from stream.agents.kafka_options import client_options
+from stream.agents.topics import create_topics
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+from stream.settings import Settings
+from stream.simulate.bulk import BulkProducer
+from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+
+MIXED_USERS = 100_000
+# A population of 100,000 sends about 460,000 events a day.
+MIXED_SPAN_MS = 54 * HOUR_MS
+
+MANY_USERS = 1_000_000
+_MANY_SPAN_MS = 3 * DAY_MS
+_EVERY_HOW_MANY_LOGS_IN = 2
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was sent, as it was counted on the way."""
+
+    by_topic: Counter[str] = field(default_factory=Counter)
+    users: set[str] = field(default_factory=set)
+    value_bytes: int = 0
+
+    @property
+    def events(self) -> int:
+        """How many events there are."""
+        return self.by_topic.total()
+
+    def counted(self, events: Iterable[SimulatedEvent]) -> Iterator[SimulatedEvent]:
+        """The events, each counted as it passes."""
+        for event in events:
+            self.by_topic[event.topic] += 1
+            self.users.add(event.key)
+            self.value_bytes += len(event.value)
+            yield event
+
+
+def mixed(*, end_ms: int) -> Iterator[SimulatedEvent]:
+    """About a million events of 100,000 users in the 54 hours before `end_ms`: 94 % steps, logins, survey answers."""
+    return simulate(SimulatorSettings(users=MIXED_USERS), start_ms=end_ms - MIXED_SPAN_MS, end_ms=end_ms)
+
+
+def many_users(*, end_ms: int) -> Iterator[SimulatedEvent]:
+    """A million distinct users in three days, in order of time: a page view each, and a login of every second one."""
+    start_ms = end_ms - _MANY_SPAN_MS
+    for number in range(MANY_USERS):
+        at_ms = start_ms + number * (_MANY_SPAN_MS - MINUTE_MS) // MANY_USERS
+        user = f"u{number:016x}"
+        if number % _EVERY_HOW_MANY_LOGS_IN == 0:
+            value = b'{"user_id":"%s","event_time":%d,"event_id":"l%d"}' % (user.encode(), at_ms, number)
+            yield SimulatedEvent(at_ms, at_ms, "logins", user, value, "")
+        at_ms += 1_000
+        value = b'{"type":"page_view","user_id":"%s","event_time":%d,"session_id":"s%d"}' % (
+            user.encode(),
+            at_ms,
+            number,
+        )
+        yield SimulatedEvent(at_ms, at_ms, "sessions", user, value, "")
+
+
+def preload(settings: Settings, events: Iterable[SimulatedEvent]) -> Loaded:
+    """Create the topics and put the events into them."""
+    create_topics(topic_specs(settings), client_options=client_options(settings), replication=1)
+    loaded = Loaded()
+    asyncio.run(_send(settings, loaded.counted(events)))
+    return loaded
+
+
+async def _send(settings: Settings, events: Iterable[SimulatedEvent]) -> None:
+    options = client_options(settings)
+    async with BulkProducer(options, topics=settings.input_topics, partitions=settings.topics.partitions) as producer:
+        await producer.send(events)
+        await producer.flush()
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000

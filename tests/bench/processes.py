@@ -1,0 +1,82 @@
+"""The processes that are measured: started as an operator starts them, watched from outside through /proc.
+
+CPU seconds come from /proc/PID/stat: on a machine shared with others they say more than the clock on the wall.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_SAMPLED_EVERY_SECONDS = 0.05
+_STOP_TIMEOUT_SECONDS = 20.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, all threads."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICKS_A_SECOND
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Resident memory of a process: the most it ever had, and now."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = {name: int(text.split()[0]) for name, _, text in (line.partition(":") for line in lines) if "VmHWM" in name or "VmRSS" in name}
+    return kib["VmHWM"] / 1024, kib["VmRSS"] / 1024
+
+
+def directory_mib(directory: Path) -> float:
+    """Size of all files under a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1024**2
+
+
+class CpuClock:
+    """Samples the CPU seconds of a process, to tell how many it had used at a moment."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.samples: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> CpuClock:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._over.wait(_SAMPLED_EVERY_SECONDS):
+            try:
+                self.samples.append((time.time(), cpu_seconds(self._pid)))
+            except OSError:
+                return
+
+
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended by SIGTERM at the end; what it says on standard error goes to `log`."""
+    with log.open("ab") as sink:
+        process = subprocess.Popen(command, stderr=sink, env={**os.environ, **(environment or {})}, **options)
+    try:
+        yield process
+        if process.poll() is not None:
+            raise AssertionError(f"{command[0]} ended with {process.returncode}: {log.read_text()[-2_000:]}")
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,232 @@
+"""Sessions: where one ends and the next begins, when it closes, and what it contributes."""
+
+from itertools import permutations
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream.core import fields
+from stream.core.events import Step, Summary, decode_session
+from stream.core.histogram import bin_of
+from stream.core.ring import Booking
+from stream.core.sessions import (
+    NO_VISITS,
+    Session,
+    Visits,
+    bookings,
+    changed,
+    contribution,
+    settled,
+    visitor_bookings,
+    with_step,
+    with_summary,
+)
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+
+NOON_MS = 1_704_110_400_000
+TIMEOUT = 30 * MINUTE_MS
+
+
+def step(after_ms: int = 0, **told: object) -> Step:
+    message = {"user_id": "ann", "event_time": NOON_MS + after_ms, "type": "page_view", **told}
+    decoded = decode_session(msgspec.json.encode(message))
+    assert isinstance(decoded, Step)
+    return decoded
+
+
+def summary(start: int, end: int, **told: object) -> Summary:
+    message = {
+        "user_id": "ann", "event_time": NOON_MS + end, "type": "summary", "session_id": "s",
+        "started_at": NOON_MS + start, "ended_at": NOON_MS + end, "page_views": 1, **told,
+    }  # fmt: skip
+    decoded = decode_session(msgspec.json.encode(message))
+    assert isinstance(decoded, Summary)
+    return decoded
+
+
+def visits(*told: Step | Summary) -> Visits:
+    known = NO_VISITS
+    for event in told:
+        known = (
+            with_summary(known, event) if isinstance(event, Summary) else with_step(known, event, timeout_ms=TIMEOUT)
+        )
+    return known
+
+
+def spans(known: Visits) -> list[tuple[int, int]]:
+    return sorted((session.first_ms - NOON_MS, session.last_ms - NOON_MS) for session in known.all())
+
+
+def only(known: Visits) -> Session:
+    (session,) = known.all()
+    return session
+
+
+def test_a_gap_of_exactly_30_minutes_still_belongs() -> None:
+    assert spans(visits(step(), step(TIMEOUT))) == [(0, TIMEOUT)]
+    assert spans(visits(step(), step(TIMEOUT + 1))) == [(0, 0), (TIMEOUT + 1, TIMEOUT + 1)]
+    assert spans(visits(step(TIMEOUT), step())) == [(0, TIMEOUT)]
+    assert spans(visits(step(TIMEOUT + 1), step())) == [(0, 0), (TIMEOUT + 1, TIMEOUT + 1)]
+
+
+def test_a_late_step_joins_the_two_sessions_it_lies_between() -> None:
+    two = [step(engaged_ms=5), step(2 * TIMEOUT, type="end")]
+
+    assert spans(visits(*two)) == [(0, 0), (2 * TIMEOUT, 2 * TIMEOUT)]
+    joined = only(visits(*two, step(TIMEOUT, key_event=True, engaged_ms=7)))
+    assert (joined.first_ms, joined.last_ms) == (NOON_MS, NOON_MS + 2 * TIMEOUT)
+    assert (joined.views, joined.key_events, joined.engaged_ms) == (2, 1, 12)
+    assert joined.closes_ms(TIMEOUT) == NOON_MS + 2 * TIMEOUT
+
+
+def test_sessions_far_from_a_late_step_stay_as_they_are() -> None:
+    far = visits(step(), step(DAY_MS), step(2 * DAY_MS))
+    known = with_step(far, step(DAY_MS - MINUTE_MS), timeout_ms=TIMEOUT)
+
+    assert spans(known) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
+    assert (known.by_gap[0], known.by_gap[2]) == (far.by_gap[0], far.by_gap[2])
+    between = with_step(far, step(DAY_MS // 2), timeout_ms=TIMEOUT)
+    assert len(between.by_gap) == 4
+
+
+def test_any_order_of_steps_gives_the_same_sessions() -> None:
+    steps = [step(), step(TIMEOUT), step(TIMEOUT, type="end"), step(2 * TIMEOUT + 1), step(9 * TIMEOUT, engaged_ms=0)]
+    outcomes = {
+        tuple((s.first_ms, s.last_ms, s.ended_ms, s.views, s.engaged_ms) for s in visits(*order).by_gap)
+        for order in permutations(steps)
+    }
+
+    assert len(outcomes) == 1
+
+
+@pytest.mark.parametrize("session_id", [None, "s"])
+def test_a_step_sent_twice_is_one_step(session_id: str | None) -> None:
+    told: dict[str, Any] = {"session_id": session_id} if session_id else {}
+    steps = [step(**told), step(TIMEOUT, **told), step(9 * TIMEOUT, **told)]
+    known = visits(*steps)
+
+    assert all(with_step(known, again, timeout_ms=TIMEOUT) is known for again in steps)
+    assert with_step(known, step(event_id="other", **told), timeout_ms=TIMEOUT) is not known
+
+
+def test_a_session_with_an_id_is_the_steps_that_carry_it_however_far_apart() -> None:
+    known = visits(step(session_id="s"), step(5 * HOUR_MS, session_id="s"), step(session_id="t"))
+
+    assert spans(known) == [(0, 0), (0, 5 * HOUR_MS)]
+
+
+def test_a_session_closes_at_its_end_unless_a_step_follows_it() -> None:
+    def closes(*told: Step) -> int:
+        return only(visits(*told)).closes_ms(TIMEOUT) - NOON_MS
+
+    end = step(5_000, type="end")
+    assert closes(step(), end) == closes(end, step()) == 5_000
+    assert closes(step(), end, step(5_000)) == 5_000
+    assert closes(step(), end, step(5_001)) == 5_001 + TIMEOUT
+    assert closes(step(5_001), end) == 5_001 + TIMEOUT
+    assert closes(end, step(6_000), step(7_000, type="end")) == 7_000
+    assert closes(step(7_000, type="end"), end) == 7_000
+    assert closes(step()) == TIMEOUT
+
+
+def test_a_summary_tells_the_whole_session_before_and_after_its_steps() -> None:
+    inside, told = step(5_000, session_id="s"), summary(0, 1_000, page_views=7, key_events=2, engaged_ms=3)
+    session = only(visits(inside, told))
+
+    assert session == only(visits(told, inside))
+    assert (session.views, session.key_events, session.engaged_ms, session.revision) == (7, 2, 3, 0)
+    assert session.closes_ms(TIMEOUT) == NOON_MS + 1_000
+
+
+def test_the_highest_revision_wins_then_the_latest_end() -> None:
+    first, longer, corrected = summary(0, 1_000), summary(0, 2_000), summary(0, 500, revision=1)
+    for order in permutations((first, longer, corrected)):
+        assert only(visits(*order)).last_ms == NOON_MS + 500
+    assert only(visits(longer, first)).last_ms == NOON_MS + 2_000
+    assert with_summary(known := visits(corrected), corrected) is known
+
+
+def test_of_two_summaries_that_contradict_each_other_it_is_always_the_same_one() -> None:
+    contradicting = [
+        summary(0, 1_000),
+        summary(0, 1_000, page_views=2),
+        summary(500, 1_000, engaged_ms=9, page_views=5),
+    ]
+
+    assert len({only(visits(*order)) for order in permutations(contradicting)}) == 1
+
+
+def test_a_session_counts_once_with_its_duration_capped_at_a_day() -> None:
+    assert contribution(Session(0, 0)) == {fields.SESSIONS: 1, fields.FIRST_DURATION_BIN: 1}
+    for last_ms in (DAY_MS, DAY_MS + 1, 9 * DAY_MS):
+        found = contribution(Session(0, last_ms))
+        assert found[fields.DURATION_MS] == DAY_MS
+        assert found[fields.FIRST_DURATION_BIN + bin_of(DAY_MS)] == 1
+
+
+@pytest.mark.parametrize(
+    ("session", "single_page", "ga4"),
+    [
+        (Session(0, 9_999, views=1), 1, 1),
+        (Session(0, 10_000, views=1), 1, 0),
+        (Session(0, 60_000, views=1, engaged_ms=9_999), 1, 1),  # engaged time is asked first
+        (Session(0, 0, views=1, engaged_ms=10_000), 1, 0),
+        (Session(0, 0, views=1, key_events=1), 0, 0),
+        (Session(0, 0, views=2), 0, 0),
+        (Session(0, 0), 0, 0),  # no view, no bounce
+    ],
+)
+def test_who_bounced(session: Session, single_page: int, ga4: int) -> None:
+    found = contribution(session)
+
+    assert found.get(fields.SINGLE_PAGE_BOUNCES, 0) == single_page
+    assert found.get(fields.GA4_BOUNCES, 0) == ga4
+    assert (fields.SESSIONS_WITH_VIEWS in found) is bool(session.views)
+
+
+def test_engaged_time_counts_only_where_it_is_sent() -> None:
+    assert fields.SESSIONS_WITH_ENGAGED_TIME not in contribution(Session(0, 5))
+    zero = contribution(Session(0, 5, engaged_ms=0))
+    assert (zero[fields.SESSIONS_WITH_ENGAGED_TIME], fields.ENGAGED_MS in zero) == (1, False)
+    assert contribution(Session(0, 5, engaged_ms=4))[fields.ENGAGED_MS] == 4
+
+
+def test_a_session_is_booked_where_it_closes_and_a_visitor_where_the_last_one_does() -> None:
+    known = visits(step(), step(2 * TIMEOUT, type="end"))
+    closings = [(NOON_MS + after) // MINUTE_MS for after in (TIMEOUT, 2 * TIMEOUT)]
+
+    assert [booking.minute for booking in bookings(known.by_gap, timeout_ms=TIMEOUT)] == closings
+    one = {fields.VISITORS: 1}
+    expected = [Booking(closings[0], one, until=closings[1]), Booking(closings[1], one)]
+    assert list(visitor_bookings(known, timeout_ms=TIMEOUT)) == expected
+    assert list(visitor_bookings(NO_VISITS, timeout_ms=TIMEOUT)) == []
+
+
+def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
+    known = visits(step(), step(session_id="s"), step(DAY_MS))
+    edge_ms = NOON_MS + 2 * TIMEOUT
+
+    assert settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT) is known
+    kept = settled(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+    assert spans(kept) == [(DAY_MS, DAY_MS)]
+    assert kept.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
+    assert len(list(visitor_bookings(kept, timeout_ms=TIMEOUT))) == 2
+    last = settled(kept, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
+    assert (list(last.all()), last.settled_minute) == ([], (NOON_MS + DAY_MS + TIMEOUT) // MINUTE_MS)
+
+
+def test_only_sessions_that_changed_are_booked_anew() -> None:
+    old = visits(step(), step(DAY_MS), step(session_id="s"), step(session_id="t"))
+    new = with_step(old, step(DAY_MS + 1), timeout_ms=TIMEOUT)
+    assert changed(old, new) == ([old.by_gap[1]], [new.by_gap[1]])
+
+    newer = with_step(new, step(1, session_id="s"), timeout_ms=TIMEOUT)
+    assert changed(new, newer) == ([new.by_id["s"]], [newer.by_id["s"]])
+
+
+def test_a_session_that_never_ends_does_not_remember_all_of_its_steps() -> None:
+    known = visits(*(step(30_000 * number, session_id="s", type="heartbeat") for number in range(4_100)))
+
+    assert len(only(known).steps) == 4_001
+    assert only(known).last_ms == NOON_MS + 30_000 * 4_099
