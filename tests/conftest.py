@@ -12,6 +12,6 @@ settings.register_profile(
     derandomize=os.environ.get("CI") == "true",
     suppress_health_check=[HealthCheck.too_slow],
 )
-# For a night: make test ARGS="--hypothesis-profile thorough". Tests that say how many examples they want keep that number.
+# For a night: make test ARGS="--hypothesis-profile thorough". Tests that ask for a number of examples keep theirs.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000, derandomize=False)
 settings.load_profile("default")

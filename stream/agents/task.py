@@ -61,6 +61,11 @@ class Task:
         """The next offset of a Kafka topic to apply, or None when none was applied."""
         return self._core.progress.offsets.get(topic)
 
+    def begin(self, topic: str, offset: int) -> None:
+        """Reading of a Kafka topic begins at this offset, for nothing was applied or what follows was deleted."""
+        offsets = self._core.progress.offsets
+        offsets[topic] = max(offset, offsets.get(topic, 0))
+
     def saved(self) -> dict[str, int]:
         """By Kafka topic: the next offset that the checkpoints hold."""
         return self._saved

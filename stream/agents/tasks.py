@@ -7,15 +7,15 @@ task holds in memory is then always what its changelog says, whoever owned the p
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from os import getpid
 from typing import Any
 
 import structlog
-from aiokafka.structs import ConsumerRecord
 
 from stream.agents.outbox import Outbox
 from stream.agents.task import Task
+from stream.agents.transport import Records
 from stream.core.store import Store
 from stream.core.time import seconds_of
 from stream.settings import Settings
@@ -23,6 +23,14 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 1.0
+
+
+class BatchMissing(RuntimeError):
+    """A batch was given to nobody. The worker stops; it will be read again from the last checkpoint."""
+
+
+class Fenced(RuntimeError):
+    """The worker was silent for so long that its partitions may have another owner. It must not write."""
 
 
 class Tasks:
@@ -36,6 +44,7 @@ class Tasks:
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._loops: list[asyncio.Task[None]] = []
+        self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
@@ -43,6 +52,7 @@ class Tasks:
     async def start(self, remaining: Callable[[str, int], int | None]) -> None:
         """Begin to report and to checkpoint. `remaining` tells how many records of a partition are still to apply."""
         self._remaining = remaining
+        self._alive_at = time.monotonic()
         await self._outbox.start()
         self._loops = [asyncio.create_task(self._guarded(loop)) for loop in (self._report_loop, self._checkpoint_loop)]
 
@@ -76,10 +86,19 @@ class Tasks:
 
     # -- what the consumer asks ------------------------------------------------------------------------------------
 
+    def owns(self, partition: int) -> bool:
+        """Whether the state of a partition is open."""
+        return partition in self._tasks
+
     def position(self, topic: str, partition: int) -> int | None:
         """The next offset to apply, or None when the state holds none."""
         task = self._tasks.get(partition)
         return task.position(topic) if task is not None else None
+
+    def begin(self, topic: str, partition: int, offset: int) -> None:
+        """Reading begins at this offset: all before it was applied, or is in Kafka no more."""
+        if partition in self._tasks:
+            self._tasks[partition].begin(topic, offset)
 
     def saved(self) -> Mapping[tuple[str, int], int]:
         """By topic and partition: the next offset that the checkpoints written so far hold."""
@@ -87,12 +106,17 @@ class Tasks:
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
-    async def apply(self, topic: str, records: Sequence[ConsumerRecord]) -> int:
+    async def apply(self, topic: str, records: Records) -> int:
         """Apply a batch; returns how many of its records were new. A partition given up is left to its owner."""
         task = self._tasks.get(records[0].partition)
         if task is None or self.failure is not None:
             return 0
         try:
+            applied_to = task.position(topic) or 0
+            if records.follows > applied_to:
+                raise BatchMissing(
+                    f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"
+                )
             applied = await task.apply(topic, records, wall_ms=_wall_ms())
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
@@ -105,7 +129,7 @@ class Tasks:
 
     async def _report_loop(self) -> None:
         while True:
-            started = time.monotonic()
+            started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
             for number, task in list(self._tasks.items()):
                 lag = task.tick(clock_ms, lambda topic, number=number: self._remaining(topic, number))  # type: ignore[misc]
@@ -128,6 +152,10 @@ class Tasks:
             await asyncio.sleep(max(interval - took, took))
 
     async def _save(self, task: Task) -> None:
+        silent = time.monotonic() - self._alive_at
+        if silent > seconds_of(self._settings.kafka.session_timeout):
+            limit = self._settings.kafka.session_timeout
+            raise Fenced(f"nothing ran for {silent:.1f} s; kafka.session_timeout is {limit}")
         await task.checkpoint()
         self._saved.update({(topic, task.number): offset for topic, offset in task.saved().items()})
         task.forget_users(keep=self._settings.state.cached_users // max(1, len(self._tasks)))

@@ -19,14 +19,26 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
-Records = list[ConsumerRecord]
+
+class Records(list[ConsumerRecord]):
+    """A batch of one partition, in order of offset; `follows` is how far the batches before it went."""
+
+    follows: int = 0
 
 
 class Positions(Protocol):
     """What the consumer asks about offsets; the app has it as `positions`."""
 
+    def owns(self, partition: int) -> bool:
+        """Whether the state of a partition is open."""
+        ...
+
     def position(self, topic: str, partition: int) -> int | None:
         """The next offset to apply, or None when the state holds none."""
+        ...
+
+    def begin(self, topic: str, partition: int, offset: int) -> None:
+        """Reading begins at this offset."""
         ...
 
     def saved(self) -> Mapping[tuple[str, int], int]:
@@ -55,11 +67,13 @@ class BatchConsumer(driver.Consumer):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
-                self._delivered[ensure_TP(tp)] = batch[-1].offset + 1
                 yield tp, self._batch_message(tp, batch, generation)
 
-    def _batch_message(self, tp: TP, batch: Records, generation: int) -> ConsumerMessage:
+    def _batch_message(self, tp: TP, batch: list[ConsumerRecord], generation: int) -> ConsumerMessage:
         last = batch[-1]
+        records = Records(batch)
+        records.follows = self._delivered.get(ensure_TP(tp), 0)
+        self._delivered[ensure_TP(tp)] = last.offset + 1
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -68,7 +82,7 @@ class BatchConsumer(driver.Consumer):
             last.timestamp_type,
             None,
             None,
-            cast(bytes, batch),
+            cast(bytes, records),
             None,
             0,
             0,
@@ -84,7 +98,11 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Read each source partition from where its state has got to; from its beginning where there is no state."""
-        sources = [tp for tp in self.assignment() if self.app.topics.acks_enabled_for(tp.topic)]
+        sources = [
+            tp
+            for tp in self.assignment()
+            if self.app.topics.acks_enabled_for(tp.topic) and self._positions.owns(tp.partition)
+        ]
         if not sources:
             return
         earliest = await self.earliest_offsets(*sources)
@@ -98,10 +116,11 @@ class BatchConsumer(driver.Consumer):
                     tp.topic, tp.partition, position, first - 1,
                 )  # fmt: skip
             wanted[tp] = max(first, position or 0)
-        self._delivered.clear()
         self._drained.clear()
         await self.seek_wait(wanted)
+        self._delivered = dict(wanted)
         for tp, offset in wanted.items():
+            self._positions.begin(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = offset or None
 

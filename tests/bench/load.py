@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from stream.agents.inventory import topic_specs
 from stream.agents.kafka_options import client_options
-from stream.agents.topics import create_topics
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.settings import Settings
 from stream.simulate.bulk import BulkProducer
@@ -74,8 +72,7 @@ def many_users(*, end_ms: int) -> Iterator[SimulatedEvent]:
 
 
 def preload(settings: Settings, events: Iterable[SimulatedEvent]) -> Loaded:
-    """Create the topics and put the events into them."""
-    create_topics(topic_specs(settings), client_options=client_options(settings), replication=1)
+    """Put the events into the topics, which exist."""
     loaded = Loaded()
     asyncio.run(_send(settings, loaded.counted(events)))
     return loaded

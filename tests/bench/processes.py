@@ -1,4 +1,4 @@
-"""The processes that are measured: started as an operator starts them, watched from outside through /proc.
+"""The processes that are measured: started as an operator starts them, watched from outside through /proc (Linux).
 
 CPU seconds come from /proc/PID/stat: on a machine shared with others they say more than the clock on the wall.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Final
+
+# The command of the Python that runs the bench, wherever its environment lies.
+ENGAGEMENT: Final = (sys.executable, "-m", "stream.cli")
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _SAMPLED_EVERY_SECONDS = 0.05
@@ -28,8 +32,9 @@ def cpu_seconds(pid: int) -> float:
 def memory_mib(pid: int) -> tuple[float, float]:
     """Resident memory of a process: the most it ever had, and now."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    kib = {name: int(text.split()[0]) for name, _, text in (line.partition(":") for line in lines) if "VmHWM" in name or "VmRSS" in name}
-    return kib["VmHWM"] / 1024, kib["VmRSS"] / 1024
+    told = {name: text for name, _, text in (line.partition(":") for line in lines)}
+    peak, now = (int(told[name].split()[0]) / 1024 for name in ("VmHWM", "VmRSS"))
+    return peak, now
 
 
 def directory_mib(directory: Path) -> float:
@@ -64,11 +69,11 @@ class CpuClock:
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, **options: Any
+    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, stdout: IO[bytes] | int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended by SIGTERM at the end; what it says on standard error goes to `log`."""
     with log.open("ab") as sink:
-        process = subprocess.Popen(command, stderr=sink, env={**os.environ, **(environment or {})}, **options)
+        process = subprocess.Popen(command, stdout=stdout, stderr=sink, env={**os.environ, **(environment or {})})
     try:
         yield process
         if process.poll() is not None:

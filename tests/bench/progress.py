@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -18,16 +18,16 @@ _POLL_MS = 50
 
 
 class Watcher:
-    """Reads the reports of all partitions in a thread of its own; a context manager.
+    """Reads the reports of one process in a thread of its own; a context manager. Those of a process before it don't count.
 
     `applied` is the course of the number of events dealt with: (worker's clock in seconds, count).
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, process: subprocess.Popen[bytes]) -> None:
         self._settings = settings
+        self._process = process
         self._latest: dict[int, Report] = {}
-        self.applied: list[tuple[float, int]] = []
-        self.seen_at: list[tuple[float, int]] = []  # the same by the reader's clock
+        self.applied: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -53,11 +53,12 @@ class Watcher:
         consumer.close()
 
     def _take(self, report: Report) -> None:
+        if not report.worker.endswith(f"-{self._process.pid}"):
+            return
         with self._changed:
             self._latest[report.partition] = report
             total = self.outcomes().total()
             self.applied.append((report.reported_ms / 1_000, total))
-            self.seen_at.append((time.time(), total))
             self._changed.notify_all()
 
     def outcomes(self) -> Counter[str]:
@@ -80,25 +81,21 @@ class Watcher:
         """The longest recovery of a partition."""
         return max((report.recovery_seconds for report in self._latest.values()), default=0.0)
 
+    def wait_until_ready(self, *, timeout_seconds: float) -> None:
+        """Wait until the process owns all partitions and is behind in none."""
+        self._wait(self._is_ready, timeout_seconds)
+
     def wait_for(self, events: int, *, timeout_seconds: float) -> None:
-        """Wait until so many events are dealt with. Raises TimeoutError, and tells how many were."""
+        """Wait until so many events are dealt with."""
+        self._wait(lambda: self.outcomes().total() >= events, timeout_seconds)
+
+    def _is_ready(self) -> bool:
+        ready = [report for report in self._latest.values() if not report.behind]
+        return len(ready) == self._settings.topics.partitions
+
+    def _wait(self, until: Callable[[], bool], timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
         with self._changed:
-            if not self._changed.wait_for(lambda: self.outcomes().total() >= events, timeout_seconds):
-                raise TimeoutError(f"{self.outcomes()} of {events} events after {timeout_seconds:.0f} s")
-
-
-def moment_of(course: Sequence[tuple[float, int]], count: float) -> float:
-    """When a growing count reached `count`, on the straight line between the two points around it."""
-    counts = [reached for _, reached in course]
-    place = bisect_left(counts, count)
-    if place == 0:
-        return course[0][0]
-    (before, less), (after, more) = course[place - 1], course[place]
-    return before + (after - before) * (count - less) / (more - less)
-
-
-def value_at(course: Sequence[tuple[float, float]], moment: float) -> float:
-    """What a sampled value was at a moment, on the straight line between the two samples around it."""
-    place = min(max(bisect_left([at for at, _ in course], moment), 1), len(course) - 1)
-    (before, less), (after, more) = course[place - 1], course[place]
-    return less + (more - less) * (moment - before) / (after - before)
+            while not self._changed.wait_for(until, 0.5):
+                assert self._process.poll() is None, f"the process ended with {self._process.returncode}"
+                assert time.monotonic() < deadline, f"{dict(self.outcomes())} after {timeout_seconds:.0f} s"

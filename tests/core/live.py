@@ -37,7 +37,15 @@ def line(told: Mapping[str, Any]) -> bytes:
 
 
 class Store(dict[bytes, bytes]):
-    """What checkpoints have written."""
+    """What checkpoints have written, and which keys were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[bytes] = []
+
+    def read(self, name: bytes) -> bytes | None:
+        self.reads.append(name)
+        return self.get(name)
 
     def write(self, delta: Iterable[tuple[bytes, bytes | None]]) -> None:
         for name, value in delta:
@@ -56,7 +64,7 @@ class Worker:
     def __init__(self, rules: Rules) -> None:
         self.store = Store()
         self.rules = rules
-        self.partition = Partition(rules, stored=self.store.get)
+        self.partition = Partition(rules, stored=self.store.read)
 
     def checkpoint(self) -> None:
         self.store.write(self.partition.collect_delta())
@@ -67,7 +75,7 @@ class Worker:
 
     def restart(self) -> None:
         self.checkpoint()
-        self.partition = Partition(self.rules, stored=self.store.get)
+        self.partition = Partition(self.rules, stored=self.store.read)
         self.partition.restore(self.store.pages)
 
 

@@ -1,6 +1,6 @@
 """Activity of one user, and the ledger of closed days, against counting by hand."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.activity import (
@@ -88,7 +88,6 @@ def by_hand(users: list[list[int]], first: int, last: int) -> dict[int, dict[int
     return counted
 
 
-@settings(deadline=None)
 @given(calendars, st.integers(90, 190), st.integers(0, 40), st.data())
 def test_the_ledger_counts_distinct_users_of_each_window_of_days(
     users: list[list[int]], first: int, length: int, data: st.DataObject
@@ -104,7 +103,6 @@ def test_the_ledger_counts_distinct_users_of_each_window_of_days(
     assert ledger.first_day() == min((day for days in users for day in days), default=None)
 
 
-@settings(deadline=None)
 @given(calendars, st.integers(95, 185), st.booleans(), st.data())
 def test_a_ledger_that_forgets_single_days_still_counts_the_later_ones(
     users: list[list[int]], since: int, stores: bool, data: st.DataObject

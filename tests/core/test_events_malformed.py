@@ -49,7 +49,7 @@ times = st.one_of(
 FIELDS = sorted({*STEP, *SUMMARY, "engaged_ms", "revision", "response_id", "score", "scores", "scale_min", "status"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(TOPICS), st.one_of(st.binary(), st.dictionaries(st.sampled_from(FIELDS), json | times)), st.data()
 )

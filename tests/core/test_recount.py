@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.events import TOPICS
@@ -14,8 +14,6 @@ from tests.core.oracle_events import Told
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
-
-examples = settings(max_examples=60, deadline=None)
 
 
 def agrees(world: World) -> None:
@@ -39,43 +37,36 @@ def agrees(world: World) -> None:
         stream.agrees_with_recount(read, clock_ms)
 
 
-@examples
 @given(worlds(logins, steps_by_gap))
 def test_activity_agrees_with_counting_distinct_users_by_hand(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(steps_by_id))
 def test_sessions_by_id_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(steps_by_gap))
 def test_sessions_by_gap_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(summaries))
 def test_summaries_and_their_revisions_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(answers))
 def test_survey_answers_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers))
 def test_everything_together_agrees_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@examples
 @given(worlds(logins, summaries, zones=DST_ZONES, span_days=40))
 def test_closed_days_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
     agrees(world)
@@ -84,7 +75,6 @@ def test_closed_days_agree_with_a_recount_where_days_have_23_or_25_hours(world: 
 everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers)
 
 
-@examples
 @given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))
 def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
     world: World, random: Random, before_end_ms: int
@@ -102,7 +92,6 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
         assert_same(dict(computed.closed).get(day, []), oracle.closed(happened, day, world.rules))
 
 
-@examples
 @given(everything, st.permutations(TOPICS), st.data())
 def test_reading_one_topic_faster_than_another_makes_nobody_late(
     world: World, topics: list[str], data: st.DataObject

@@ -44,7 +44,7 @@ def by_hand(windows: tuple[int, ...], bookings: list[Booking], now: int) -> dict
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories(), st.lists(st.sampled_from((0, 1, 30, 61, DAY)), min_size=1, max_size=4))
 def test_a_window_is_what_adding_up_by_hand_gives(
     history: tuple[tuple[int, ...], list[tuple[int, Booking]]], waits: list[int]
@@ -64,7 +64,7 @@ def test_a_window_is_what_adding_up_by_hand_gives(
         assert ring.sums() == by_hand(ring.windows, booked, now)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories(), st.integers(0, 3 * DAY), st.data())
 def test_what_is_taken_out_again_leaves_nothing_and_what_is_restored_goes_on(
     history: tuple[tuple[int, ...], list[tuple[int, Booking]]], wait: int, data: st.DataObject

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
+from tests.integration.deployment import Deployment
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
 
 
@@ -77,3 +79,40 @@ def unique() -> Callable[[str], str]:
     """Makes names of topics, groups and apps that no other test uses."""
     suffix = uuid.uuid4().hex[:8]
     return lambda name: f"{name}-{suffix}"
+
+
+Deploy = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(unique: Callable[[str], str], tmp_path: Path) -> Iterator[Deploy]:
+    """Makes deployments, whose processes end with the test: `deploy(address, **settings)`."""
+    made: list[Deployment] = []
+
+    def make(address: str, **settings: object) -> Deployment:
+        made.append(Deployment(address, unique, tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        deployment.end()
+
+
+@pytest.fixture
+def deployment(kafka: RunningKafka, deploy: Deploy) -> Deployment:
+    """A deployment on a real Kafka."""
+    return deploy(kafka.address)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded_broker", marks=pytest.mark.broker, id="embedded"),
+        pytest.param("kafka", marks=pytest.mark.kafka, id="kafka"),
+    ]
+)
+def any_deploy(request: pytest.FixtureRequest, deploy: Deploy) -> Deploy:
+    """Like `deploy`, with the address known: on each kind of broker in turn."""
+    address = request.getfixturevalue(request.param).address
+    # The embedded broker has no idempotent producers, and its changelog can't be recovered from.
+    can_less = {"kafka.idempotent": "false", "state.url": "memory://"} if request.param == "embedded_broker" else {}
+    return lambda **settings: deploy(address, **{**can_less, **settings})

@@ -1,0 +1,82 @@
+"""The catalogue names every number, with exactly its labels."""
+
+from collections import defaultdict
+
+import msgspec
+import pytest
+
+from stream.core.catalogue import BUSINESS, BY_NAME, CATALOGUE, Metric
+from stream.core.offline import Computed, Offline
+from stream.core.report import Sample
+from stream.core.rules import Rules
+from stream.core.survey_scales import DIMENSIONS
+
+DAY_MS = 86_400_000
+NOON_MS = 1_704_110_400_000
+
+
+@pytest.fixture(scope="module")
+def rich() -> Computed:
+    """A day in which something of everything happens, and the day after it."""
+    told = {"user_id": "ann", "event_time": NOON_MS}
+    answer = {**told, "topic": "surveys"}
+    events = [
+        {**told, "topic": "logins"},
+        {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5},
+        *({**answer, "kind": kind, "response_id": kind, "score": 3} for kind in ("csat", "nps", "ces")),
+        {**answer, "kind": "cxi", "response_id": "cxi", "scores": dict.fromkeys(DIMENSIONS, 4)},
+        {**answer, "kind": "nps", "response_id": "shown", "status": "shown"},
+    ]
+    offline = Offline(Rules(), at_ms=NOON_MS + DAY_MS)
+    assert list(offline.apply(map(msgspec.json.encode, events))) == []
+    return offline.computed()
+
+
+def samples_of(computed: Computed) -> list[Sample]:
+    return [*computed.live, *(sample for _, samples in computed.closed for sample in samples)]
+
+
+def test_every_sample_is_of_a_metric_with_exactly_its_labels(rich: Computed) -> None:
+    for sample in samples_of(rich):
+        assert sample.name in BY_NAME
+        assert set(sample.labels) == set(BY_NAME[sample.name].labels), sample.name
+
+
+# The moment of the last closed day follows from the day alone: whoever exports it writes it.
+EXPORTED_ELSEWHERE = {"engagement_closed_day_timestamp_seconds"}
+
+
+def test_every_business_metric_has_samples_where_something_of_everything_happened(rich: Computed) -> None:
+    emitted = {sample.name for sample in samples_of(rich)}
+
+    assert {name for metric in BUSINESS for name in metric.names} - emitted == EXPORTED_ELSEWHERE
+
+
+def test_no_sample_is_told_twice(rich: Computed) -> None:
+    told = defaultdict(list)
+    for _, samples in [(0, rich.live), *rich.closed]:
+        for sample in samples:
+            told[sample.name, frozenset(sample.labels.items())].append(sample.value)
+
+    assert all(len(values) == 1 for values in told.values())
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_a_metric_is_named_as_prometheus_asks(metric: Metric) -> None:
+    assert metric.name.startswith("engagement_")
+    assert (metric.type == "counter") is metric.name.endswith("_total")
+    assert metric.name.endswith("_ratio") is (metric.unit == "ratio")
+    assert metric.help.endswith(".")
+    assert not {"user", "user_id"} & set(metric.labels)
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_a_ratio_names_its_parts_and_they_are_metrics(metric: Metric) -> None:
+    assert bool(metric.parts) or metric.unit != "ratio"
+    assert all(part in BY_NAME for part in metric.parts)
+
+
+def test_names_are_unique() -> None:
+    names = [name for metric in CATALOGUE for name in metric.names]
+
+    assert len(names) == len(set(names)) == len(BY_NAME)

@@ -1,0 +1,71 @@
+"""From sums to samples: what is undefined is absent, and each ratio has its parts."""
+
+from typing import Any
+
+import pytest
+
+from stream.core.fields import ACTIVE_USERS
+from stream.core.report import Sample, closed_days, closed_samples, live_samples
+from stream.core.rules import Rules
+from stream.core.snapshot import Snapshot
+
+DAY = 19_800
+
+
+def snapshot(**told: Any) -> Snapshot:
+    return Snapshot(now_ms=DAY * 86_400_000, **told)
+
+
+def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], float]:
+    return {tuple(sample.labels.values()): sample.value for sample in samples if sample.name == name}
+
+
+def test_before_the_first_event_there_is_no_sample() -> None:
+    assert live_samples(Snapshot(), Rules()) == []
+    assert closed_samples(Snapshot(), Rules(), DAY) == []
+    assert closed_days(Snapshot(), count=9) == []
+
+
+def test_counts_of_nothing_are_0_and_ratios_of_nothing_are_absent() -> None:
+    samples = live_samples(snapshot(), Rules())
+
+    assert {sample.value for sample in samples} == {0}
+    undefined = ("_ratio", "_mean", "_seconds", "_nps", "_cxi", "_dimension", "_session", "_lower", "_upper")
+    counted = ("_session_time_seconds", "_engaged_time_seconds")
+    assert not [name for name, *_ in samples if name.endswith(undefined) and not name.endswith(counted)]
+
+
+def test_stickiness_is_the_day_over_the_window_and_needs_the_day() -> None:
+    traffic = {5: {}, 1_440: {ACTIVE_USERS: 2}, 10_080: {ACTIVE_USERS: 8}}
+    rules = Rules(activity_windows=("5m", "1d", "7d"))
+    samples = live_samples(snapshot(traffic=traffic), rules)
+
+    assert values(samples, "engagement_stickiness_ratio") == {("7d",): 0.25}
+    lower, upper = (values(samples, f"engagement_stickiness_ratio_{end}")["7d",] for end in ("lower", "upper"))
+    assert 0 < lower < 0.25 < upper < 1
+    samples = live_samples(snapshot(traffic=traffic), Rules(activity_windows=("5m", "7d")))
+    assert values(samples, "engagement_stickiness_ratio") == {}
+
+
+def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
+    days = {DAY - 1: {1: 2, 7: 2}, DAY: {1: 1, 7: 2}, DAY + 1: {1: 9, 7: 9}}
+    told, rules = snapshot(closed_users=days, last_closed_day=DAY), Rules(activity_windows=("7d",))
+
+    assert closed_days(told, count=1) == [DAY]
+    assert closed_days(told, count=9) == [DAY - 1, DAY]
+    assert closed_samples(told, rules, DAY + 1) == []
+    assert closed_samples(told, rules, DAY - 2) == []
+    samples = closed_samples(told, rules, DAY)
+    assert values(samples, "engagement_active_users_closed") == {("1d",): 1, ("7d",): 2}
+    assert values(samples, "engagement_stickiness_closed_ratio") == {("7d",): 0.5}
+    assert values(samples, "engagement_active_user_days_closed") == {("7d",): 3}
+    smoothed = values(samples, "engagement_stickiness_smoothed_closed_ratio")
+    assert smoothed == {("7d",): pytest.approx(3 / 7 / 2)}
+
+
+def test_a_closed_day_without_users_has_counts_but_no_ratios() -> None:
+    samples = closed_samples(snapshot(closed_users={DAY: {}}, last_closed_day=DAY), Rules(), DAY)
+
+    counts = {"engagement_active_users_closed", "engagement_active_user_days_closed"}
+    assert {sample.name for sample in samples} == counts
+    assert {sample.value for sample in samples} == {0}

@@ -1,0 +1,89 @@
+"""The tables of README.md that are made from the code: `python -m tests.documents` writes them anew.
+
+A table lies between `<!-- name -->` and `<!-- /name -->`; the rest of the page is written by hand.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from stream import settings
+from stream.core.catalogue import BUSINESS, CATALOGUE, Metric
+
+REPOSITORY = Path(__file__).parent.parent
+README = REPOSITORY / "README.md"
+ARCHITECTURE = REPOSITORY / "stream" / "ARCHITECTURE.md"
+
+_COMMENT = re.compile(r"^    (?P<field>\w+): .*\S  # (?P<comment>.+)$", re.MULTILINE)
+
+
+def metrics() -> str:
+    """A row a metric: name, labels and what it means."""
+    health = [metric for metric in CATALOGUE if metric not in BUSINESS]
+    return f"{_metrics_table('metric', BUSINESS)}\n\n{_metrics_table('health of the pipeline', health)}"
+
+
+def _metrics_table(title: str, listed: Iterable[Metric]) -> str:
+    rows = ((f"`{metric.name}`", ", ".join(metric.labels), _meaning(metric)) for metric in listed)
+    return _table((title, "labels", "what it is"), rows)
+
+
+def _meaning(metric: Metric) -> str:
+    interval = f" 95 % interval ({metric.interval}): `_lower`, `_upper`." if metric.interval else ""
+    return f"{metric.help}{interval}"
+
+
+def variable(place: str) -> str:
+    """The environment variable of a setting."""
+    return f"ENGAGEMENT_{place.replace('.', '_').upper()}"
+
+
+def settings_table() -> str:
+    """A row a setting: name, default, variable and the comment beside it in `stream/settings.py`."""
+    comments = _comments()
+    rows = (
+        (f"`{place}`", f"`{_as_text(default)}`", f"`{variable(place)}`", comments.get(place, ""))
+        for place, default in settings.items(settings.Settings())
+    )
+    return _table(("setting", "default", "variable", ""), rows)
+
+
+def _comments() -> dict[str, str]:
+    defaults = settings.Settings()
+    sections = {"": defaults, **{name: getattr(defaults, name) for name in defaults.__struct_fields__}}
+    found = {}
+    for name, section in sections.items():
+        if hasattr(section, "__struct_fields__"):
+            for match in _COMMENT.finditer(inspect.getsource(type(section))):
+                found[f"{name}.{match['field']}".lstrip(".")] = match["comment"]
+    return found
+
+
+def _as_text(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else json.dumps(default)
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    cells = [titles, ("---",) * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
+
+
+TABLES: dict[str, Callable[[], str]] = {"metrics": metrics, "settings": settings_table}
+
+
+def with_tables(page: str) -> str:
+    """The page with its tables as they should be. Raises ValueError for a table without its place."""
+    for name, table in TABLES.items():
+        start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        before, found, rest = page.partition(start)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"no place for a table: {start.strip()} ... {end.strip()}")
+        page = f"{before}{start}{table()}{end}{after}"
+    return page
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))

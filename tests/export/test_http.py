@@ -1,0 +1,100 @@
+"""The API, the probes, and what they say of numbers that can't be trusted."""
+
+import asyncio
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from stream.core import catalogue
+from stream.export.board import Board
+from stream.export.http import Server
+from tests.export.boards import board
+
+
+def get(shown: Board, path: str) -> tuple[int, str, Any]:
+    """Status, content type and body of one GET."""
+
+    async def ask() -> tuple[int, str, Any]:
+        async with TestClient(TestServer(Server(shown, version="1.2.3").application())) as client:
+            response = await client.get(path)
+            is_json = response.content_type == "application/json"
+            return response.status, response.content_type, await (response.json() if is_json else response.text())
+
+    return asyncio.run(ask())
+
+
+def samples(body: Any, name: str) -> dict[str, float]:
+    """Values of a live metric by window."""
+    return {sample["labels"]["window"]: sample["value"] for sample in body["live"] if sample["name"] == name}
+
+
+def test_the_api_gives_live_numbers_closed_days_and_health() -> None:
+    status, _, body = get(board(), "/api/v1/metrics?days=3")
+
+    assert status == 200
+    assert body["at"] == "2026-03-10T12:00:00Z"
+    assert body["ready"] is True
+    assert samples(body, "engagement_active_users") == {"5m": 1, "1h": 2, "1d": 2, "7d": 2, "28d": 2, "30d": 2}
+    assert [closed["day"] for closed in body["closed"]] == ["2026-03-08", "2026-03-09"]
+    assert {sample["labels"]["outcome"] for sample in body["health"] if sample["name"] == "engagement_events_total"} == {
+        "applied",
+        "bot",
+        "invalid",
+    }
+
+
+def test_each_number_of_the_api_comes_with_its_definition() -> None:
+    _, _, body = get(board(), "/api/v1/metrics")
+
+    names = {sample["name"] for sample in body["live"]}
+    assert {catalogue.BY_NAME[name].name for name in names} <= set(body["definitions"])
+    assert body["definitions"]["engagement_nps"]["interval"]["method"] == "adjusted-Wald"
+
+
+def test_definitions_are_those_of_the_catalogue() -> None:
+    _, _, body = get(board(), "/api/v1/definitions")
+
+    assert [metric["name"] for metric in body] == [metric.name for metric in catalogue.CATALOGUE]
+    assert all(metric["definition"] for metric in body)
+
+
+def test_a_number_of_days_that_can_not_be_is_refused_by_name() -> None:
+    for asked in ("0", "36", "x", "-1", "1.5"):
+        status, _, body = get(board(), f"/api/v1/metrics?days={asked}")
+
+        assert status == 400
+        assert body["error"] == f"days: '{asked}' is no whole number from 1 to 35"
+
+
+def test_ready_is_who_has_fresh_reports_of_all_partitions() -> None:
+    assert get(board(), "/readyz")[::2] == (200, "ok\n")
+    assert get(board(partitions=(0,)), "/readyz")[::2] == (503, "no report for 15s of partitions 1\n")
+    assert get(board(now="2026-03-10T12:00:15Z"), "/readyz")[0] == 200
+    assert get(board(now="2026-03-10T12:00:16Z"), "/readyz")[::2] == (503, "no report for 15s of partitions 0, 1\n")
+
+
+def test_a_partition_that_still_reads_is_not_ready_and_says_what() -> None:
+    status, _, text = get(board(behind=("sessions",)), "/readyz")
+
+    assert status == 503
+    assert text.splitlines()[0] == "partition 0 is still reading sessions"
+
+
+def test_live_and_version_ask_nobody() -> None:
+    assert get(board(partitions=()), "/livez")[::2] == (200, "ok\n")
+    assert get(board(partitions=()), "/version")[2] == {"version": "1.2.3"}
+
+
+def test_the_index_names_every_page() -> None:
+    _, _, text = get(board(), "/")
+
+    assert all(path in text for path in ("/metrics", "/api/v1/metrics", "/api/v1/definitions", "/readyz", "/livez"))
+
+
+def test_an_older_report_replaces_nothing() -> None:
+    shown = board()
+    newest = shown.reports[0]
+    older = board(at="2026-03-10T11:00:00Z").reports[0]
+    shown.put(older)
+
+    assert shown.reports[0] is newest

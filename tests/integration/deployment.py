@@ -1,0 +1,482 @@
+"""A deployment for tests: `engagement` as real processes, what was sent to it, and what its numbers must then be.
+
+Tests produce to it, kill parts of it, and end with one question: does every gauge equal a recount of all that was
+produced? The recount is `engagement compute` on the same messages: the same core, but one partition, one pass, no broker,
+no checkpoint and no crash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kafka import KafkaConsumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.agents.inventory import topic_specs
+from stream.agents.topics import TopicSpec, create_topics
+from stream.core import catalogue
+from stream.core.events import Reason
+from stream.core.offline import Computed, Offline
+from stream.core.report import Sample
+from stream.core.time import DAY_MS, date_of
+from stream.partitioning import partition_of
+from stream.settings import Settings, load
+from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.replay import ReplayEvent, replay
+from stream.simulate.simulator import SimulatorSettings, simulate
+
+READY_SECONDS = 60.0
+EQUAL_SECONDS = 60.0
+STALE_AFTER_SECONDS = 4
+
+# 2025-03-01T00:00Z. Any fixed moment of the past does: `--clock event` is blind to today.
+LOAD_STARTS_MS = 1_740_787_200_000
+
+_POLL_SECONDS = 0.2
+_TOLERANCE = 1e-9
+_CLOSED_DAYS = 35  # the most that the API tells
+# Of a difference in many numbers, so many are shown.
+_SHOWN = 15
+
+_BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.names)
+
+Numbers = dict[str, float]
+
+
+def simulated(*, users: int, days: int, seed: int = 1, **faults: float) -> list[ReplayEvent]:
+    """A believable load in order of arrival, `topic` being ours."""
+    world = SimulatorSettings(users=users, seed=seed, **faults)  # type: ignore[arg-type]  # all the rest are shares
+    events = simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + days * DAY_MS)
+    return [ReplayEvent(event.arrives_at_ms, event.topic, event.key, event.value) for event in events]
+
+
+def login(user: str, at_ms: int) -> ReplayEvent:
+    """A successful login."""
+    value = json.dumps({"user_id": user, "event_time": at_ms}).encode()
+    return ReplayEvent(at_ms, "logins", user, value)
+
+
+class Program:
+    """One process of `engagement`, from its start until `end`."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], *, port: int, log: Path) -> None:
+        self.port = port
+        self._log = log
+        self.started = time.monotonic()
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All it has written, to standard output and standard error."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions that it has taken over last, by its log."""
+        taken = [line for line in self.log.splitlines() if "partitions taken over" in line]
+        return set(json.loads(taken[-1])["partitions"]) if taken else set()
+
+    # -- what it serves --------------------------------------------------------------------------------------------
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page; status 0 and the reason where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def api(self) -> dict[str, Any]:
+        """What /api/v1/metrics tells, or nothing."""
+        status, body = self.get(f"/api/v1/metrics?days={_CLOSED_DAYS}")
+        return json.loads(body) if status == 200 else {}
+
+    def metrics(self) -> Numbers:
+        """What /metrics tells, each sample under its name and labels."""
+        status, page = self.get("/metrics")
+        assert status == 200, page
+        return {
+            _named(sample.name, sample.labels): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+        }
+
+    def outcomes(self) -> Counter[str]:
+        """How many events met which fate, over all topics."""
+        return _outcomes(self.api())
+
+    def read(self) -> int:
+        """How many of the events sent it has dealt with."""
+        return sum(count for outcome, count in self.outcomes().items() if outcome != "rekeyed")
+
+    # -- waiting for it --------------------------------------------------------------------------------------------
+
+    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = READY_SECONDS) -> float:
+        """Wait for something to hold while it runs; returns how long that took. Fails with its log."""
+        started = time.monotonic()
+        while not holds():
+            assert self.status is None, f"it ended with {self.status} before {what}:\n{self._tail()}"
+            waited = time.monotonic() - started
+            assert waited < seconds, f"not within {seconds:g} s: {what}; {self.get('/readyz')}\n{self._tail()}"
+            time.sleep(_POLL_SECONDS)
+        return time.monotonic() - started
+
+    def wait_until_ready(self) -> float:
+        """Wait for /readyz; returns the seconds since its start."""
+        self.wait_until(lambda: self.get("/readyz")[0] == 200, "ready")
+        return time.monotonic() - self.started
+
+    def wait_for_exit(self, *, seconds: float) -> int:
+        """Wait until it has ended by itself; returns its status."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {seconds:g} s:\n{self._tail()}") from None
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.splitlines()[-25:])
+
+    # -- ending it -------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Make sure that it is gone."""
+        end_process_group(self._process, timeout_seconds=0.1)
+
+
+class StoredRecord(NamedTuple):
+    """A record as it lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset."""
+        return self.topic, self.partition, self.offset
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """Where its headers say that it was produced to."""
+        topic, partition, offset = (self.headers[f"origin-{name}"].decode() for name in ("topic", "partition", "offset"))
+        return topic, int(partition), int(offset)
+
+
+class Deployment:
+    """A deployment with topics and state of its own. `settings` are overrides by dotted name."""
+
+    def __init__(self, address: str, unique: Callable[[str], str], folder: Path, **settings: object) -> None:
+        self.address = address
+        self._folder = folder
+        chosen = {
+            "app_id": unique("app"),
+            "clock": "event",
+            "allowed_lateness": "30d",
+            "kafka.servers": address,
+            "kafka.session_timeout": "6s",
+            "server.stale_after": f"{STALE_AFTER_SECONDS}s",
+            "log.format": "json",
+            **{f"topics.{topic}": unique(topic) for topic in ("sessions", "logins", "surveys")},
+            **settings,
+        }
+        self._variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}
+        self.settings: Settings = load(None, self._variables)
+        self.client: dict[str, object] = {"bootstrap_servers": address}
+        self.programs: list[Program] = []
+        self._lines: list[bytes] = []
+        self._expected: Counter[str] = Counter()
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def start(self, command: str = "run", *, name: str = "", **settings: str) -> Program:
+        """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
+        port = free_port()
+        name = name or command
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
+        environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self._variables}
+        environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
+        log = self._folder / f"{name}-{len(self.programs)}.log"
+        program = Program([command], environment, port=port, log=log)
+        self.programs.append(program)
+        return program
+
+    def disk(self, name: str = "run") -> Path:
+        """Where the state of the processes of a name lies."""
+        return self._folder / f"state-{name}"
+
+    def end(self) -> None:
+        """End all processes that were started."""
+        for program in self.programs:
+            program.end()
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def create_topics(self, **config: str) -> None:
+        """Create the topics, the inputs with some settings of Kafka's (dots as underscores)."""
+        told = {name.replace("_", "."): value for name, value in config.items()}
+        inputs = self.settings.input_topics.values()
+        specs = [
+            TopicSpec(spec.name, spec.partitions, told) if spec.name in inputs else spec
+            for spec in topic_specs(self.settings)
+        ]
+        create_topics(specs, client_options=self.client, replication=1)
+
+    def send(self, events: Iterable[ReplayEvent], *, rate: float | None = None) -> None:
+        """Produce events in the given order and take them into the recount; returns when Kafka has all."""
+        wanted = list(events)
+        self.expect((event.topic, event.value) for event in wanted)
+        self._produce(wanted, rate, lambda sent: None)
+
+    def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
+        """Produce events that must be refused for their time, which a recount does not know about."""
+        self.expect_refused(reason, len(events))
+        self._produce(events, None, lambda sent: None)
+
+    def _produce(self, events: Sequence[ReplayEvent], rate: float | None, tell: Callable[[int], None]) -> None:
+        topics = self.settings.input_topics
+        replay([event._replace(topic=topics[event.topic]) for event in events], self.client, rate=rate, on_progress=tell)
+
+    @contextmanager
+    def load(self, events: list[ReplayEvent], *, rate: float) -> Iterator[Load]:
+        """Produce events at a rate while the block runs; all of them are in Kafka after it."""
+        self.expect((event.topic, event.value) for event in events)
+        load = Load(lambda tell: self._produce(events, rate, tell))
+        load.start()
+        try:
+            yield load
+        finally:
+            load.join()
+        if load.failure is not None:
+            raise load.failure
+
+    def expect(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Take messages, by input and value, into the recount."""
+        self._lines += [_line(topic, value) for topic, value in messages]
+
+    def expect_refused(self, reason: Reason, count: int) -> None:
+        """Expect messages to be refused that a recount can't see: null ones, late ones, ones of the future."""
+        outcome = reason.value if reason in (Reason.LATE, Reason.FUTURE) else "invalid"
+        self._expected[outcome] += count
+
+    def stored(self, topics: Iterable[str], *, at_least: int = 0, seconds: float = 15.0) -> list[StoredRecord]:
+        """All records of some Kafka topics. Reads until nothing more comes, and `at_least` so many."""
+        names = list(topics)
+        consumer = KafkaConsumer(
+            **self.client, auto_offset_reset="earliest", enable_auto_commit=False, max_partition_fetch_bytes=64 << 20
+        )
+        consumer.assign([TopicPartition(name, number) for name in names for number in self.all_partitions])
+        found: list[StoredRecord] = []
+        deadline, quiet = time.monotonic() + seconds, 0
+        while time.monotonic() < deadline and (len(found) < at_least or quiet < 3):
+            fetched = consumer.poll(timeout_ms=300)
+            quiet = 0 if fetched else quiet + 1
+            found += [_stored(record) for batch in fetched.values() for record in batch]
+        consumer.close()
+        return found
+
+    def produced(self) -> dict[tuple[str, int, int], StoredRecord]:
+        """What lies in the inputs, by topic, partition and offset."""
+        return {record.place: record for record in self.stored(self.settings.input_topics.values(), at_least=1)}
+
+    def dead_letters(self, *, at_least: int) -> list[StoredRecord]:
+        """What lies in the dead-letter topics."""
+        topics = (self.settings.dead_letter_topic(topic) for topic in self.settings.input_topics.values())
+        return self.stored(topics, at_least=at_least)
+
+    @property
+    def user_of_each_partition(self) -> list[str]:
+        """A user for each partition, in order: an event of each at one moment sets the same clock everywhere."""
+        partitions = self.settings.topics.partitions
+        users = {partition_of(f"user-{n}".encode(), partitions): f"user-{n}" for n in range(100 * partitions)}
+        return [users[number] for number in self.all_partitions]
+
+    @property
+    def all_partitions(self) -> range:
+        """The numbers of all partitions."""
+        return range(self.settings.topics.partitions)
+
+    # -- what must come out ----------------------------------------------------------------------------------------
+
+    def recount(self) -> Computed:
+        """All numbers of what was sent, counted anew."""
+        offline = Offline(self.settings.rules)
+        for _ in offline.apply(self._lines):
+            pass
+        return offline.computed(days=_CLOSED_DAYS)
+
+    def expected_outcomes(self, recount: Computed) -> Counter[str]:
+        """What must have become of all events. Whether one counts as a duplicate may depend on the order of arrival."""
+        return _accepted_or_not(Counter(recount.events) + self._expected)
+
+    def wait_until_every_gauge_equals_the_recount(self, program: Program, *, seconds: float = EQUAL_SECONDS) -> None:
+        """Wait until a server is ready and tells the recounted numbers, no more and no less. Fails with the differences."""
+        recount = self.recount()
+        wanted, outcomes = _numbers_of(recount), self.expected_outcomes(recount)
+        differing = ["nothing was read"]
+
+        def equal() -> bool:
+            told = program.api()
+            if not told:
+                return False
+            counted = _accepted_or_not(_outcomes(told))
+            differing[:] = [
+                *(f"not ready: {reason}" for reason in told["unready"]),
+                *_differences(dict(wanted) | _prefixed(outcomes), _told_numbers(told) | _prefixed(counted)),
+            ]
+            return not differing
+
+        try:
+            program.wait_until(equal, "every gauge equals the recount", seconds=seconds)
+        except AssertionError as error:
+            more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+            raise AssertionError("\n".join(differing[:_SHOWN]) + more + f"\n\n{error}") from None
+        self._check_the_page(program, recount)
+
+    def _check_the_page(self, program: Program, recount: Computed) -> None:
+        """/metrics must tell the live numbers and those of the last closed day, and no others."""
+        last = [("", recount.live), *(("", samples) for _, samples in recount.closed[-1:])]
+        wanted = {name: value for prefix, samples in last for name, value in _numbers(prefix, samples)}
+        page = {name: value for name, value in program.metrics().items() if name.partition("{")[0] in _BUSINESS}
+        page.pop("engagement_closed_day_timestamp_seconds", None)
+        assert _differences(wanted, page) == []
+
+
+class Load(threading.Thread):
+    """A producer at work while a test does other things."""
+
+    def __init__(self, produce: Callable[[Callable[[int], None]], None]) -> None:
+        super().__init__(name="load", daemon=True)
+        self._produce = produce
+        self.sent = 0
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        """Produce all."""
+        try:
+            self._produce(self._tell)
+        except Exception as error:  # noqa: BLE001  raised again where the load is waited for
+            self.failure = error
+
+    def _tell(self, sent: int) -> None:
+        self.sent = sent
+
+    def wait_for(self, events: int) -> None:
+        """Wait until so many events were sent."""
+        while self.sent < events and self.is_alive():
+            time.sleep(0.05)
+
+
+# -- numbers by name ---------------------------------------------------------------------------------------------
+
+
+def _named(name: str, labels: dict[str, str]) -> str:
+    told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{told}}}" if told else name
+
+
+def _numbers(prefix: str, samples: Iterable[Sample]) -> Iterator[tuple[str, float]]:
+    for sample in samples:
+        yield prefix + _named(sample.name, dict(sample.labels)), sample.value
+
+
+def _numbers_of(computed: Computed) -> Numbers:
+    numbers = dict(_numbers("", computed.live))
+    for day, samples in computed.closed:
+        numbers.update(_numbers(f"{date_of(day).isoformat()} ", samples))
+    return numbers
+
+
+def _told_numbers(api: dict[str, Any]) -> Numbers:
+    numbers = dict(_numbers("", [Sample(**sample) for sample in api["live"]]))
+    for day in api["closed"]:
+        numbers.update(_numbers(f"{day['day']} ", [Sample(**sample) for sample in day["samples"]]))
+    return numbers
+
+
+def _outcomes(api: dict[str, Any]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for sample in api.get("health", []):
+        if sample["name"] == "engagement_events_total":
+            counts[sample["labels"]["outcome"]] += int(sample["value"])
+    return counts
+
+
+def _accepted_or_not(outcomes: Counter[str]) -> Counter[str]:
+    """The outcomes that add up to what was produced."""
+    told = {outcome: outcomes[outcome] for outcome in ("late", "future", "invalid", "bot")}
+    return Counter({"applied or duplicate": outcomes["applied"] + outcomes["duplicate"], **told})
+
+
+def _prefixed(outcomes: Counter[str]) -> Numbers:
+    return {f"events {outcome}": count for outcome, count in outcomes.items()}
+
+
+def _differences(wanted: Numbers, told: Numbers) -> list[str]:
+    return [
+        f"{name}: recounted {wanted.get(name, 'absent')}, told {told.get(name, 'absent')}"
+        for name in sorted({*wanted, *told})
+        if name not in wanted or name not in told or abs(wanted[name] - told[name]) > _TOLERANCE
+    ]
+
+
+# -- messages ----------------------------------------------------------------------------------------------------
+
+
+def _line(topic: str, value: bytes) -> bytes:
+    """A line of a file: the message with its topic. What is no object stays as it is, and is refused for that."""
+    bare = value.lstrip(b" \t\r\n")
+    if bare[:1] != b"{":
+        return value
+    comma = b"" if bare[1:].lstrip(b" \t\r\n")[:1] == b"}" else b","
+    return b'{"topic":"' + topic.encode() + b'"' + comma + bare[1:]
+
+
+def _stored(record: Any) -> StoredRecord:
+    headers = dict(record.headers)
+    return StoredRecord(record.topic, record.partition, record.offset, record.key, record.value, headers)

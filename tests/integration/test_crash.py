@@ -1,0 +1,136 @@
+"""A worker or a broker that dies under load loses nothing and counts nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient
+
+from stream.core.partition import Progress
+from stream.state.rocksdb import RocksStore
+from tests.integration.conftest import Deploy
+from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.kafka_server import RunningKafka
+
+FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
+
+
+def has_read(program: Program, events: int) -> None:
+    program.wait_until(lambda: program.read() >= events, f"{events} events read")
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("state", ["kept", "deleted", "in memory"])
+def test_a_worker_killed_under_load_continues_as_if_nothing_had_been(deployment: Deployment, state: str) -> None:
+    events = simulated(users=300, days=14, **FAULTS)
+    settings = {"ENGAGEMENT_STATE_URL": "memory://"} if state == "in memory" else {}
+    deployment.create_topics()
+
+    with deployment.load(events, rate=1_000) as load:
+        for more in (2_000, 200, 5_000):  # the second time soon after it began to read
+            worker = deployment.start(**settings)
+            has_read(worker, worker.read() + more)
+            assert load.is_alive()
+            worker.kill()
+            if state == "deleted":
+                shutil.rmtree(deployment.disk())
+    worker = deployment.start(**settings)
+
+    deployment.wait_until_every_gauge_equals_the_recount(worker)
+    print(f"\nstate {state}: recovered in {recovery_seconds(worker):.2f} s")
+
+
+@pytest.mark.chaos
+def test_a_worker_killed_while_it_recovers_recovers_the_next_time(deployment: Deployment) -> None:
+    worker = deployment.start()
+    worker.wait_until_ready()
+    deployment.send(simulated(users=300, days=10, **FAULTS))
+    deployment.wait_until_every_gauge_equals_the_recount(worker)
+
+    for seconds in (1.5, 2.5, 3.5):  # from importing to recovering
+        worker.kill()
+        shutil.rmtree(deployment.disk(), ignore_errors=True)
+        worker = deployment.start()
+        time.sleep(seconds)
+    worker.kill()
+
+    deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
+
+
+@pytest.mark.chaos
+def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: Deployment) -> None:
+    events = simulated(users=300, days=7, **FAULTS)
+    deployment.create_topics()
+
+    with deployment.load(events, rate=2_000) as load:
+        worker = deployment.start()
+        has_read(worker, 3_000)
+        worker.terminate()
+        asked = time.monotonic()
+        assert worker.wait_for_exit(seconds=10) == 0
+        print(f"\nstopped in {time.monotonic() - asked:.2f} s")
+        assert load.is_alive()
+        held = offsets_in_state(deployment)
+        assert sum(held.values()) >= 3_000
+        assert committed_offsets(deployment) == held
+        worker = deployment.start()
+        print(f"\nready again in {worker.wait_until_ready():.2f} s")
+
+    deployment.wait_until_every_gauge_equals_the_recount(worker)
+
+
+@pytest.mark.chaos
+def test_a_broker_that_restarts_and_one_that_is_killed_cost_no_event(own_kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(own_kafka.address)
+    events = simulated(users=300, days=14, **FAULTS)
+    worker = deployment.start()
+    worker.wait_until_ready()
+
+    with deployment.load(events, rate=1_500) as load:
+        for outage in (own_kafka.stop, own_kafka.kill):
+            has_read(worker, worker.read() + 2_000)
+            assert load.is_alive()
+            outage()
+            time.sleep(1)
+            own_kafka.restart()
+            worker = running(deployment, worker)
+    worker = running(deployment, worker)
+
+    deployment.wait_until_every_gauge_equals_the_recount(worker)
+
+
+def running(deployment: Deployment, worker: Program) -> Program:
+    """The worker, or the next one when it has given up; then it must have said so."""
+    if worker.status is None:
+        return worker
+    assert worker.status == 1, worker.log
+    assert "the worker stops" in worker.log
+    return deployment.start()
+
+
+def recovery_seconds(program: Program) -> float:
+    return max(value for name, value in program.metrics().items() if name.startswith("engagement_recovery_seconds"))
+
+
+def offsets_in_state(deployment: Deployment) -> dict[tuple[str, int], int]:
+    """The next offset to apply by Kafka topic and partition, as the disk of a stopped worker has it."""
+    held = {}
+    for number in deployment.all_partitions:
+        store = RocksStore(deployment.disk() / deployment.settings.app_id / f"partition-{number}")
+        for _, value in store.scan(b"progress"):
+            progress = msgspec.msgpack.decode(value, type=Progress)
+            held.update({(topic, number): offset for topic, offset in progress.offsets.items()})
+        store.close()
+    return held
+
+
+def committed_offsets(deployment: Deployment) -> dict[tuple[str, int], int]:
+    """The offsets that the consumer group has committed."""
+    group = deployment.settings.app_id
+    admin = KafkaAdminClient(**deployment.client)
+    committed = admin.list_group_offsets({group: None})[group]
+    admin.close()
+    return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}

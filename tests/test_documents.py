@@ -1,0 +1,70 @@
+"""README and ARCHITECTURE say what the code does, and name nothing that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from stream import settings
+from stream.core.catalogue import BY_NAME, CATALOGUE
+from tests.documents import ARCHITECTURE, README, REPOSITORY, variable, with_tables
+
+# Read by the command line itself and by the tests' harness.
+_OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|REQUIRE_KAFKA|TEST_\w+)$")
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
+_PATH = re.compile(r"`((?:stream|tests|deploy|\.ci)/[\w./-]*)`")
+
+pages = pytest.mark.parametrize("page", [README, ARCHITECTURE], ids=lambda page: page.name)
+
+
+def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
+    page = README.read_text()
+
+    assert page == with_tables(page), "write them anew with: make docs"
+
+
+def test_the_readme_has_every_metric_once_and_none_else() -> None:
+    table = README.read_text().partition("<!-- metrics -->")[2].partition("<!-- /metrics -->")[0]
+
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [metric.name for metric in CATALOGUE]
+
+
+def test_the_readme_has_every_setting_once_and_none_else() -> None:
+    table = README.read_text().partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
+
+    assert re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE) == settings.places()
+
+
+@pages
+def test_every_metric_a_page_names_is_in_the_catalogue(page: Path) -> None:
+    named = set(re.findall(r"\bengagement_\w+", page.read_text()))
+
+    assert {name for name in named if _without_suffix(name) not in BY_NAME} == set()
+
+
+def _without_suffix(name: str) -> str:
+    """The name of the metric that a line of a histogram belongs to."""
+    metric, _, suffix = name.rpartition("_")
+    return metric if suffix in ("bucket", "count", "sum") and BY_NAME.get(metric) else name
+
+
+@pages
+def test_every_variable_a_page_names_is_one_that_is_read(page: Path) -> None:
+    known = {variable(place) for place in settings.places()}
+    named = set(re.findall(r"\bENGAGEMENT_\w+", page.read_text()))
+
+    assert {name for name in named - known if not _OTHER_VARIABLES.match(name)} == set()
+
+
+@pages
+def test_every_file_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    linked = [page.parent / target for target in _LINK.findall(text)]
+    named = [REPOSITORY / path for path in _PATH.findall(text)]
+
+    assert [path for path in (*linked, *named) if not path.exists()] == []
+
+
+def test_a_page_without_a_place_for_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place for a table: <!-- metrics -->"):
+        with_tables("# A page\n")

@@ -1,0 +1,106 @@
+"""Settings are read once, and a typo never becomes a default."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.settings import SettingsError, items, load, places
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    rules = load(None, {}).rules
+
+    assert rules.session_timeout_ms == 30 * 60_000
+    assert rules.allowed_lateness_ms == 72 * 3_600_000
+    assert rules.future_limit_ms == 3_600_000
+    assert rules.close_after_ms == 3_600_000
+    assert rules.activity_windows == ("5m", "1h", "1d", "7d", "28d", "30d")
+    assert rules.session_windows == ("1h", "1d", "7d", "28d", "30d")
+    assert rules.survey_windows == ("1d", "7d", "28d", "30d", "90d")
+    assert rules.days.zone == "UTC"
+
+
+def test_variables_win_over_the_file_and_overrides_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('timezone = "Europe/Berlin"\n[kafka]\nservers = "file:1"\n[topics]\npartitions = 3\n')
+    environment = {"ENGAGEMENT_KAFKA_SERVERS": "variable:2", "ENGAGEMENT_TOPICS_PARTITIONS": "5", "HOME": "/"}
+
+    settings = load(file, environment, {"topics.partitions": 7})
+
+    assert settings.timezone == "Europe/Berlin"
+    assert settings.kafka.servers == "variable:2"
+    assert settings.topics.partitions == 7
+
+
+def test_windows_of_a_variable_are_separated_by_commas() -> None:
+    settings = load(None, {"ENGAGEMENT_WINDOWS_SURVEYS": "7d, 365d"})
+
+    assert settings.windows.surveys == ("7d", "365d")
+
+
+def test_every_setting_has_a_variable() -> None:
+    for place in places():
+        variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
+        told = dict(items(load(None, {})))[place]
+        text = ",".join(told) if isinstance(told, tuple) else str(told)
+
+        assert dict(items(load(None, {variable: text})))[place] == told, variable
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"ENGAGEMENT_KAFKA_SERVER": "x"}, "ENGAGEMENT_KAFKA_SERVER names none"),
+        ({"ENGAGEMENT_TIMEZONE": "Mars/Base"}, "timezone: 'Mars/Base' is no IANA time zone"),
+        ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
+        ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
+        ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
+        ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
+        ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
+        ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is no port"),
+        ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
+        ({"ENGAGEMENT_STATE_URL": "disk"}, "state.url: 'disk' is neither rocksdb://DIRECTORY nor memory://"),
+        ({"ENGAGEMENT_TOPICS_LOGINS": "sessions"}, "topics: sessions, logins and surveys need topics of their own"),
+        ({"ENGAGEMENT_ALLOWED_LATENESS": "31d"}, "allowed_lateness: 31d is more than 30d"),
+    ],
+)
+def test_what_can_not_be_is_refused_by_name_and_value(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, environment)
+
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("timezon = 'UTC'", "unknown setting: timezon"),
+        ("[kafka]\nserver = 'x'", "unknown setting: kafka.server"),
+        ("[topics]\npartitions = 'two'", "topics.partitions: expected `int`"),
+        ("= 1", "settings.toml"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError) as refused:
+        load(file, {})
+
+    assert message in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_a_password_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    settings = load(None, {"ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": str(secret)})
+    given = load(None, {"ENGAGEMENT_KAFKA_SASL_PASSWORD": "hunter3"})
+
+    assert settings.sasl_password() == "hunter2"
+    assert given.sasl_password() == "hunter3"
+    assert "hunter" not in str([*items(settings), *items(given)])
