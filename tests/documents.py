@@ -76,12 +76,12 @@ TABLES: dict[str, Callable[[], str]] = {"metrics": metrics, "settings": settings
 def with_tables(page: str) -> str:
     """The page with its tables as they should be. Raises ValueError for a table without its place."""
     for name, table in TABLES.items():
-        start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
         before, found, rest = page.partition(start)
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"no place for a table: {start.strip()} ... {end.strip()}")
-        page = f"{before}{start}{table()}{end}{after}"
+        page = f"{before}{start}{table()}\n{end}{after}"
     return page
 
 

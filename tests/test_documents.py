@@ -12,7 +12,7 @@ from tests.documents import ARCHITECTURE, README, REPOSITORY, variable, with_tab
 # Read by the command line itself and by the tests' harness.
 _OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|REQUIRE_KAFKA|TEST_\w+)$")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
-_PATH = re.compile(r"`((?:stream|tests|deploy|\.ci)/[\w./-]*)`")
+_PATH = re.compile(r"`((?:stream|tests|deploy|\.ci|agents|core|export|simulate|state)/[\w./-]*)`")
 
 pages = pytest.mark.parametrize("page", [README, ARCHITECTURE], ids=lambda page: page.name)
 
@@ -60,9 +60,10 @@ def test_every_variable_a_page_names_is_one_that_is_read(page: Path) -> None:
 def test_every_file_a_page_names_is_there(page: Path) -> None:
     text = page.read_text()
     linked = [page.parent / target for target in _LINK.findall(text)]
-    named = [REPOSITORY / path for path in _PATH.findall(text)]
+    named = _PATH.findall(text)
 
-    assert [path for path in (*linked, *named) if not path.exists()] == []
+    assert [path for path in linked if not path.exists()] == []
+    assert [path for path in named if not (REPOSITORY / path).exists() and not (page.parent / path).exists()] == []
 
 
 def test_a_page_without_a_place_for_a_table_is_refused() -> None:

@@ -42,6 +42,7 @@ class Task:
         self._outbox = outbox
         self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
         self._core.restore(store.scan)
+        self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
         self._bytes_of_a_row = 1_000.0
         self._sent: list[asyncio.Future[Any]] = []
@@ -75,17 +76,25 @@ class Task:
         """The newest event time applied, or -1."""
         return max(self._core.progress.newest_ms.values(), default=-1)
 
-    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int) -> int:
+    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> int:
         """Apply a batch of a Kafka topic; returns how many of its records were new to the state."""
         progress = self._core.progress
         position = progress.offsets.get(topic, 0)
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
         if not new:
             return 0
-        limit_ms = wall_ms + self._settings.rules.future_limit_ms
+        behind = self.behind()
+        self._core.tick(clock_ms, behind=behind)
         unsent = []
         for source, its_records in self._by_source(topic, new):
-            unsent.append((source, self._core.apply(source, its_records, not_after_ms=limit_ms, belongs=self._belongs)))
+            applied = self._core.apply(
+                source,
+                its_records,
+                not_after_ms=wall_ms + self._future_limit_ms,
+                belongs=self._belongs,
+                moves_clock=behind == (source,),
+            )
+            unsent.append((source, applied))
         progress.offsets[topic] = new[-1].offset + 1
         self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
         for source, (refused, misplaced) in unsent:

@@ -117,7 +117,7 @@ class Tasks:
                 raise BatchMissing(
                     f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"
                 )
-            applied = await task.apply(topic, records, wall_ms=_wall_ms())
+            applied = await task.apply(topic, records, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             return applied

@@ -356,7 +356,7 @@ def _who_and_when(message: _Message) -> tuple[str, int, bool]:
     if type(time) is dt.datetime:
         at_ms = floor(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
         if not 0 <= at_ms < LATEST_MS:
-            _possible(at_ms, time, "event_time")
+            raise _impossible(time, "event_time")
     else:
         at_ms = _ms(time, "event_time")
     return user, at_ms, message.is_bot or (message.user_agent is not None and _crawls(message.user_agent))
@@ -384,7 +384,11 @@ def _ms(time: dt.datetime | int | float | None, field: str) -> int:
 def _possible(at_ms: int, told: object, field: str) -> int:
     if 0 <= at_ms < LATEST_MS:
         return at_ms
-    raise Rejected(Reason.BAD_TIME, f"{told} at `$.{field}` is not between 1970 and 9999")
+    raise _impossible(told, field)
+
+
+def _impossible(told: object, field: str) -> Rejected:
+    return Rejected(Reason.BAD_TIME, f"{told} at `$.{field}` is not between 1970 and 9999")
 
 
 _Shape = TypeVar("_Shape", bound=_Message)

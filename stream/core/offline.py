@@ -85,7 +85,7 @@ class Offline:
         if not records:
             return []
         limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
-        return self._partition.apply(topic, records, not_after_ms=limit_ms)[0]
+        return self._partition.apply(topic, records, not_after_ms=limit_ms, moves_clock=self._at_ms is None)[0]
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""

@@ -98,8 +98,15 @@ class _Batch:
     now: int  # the clock's minute
     belongs: Callable[[str], bool] | None
     newest_ms: int
+    moves_clock: bool
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
+
+    def note_newest(self, at_ms: int) -> None:
+        """This is the newest event so far; the clock may follow it."""
+        self.newest_ms = at_ms
+        if self.moves_clock:
+            self.now = max(self.now, at_ms // MINUTE_MS)
 
     def is_of_a_bot(self, event: Event) -> bool:
         """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
@@ -161,11 +168,13 @@ class Partition:
         *,
         not_after_ms: int,
         belongs: Callable[[str], bool] | None = None,
+        moves_clock: bool = False,
     ) -> tuple[list[Refused], list[Misplaced]]:
         """Apply records of a topic, in order of arrival.
 
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
-        partition. Returns what could not be applied: each such record is counted, and the caller sends it on.
+        partition. `moves_clock` says that this topic alone is behind, so that the watermark follows its events.
+        Returns what could not be applied: each such record is counted, and the caller sends it on.
         """
         progress = self.progress
         outcomes = progress.outcomes.setdefault(topic, {})
@@ -177,6 +186,7 @@ class Partition:
             now=progress.now_ms // MINUTE_MS,
             belongs=belongs,
             newest_ms=progress.newest_ms.get(topic, -1),
+            moves_clock=moves_clock,
         )
         for record in records:
             try:
@@ -187,6 +197,9 @@ class Partition:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if batch.newest_ms >= 0:
             progress.newest_ms[topic] = batch.newest_ms
+        if moves_clock:
+            progress.watermark_ms = max(progress.watermark_ms, batch.newest_ms)
+            progress.now_ms = max(progress.now_ms, progress.watermark_ms)
         return batch.refused, batch.misplaced
 
     def _take(self, batch: "_Batch", record: Record) -> str:
@@ -205,7 +218,7 @@ class Partition:
                 return REKEYED
             known = self._load(name)
         if event.at_ms > batch.newest_ms:
-            batch.newest_ms = event.at_ms
+            batch.note_newest(event.at_ms)
         changed = rows.advanced(known, event, self.rules, now=batch.now)
         if changed is known:
             return DUPLICATE

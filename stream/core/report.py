@@ -72,11 +72,8 @@ def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
         samples.extend(_share("engagement_stickiness_closed_ratio", labels, daily, active))
         days = sum(users.get(earlier, {}).get(1, 0) for earlier in range(day - length + 1, day + 1))
         samples.append(Sample("engagement_active_user_days_closed", labels, days))
-        if active:
-            # Users are the independent things: each has a share of days, between 0 and 1.
-            smoothed = days / length / active
-            samples.append(Sample("engagement_stickiness_smoothed_closed_ratio", labels, smoothed))
-            samples.extend(_ends("engagement_stickiness_smoothed_closed_ratio", labels, wilson(days / length, active)))
+        # Users are the independent things: each has a share of days, between 0 and 1.
+        samples.extend(_share("engagement_stickiness_smoothed_closed_ratio", labels, days / length, active))
     return samples
 
 
@@ -155,9 +152,7 @@ def _nps(labels: Labels, tally: Tally) -> Iterator[Sample]:
     for group, answers in (("promoter", promoters), ("passive", passives), ("detractor", detractors)):
         yield Sample("engagement_nps_answers", {**labels, "group": group}, answers)
     answered = promoters + passives + detractors
-    if answered:
-        yield Sample("engagement_nps", labels, 100 * (promoters - detractors) / answered)
-        yield from _ends("engagement_nps", labels, net_score(promoters, detractors, answered))
+    yield from _net("engagement_nps", labels, promoters, detractors, answered)
 
 
 def _cxi(labels: Labels, tally: Tally) -> Iterator[Sample]:
@@ -170,26 +165,29 @@ def _cxi(labels: Labels, tally: Tally) -> Iterator[Sample]:
         groups = (("positive", positive), ("neutral", answers - positive - negative), ("negative", negative))
         for group, counted in groups:
             yield Sample("engagement_cxi_answers", {**dimension_labels, "group": group}, counted)
-        if answers:
-            scores.append(100 * (positive - negative) / answers)
-            yield Sample("engagement_cxi_dimension", dimension_labels, scores[-1])
-            ends = net_score(positive, negative, answers)
-            yield from _ends("engagement_cxi_dimension", dimension_labels, ends)
-    if scores:
-        yield Sample("engagement_cxi", labels, sum(scores) / len(scores))
+        net = list(_net("engagement_cxi_dimension", dimension_labels, positive, negative, answers))
+        scores += [sample.value for sample in net[:1]]
+        yield from net
+    yield from _mean("engagement_cxi", labels, sum(scores), len(scores))
 
 
 def _mean(name: str, labels: Labels, amount: float, count: int) -> Iterable[Sample]:
     return (Sample(name, labels, amount / count),) if count else ()
 
 
-def _share(name: str, labels: Labels, part: int, whole: int) -> Iterator[Sample]:
-    if whole:
-        yield Sample(name, labels, part / whole)
-        yield from _ends(name, labels, wilson(part, whole))
-
-
-def _ends(name: str, labels: Labels, interval: Interval | None) -> Iterator[Sample]:
+def _share(name: str, labels: Labels, part: float, whole: int) -> Iterator[Sample]:
+    interval = wilson(part, whole)
     if interval is not None:
-        yield Sample(f"{name}_lower", labels, interval.lower)
-        yield Sample(f"{name}_upper", labels, interval.upper)
+        yield from _with_ends(Sample(name, labels, part / whole), interval)
+
+
+def _net(name: str, labels: Labels, positive: int, negative: int, whole: int) -> Iterator[Sample]:
+    interval = net_score(positive, negative, whole)
+    if interval is not None:
+        yield from _with_ends(Sample(name, labels, 100 * (positive - negative) / whole), interval)
+
+
+def _with_ends(sample: Sample, interval: Interval) -> Iterator[Sample]:
+    yield sample
+    yield Sample(f"{sample.name}_lower", sample.labels, interval.lower)
+    yield Sample(f"{sample.name}_upper", sample.labels, interval.upper)

@@ -61,8 +61,9 @@ class Ring:
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
         # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
-        # Sums of each window's whole hours before the current one. They change with the hour and with late events.
+        # Sums of each window's whole hours before the current one, but for what `_belated` holds by hour.
         self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
+        self._belated: dict[int, Tally] = {}
         self._changed: set[tuple[str, int]] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
@@ -94,9 +95,7 @@ class Ring:
             add(bucket, amounts, times)
             self._changed.add(("minute", minute))
         if hour < current:
-            for window, whole_hours in self._whole_hours.items():
-                if hour >= current - whole_hours:
-                    add(self._earlier[window], amounts, times)
+            add(self._belated.setdefault(hour, {}), amounts, times)
 
     def advance(self, now: int) -> None:
         """Move the clock to the minute `now`. An earlier one changes nothing."""
@@ -130,9 +129,16 @@ class Ring:
                 add(summed, self._hours.get(hour, {}))
             since = min(since, first)
             self._earlier[window] = dict(summed)
+        self._belated.clear()
 
     def sums(self) -> dict[int, Tally]:
         """What each window holds now, by its length in minutes."""
+        current = self.now // _HOUR
+        for hour, tally in self._belated.items():
+            for window, whole_hours in self._whole_hours.items():
+                if hour >= current - whole_hours:
+                    add(self._earlier[window], tally)
+        self._belated.clear()
         return {window: self._sum(window) for window in self.windows}
 
     def _sum(self, window: int) -> Tally:

@@ -11,8 +11,9 @@ Tally = dict[int, int]
 
 def add(tally: Tally, amounts: Mapping[int, int], times: int = 1) -> None:
     """Add `amounts`, `times` over, to a tally in place; -1 takes them out again."""
+    get = tally.get  # this runs some times for each event
     for field, amount in amounts.items():
-        total = tally.get(field, 0) + amount * times
+        total = get(field, 0) + amount * times
         if total:
             tally[field] = total
         else:

@@ -43,7 +43,8 @@ SetUp = Callable[..., Setup]
 def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> SetUp:
     """Makes the settings of one deployment: a new group with a state directory of its own, reading topics `inputs`-*.
 
-    `app_id` and `state` are given for one that goes on where another stopped, `topics=False` for one that is to create them.
+    `app_id` and `state` are given for one that goes on where another stopped, `topics=False` for one that is to
+    create its topics.
     """
     numbers = itertools.count(1)
 

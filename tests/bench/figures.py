@@ -1,7 +1,7 @@
 """What a bench prints: one line a figure, with its rounds and what it is compared to; and the statistics for it.
 
-The median is the figure. On a machine shared with others the fastest round says what the program can do, the slowest what
-its neighbours did.
+The median is the figure. On a machine shared with others the fastest round says what the program can do, the slowest
+what its neighbours did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FIGURE_WIDTH: Final = 24
 
 def show(name: str, unit: str, rounds: Sequence[float], *, against: str) -> None:
     """Print one figure: its name, the median and unit, all rounds as min/median/max, and what it is compared to."""
-    print("\n" + line(name, unit, rounds, against=against), end="", flush=True)  # noqa: T201  figures are for reading
+    print("\n" + line(name, unit, rounds, against=against), end="", flush=True)  # noqa: T201  printing is what a bench is for
 
 
 def line(name: str, unit: str, rounds: Sequence[float], *, against: str) -> str:
@@ -71,7 +71,9 @@ def value_at(course: Sequence[tuple[float, float]], moment: float) -> float:
     return less + (more - less) * (moment - before) / (after - before)
 
 
-def steady_rate(course: Sequence[tuple[float, float]], events: int, cpu: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def steady_rate(
+    course: Sequence[tuple[float, float]], events: int, cpu: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
     """Events a second, and CPU microseconds an event, between 10 % and 90 % of the events.
 
     `course` and `cpu` are what was counted and the CPU seconds used, by the same clock. Start and end are left out: the

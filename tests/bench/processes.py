@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -61,15 +62,17 @@ class CpuClock:
 
     def _sample(self) -> None:
         while not self._over.wait(_SAMPLED_EVERY_SECONDS):
-            try:
+            with suppress(OSError):  # it has ended
                 self.samples.append((time.time(), cpu_seconds(self._pid)))
-            except OSError:
-                return
 
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None, stdout: IO[bytes] | int | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    stdout: IO[bytes] | int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended by SIGTERM at the end; what it says on standard error goes to `log`."""
     with log.open("ab") as sink:
@@ -85,3 +88,22 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def answers(url: str) -> bytes | None:
+    """What a page says, or None while nobody answers there with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5.0) as page:
+            content: bytes = page.read()
+            return content
+    except OSError:
+        return None
+
+
+def wait_until_answered(url: str, process: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:
+    """Wait until a page of a process answers with success."""
+    deadline = time.monotonic() + timeout_seconds
+    while answers(url) is None:
+        assert process.poll() is None, f"the process ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"{url} does not answer after {timeout_seconds:.0f} s"
+        time.sleep(0.02)

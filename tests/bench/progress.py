@@ -18,7 +18,9 @@ _POLL_MS = 50
 
 
 class Watcher:
-    """Reads the reports of one process in a thread of its own; a context manager. Those of a process before it don't count.
+    """Reads the reports of one process in a thread of its own; a context manager.
+
+    Those of a process before it don't count.
 
     `applied` is the course of the number of events dealt with: (worker's clock in seconds, count).
     """
@@ -43,7 +45,10 @@ class Watcher:
     def _read(self) -> None:
         partitions = self._settings.topics.partitions
         consumer = KafkaConsumer(
-            **client_options(self._settings), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
         )
         consumer.assign([TopicPartition(self._settings.snapshots_topic, number) for number in range(partitions)])
         while not self._over.is_set():
@@ -67,6 +72,13 @@ class Watcher:
         for report in self._latest.values():
             for outcomes in report.snapshot.outcomes.values():
                 counted.update(outcomes)
+        return counted
+
+    def rows(self) -> Counter[str]:
+        """How many rows the state holds, by kind."""
+        counted: Counter[str] = Counter()
+        for report in self._latest.values():
+            counted.update(report.snapshot.rows)
         return counted
 
     def event_to_gauge(self) -> Timings:

@@ -226,11 +226,13 @@ def test_a_null_message_with_user_and_response_takes_the_answer_back() -> None:
     assert outcomes(partition, SURVEYS) == {"applied": 2}
 
 
-def test_a_null_message_keyed_by_an_anonymous_id_takes_that_answer_back() -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_null_message_keyed_by_an_anonymous_id_takes_that_answer_back(stored: bool) -> None:
     worker = Worker(Rules())
     apply(worker.partition, SURVEYS, csat(user_id=None, anonymous_id="device"))
     worker.partition.tick(NOON_MS + HOUR_MS, behind=())
-    worker.forget()
+    if stored:
+        worker.forget()
 
     null = Message(None, key=b"device", timestamp=NOON_MS + 1, headers=(("response_id", b"r1"),))
     worker.partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS)

@@ -1,0 +1,135 @@
+"""How long after it was produced an event is in a gauge.
+
+Two markers among the events: logins of a user of the first partition, surveys of a user of the last. Each topic's
+counter of applied events then tells which of its markers the gauges hold, as a page that is polled sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from stream.agents.kafka_options import client_options
+from stream.partitioning import partition_of
+from stream.settings import Settings
+from stream.simulate.broker import free_port
+from stream.telemetry import LATENCY_BOUNDS
+from tests.bench.conftest import SetUp
+from tests.bench.figures import percentile, percentile_of_histogram, show
+from tests.bench.load import now_ms
+from tests.bench.processes import ENGAGEMENT, CpuClock, answers, running, wait_until_answered
+from tests.bench.progress import Watcher
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+
+EVENTS_A_SECOND = 5_000
+SECONDS = 30
+USERS = 20_000
+_BEAT_SECONDS = 0.02  # so often a handful of events is sent, two of them markers
+_POLLED_EVERY_SECONDS = 0.1
+
+
+class Producing(threading.Thread):
+    """Sends events at an even rate, and notes when each marker was sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(daemon=True)
+        self._settings = settings
+        self.sent_at: dict[str, list[float]] = {"logins": [], "surveys": []}
+        self.sent: Counter[str] = Counter()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._produce())
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    async def _produce(self) -> None:
+        options = client_options(self._settings)
+        async with AIOKafkaProducer(**options, acks="all", linger_ms=2) as producer:
+            started = time.monotonic()
+            for beat in range(int(SECONDS / _BEAT_SECONDS)):
+                await asyncio.sleep(started + beat * _BEAT_SECONDS - time.monotonic())
+                for topic, user, value in self._of_a_beat(beat):
+                    self.sent[topic] += 1
+                    await producer.send(self._settings.input_topics[topic], value, key=user.encode())
+            await producer.flush()
+
+    def _of_a_beat(self, beat: int) -> list[tuple[str, str, bytes]]:
+        at_ms, partitions = now_ms(), self._settings.topics.partitions
+        first, last = (_user_in(number, partitions) for number in (0, partitions - 1))
+        self.sent_at["logins"].append(time.time())
+        login = b'{"user_id":"%s","event_time":%d,"event_id":"l%d"}' % (first.encode(), at_ms, beat)
+        self.sent_at["surveys"].append(time.time())
+        survey = b'{"user_id":"%s","event_time":%d,"response_id":"r%d","kind":"csat","score":5}'
+        survey = survey % (last.encode(), at_ms, beat)
+        events = [("logins", first, login), ("surveys", last, survey)]
+        for number in range(int(EVENTS_A_SECOND * _BEAT_SECONDS) - len(events)):
+            user = f"u{(beat * 7_919 + number * 104_729) % USERS}"
+            step = b'{"type":"page_view","user_id":"%s","event_time":%d,"event_id":"%d-%d"}'
+            events.append(("sessions", user, step % (user.encode(), at_ms, beat, number)))
+        return events
+
+
+def _user_in(partition: int, partitions: int) -> str:
+    return next(
+        user for user in map("marker-{}".format, range(1_000)) if partition_of(user.encode(), partitions) == partition
+    )
+
+
+def test_event_to_gauge_at_5_000_events_a_second(set_up: SetUp, tmp_path: Path) -> None:
+    setup = set_up("latency")
+    port = free_port()
+    environment = {**setup.environment, "ENGAGEMENT_SERVER_PORT": str(port)}
+    address = f"http://127.0.0.1:{port}"
+    with (
+        running([*ENGAGEMENT, "run"], tmp_path / "run.log", environment=environment) as process,
+        Watcher(setup.settings, process) as watcher,
+        CpuClock(process.pid) as cpu,
+    ):
+        wait_until_answered(f"{address}/readyz", process, timeout_seconds=60.0)
+        producing = Producing(setup.settings)
+        producing.start()
+        seen = _watch(address, producing)
+        producing.join()
+        used, wall = (cpu.samples[-1][place] - cpu.samples[0][place] for place in (1, 0))
+        watcher.wait_for(producing.sent.total(), timeout_seconds=30.0)
+        own = watcher.event_to_gauge()
+
+    assert producing.failure is None
+    assert watcher.outcomes() == {"applied": EVENTS_A_SECOND * SECONDS}
+    waited = [
+        at - sent for topic, times in producing.sent_at.items() for at, sent in zip(seen[topic], times, strict=True)
+    ]
+    rate = f"{EVENTS_A_SECOND:,} events/s for {SECONDS} s, {len(waited):,} marked"
+    show("event to gauge, seen at /api/v1/metrics, p50", "s", [percentile(waited, 0.5)], against=rate)
+    show("  p95", "s", [percentile(waited, 0.95)], against="a report a second, a poll each 0.1 s")
+    show("  p99", "s", [percentile(waited, 0.99)], against="target < 2 s")
+    own_p99 = percentile_of_histogram(own.counts, LATENCY_BOUNDS, 0.99)
+    show("  p99 of engagement_event_to_gauge_seconds", "s", [own_p99], against="what the worker says of all events")
+    show("  worker and server, at that rate", "cores", [used / wall], against="polled ten times a second")
+
+
+def _watch(address: str, producing: Producing) -> dict[str, list[float]]:
+    """By topic: when each of its markers was first seen to be counted."""
+    seen: dict[str, list[float]] = {topic: [] for topic in producing.sent_at}
+    deadline = time.monotonic() + SECONDS + 30
+    markers = int(SECONDS / _BEAT_SECONDS)
+    while any(len(times) < markers for times in seen.values()) and time.monotonic() < deadline:
+        document = json.loads(answers(f"{address}/api/v1/metrics") or b'{"health": []}')
+        now = time.time()
+        for sample in document["health"]:
+            topic, outcome = (sample["labels"].get(name) for name in ("topic", "outcome"))
+            if sample["name"] == "engagement_events_total" and outcome == "applied" and topic in seen:
+                seen[topic] += [now] * (int(sample["value"]) - len(seen[topic]))
+        time.sleep(_POLLED_EVERY_SECONDS)
+    return seen
