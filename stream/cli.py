@@ -33,6 +33,7 @@ from stream.simulate.simulator import SCENARIOS, SimulatorSettings, simulate
 from stream.telemetry import configure_logging
 from stream.wiring import VERSION, Deployment, run_until_stopped
 
+_SECONDS_BETWEEN_LINES = 2.0
 _BAD_USE = 2  # what shells and click use for it too
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -112,10 +113,35 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
         def started() -> None:
             click.echo(f"serving {deployment.address}/metrics" if server else "consuming", err=True)
 
-        status = asyncio.run(run_until_stopped(deployment, on_start=started))
+        with _recovery_progress() as tell:
+            status = asyncio.run(run_until_stopped(deployment, on_start=started, on_recovery=tell))
     sys.stdout.flush()
     # Client libraries leave threads behind that would keep a stopped process alive.
     os._exit(status)
+
+
+@contextmanager
+def _recovery_progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar while state is read from its changelog; without a terminal a line every few seconds."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        told = [0.0]
+
+        def tell(rows: int, left: int) -> None:
+            if time.monotonic() - told[0] > _SECONDS_BETWEEN_LINES:
+                told[0] = time.monotonic()
+                click.echo(f"recovering the state: {rows:,} rows read, {left:,} to read", err=True)
+
+        yield tell
+        return
+    columns = (TextColumn("recovering the state"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,} rows"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, visible=False)
+
+        def show(rows: int, left: int) -> None:
+            progress.update(task, completed=rows, total=rows + left, visible=left > 0)
+
+        yield show
 
 
 def _make_topics(settings: Settings) -> None:

@@ -63,6 +63,14 @@ class Deployment:
         if self._worker is not None:
             await self._worker.start()
 
+    async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
+        """Tell rows read and records left while state is read from its changelog, until cancelled."""
+        while self._worker is not None:
+            progress = self._worker.recovering()
+            if progress is not None:
+                tell(*progress)
+            await asyncio.sleep(0.5)
+
     async def broken(self) -> BaseException | None:
         """Wait until a part breaks; returns why."""
         waits: list[asyncio.Task[BaseException | None]] = []
@@ -89,8 +97,16 @@ class Deployment:
             await self._server.stop()
 
 
-async def run_until_stopped(deployment: Deployment, *, on_start: Callable[[], None] = lambda: None) -> int:
-    """Run until SIGINT or SIGTERM (0) or until a part breaks (1)."""
+async def run_until_stopped(
+    deployment: Deployment,
+    *,
+    on_start: Callable[[], None] = lambda: None,
+    on_recovery: Callable[[int, int], None] = lambda rows, left: None,
+) -> int:
+    """Run until SIGINT or SIGTERM (0) or until a part breaks (1).
+
+    `on_recovery` is told, while state is read from its changelog, the rows read so far and the records left.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,11 +117,12 @@ async def run_until_stopped(deployment: Deployment, *, on_start: Callable[[], No
         on_start()
         broken = asyncio.create_task(deployment.broken())
         stopped = asyncio.create_task(stopping.wait())
+        telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
         await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if broken.done():
             status = 1
             log.error("stopped because a part broke", reason=repr(broken.result()))
-        for waiting in (broken, stopped):
+        for waiting in (broken, stopped, telling):
             waiting.cancel()
     finally:
         with contextlib.suppress(asyncio.TimeoutError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import faust
 import structlog
+from faust.tables.recovery import Recovery
 
 from stream.agents.kafka_options import faust_credentials
 from stream.agents.table import StateTable, Stores
@@ -103,6 +104,13 @@ class Worker:
         """Join the group and begin to consume."""
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
         await self.app.start()
+
+    def recovering(self) -> tuple[int, int] | None:
+        """Changelog rows read so far and records still to read, or None when no recovery is under way."""
+        recovery: Recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # missing from Faust's interface
+        if not recovery.in_recovery:
+            return None
+        return self._stores.rows_recovered, recovery.active_remaining_total()
 
     async def broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""

@@ -12,7 +12,7 @@ import structlog
 from faust.stores import memory
 from faust.types import TP, EventT
 
-from stream.core.store import Store
+from stream.core.store import Items, Store
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +25,19 @@ class Stores:
     def __init__(self, open_store: Callable[[int], Store]) -> None:
         self._open = open_store
         self._stores: dict[int, Store] = {}
+        self.rows_recovered = 0
 
     def of(self, partition: int) -> Store:
         """The store of a partition, opened when it was not."""
         if partition not in self._stores:
             self._stores[partition] = self._open(partition)
         return self._stores[partition]
+
+    def recover(self, partition: int, items: Items, *, offset: int) -> None:
+        """Write what a changelog says into the store of its partition."""
+        rows = list(items)
+        self.of(partition).write(rows, offset=offset)
+        self.rows_recovered += len(rows)
 
     def close(self, partitions: Collection[int] | None = None) -> None:
         """Close the stores of some partitions, or all."""
@@ -53,8 +60,8 @@ class _RecoveredStore(memory.Store[Any, Any]):
     ) -> None:
         for event in batch:
             records: Any = event.message.value
-            items = [(record.key, record.value) for record in records if record.key is not None]
-            self.stores.of(event.message.partition).write(items, offset=records[-1].offset)
+            items = ((record.key, record.value) for record in records if record.key is not None)
+            self.stores.recover(event.message.partition, items, offset=records[-1].offset)
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0

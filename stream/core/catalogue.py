@@ -12,7 +12,11 @@ Type = Literal["gauge", "counter", "histogram"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `labels` are label names in order; `interval` says which 95 % interval `_lower` and `_upper` hold."""
+    """One metric.
+
+    `labels` are label names in order; `interval` says which 95 % interval `_lower` and `_upper` hold. The last of
+    `parts` counts what the number was taken from, its sample; where that counts more, `sample_labels` narrow it.
+    """
 
     name: str
     help: str
@@ -21,6 +25,7 @@ class Metric:
     unit: str = ""
     interval: Literal["", "Wilson", "adjusted-Wald"] = ""
     parts: tuple[str, ...] = ()  # numerator and denominator
+    sample_labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,6 +91,7 @@ _SESSIONS = (
         "Quantiles of the duration of closed sessions, last minus first step, capped at 24 h; within 1 %.",
         ("window", "quantile"),
         unit="seconds",
+        parts=("engagement_sessions",),
     ),
     Metric(
         "engagement_session_duration_mean_seconds",
@@ -151,7 +157,13 @@ _SURVEYS = (
     ),
     Metric("engagement_csat_satisfied", "CSAT answers in the top two boxes.", _WINDOW, unit="answers"),
     Metric("engagement_csat_answers", "CSAT answers that count.", _WINDOW, unit="answers"),
-    Metric("engagement_csat_score_mean", "Mean CSAT score, other scales rescaled to 1-5.", _WINDOW, unit="score"),
+    Metric(
+        "engagement_csat_score_mean",
+        "Mean CSAT score, other scales rescaled to 1-5.",
+        _WINDOW,
+        unit="score",
+        parts=("engagement_csat_answers",),
+    ),
     Metric(
         "engagement_nps",
         "Net Promoter Score: share of 9-10 minus share of 0-6, times 100; the latest answer of each user counts.",
@@ -181,13 +193,15 @@ _SURVEYS = (
         "Mean CES score on 1-7 where 7 is easy, other scales rescaled.",
         _WINDOW,
         unit="score",
+        parts=("engagement_ces_answers",),
     ),
     Metric(
         "engagement_cxi",
         "Customer Experience Index: mean of its four dimensions.",
         _WINDOW,
         unit="score",
-        parts=("engagement_cxi_dimension",),
+        parts=("engagement_cxi_answers",),
+        sample_labels=(("dimension", "effort"),),
     ),
     Metric(
         "engagement_cxi_dimension",
@@ -216,6 +230,7 @@ _SURVEYS = (
         unit="ratio",
         interval="Wilson",
         parts=("engagement_survey_shown_completed", "engagement_survey_responses"),
+        sample_labels=(("status", "shown"),),
     ),
     Metric(
         "engagement_survey_shown_completed",

@@ -1,6 +1,6 @@
 """The HTTP server: /metrics, the API, and what orchestrators ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,27 @@ INDEX = """engagement-stream {version}
 def as_json(sample: Sample) -> dict[str, Any]:
     """A sample as other programs read it."""
     return {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
+
+
+def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Samples as other programs read them; each ratio, mean and quantile tells how many things it is taken from."""
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(sample.name, []).append(sample)
+    told = []
+    for sample in samples:
+        metric = catalogue.BY_NAME[sample.name]
+        document = as_json(sample)
+        if metric.parts and sample.name == metric.name:
+            wanted = {**sample.labels, **dict(metric.sample_labels)}
+            counted = by_name.get(metric.parts[-1], ())
+            document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
+        told.append(document)
+    return told
+
+
+def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return all(labels[name] == value for name, value in wanted.items() if name in labels)
 
 
 def definitions() -> list[dict[str, Any]]:
@@ -103,9 +124,9 @@ class Server:
                 "at": iso(board.merged.now_ms) if board.merged.now_ms >= 0 else None,
                 "ready": not board.unready(),
                 "unready": board.unready(),
-                "live": [as_json(sample) for sample in board.live()],
+                "live": with_sample_sizes(board.live()),
                 "closed": [
-                    {"day": date_of(day).isoformat(), "samples": [as_json(sample) for sample in samples]}
+                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": [as_json(sample) for sample in board.health()],

@@ -36,7 +36,9 @@ def test_the_api_gives_live_numbers_closed_days_and_health() -> None:
     assert body["ready"] is True
     assert samples(body, "engagement_active_users") == {"5m": 1, "1h": 2, "1d": 2, "7d": 2, "28d": 2, "30d": 2}
     assert [closed["day"] for closed in body["closed"]] == ["2026-03-08", "2026-03-09"]
-    assert {sample["labels"]["outcome"] for sample in body["health"] if sample["name"] == "engagement_events_total"} == {
+    assert {
+        sample["labels"]["outcome"] for sample in body["health"] if sample["name"] == "engagement_events_total"
+    } == {
         "applied",
         "bot",
         "invalid",
@@ -49,6 +51,30 @@ def test_each_number_of_the_api_comes_with_its_definition() -> None:
     names = {sample["name"] for sample in body["live"]}
     assert {catalogue.BY_NAME[name].name for name in names} <= set(body["definitions"])
     assert body["definitions"]["engagement_nps"]["interval"]["method"] == "adjusted-Wald"
+
+
+def test_each_ratio_tells_how_many_things_it_is_taken_from() -> None:
+    _, _, body = get(board(), "/api/v1/metrics")
+
+    sizes = {
+        (sample["name"], *sample["labels"].values()): sample["sample_size"]
+        for sample in (*body["live"], *body["closed"][-1]["samples"])
+        if "sample_size" in sample
+    }
+    assert sizes["engagement_stickiness_ratio", "30d"] == 2
+    assert sizes["engagement_bounce_ratio", "1d", "ga4"] == 2
+    assert sizes["engagement_session_duration_seconds", "1d", "0.5"] == 2
+    assert sizes["engagement_csat_ratio", "7d"] == 2
+    assert sizes["engagement_nps", "7d"] == 1
+    assert sizes["engagement_stickiness_closed_ratio", "7d"] == 2
+
+
+def test_every_ratio_names_the_metric_of_its_sample() -> None:
+    for metric in catalogue.BUSINESS:
+        is_derived = metric.interval or metric.name.endswith(("_mean", "_ratio", "_per_session", "_nps", "_cxi"))
+
+        assert bool(metric.parts) or not is_derived, metric.name
+        assert all(part in catalogue.BY_NAME for part in metric.parts)
 
 
 def test_definitions_are_those_of_the_catalogue() -> None:

@@ -19,6 +19,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from stream.core.time import DAY_MS, date_of
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
 
@@ -267,33 +269,32 @@ class Deployment:
         ]
         create_topics(specs, client_options=self.client, replication=1)
 
-    def send(self, events: Iterable[ReplayEvent], *, rate: float | None = None) -> None:
+    def send(self, events: Iterable[ReplayEvent]) -> None:
         """Produce events in the given order and take them into the recount; returns when Kafka has all."""
         wanted = list(events)
         self.expect((event.topic, event.value) for event in wanted)
-        self._produce(wanted, rate, lambda sent: None)
+        self._produce(wanted)
 
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""
         self.expect_refused(reason, len(events))
-        self._produce(events, None, lambda sent: None)
+        self._produce(events)
 
-    def _produce(self, events: Sequence[ReplayEvent], rate: float | None, tell: Callable[[int], None]) -> None:
+    def _produce(self, events: Sequence[ReplayEvent]) -> None:
         topics = self.settings.input_topics
-        replay([event._replace(topic=topics[event.topic]) for event in events], self.client, rate=rate, on_progress=tell)
+        named = [event._replace(topic=topics[event.topic]) for event in events]
+        replay(named, self.client, rate=None, on_progress=lambda sent: None)
 
     @contextmanager
-    def load(self, events: list[ReplayEvent], *, rate: float) -> Iterator[Load]:
-        """Produce events at a rate while the block runs; all of them are in Kafka after it."""
-        self.expect((event.topic, event.value) for event in events)
-        load = Load(lambda tell: self._produce(events, rate, tell))
+    def load(self, events: Iterable[ReplayEvent], *, rate: float) -> Iterator[Load]:
+        """Produce events at a rate for as long as the block runs; all that were sent are in Kafka after it."""
+        load = Load(events, self.settings.input_topics, self.client, rate=rate)
         load.start()
         try:
             yield load
         finally:
-            load.join()
-        if load.failure is not None:
-            raise load.failure
+            load.stop()
+        self.expect((event.topic, event.value) for event in load.sent)
 
     def expect(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """Take messages, by input and value, into the recount."""
@@ -374,6 +375,7 @@ class Deployment:
         try:
             program.wait_until(equal, "every gauge equals the recount", seconds=seconds)
         except AssertionError as error:
+            Path("/work/tmp/diff.txt").write_text("\n".join(differing))  # DEBUG
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise AssertionError("\n".join(differing[:_SHOWN]) + more + f"\n\n{error}") from None
         self._check_the_page(program, recount)
@@ -390,26 +392,32 @@ class Deployment:
 class Load(threading.Thread):
     """A producer at work while a test does other things."""
 
-    def __init__(self, produce: Callable[[Callable[[int], None]], None]) -> None:
+    def __init__(
+        self, events: Iterable[ReplayEvent], topics: dict[str, str], client: dict[str, object], *, rate: float
+    ) -> None:
         super().__init__(name="load", daemon=True)
-        self._produce = produce
-        self.sent = 0
-        self.failure: Exception | None = None
+        self._events, self._topics, self._client, self._rate = iter(events), topics, client, rate
+        self._enough = threading.Event()
+        self._failure: Exception | None = None
+        self.sent: list[ReplayEvent] = []
 
     def run(self) -> None:
-        """Produce all."""
+        """Send a tenth of a second's worth ten times a second."""
         try:
-            self._produce(self._tell)
-        except Exception as error:  # noqa: BLE001  raised again where the load is waited for
-            self.failure = error
+            with EventProducer(self._client) as producer:
+                while not self._enough.wait(0.1):
+                    for event in islice(self._events, round(self._rate / 10)):
+                        producer.send(self._topics[event.topic], event.key, event.value)
+                        self.sent.append(event)
+        except Exception as error:  # noqa: BLE001  raised again where the load is stopped
+            self._failure = error
 
-    def _tell(self, sent: int) -> None:
-        self.sent = sent
-
-    def wait_for(self, events: int) -> None:
-        """Wait until so many events were sent."""
-        while self.sent < events and self.is_alive():
-            time.sleep(0.05)
+    def stop(self) -> None:
+        """Stop when all that was sent is delivered. Raises what went wrong meanwhile."""
+        self._enough.set()
+        self.join()
+        if self._failure is not None:
+            raise self._failure
 
 
 # -- numbers by name ---------------------------------------------------------------------------------------------

@@ -18,26 +18,28 @@ from tests.integration.kafka_server import RunningKafka
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
 
-def has_read(program: Program, events: int) -> None:
+def has_read(program: Program, events: int) -> int:
+    """Wait until a worker, with those before it, has read so many events; returns how many it were then."""
     program.wait_until(lambda: program.read() >= events, f"{events} events read")
+    return program.read()
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("state", ["kept", "deleted", "in memory"])
 def test_a_worker_killed_under_load_continues_as_if_nothing_had_been(deployment: Deployment, state: str) -> None:
-    events = simulated(users=300, days=14, **FAULTS)
     settings = {"ENGAGEMENT_STATE_URL": "memory://"} if state == "in memory" else {}
     deployment.create_topics()
 
-    with deployment.load(events, rate=1_000) as load:
-        for more in (2_000, 200, 5_000):  # the second time soon after it began to read
+    with deployment.load(simulated(users=600, days=28, **FAULTS), rate=1_500):
+        read = 0
+        for more in (2_000, 200, 5_000):  # the second time as soon as it has begun to read
             worker = deployment.start(**settings)
-            has_read(worker, worker.read() + more)
-            assert load.is_alive()
+            read = has_read(worker, read + more)
             worker.kill()
             if state == "deleted":
                 shutil.rmtree(deployment.disk())
-    worker = deployment.start(**settings)
+        worker = deployment.start(**settings)
+        worker.wait_until_ready()
 
     deployment.wait_until_every_gauge_equals_the_recount(worker)
     print(f"\nstate {state}: recovered in {recovery_seconds(worker):.2f} s")
@@ -62,17 +64,15 @@ def test_a_worker_killed_while_it_recovers_recovers_the_next_time(deployment: De
 
 @pytest.mark.chaos
 def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: Deployment) -> None:
-    events = simulated(users=300, days=7, **FAULTS)
     deployment.create_topics()
 
-    with deployment.load(events, rate=2_000) as load:
+    with deployment.load(simulated(users=600, days=14, **FAULTS), rate=2_000):
         worker = deployment.start()
         has_read(worker, 3_000)
         worker.terminate()
         asked = time.monotonic()
         assert worker.wait_for_exit(seconds=10) == 0
         print(f"\nstopped in {time.monotonic() - asked:.2f} s")
-        assert load.is_alive()
         held = offsets_in_state(deployment)
         assert sum(held.values()) >= 3_000
         assert committed_offsets(deployment) == held
@@ -85,14 +85,12 @@ def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: De
 @pytest.mark.chaos
 def test_a_broker_that_restarts_and_one_that_is_killed_cost_no_event(own_kafka: RunningKafka, deploy: Deploy) -> None:
     deployment = deploy(own_kafka.address)
-    events = simulated(users=300, days=14, **FAULTS)
     worker = deployment.start()
     worker.wait_until_ready()
 
-    with deployment.load(events, rate=1_500) as load:
+    with deployment.load(simulated(users=600, days=28, **FAULTS), rate=1_500):
         for outage in (own_kafka.stop, own_kafka.kill):
             has_read(worker, worker.read() + 2_000)
-            assert load.is_alive()
             outage()
             time.sleep(1)
             own_kafka.restart()
