@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stream.agents.inventory import topic_specs
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import create_topics
-from stream.core.time import DAY_MS
+from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker
@@ -37,6 +37,7 @@ _CHUNK = 1_000
 _SEND_SECONDS = 0.2
 _PLAIN_SECONDS = 10.0
 _PREFERRED_PORT = 8600
+_HINT = "Ctrl-C ends it; --speed 60 lives a minute in a second, --scenario drop loses the users' interest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,9 @@ class Demo:
                 board = deployment.board
                 closed = board.closed()
                 state = "; ".join(board.unready()) or "live"
-                lines = [f"{_applied(deployment):,} events, {state}", "", *self._where(deployment), "Ctrl-C ends it"]
+                clock = iso(board.merged.now_ms)[:19].replace("T", " ")
+                events = f"{_applied(deployment):,} events, {state}, {clock} UTC"
+                lines = [events, "", *self._where(deployment), _HINT]
                 show(screen(board.live(), closed[-1][1] if closed else [], lines))
                 await asyncio.sleep(1.0 if self._console.is_terminal else _PLAIN_SECONDS)
 

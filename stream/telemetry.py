@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from stream.settings import Log
 # Upper bounds in seconds. An event should be in a gauge within a second or two, a checkpoint take a part of one.
 LATENCY_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 CHECKPOINT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -49,6 +52,28 @@ encode_report = msgspec.msgpack.Encoder().encode
 decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
+class SeldomRepeats(logging.Filter):
+    """Lets the same warning of a library through once in a while: Kafka clients repeat theirs ten times a second."""
+
+    def __init__(self, *, seconds: float = 30.0, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._now = now
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.split(".")[0] not in _LIBRARIES:
+            return True
+        what = record.name, str(record.msg)
+        now = self._now()
+        if now - self._told_at.get(what, -self._seconds) < self._seconds:
+            return False
+        if len(self._told_at) > 1_000:
+            self._told_at.clear()
+        self._told_at[what] = now
+        return True
+
+
 def configure_logging(settings: Log, *, stream: Any = None) -> None:
     """Send all logs, of the standard library's loggers too, to standard error as settings ask."""
     out = sys.stderr if stream is None else stream
@@ -71,12 +96,13 @@ def configure_logging(settings: Log, *, stream: Any = None) -> None:
             ],
         )
     )
+    handler.addFilter(SeldomRepeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     # The libraries tell at `info` what an operator can't act on.
     quiet = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
-    for name in ("aiokafka", "faust", "mode", "kafka", "aiohttp.access", "asyncio"):
+    for name in _LIBRARIES:
         logging.getLogger(name).setLevel(quiet)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

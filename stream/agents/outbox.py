@@ -5,8 +5,7 @@ count as dealt with once it is written.
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
@@ -18,15 +17,21 @@ from stream.telemetry import Report, encode_report
 
 Headers = list[tuple[str, bytes]]
 
-ORIGIN_TOPIC, ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_TIMESTAMP = (
+# Where a record was produced to. Headers of these names that producers send are not believed.
+_ORIGIN = "origin-"
+ORIGIN_TOPIC, ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_TIMESTAMP, ORIGIN_SAVED = (
     "origin-topic",
     "origin-partition",
     "origin-offset",
     "origin-timestamp",
+    "origin-saved",  # of a forwarded record: what comes before this offset is never forwarded again
 )
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
+
+# What a dead-letter topic has room for beside a message of the largest size and our own headers (`inventory`).
+_LARGEST_KEY_AND_HEADERS = 48 * 1024
 
 
 class DeltaTooLarge(RuntimeError):
@@ -75,25 +80,40 @@ class Outbox:
         written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
         return int((await written).offset) + len(delta) - 1
 
-    async def dead_letter(self, topic: str, partition: int, refused: Refused) -> asyncio.Future[Any]:
+    async def dead_letter(
+        self, topic: str, partition: int, refused: Refused, *, forwarded: bool
+    ) -> asyncio.Future[Any]:
         """Send a refused message, key and value byte for byte, with the reason and where it came from.
 
-        A message that is refused for its size is sent by reference: the value stays where it came from.
+        A message that is too large is sent by reference: its value, and also a key or headers too large for a dead
+        letter, stay where they came from.
         """
         record = refused.record
+        key = record.key
+        value = None if refused.reason is Reason.TOO_LARGE else record.value
+        theirs = _theirs(record)
+        if len(key or b"") + _bytes_of(theirs) > _LARGEST_KEY_AND_HEADERS:
+            key, value, theirs = None, None, []
         headers = [
             ("reason", refused.reason.value.encode()),
-            ("detail", refused.detail[:1_000].encode()),
-            *_origin(topic, partition, record),
-            *_without_origin(record.headers),
+            ("detail", refused.detail[:1_000].encode(errors="replace")),
+            *_origin(topic, partition, record, forwarded=forwarded),
+            *theirs,
         ]
-        value = None if refused.reason is Reason.TOO_LARGE else record.value
-        return await self._send(self._settings.dead_letter_topic(topic), record.key, value, headers)
+        return await self._send(self._settings.dead_letter_topic(topic), key, value, headers)
 
-    async def forward(self, topic: str, partition: int, misplaced: Misplaced) -> asyncio.Future[Any]:
-        """Send a record on to the partition of its user, with where it came from."""
+    async def forward(self, topic: str, partition: int, misplaced: Misplaced, *, saved: int) -> asyncio.Future[Any]:
+        """Send a record on to the partition of its user, with where it came from.
+
+        `saved` is the offset up to which checkpoints have dealt with the topic.
+        """
         record = misplaced.record
-        headers = [*_origin(topic, partition, record), *_without_origin(record.headers)]
+        theirs = _theirs(record)
+        headers = [
+            *_origin(topic, partition, record, forwarded=False),
+            (ORIGIN_SAVED, str(saved).encode()),
+            *(theirs if _bytes_of(theirs) <= _LARGEST_KEY_AND_HEADERS else []),
+        ]
         return await self._send(self._settings.rekey_topic, partition_key(misplaced.user), misplaced.value, headers)
 
     async def report(self, report: Report) -> None:
@@ -107,10 +127,9 @@ class Outbox:
         return future
 
 
-def _origin(topic: str, partition: int, record: Record) -> Headers:
-    known = {name for name, _ in record.headers}
-    if ORIGIN_TOPIC in known:  # it was forwarded already: its first origin is the one to tell
-        return [(name, value) for name, value in record.headers if name.startswith("origin-")]
+def _origin(topic: str, partition: int, record: Record, *, forwarded: bool) -> Headers:
+    if forwarded:  # its first origin is the one to tell
+        return [(name, value) for name, value in record.headers if name.startswith(_ORIGIN) and name != ORIGIN_SAVED]
     return [
         (ORIGIN_TOPIC, topic.encode()),
         (ORIGIN_PARTITION, str(partition).encode()),
@@ -119,10 +138,29 @@ def _origin(topic: str, partition: int, record: Record) -> Headers:
     ]
 
 
-def _without_origin(headers: Iterable[tuple[str, bytes]]) -> Headers:
-    return [(name, value) for name, value in headers if not name.startswith("origin-")]
+def _theirs(record: Record) -> Headers:
+    return [(name, value) for name, value in record.headers if not name.startswith(_ORIGIN)]
 
 
-def origin_topic(record: Record) -> str | None:
-    """The topic that a forwarded record was produced to, or None when its header is missing."""
-    return next((value.decode(errors="replace") for name, value in record.headers if name == ORIGIN_TOPIC), None)
+def _bytes_of(headers: Headers) -> int:
+    # Kafka allows headers without a value.
+    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
+
+
+class Origin(NamedTuple):
+    """Where a forwarded record was produced to, and how far the checkpoints of who forwarded it had got."""
+
+    topic: str
+    partition: int
+    offset: int
+    saved: int
+
+
+def origin_of(record: Record) -> Origin | None:
+    """The origin of a forwarded record; None when its headers don't tell."""
+    headers = dict(record.headers)
+    try:
+        numbers = (int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_SAVED))
+        return Origin(headers[ORIGIN_TOPIC].decode(), *numbers)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

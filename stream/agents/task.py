@@ -15,7 +15,8 @@ import numpy as np
 import structlog
 from aiokafka.structs import ConsumerRecord
 
-from stream.agents.outbox import Outbox, origin_topic
+from stream.agents import forwarded
+from stream.agents.outbox import Outbox, origin_of
 from stream.core.events import partition_key
 from stream.core.partition import Delta, Partition
 from stream.core.store import Store
@@ -42,11 +43,13 @@ class Task:
         self._outbox = outbox
         self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
         self._core.restore(store.scan)
+        self._forwarded = forwarded.Forwarded(store.scan(forwarded.PREFIX))
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
         self._bytes_of_a_row = 1_000.0
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
+        self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
         self._saved: dict[str, int] = dict(self._core.progress.offsets)
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
         self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
@@ -78,11 +81,14 @@ class Task:
 
     async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> int:
         """Apply a batch of a Kafka topic; returns how many of its records were new to the state."""
-        progress = self._core.progress
-        position = progress.offsets.get(topic, 0)
+        position = self._core.progress.offsets.get(topic, 0)
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
-        if not new:
-            return 0
+        if new:
+            async with self._applying:
+                await self._apply(topic, new, wall_ms=wall_ms, clock_ms=clock_ms)
+        return len(new)
+
+    async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
         behind = self.behind()
         self._core.tick(clock_ms, behind=behind)
         unsent = []
@@ -95,15 +101,17 @@ class Task:
                 moves_clock=behind == (source,),
             )
             unsent.append((source, applied))
-        progress.offsets[topic] = new[-1].offset + 1
+        self._core.progress.offsets[topic] = new[-1].offset + 1
         self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
+        was_forwarded = topic not in self._topics
         for source, (refused, misplaced) in unsent:
-            source_topic = self._settings.input_topics.get(source, topic)
+            source_topic = self._settings.input_topics[source]
             for letter in refused:
-                self._sent.append(await self._outbox.dead_letter(source_topic, self.number, letter))
+                sent = self._outbox.dead_letter(source_topic, self.number, letter, forwarded=was_forwarded)
+                self._sent.append(await sent)
             for record in misplaced:
-                self._sent.append(await self._outbox.forward(source_topic, self.number, record))
-        return len(new)
+                sent = self._outbox.forward(source_topic, self.number, record, saved=self._saved.get(topic, 0))
+                self._sent.append(await sent)
 
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
@@ -114,11 +122,11 @@ class Task:
             return [(self._topics[topic], records)]
         grouped: dict[str, list[ConsumerRecord]] = {}
         for record in records:
-            name = self._topics.get(origin_topic(record) or "", "")
-            if name:
-                grouped.setdefault(name, []).append(record)
-            else:
+            origin = origin_of(record)
+            if origin is None or origin.topic not in self._topics:
                 log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
+            elif self._forwarded.is_new(origin.topic, origin.partition, origin.offset, saved=origin.saved):
+                grouped.setdefault(self._topics[origin.topic], []).append(record)
         return list(grouped.items())
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -175,12 +183,13 @@ class Task:
     async def checkpoint(self) -> None:
         """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost."""
         async with self._writing:
-            offsets = dict(self._core.progress.offsets)
-            if offsets == self._saved and not self._core.unsaved_rows:
-                return
-            started = time.monotonic()
-            delta = self._core.collect_delta()
-            sent, self._sent = self._sent, []
+            async with self._applying:
+                offsets = dict(self._core.progress.offsets)
+                if offsets == self._saved and not self._core.unsaved_rows:
+                    return
+                started = time.monotonic()
+                delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
+                sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
             self._bytes_of_a_row = max(self._bytes_of_a_row, _bytes_of(delta) / len(delta))

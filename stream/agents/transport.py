@@ -19,6 +19,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+# While a state is recovered: short, for inputs are read only when this is over.
+_RECOVERY_POLL_SECONDS = 0.1
+
 
 class Records(list[ConsumerRecord]):
     """A batch of one partition, in order of offset; `follows` is how far the batches before it went."""
@@ -53,21 +56,53 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
         self._drained: dict[TP, int] = {}  # all records before this offset were handed over
+        self._sought = False  # the inputs are read from where their state has got to
+        self._reads_inputs = False
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
+        records, active = await self._wait_next_records(timeout)
         self._note_drained()
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            await self._seek()
             return
+        # Records that were waited for since before a rebalance may lie before or after the place that was sought then.
+        in_place = self._reads_inputs and self.app.consumer_generation_id == generation
+        generation = self.app.consumer_generation_id
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
+            if not in_place and self._is_input(tp):
+                continue
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
+        if not in_place and any(map(self._is_input, records)):
+            await self._seek()
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        """Fetch no input before `resume_flow`: what Faust's queues hold at that moment is lost."""
+        if self._reads_inputs or active_partitions is None:
+            return await super()._getmany(active_partitions, timeout)
+        # A set of our own: Faust adds the inputs to its one while the fetcher waits for records.
+        changelogs = {tp for tp in active_partitions if not self._is_input(tp)}
+        if changelogs:
+            return await super()._getmany(changelogs, min(timeout, _RECOVERY_POLL_SECONDS))
+        await self.sleep(_RECOVERY_POLL_SECONDS)  # no partition would mean all to the fetcher
+        return {}
+
+    def stop_flow(self) -> None:
+        self._sought = self._reads_inputs = False
+        super().stop_flow()
+
+    def resume_flow(self) -> None:
+        """Faust calls it before it reads changelogs, and again, its queues emptied, when the inputs were sought."""
+        self._reads_inputs = self._sought
+        super().resume_flow()
+
+    def _is_input(self, tp: Any) -> bool:
+        return bool(self.app.topics.acks_enabled_for(tp.topic))
 
     def _batch_message(self, tp: TP, batch: list[ConsumerRecord], generation: int) -> ConsumerMessage:
         last = batch[-1]
@@ -97,12 +132,13 @@ class BatchConsumer(driver.Consumer):
         return cast(Positions, self.app.positions)  # type: ignore[attr-defined]
 
     async def perform_seek(self) -> None:
-        """Read each source partition from where its state has got to; from its beginning where there is no state."""
-        sources = [
-            tp
-            for tp in self.assignment()
-            if self.app.topics.acks_enabled_for(tp.topic) and self._positions.owns(tp.partition)
-        ]
+        """What Faust calls at the end of a recovery."""
+        await self._seek()
+        self._sought = True
+
+    async def _seek(self) -> None:
+        """Read each input partition from where its state has got to; from its beginning where there is no state."""
+        sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
         if not sources:
             return
         earliest = await self.earliest_offsets(*sources)

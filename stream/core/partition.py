@@ -98,15 +98,15 @@ class _Batch:
     now: int  # the clock's minute
     belongs: Callable[[str], bool] | None
     newest_ms: int
-    moves_clock: bool
+    clock_limit_ms: int | None  # where the clock follows the events: how far, at most
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
 
     def note_newest(self, at_ms: int) -> None:
         """This is the newest event so far; the clock may follow it."""
         self.newest_ms = at_ms
-        if self.moves_clock:
-            self.now = max(self.now, at_ms // MINUTE_MS)
+        if self.clock_limit_ms is not None:
+            self.now = max(self.now, min(at_ms, self.clock_limit_ms) // MINUTE_MS)
 
     def is_of_a_bot(self, event: Event) -> bool:
         """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
@@ -173,11 +173,13 @@ class Partition:
         """Apply records of a topic, in order of arrival.
 
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
-        partition. `moves_clock` says that this topic alone is behind, so that the watermark follows its events.
+        partition. `moves_clock` says that this topic alone is behind, so that the watermark follows its events, and
+        the clock too, but not to what is still to come.
         Returns what could not be applied: each such record is counted, and the caller sends it on.
         """
         progress = self.progress
         outcomes = progress.outcomes.setdefault(topic, {})
+        clock_limit_ms = not_after_ms - self.rules.future_limit_ms if moves_clock else None
         batch = _Batch(
             topic=topic,
             decode=DECODERS[topic],
@@ -186,7 +188,7 @@ class Partition:
             now=progress.now_ms // MINUTE_MS,
             belongs=belongs,
             newest_ms=progress.newest_ms.get(topic, -1),
-            moves_clock=moves_clock,
+            clock_limit_ms=clock_limit_ms,
         )
         for record in records:
             try:
@@ -197,9 +199,9 @@ class Partition:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if batch.newest_ms >= 0:
             progress.newest_ms[topic] = batch.newest_ms
-        if moves_clock:
+        if clock_limit_ms is not None:
             progress.watermark_ms = max(progress.watermark_ms, batch.newest_ms)
-            progress.now_ms = max(progress.now_ms, progress.watermark_ms)
+            progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         return batch.refused, batch.misplaced
 
     def _take(self, batch: "_Batch", record: Record) -> str:

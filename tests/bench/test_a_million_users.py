@@ -35,7 +35,7 @@ def test_a_million_users_and_their_recovery(set_up: SetUp, tmp_path: Path) -> No
         watcher.wait_for(loaded.events, timeout_seconds=_TIMEOUT_SECONDS)
         time.sleep(5.0)  # the last checkpoint
         peak, final = memory_mib(worker.pid)
-        disk = directory_mib(state)
+    disk = directory_mib(state)  # a worker that stops writes what it held in memtables
 
     assert watcher.outcomes() == {"applied": loaded.events}
     assert watcher.rows()["user"] == MANY_USERS

@@ -86,13 +86,15 @@ class Stream:
         self.rules = rules
         self.workers = [Worker(rules) for _ in range(partitions)]
 
-    def apply(self, topic: str, events: list[Told], *, not_after_ms: int) -> tuple[list[Refused], list[Misplaced]]:
+    def apply(
+        self, topic: str, events: list[Told], *, not_after_ms: int, moves_clock: bool = False
+    ) -> tuple[list[Refused], list[Misplaced]]:
         refused: list[Refused] = []
         misplaced: list[Misplaced] = []
         for number, worker in enumerate(self.workers):
             messages = [message(told) for told in events if self.place_of(told) == number]
             if messages:
-                not_used = worker.partition.apply(topic, messages, not_after_ms=not_after_ms)
+                not_used = worker.partition.apply(topic, messages, not_after_ms=not_after_ms, moves_clock=moves_clock)
                 refused += not_used[0]
                 misplaced += not_used[1]
         return refused, misplaced

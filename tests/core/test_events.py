@@ -285,3 +285,4 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
     assert len(events._is_crawler) <= 10_000
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
+    assert login(user_agent="Googlebot").is_bot

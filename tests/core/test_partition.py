@@ -194,6 +194,19 @@ def test_a_partition_that_is_behind_is_not_led_ahead_of_the_clock_by_a_wrong_one
     assert (partition.progress.watermark_ms, partition.progress.now_ms) == (NOON_MS + HOUR_MS, NOON_MS)
 
 
+@pytest.mark.parametrize(("after_ms", "clock_ms"), [(0, NOON_MS), (1, NOON_MS), (-1, NOON_MS - 1)])
+def test_while_one_topic_alone_is_behind_the_clock_follows_its_events_up_to_the_wall_clock(
+    after_ms: int, clock_ms: int
+) -> None:
+    partition, limit_ms = Partition(Rules()), NOON_MS + HOUR_MS
+    told = [message(login(-DAY_MS)), message(login(after_ms))]
+    partition.apply(LOGINS, told, not_after_ms=limit_ms, moves_clock=True)
+
+    assert (partition.progress.watermark_ms, partition.progress.now_ms) == (NOON_MS + after_ms, clock_ms)
+    partition.apply(LOGINS, told[:1], not_after_ms=limit_ms, moves_clock=True)
+    assert (partition.progress.watermark_ms, partition.progress.now_ms) == (NOON_MS + after_ms, clock_ms)
+
+
 def test_neither_watermark_nor_clock_goes_back() -> None:
     partition = Partition(Rules())
     apply(partition, LOGINS, login())

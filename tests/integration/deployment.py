@@ -1,8 +1,8 @@
 """A deployment for tests: `engagement` as real processes, what was sent to it, and what its numbers must then be.
 
 Tests produce to it, kill parts of it, and end with one question: does every gauge equal a recount of all that was
-produced? The recount is `engagement compute` on the same messages: the same core, but one partition, one pass, no broker,
-no checkpoint and no crash.
+produced? The recount is `engagement compute` on the same messages: the same core, but one partition, one pass, no
+broker, no checkpoint and no crash.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ _BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.n
 Numbers = dict[str, float]
 
 
-def simulated(*, users: int, days: int, seed: int = 1, **faults: float) -> list[ReplayEvent]:
-    """A believable load in order of arrival, `topic` being ours."""
-    world = SimulatorSettings(users=users, seed=seed, **faults)  # type: ignore[arg-type]  # all the rest are shares
+def simulated(*, users: int, days: int, **faults: float) -> list[ReplayEvent]:
+    """A believable load in order of arrival, `topic` being ours; `faults` are shares of events."""
+    world = SimulatorSettings(users=users, **faults)  # type: ignore[arg-type]  # mypy takes them for the seed
     events = simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + days * DAY_MS)
     return [ReplayEvent(event.arrives_at_ms, event.topic, event.key, event.value) for event in events]
 
@@ -206,8 +206,8 @@ class StoredRecord(NamedTuple):
     @property
     def origin(self) -> tuple[str, int, int]:
         """Where its headers say that it was produced to."""
-        topic, partition, offset = (self.headers[f"origin-{name}"].decode() for name in ("topic", "partition", "offset"))
-        return topic, int(partition), int(offset)
+        partition, offset = (int(self.headers[f"origin-{name}"]) for name in ("partition", "offset"))
+        return self.headers["origin-topic"].decode(), partition, offset
 
 
 class Deployment:
@@ -356,7 +356,7 @@ class Deployment:
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
     def wait_until_every_gauge_equals_the_recount(self, program: Program, *, seconds: float = EQUAL_SECONDS) -> None:
-        """Wait until a server is ready and tells the recounted numbers, no more and no less. Fails with the differences."""
+        """Wait until a server is ready and tells the recounted numbers, all and only those. Fails with the differences."""
         recount = self.recount()
         wanted, outcomes = _numbers_of(recount), self.expected_outcomes(recount)
         differing = ["nothing was read"]
@@ -441,10 +441,14 @@ def _numbers_of(computed: Computed) -> Numbers:
 
 
 def _told_numbers(api: dict[str, Any]) -> Numbers:
-    numbers = dict(_numbers("", [Sample(**sample) for sample in api["live"]]))
+    numbers = dict(_numbers("", [_sample(told) for told in api["live"]]))
     for day in api["closed"]:
-        numbers.update(_numbers(f"{day['day']} ", [Sample(**sample) for sample in day["samples"]]))
+        numbers.update(_numbers(f"{day['day']} ", [_sample(told) for told in day["samples"]]))
     return numbers
+
+
+def _sample(told: dict[str, Any]) -> Sample:
+    return Sample(told["name"], told["labels"], told["value"])
 
 
 def _outcomes(api: dict[str, Any]) -> Counter[str]:

@@ -80,7 +80,7 @@ def test_what_goes_wrong_on_the_way_spoils_no_number_and_is_all_accounted_for(an
 
 
 def test_events_out_of_reach_in_time_are_refused_and_kept(any_deploy: AnyDeploy) -> None:
-    deployment = any_deploy(**{"allowed_lateness": "72h"})
+    deployment = any_deploy(allowed_lateness="72h")
     events = simulated(users=50, days=5)
     newest_ms = max(event.at_ms for event in events)
     server = deployment.start()

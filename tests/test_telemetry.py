@@ -1,0 +1,67 @@
+"""Logs that stay readable, and histograms that add."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.settings import Log
+from stream.telemetry import SeldomRepeats, Timings, configure_logging
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """What is logged as JSON, with the loggers of before put back."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    out = io.StringIO()
+    configure_logging(Log(format="json"), stream=out)
+    yield out
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_every_log_is_one_json_object_a_line(logs: io.StringIO) -> None:
+    structlog.get_logger("stream.x").info("taken over", partitions=[0, 1])
+    logging.getLogger("aiokafka.conn").warning("connection to %s lost", "broker")
+
+    first, second = (msgspec.json.decode(line) for line in logs.getvalue().splitlines())
+    assert (first["event"], first["partitions"], first["level"]) == ("taken over", [0, 1], "info")
+    assert (second["event"], second["logger"]) == ("connection to broker lost", "aiokafka.conn")
+
+
+def test_libraries_are_heard_from_warnings_on(logs: io.StringIO) -> None:
+    logging.getLogger("faust.app").info("chatter")
+    logging.getLogger("faust.app").warning("trouble")
+
+    assert [msgspec.json.decode(line)["event"] for line in logs.getvalue().splitlines()] == ["trouble"]
+
+
+def test_what_a_library_repeats_is_told_again_after_a_while() -> None:
+    now = [0.0]
+    seldom = SeldomRepeats(seconds=30, now=lambda: now[0])
+    ours, theirs = (
+        logging.LogRecord(name, logging.ERROR, "", 0, "unable to connect", None, None)
+        for name in ("stream.a", "aiokafka")
+    )
+
+    assert [seldom.filter(theirs), seldom.filter(theirs)] == [True, False]
+    assert [seldom.filter(ours), seldom.filter(ours)] == [True, True]
+    now[0] = 30.0
+    assert seldom.filter(theirs) is True
+
+
+_timings = st.builds(Timings, st.lists(st.integers(0, 9), max_size=4).map(tuple), st.integers(0, 9).map(float))
+
+
+@given(_timings, _timings, _timings)
+def test_timings_add_in_any_order(a: Timings, b: Timings, c: Timings) -> None:
+    assert a + b == b + a
+    assert (a + b) + c == a + (b + c)
+    assert sum((a + b).counts) == sum(a.counts) + sum(b.counts)
