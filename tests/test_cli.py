@@ -1,7 +1,6 @@
 """The command line, as somebody types it."""
 
 import gzip
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,9 +217,9 @@ def test_broken_events_stay_one_line_each_and_are_refused(tmp_path: Path) -> Non
 
 
 def test_nothing_is_left_in_the_folder_one_computes_in(events: Path, tmp_path: Path) -> None:
-    before = sorted(os.listdir(tmp_path))
+    before = sorted(tmp_path.iterdir())
     subprocess.run(
         [sys.executable, "-m", "stream.cli", "compute", str(events)], cwd=tmp_path, check=True, capture_output=True
     )
 
-    assert sorted(os.listdir(tmp_path)) == before
+    assert sorted(tmp_path.iterdir()) == before

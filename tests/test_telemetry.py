@@ -46,10 +46,8 @@ def test_libraries_are_heard_from_warnings_on(logs: io.StringIO) -> None:
 def test_what_a_library_repeats_is_told_again_after_a_while() -> None:
     now = [0.0]
     seldom = SeldomRepeats(seconds=30, now=lambda: now[0])
-    ours, theirs = (
-        logging.LogRecord(name, logging.ERROR, "", 0, "unable to connect", None, None)
-        for name in ("stream.a", "aiokafka")
-    )
+    told = ("unable to connect", None, None)
+    ours, theirs = (logging.LogRecord(name, logging.ERROR, "", 0, *told) for name in ("stream.a", "aiokafka"))
 
     assert [seldom.filter(theirs), seldom.filter(theirs)] == [True, False]
     assert [seldom.filter(ours), seldom.filter(ours)] == [True, True]

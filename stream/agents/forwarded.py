@@ -1,7 +1,7 @@
 """Forwarded records, each counted once.
 
-A worker that dies after it has forwarded a record, but before a checkpoint says so, forwards it again when it is back. So
-each forwarded record tells where it came from, and how far the checkpoints of its sender had got: what lies before
+A worker that dies after it has forwarded a record, but before a checkpoint says so, forwards it again when it is back.
+So each forwarded record tells where it came from, and how far the checkpoints of its sender had got: what lies before
 that is never sent again, and only the places after it have to be remembered.
 """
 

@@ -66,7 +66,7 @@ class BatchConsumer(driver.Consumer):
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            await self._seek()
+            await self._seek_inputs()
             return
         # Records that were waited for since before a rebalance may lie before or after the place that was sought then.
         in_place = self._reads_inputs and self.app.consumer_generation_id == generation
@@ -79,7 +79,7 @@ class BatchConsumer(driver.Consumer):
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
         if not in_place and any(map(self._is_input, records)):
-            await self._seek()
+            await self._seek_inputs()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         """Fetch no input before `resume_flow`: what Faust's queues hold at that moment is lost."""
@@ -133,10 +133,10 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """What Faust calls at the end of a recovery."""
-        await self._seek()
+        await self._seek_inputs()
         self._sought = True
 
-    async def _seek(self) -> None:
+    async def _seek_inputs(self) -> None:
         """Read each input partition from where its state has got to; from its beginning where there is no state."""
         sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
         if not sources:

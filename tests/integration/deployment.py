@@ -331,6 +331,11 @@ class Deployment:
         return self.stored(topics, at_least=at_least)
 
     @property
+    def newest_ms(self) -> int:
+        """The newest event time of all that was sent."""
+        return self.recount().at_ms
+
+    @property
     def user_of_each_partition(self) -> list[str]:
         """A user for each partition, in order: an event of each at one moment sets the same clock everywhere."""
         partitions = self.settings.topics.partitions
@@ -356,7 +361,7 @@ class Deployment:
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
     def wait_until_every_gauge_equals_the_recount(self, program: Program, *, seconds: float = EQUAL_SECONDS) -> None:
-        """Wait until a server is ready and tells the recounted numbers, all and only those. Fails with the differences."""
+        """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
         wanted, outcomes = _numbers_of(recount), self.expected_outcomes(recount)
         differing = ["nothing was read"]
@@ -375,7 +380,6 @@ class Deployment:
         try:
             program.wait_until(equal, "every gauge equals the recount", seconds=seconds)
         except AssertionError as error:
-            Path("/work/tmp/diff.txt").write_text("\n".join(differing))  # DEBUG
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise AssertionError("\n".join(differing[:_SHOWN]) + more + f"\n\n{error}") from None
         self._check_the_page(program, recount)

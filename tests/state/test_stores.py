@@ -1,6 +1,6 @@
 """The contract of a store, kept by every one of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ Open = Callable[[], Store]
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens a new, empty store at each call."""
     opened: list[Store] = []
 
@@ -24,8 +24,9 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
         opened.append(store)
         return store
 
-    request.addfinalizer(lambda: [store.close() for store in opened])
-    return open_one
+    yield open_one
+    for store in opened:
+        store.close()
 
 
 def test_an_empty_store_knows_no_key_and_no_offset(open_store: Open) -> None:
