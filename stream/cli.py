@@ -34,6 +34,7 @@ from stream.telemetry import configure_logging
 from stream.wiring import VERSION, Deployment, run_until_stopped
 
 _SECONDS_BETWEEN_LINES = 2.0
+_PLAIN_WIDTH = 120
 _BAD_USE = 2  # what shells and click use for it too
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -404,10 +405,12 @@ def compute(
             with _reading(path) as lines:
                 _apply(offline, path, lines)
         computed = offline.computed(days=days)
+    console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
     else:
-        print_computed(computed, Console())
+        # Wide enough for every window where nothing says how wide it may be.
+        print_computed(computed, console if console.is_terminal else Console(width=_PLAIN_WIDTH))
 
 
 # Lines shown that can't be used; all are counted.

@@ -38,12 +38,12 @@ class Kafka(_Section, frozen=True):
     servers: str = "localhost:9092"  # host:port, several with commas
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: str = ""
-    sasl_password: str = ""  # or better:
+    sasl_username: str = ""  # with SASL_PLAINTEXT and SASL_SSL
+    sasl_password: str = ""  # never shown or logged; a file is better
     sasl_password_file: str = ""  # a file that holds the password and nothing else
     ssl_cafile: str = ""  # empty: the system's certificates
     ssl_certfile: str = ""  # a client certificate, where the broker asks for one
-    ssl_keyfile: str = ""
+    ssl_keyfile: str = ""  # its key
     session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
     idempotent: bool = True  # off only for brokers without idempotent producers
 
@@ -51,9 +51,9 @@ class Kafka(_Section, frozen=True):
 class Topics(_Section, frozen=True):
     """The topics that producers write to, and the partitions of every topic."""
 
-    sessions: str = "sessions"
-    logins: str = "logins"
-    surveys: str = "surveys"
+    sessions: str = "sessions"  # the topic of steps and summaries of sessions
+    logins: str = "logins"  # the topic of logins
+    surveys: str = "surveys"  # the topic of survey responses
     partitions: int = 4  # of each topic, the internal ones too: users must lie in the same partition everywhere
     replication: int = -1  # of topics we create; -1: the broker's default
 
@@ -62,7 +62,7 @@ class State(_Section, frozen=True):
     """Where the state lives between checkpoints."""
 
     url: str = "rocksdb://engagement-state"  # rocksdb://DIRECTORY, or memory:// (rebuilt from Kafka at each start)
-    checkpoint_interval: str = "1s"
+    checkpoint_interval: str = "1s"  # what a crash has to read again
     max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
     cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
     standbys: int = 0  # workers that follow each partition to take over faster
@@ -71,23 +71,23 @@ class State(_Section, frozen=True):
 class Windows(_Section, frozen=True):
     """The rolling windows of each family: whole minutes up to a day, whole hours above."""
 
-    activity: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
-    sessions: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
-    surveys: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+    activity: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")  # of active users and stickiness
+    sessions: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")  # of sessions and logins
+    surveys: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")  # of survey answers
 
 
 class Server(_Section, frozen=True):
     """Where /metrics and the API are served."""
 
-    host: str = "127.0.0.1"
-    port: int = 8600
+    host: str = "127.0.0.1"  # this machine only, unless asked
+    port: int = 8600  # 0: a free one
     stale_after: str = "15s"  # a partition without a snapshot for so long is stale, and the server is not ready
 
 
 class Log(_Section, frozen=True):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = "info"  # of the libraries: warning at most
     format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, else json
 
 

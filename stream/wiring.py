@@ -9,9 +9,11 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import structlog
+from aiokafka.errors import KafkaConnectionError
 
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
+from stream.agents.topics import BrokerUnreachable
 from stream.core.store import Store
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
@@ -55,13 +57,16 @@ class Deployment:
         return f"http://{self.settings.server.host}:{port}"
 
     async def start(self) -> None:
-        """Start what there is, the server first: it tells why it is not ready."""
-        if self._server is not None and self._feed is not None:
-            await self._server.start()
-            await self._feed.start()
-            self._feeding = asyncio.create_task(self._feed.run())
-        if self._worker is not None:
-            await self._worker.start()
+        """Start what there is, the server first: it tells why it is not ready. Raises BrokerUnreachable."""
+        try:
+            if self._server is not None and self._feed is not None:
+                await self._server.start()
+                await self._feed.start()
+                self._feeding = asyncio.create_task(self._feed.run())
+            if self._worker is not None:
+                await self._worker.start()
+        except KafkaConnectionError as error:
+            raise BrokerUnreachable(f"cannot reach a Kafka broker at {self.settings.kafka.servers}") from error
 
     async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
         """Tell rows read and records left while state is read from its changelog, until cancelled."""

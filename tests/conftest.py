@@ -18,16 +18,12 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000, derandomize=False)
 settings.load_profile("default")
 
-_OF_THE_TESTS = ("ENGAGEMENT_TEST_", "ENGAGEMENT_REQUIRE_")
-
 
 @pytest.fixture(autouse=True)
-def settings_of_whoever_runs_the_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+def settings_of_whoever_runs_the_tests() -> Iterator[None]:
     """Left out: an ENGAGEMENT_* variable of the shell is no setting of a test."""
-    # Tests against brokers start processes with an environment of their own, and read what the harness is told.
-    kept = _OF_THE_TESTS if "integration" in request.path.parts else _OF_THE_TESTS[:1]
     with pytest.MonkeyPatch.context() as patched:
         for name in os.environ:
-            if name.startswith("ENGAGEMENT_") and not name.startswith(kept):
+            if name.startswith("ENGAGEMENT_") and not name.startswith("ENGAGEMENT_TEST_"):
                 patched.delenv(name)
         yield

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
 import structlog
+from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 
 from stream.agents.kafka_options import faust_credentials
@@ -28,6 +30,7 @@ _BATCHES_IN_FLIGHT = 4
 class EngagementApp(faust.App):
     """A Faust app whose consumer asks our tasks for offsets, and that makes no directories of its own."""
 
+    logger = logging.getLogger("faust.app")  # what Faust tells of itself is not ours to tell
     positions: Tasks
 
     def _create_directories(self) -> None:
@@ -123,7 +126,8 @@ class Worker:
         """Write the last checkpoint, commit its offsets and leave the group."""
         await self.tasks.close(save=self.tasks.failure is None)
         if self.tasks.failure is None:
-            await self.consumer.force_commit()
+            with contextlib.suppress(ConsumerNotStarted):
+                await self.consumer.force_commit()
         await self.app.stop()
         await self.tasks.stop()
         self._stores.close()

@@ -3,6 +3,7 @@
 A changelog is read in batches, as the input is, and each goes into the store of its partition in one write.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
@@ -50,6 +51,7 @@ class Stores:
 class _RecoveredStore(memory.Store[Any, Any]):
     """What Faust's recovery asks of a store."""
 
+    logger = logging.getLogger("faust.stores")
     stores: Stores
 
     def persisted_offset(self, tp: TP) -> int | None:
@@ -75,6 +77,8 @@ class _RecoveredStore(memory.Store[Any, Any]):
 
 class StateTable(faust.Table):  # type: ignore[type-arg]
     """The table whose changelog holds the checkpoints. A store that breaks stops the worker."""
+
+    logger = logging.getLogger("faust.tables")
 
     def __init__(self, app: Any, *, changelog: Any, stores: Stores, open_tasks: OpenTasks, **options: Any) -> None:
         super().__init__(

@@ -1,6 +1,6 @@
 """The one door in: bytes of a topic become an event, or a rejection with a reason.
 
-After it nothing checks types again. The contract is METRICS.md, section 2; unknown fields are ignored, nothing is
+After it nothing checks types again. The contract is in README.md; unknown fields are ignored, nothing is
 repaired. A rejection says whose fault it is: always the producer's.
 """
 

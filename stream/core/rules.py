@@ -7,7 +7,7 @@ from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days, minutes_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What may differ from one deployment to the next without being another product. Defaults as in METRICS.md."""
+    """What may differ from one deployment to the next without being another product."""
 
     days: Days = field(default_factory=Days)
     session_timeout_ms: int = 30 * MINUTE_MS

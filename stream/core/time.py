@@ -22,7 +22,7 @@ _EPOCH = dt.date(1970, 1, 1).toordinal()
 # No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
 _QUARTER_MS = 900_000
 
-# 10 digits are seconds, 13 milliseconds, 16 microseconds (METRICS.md): multiply by, then divide by.
+# 10 digits are seconds, 13 milliseconds, 16 microseconds : multiply by, then divide by.
 _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
 
 _ISO_8601 = re.compile(

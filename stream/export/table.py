@@ -10,7 +10,7 @@ from rich.text import Text
 from stream.core.catalogue import BY_NAME
 from stream.core.offline import Computed
 from stream.core.report import Sample
-from stream.core.time import date_of, iso
+from stream.core.time import date_of, iso, minutes_of
 from stream.export.http import as_json
 
 Values = Mapping[tuple[str, str], float]
@@ -40,22 +40,21 @@ def print_computed(computed: Computed, console: Console) -> None:
 
 def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     rows: dict[str, dict[str, float]] = {}
-    windows: dict[str, None] = {}
     for sample in samples:
-        if sample.name.endswith(("_lower", "_upper")):
-            continue
-        window = sample.labels.get("window", "")
-        rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
-        name = sample.name.removeprefix("engagement_")
-        rows.setdefault(f"{name} {rest}".strip(), {})[window] = sample.value
-        windows[window] = None
+        if not sample.name.endswith(("_lower", "_upper")):
+            rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
+            name = f"{sample.name.removeprefix('engagement_')} {rest}".strip()
+            rows.setdefault(name, {})[sample.labels.get("window", "")] = sample.value
+    shown = {name: values for name, values in rows.items() if any(values.values())}
+    windows = dict.fromkeys(window for values in shown.values() for window in values)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("metric", overflow="fold")
-    for window in windows:
+    table.add_column("metric", no_wrap=True)
+    # What has no window comes first.
+    ordered = sorted(windows, key=lambda window: minutes_of(window) if window else 0)
+    for window in ordered:
         table.add_column(window, justify="right")
-    for name, values in rows.items():
-        if any(values.values()):
-            table.add_row(name, *(number(values.get(window)) for window in windows))
+    for name, values in shown.items():
+        table.add_row(name, *(number(values.get(window)) for window in ordered))
     return table
 
 

@@ -1,4 +1,4 @@
-"""How a visit is written down: the JSON that producers send, as METRICS.md section 2 says.
+"""How a visit is written down: the JSON that producers send, as README.md describes it.
 
 Text is pasted together rather than encoded from structs: all of it is made of our own numbers and fixed
 words, so nothing needs escaping, and it is what lets one core write far more than 80,000 events a second.

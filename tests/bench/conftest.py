@@ -17,6 +17,16 @@ from tests.bench.load import Loaded, mixed, now_ms, preload
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Benches run when they are asked for, by `-m bench`; a run of all tests leaves them out."""
+    if "bench" in config.getoption("markexpr"):
+        return
+    benches = [item for item in items if item.get_closest_marker("bench")]
+    if benches:
+        items[:] = [item for item in items if item not in benches]
+        config.hook.pytest_deselected(items=benches)
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[RunningKafka]:
     """A real Apache Kafka for all benches."""

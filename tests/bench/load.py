@@ -24,6 +24,8 @@ MIXED_SPAN_MS = 54 * HOUR_MS
 MANY_USERS = 1_000_000
 _MANY_SPAN_MS = 3 * DAY_MS
 _EVERY_HOW_MANY_LOGS_IN = 2
+# Odd, so that no two users share an id; large, so that ids don't come in order, which would flatter any store.
+_SCATTER = 0x9E3779B97F4A7C15
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ def many_users(*, end_ms: int) -> Iterator[SimulatedEvent]:
     start_ms = end_ms - _MANY_SPAN_MS
     for number in range(MANY_USERS):
         at_ms = start_ms + number * (_MANY_SPAN_MS - MINUTE_MS) // MANY_USERS
-        user = f"u{number:016x}"
+        user = f"u{number * _SCATTER % 2**64:016x}"
         if number % _EVERY_HOW_MANY_LOGS_IN == 0:
             value = b'{"user_id":"%s","event_time":%d,"event_id":"l%d"}' % (user.encode(), at_ms, number)
             yield SimulatedEvent(at_ms, at_ms, "logins", user, value, "")

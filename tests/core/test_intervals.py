@@ -1,4 +1,4 @@
-"""Intervals against the check values of METRICS.md, and what must hold for any sample."""
+"""Intervals against the published check values, and what must hold for any sample."""
 
 import pytest
 from hypothesis import given

@@ -1,7 +1,6 @@
 """Numbers of files, lines that can't be used, and the figures that others computed from the same data."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
@@ -68,16 +67,13 @@ def test_of_nothing_there_is_no_number() -> None:
 
 # -- figures of others ------------------------------------------------------------------------------------------------
 
-_BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared" / "data"
-DATA = Path(os.environ.get("ENGAGEMENT_TEST_DATA", _BESIDE_THE_REPOSITORY))
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module")
 def ecom() -> Computed:
     """31,106 page views with session ids of 600 users (retentioneering 5.2.4, Apache-2.0)."""
     path = DATA / "ecom.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"the ecom data set is not at {path}: set ENGAGEMENT_TEST_DATA")
     offline = Offline(Rules(session_windows=("365d",)), at_ms=1_719_705_600_000)  # 2024-06-30, all sessions have closed
     with gzip.open(path) as lines:
         assert list(offline.apply(lines)) == []

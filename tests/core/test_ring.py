@@ -14,7 +14,7 @@ FIELD, OTHER = 1, 2
 
 
 def covers(window: int, *, minute: int, now: int) -> bool:
-    """METRICS.md, section 1, Live windows."""
+    """What a live window covers, straight from its definition."""
     bucket = 1 if window <= DAY else HOUR
     return minute <= now and now // bucket - window // bucket < minute // bucket
 

@@ -216,6 +216,16 @@ def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
     assert (list(last.all()), last.settled_minute) == ([], (NOON_MS + DAY_MS + TIMEOUT) // MINUTE_MS)
 
 
+def test_of_sessions_settled_one_after_the_other_the_latest_closing_is_kept() -> None:
+    known = visits(step(session_id="open"), step(TIMEOUT // 2, session_id="ended", type="end"))
+    edge_ms = NOON_MS + 2 * TIMEOUT + 1
+    once = settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+    twice = settled(once, before_ms=edge_ms + TIMEOUT, timeout_ms=TIMEOUT)
+
+    assert (list(once.by_id), list(twice.by_id)) == (["ended"], [])
+    assert once.settled_minute == twice.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
+
+
 def test_only_sessions_that_changed_are_booked_anew() -> None:
     old = visits(step(), step(DAY_MS), step(session_id="s"), step(session_id="t"))
     new = with_step(old, step(DAY_MS + 1), timeout_ms=TIMEOUT)

@@ -44,7 +44,7 @@ def _start_kafka_or_skip() -> RunningKafka:
     try:
         return start_kafka()
     except KafkaUnavailable as error:
-        if os.environ.get("ENGAGEMENT_REQUIRE_KAFKA") == "1":
+        if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
             pytest.fail(str(error))
         pytest.skip(str(error))
 

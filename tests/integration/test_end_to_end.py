@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +20,7 @@ _REPOSITORY = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def shop() -> list[ReplayEvent]:
     """Half a year of page views of a shop: 600 users, 3,605 sessions (retentioneering 5.2.4, Apache-2.0)."""
-    folder = Path(os.environ.get("ENGAGEMENT_TEST_DATA", _REPOSITORY.parent / "shared" / "data"))
-    if not (folder / "ecom.jsonl.gz").is_file():
-        pytest.skip(f"no ecom.jsonl.gz in {folder}: name its folder in ENGAGEMENT_TEST_DATA")
-    return read_events([str(folder / "ecom.jsonl.gz")])
+    return read_events([str(_REPOSITORY / "tests" / "data" / "ecom.jsonl.gz")])
 
 
 def test_a_recorded_shop_shows_the_figures_that_other_programs_found(
