@@ -30,7 +30,7 @@ def as_document(computed: Computed) -> dict[str, Any]:
 
 
 def print_computed(computed: Computed, console: Console) -> None:
-    """Print every number, a row a metric and a column a window."""
+    """Print every number but counts of nothing, a row a metric and a column a window."""
     at = iso(computed.at_ms) if computed.at_ms >= 0 else "no event"
     console.print(_windows_table(f"live at {at}", computed.live))
     for day, samples in computed.closed:
@@ -40,12 +40,16 @@ def print_computed(computed: Computed, console: Console) -> None:
 
 def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     rows: dict[str, dict[str, float]] = {}
+    derived = set()
     for sample in samples:
         if not sample.name.endswith(("_lower", "_upper")):
             rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
             name = f"{sample.name.removeprefix('engagement_')} {rest}".strip()
+            if BY_NAME[sample.name].parts:
+                derived.add(name)
             rows.setdefault(name, {})[sample.labels.get("window", "")] = sample.value
-    shown = {name: values for name, values in rows.items() if any(values.values())}
+    # A ratio of 0 was measured; a count of 0 in every window says that nobody sends such events.
+    shown = {name: values for name, values in rows.items() if name in derived or any(values.values())}
     windows = dict.fromkeys(window for values in shown.values() for window in values)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("metric", no_wrap=True)
