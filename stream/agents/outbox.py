@@ -100,6 +100,8 @@ class Outbox:
             *_origin(topic, partition, record, forwarded=forwarded),
             *theirs,
         ]
+        if key is None and value is None:
+            return await self._send_empty(self._settings.dead_letter_topic(topic), partition, headers)
         return await self._send(self._settings.dead_letter_topic(topic), key, value, headers)
 
     async def forward(self, topic: str, partition: int, misplaced: Misplaced, *, saved: int) -> asyncio.Future[Any]:
@@ -124,6 +126,14 @@ class Outbox:
 
     async def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = await self._ready().send(topic, value, key=key, headers=headers)
+        return future
+
+    async def _send_empty(self, topic: str, partition: int, headers: Headers) -> asyncio.Future[Any]:
+        # aiokafka refuses a record with neither key nor value, unless it is in a batch.
+        batch = self._ready().create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        batch.close()
+        future: asyncio.Future[Any] = await self._ready().send_batch(batch, topic, partition=partition)
         return future
 
 

@@ -8,10 +8,10 @@ It computes fewer numbers than `engagement worker`: no rolling distinct counts, 
 quantiles, no closed days, no scales of surveys, no corrections, no events told twice; and after a crash some events
 count twice.
 
-    python -m tests.bench.plain_faust BROKER APP_ID PREFIX
+    python -m tests.bench.plain_faust BROKER APP_ID PREFIX DIRECTORY
 
-reads the topics PREFIXsessions, PREFIXlogins and PREFIXsurveys, and prints its clock and how many events it has counted
-once a second.
+reads the topics PREFIXsessions, PREFIXlogins and PREFIXsurveys, keeps its files in DIRECTORY, and prints its clock and
+how many events it has counted once a second.
 """
 
 from __future__ import annotations
@@ -82,12 +82,13 @@ def _hourly(app: faust.App, name: str) -> Any:
 class Engagement:
     """The app, its tables and its agents."""
 
-    def __init__(self, broker: str, app_id: str, prefix: str) -> None:
+    def __init__(self, broker: str, app_id: str, prefix: str, directory: str) -> None:
         self.counted = 0
         self.app = app = faust.App(
             app_id,
             broker=f"kafka://{broker}",
             store="memory://",
+            datadir=directory,
             value_serializer="json",
             topic_partitions=PARTITIONS,
             topic_replication_factor=1,
@@ -150,5 +151,5 @@ class Engagement:
 
 
 if __name__ == "__main__":
-    _, broker, app_id, prefix = sys.argv
-    faust.Worker(Engagement(broker, app_id, prefix).app, loglevel="error").execute_from_commandline()
+    _, broker, app_id, prefix, directory = sys.argv
+    faust.Worker(Engagement(broker, app_id, prefix, directory).app, loglevel="error").execute_from_commandline()

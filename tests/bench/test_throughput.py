@@ -76,7 +76,7 @@ def _worker(set_up: SetUp, events: int, log: Path) -> tuple[float, float, float,
 
 def _peer(address: str, app_id: str, log: Path) -> tuple[float, float]:
     """Events a second and CPU microseconds an event of the peer, in the first part of the load."""
-    command = [sys.executable, "-m", "tests.bench.plain_faust", address, app_id, "mixed-"]
+    command = [sys.executable, "-m", "tests.bench.plain_faust", address, app_id, "mixed-", str(log.with_name(app_id))]
     course: list[tuple[float, float]] = []
     with running(command, log, stdout=subprocess.PIPE) as peer, CpuClock(peer.pid) as cpu:
         assert peer.stdout is not None

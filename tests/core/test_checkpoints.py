@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from stream.core import user as rows
+from stream.core.activity import active_days
 from stream.core.events import LOGINS, SESSIONS, SURVEYS
 from stream.core.fields import ACTIVE_USERS
 from stream.core.fields import LOGINS as LOGINS_FIELD
@@ -138,6 +139,23 @@ def test_what_can_change_no_more_leaves_the_row_and_stays_in_the_totals() -> Non
     for topic, event in EVERYTHING:
         assert apply(worker, topic, event) == "late"
     assert worker.partition.snapshot().traffic[7 * 1_440] == after
+
+
+def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() -> None:
+    worker = Worker(Rules(allowed_lateness_ms=DAY_MS))
+    times: dict[str, Any] = {"started_at": NOON_MS - HOUR_MS, "ended_at": NOON_MS}
+    apply(worker, SESSIONS, told(type="summary", session_id="s", page_views=1, **times))
+    for days in (2, 3):
+        apply(worker, SESSIONS, told(days * DAY_MS, type="heartbeat"))
+        worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
+        worker.checkpoint()
+    assert row(worker).visits.by_id == {}
+    worker.partition.tick(NOON_MS + 4 * DAY_MS, behind=())
+
+    snapshot = worker.partition.snapshot()
+    assert snapshot.traffic[7 * 1_440][ACTIVE_USERS] == 1
+    assert snapshot.closed_users[DAY + 3] == {1: 1, 7: 1, 28: 1, 30: 1}
+    assert active_days(row(worker).activity) == [DAY, DAY + 2, DAY + 3]
 
 
 def test_answers_stay_in_the_row_as_long_as_a_window_may_hold_them() -> None:

@@ -24,7 +24,7 @@ ANCHORS = {
 }
 
 Action = Literal["", "settle", "compare", "checkpoint", "forget", "restart"]
-_ACTIONS: tuple[Action, ...] = ("", "", "", "settle", "compare", "checkpoint", "forget", "restart")
+_ACTIONS: tuple[Action, ...] = ("", "", "settle", "compare", "checkpoint", "forget", "restart")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
     )
     happened: list[Told] = []
     for number in range(draw(st.integers(1, 6))):
-        person = draw(st.sampled_from(USERS))
+        person = draw(st.sampled_from((USERS[0], *USERS)))  # the first one more often: rows have a past
         family = draw(st.sampled_from(families))
         happened += [{**person, **told} for told in family(draw, draw(moments(base, span_days)), number, reused)]
     happened = list({_identity(told): told for told in happened}.values())

@@ -298,7 +298,10 @@ class Deployment:
 
     def expect(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """Take messages, by input and value, into the recount."""
-        self._lines += [_line(topic, value) for topic, value in messages]
+        for topic, value in messages:
+            self._lines.append(_line(topic, value))
+            if not value.strip():  # a file may have blank lines, which are no messages
+                self._expected["invalid"] += 1
 
     def expect_refused(self, reason: Reason, count: int) -> None:
         """Expect messages to be refused that a recount can't see: null ones, late ones, ones of the future."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from pathlib import Path
@@ -85,7 +84,7 @@ def test_an_address_in_use_is_one_line(deployment: Deployment) -> None:
 
 def listening(program: Program) -> set[str]:
     """The addresses at which a process accepts connections, as Linux tells them."""
-    links = (os.readlink(link) for link in Path(f"/proc/{program.pid}/fd").iterdir())
+    links = (str(link.readlink()) for link in Path(f"/proc/{program.pid}/fd").iterdir())
     own = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:[")}
     found = set()
     for table in ("tcp", "tcp6"):
