@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 import msgspec
@@ -18,23 +20,21 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream.agents.inventory import topic_specs
-from stream.agents.kafka_options import client_options
-from stream.agents.topics import BrokerUnreachable, TopicNotCreated, check_topics, create_topics
 from stream.core.offline import Offline
 from stream.core.time import epoch_ms, iso, parse_iso
-from stream.demo import Demo, DemoOptions
-from stream.export.table import as_document, print_computed
-from stream.settings import Settings, SettingsError, items, load
-from stream.simulate.broker import EmbeddedBrokerFailed, EmbeddedBrokerMissing
-from stream.simulate.producer import DeliveryFailed, EventProducer
-from stream.simulate.replay import InvalidLine, read_events, rebase, replay
-from stream.simulate.simulator import SCENARIOS, SimulatorSettings, simulate
-from stream.telemetry import configure_logging
-from stream.wiring import VERSION, Deployment, run_until_stopped
+from stream.export.documents import as_document
+from stream.export.table import print_computed
+from stream.settings import Settings, SettingsError, Unavailable, items, load
+
+if TYPE_CHECKING:
+    from stream.demo import Demo
+    from stream.wiring import Deployment
+
+# Kafka's clients and Faust take most of a second to import: commands that need them import them.
 
 _SECONDS_BETWEEN_LINES = 2.0
 _PLAIN_WIDTH = 120
+_BLOCK_BYTES = 1024 * 1024
 _BAD_USE = 2  # what shells and click use for it too
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -54,7 +54,7 @@ class _BadUse(_Failure):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(VERSION, prog_name="engagement")
+@click.version_option(package_name="engagement-stream", prog_name="engagement")
 def main() -> None:
     """Live, exact engagement metrics: events from Kafka become gauges for Prometheus.
 
@@ -93,7 +93,7 @@ def _told() -> Iterator[None]:
     """Turn what may go wrong outside into one line."""
     try:
         yield
-    except (BrokerUnreachable, TopicNotCreated, DeliveryFailed, EmbeddedBrokerMissing, EmbeddedBrokerFailed) as error:
+    except Unavailable as error:
         raise _Failure(str(error)) from None
     except SettingsError as error:
         raise _BadUse(str(error)) from None
@@ -105,6 +105,9 @@ def _told() -> Iterator[None]:
 
 
 def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
+    from stream.telemetry import configure_logging
+    from stream.wiring import Deployment, run_until_stopped
+
     configure_logging(settings.log)
     with _told():
         if worker:
@@ -146,6 +149,10 @@ def _recovery_progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _make_topics(settings: Settings) -> None:
+    from stream.agents.inventory import topic_specs
+    from stream.agents.kafka_options import client_options
+    from stream.agents.topics import check_topics, create_topics
+
     specs = topic_specs(settings)
     create_topics(specs, client_options=client_options(settings), replication=settings.topics.replication)
     problems = check_topics(specs, client_options=client_options(settings))
@@ -215,7 +222,11 @@ def serve(file: Path | None, kafka: str | None, host: str | None, port: int | No
     "--speed", type=click.FloatRange(0.1, 10_000), default=1.0, show_default=True, help="Live time, times so fast."
 )
 @click.option(
-    "--scenario", type=click.Choice(SCENARIOS), default="steady", show_default=True, help="drop: stickiness falls."
+    "--scenario",
+    type=click.Choice(["steady", "drop"]),
+    default="steady",
+    show_default=True,
+    help="drop: less stickiness.",
 )
 @click.option(
     "--input", "files", multiple=True, help="Show this file's events, moved up to now, instead of simulated ones."
@@ -233,6 +244,9 @@ def demo(**options: Any) -> None:
     \b
     Example: engagement demo --scenario drop
     """
+    from stream.demo import Demo, DemoOptions
+    from stream.telemetry import configure_logging
+
     options["input"] = tuple(options.pop("files"))
     console = Console()
     with _told():
@@ -245,7 +259,7 @@ def demo(**options: Any) -> None:
     os._exit(0)
 
 
-async def _run_demo(shown: Demo, deployment: Deployment) -> None:
+async def _run_demo(shown: "Demo", deployment: "Deployment") -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -272,7 +286,7 @@ async def _run_demo(shown: Demo, deployment: Deployment) -> None:
 )
 @click.option("--until", metavar="TIME", help="End of the span, ISO 8601 or an epoch number. [default: now]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
-@click.option("--scenario", type=click.Choice(SCENARIOS), default="steady", show_default=True)
+@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", show_default=True)
 @click.option("--late", type=float, default=0.0, help="Share of events that arrive minutes to two days late.")
 @click.option("--duplicate", type=float, default=0.0, help="Share of events sent twice.")
 @click.option("--shuffled", type=float, default=0.0, help="Share of events that arrive a little out of order.")
@@ -294,6 +308,10 @@ def simulate_command(
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
     """
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.producer import EventProducer
+    from stream.simulate.simulator import SimulatorSettings, simulate
+
     end_ms = _moment(until, "--until") or time.time_ns() // 1_000_000
     try:
         settings = SimulatorSettings(**population)
@@ -352,6 +370,9 @@ def replay_command(
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.replay import InvalidLine, read_events, rebase, replay
+
     settings = _load(file, kafka)
     skipped: list[InvalidLine] = []
     with _told():
@@ -443,22 +464,27 @@ def _collected_once() -> Iterator[None]:
 
 @contextmanager
 def _reading(path: str) -> Iterator[Iterator[bytes]]:
+    """The lines of a file, packed or not, or of standard input."""
     if path == "-":
         yield iter(sys.stdin.buffer)
         return
     with Path(path).open("rb") as raw, _reading_progress(path, Path(path).stat().st_size) as tell:
         source: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-
-        def lines() -> Iterator[bytes]:
-            for number, line in enumerate(source):
-                if number % 10_000 == 0:
-                    tell(raw.tell())
-                yield line
-
         try:
-            yield lines()
-        except (EOFError, gzip.BadGzipFile) as error:
+            yield chain.from_iterable(_blocks_of_lines(source, lambda: tell(raw.tell())))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise _Failure(f"{path}: {error}") from None
+
+
+def _blocks_of_lines(source: BinaryIO, tell: Callable[[], None]) -> Iterator[list[bytes]]:
+    """Some thousand lines at a time: reading them singly takes as long as decoding them."""
+    begun = b""
+    while block := source.read(_BLOCK_BYTES):
+        *lines, begun = (begun + block).split(b"\n")
+        tell()
+        yield lines
+    if begun:
+        yield [begun]
 
 
 def _moment(text: str | None, option: str) -> int | None:
@@ -515,6 +541,10 @@ def topics_create(file: Path | None, kafka: str | None, partitions: int | None) 
     \b
     Example: engagement topics create --kafka localhost:9092 --partitions 12
     """
+    from stream.agents.inventory import topic_specs
+    from stream.agents.kafka_options import client_options
+    from stream.agents.topics import create_topics
+
     settings = _load(file, kafka, topics__partitions=partitions)
     with _told():
         specs = topic_specs(settings)
@@ -539,6 +569,10 @@ def topics_check(file: Path | None, kafka: str | None, partitions: int | None) -
 
 
 def _report_problems(settings: Settings) -> None:
+    from stream.agents.inventory import topic_specs
+    from stream.agents.kafka_options import client_options
+    from stream.agents.topics import check_topics
+
     problems = check_topics(topic_specs(settings), client_options=client_options(settings))
     for problem in problems:
         click.echo(f"{problem.problem}\n  mend it with: {problem.remedy}", err=True)

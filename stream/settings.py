@@ -24,6 +24,10 @@ _PREFIX = "ENGAGEMENT_"
 _SECRETS = ("sasl_password",)
 
 
+class Unavailable(Exception):
+    """Something that is needed from outside can't be had: a broker, a topic, a disk. The text says what, in a line."""
+
+
 class SettingsError(ValueError):
     """A setting that is unknown or can't be. The text names it and its value."""
 

@@ -61,7 +61,6 @@ class Deployment:
         try:
             if self._server is not None and self._feed is not None:
                 await self._server.start()
-                await self._feed.start()
                 self._feeding = asyncio.create_task(self._feed.run())
             if self._worker is not None:
                 await self._worker.start()
@@ -96,8 +95,6 @@ class Deployment:
             await self._worker.stop()
         if self._feeding is not None:
             await cancelled(self._feeding)
-        if self._feed is not None:
-            await self._feed.stop()
         if self._server is not None:
             await self._server.stop()
 

@@ -135,7 +135,7 @@ class Tasks:
                 lag = task.tick(clock_ms, lambda topic, number=number: self._remaining(topic, number))  # type: ignore[misc]
                 await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
                 await asyncio.sleep(0)
-            await asyncio.sleep(max(0.0, _REPORT_SECONDS - (time.monotonic() - started)))
+            await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._pace() - (time.monotonic() - started)))
 
     def _clock_ms(self) -> int:
         if self._settings.clock == "wall":
@@ -149,7 +149,11 @@ class Tasks:
             await asyncio.gather(*(self._save(task) for task in self._tasks.values()))
             took = time.monotonic() - started
             # At least as long between checkpoints as for one: a worker that catches up must get on.
-            await asyncio.sleep(max(interval - took, took))
+            await asyncio.sleep(max(interval * self._pace() - took, took))
+
+    def _pace(self) -> int:
+        """While it catches up a worker reports and saves half as often: people wait for the end of it."""
+        return 2 if any(task.behind() for task in self._tasks.values()) else 1
 
     async def _save(self, task: Task) -> None:
         silent = time.monotonic() - self._alive_at

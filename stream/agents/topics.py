@@ -29,6 +29,8 @@ from kafka.errors import (
     for_code,
 )
 
+from stream.settings import Unavailable
+
 log = logging.getLogger(__name__)
 
 # kafka-python's own 30 s are long for somebody who mistyped a port.
@@ -43,11 +45,11 @@ _CREATE_COMMAND: Final = "engagement topics create"
 _CHECK_COMMAND: Final = "engagement topics check"
 
 
-class BrokerUnreachable(ConnectionError):
+class BrokerUnreachable(Unavailable, ConnectionError):
     """No broker of the cluster can be talked to; the message has its address and the reason."""
 
 
-class TopicNotCreated(RuntimeError):
+class TopicNotCreated(Unavailable):
     """The cluster refuses to create a topic; the message has its reason."""
 
 

@@ -8,6 +8,7 @@ For closed days each user keeps one bit a day. A day's bit covers the windows th
 it, up to the next active day; so the users of any closed window are a sum too, and a bit set late corrects it.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -44,16 +45,25 @@ def active_at(activity: Activity, *, minute: int, day: int, now: int) -> Activit
         if minutes is activity.minutes:
             return activity
         return Activity(minutes, activity.first_day, activity.since_day, activity.day_bits)
-    days = sorted({day, *active_days(activity)})
     first_day = day if activity.first_day is None else min(day, activity.first_day)
-    return Activity(minutes, first_day, days[0], _bits(days))
+    return Activity(minutes, first_day, *_with_day(activity.since_day, activity.day_bits, day))
+
+
+def _with_day(since_day: int, day_bits: bytes, day: int) -> tuple[int, bytes]:
+    if not day_bits:
+        return day, b"\x01"
+    bits = int.from_bytes(day_bits, "little")
+    if day < since_day:
+        bits <<= since_day - day
+        since_day = day
+    bits |= 1 << day - since_day
+    return since_day, bits.to_bytes(bits.bit_length() + 7 >> 3, "little")
 
 
 def latest_and_ahead(minutes: Iterable[int], now: int) -> tuple[int, ...]:
     """Of several minutes the latest that has come, and all that have not."""
     ordered = sorted(set(minutes))
-    come = sum(minute <= now for minute in ordered)
-    return tuple(ordered[max(0, come - 1) :])
+    return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])
 
 
 def active_days(activity: Activity) -> list[int]:
@@ -97,6 +107,10 @@ class DayLedger:
 
     def book(self, old: list[int], new: list[int]) -> None:
         """A user's active days, in order, were `old` and are `new`."""
+        if not old:  # the common case of a new user, fast
+            for day, length, change in self._changes_of(new):
+                self._put(day, length, change)
+            return
         before, after = set(self._changes_of(old)), set(self._changes_of(new))
         for day, length, change in before - after:
             self._put(day, length, -change)

@@ -143,8 +143,8 @@ class _CxiScores(msgspec.Struct):
 
 class _SurveyMessage(_Message, gc=False, kw_only=True):
     response_id: str
-    kind: Literal["csat", "nps", "ces", "cxi"]
-    status: Literal["completed", "partial", "dismissed", "shown", "retracted"] = "completed"
+    kind: Kind
+    status: Status = Status.COMPLETED
     score: int | float | None = None
     scores: _CxiScores | None = None
     scale_min: int | None = None
@@ -157,8 +157,6 @@ _decode_session = msgspec.json.Decoder(_SessionMessage).decode
 _decode_login = msgspec.json.Decoder(_LoginMessage).decode
 _decode_survey = msgspec.json.Decoder(_SurveyMessage).decode
 
-_KINDS = {kind.value: kind for kind in Kind}
-_STATUSES = {status.value: status for status in Status}
 _STEP_CODES = {"page_view": 1, "screen_view": 2, "heartbeat": 3, "event": 4, "start": 5, "end": 6}
 _VIEWS = ("page_view", "screen_view")
 
@@ -225,8 +223,7 @@ def decode_survey(value: bytes) -> Answer:
     user, at_ms, is_bot = _who_and_when(message)
     if not message.response_id:
         raise Rejected(Reason.MISSING_FIELD, "`$.response_id` is empty")
-    kind = _KINDS[message.kind]
-    status = _STATUSES[message.status]
+    kind, status = message.kind, message.status
     scale = _scale(message, kind)
     score: int | None = None
     if message.score is not None:
@@ -330,7 +327,7 @@ def partition_key(user: str) -> bytes:
 
 def _canonical(raw: str, field: str) -> str:
     name = raw.strip() if raw.isascii() else normalize("NFC", raw).strip()
-    if (len(name) <= _LONGEST_PLACEHOLDER and name.lower() in _PLACEHOLDERS) or name.startswith(ANONYMOUS):
+    if len(name) <= _LONGEST_PLACEHOLDER and name.lower() in _PLACEHOLDERS:
         raise Rejected(Reason.BAD_USER, f"{raw!r} at `$.{field}` is a placeholder, not a user")
     if len(name) > _LONGEST_ID:
         raise Rejected(Reason.BAD_USER, f"`$.{field}` has {len(name)} characters, {_LONGEST_ID} are allowed")

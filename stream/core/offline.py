@@ -60,7 +60,7 @@ class Offline:
             yield from self._apply_chunk(chunk)
 
     def _apply_chunk(self, lines: list[bytes]) -> Iterator[Refused]:
-        topic = ""
+        topic, head = "", b"\0"
         records: list[_AtRest] = []
         for line in lines:
             self.lines += 1
@@ -68,14 +68,15 @@ class Offline:
                 continue
             record = _AtRest(line, self.lines)
             try:
-                its_topic = _topic_of(line)
+                # Files of one topic begin each line alike: then the line is parsed once instead of twice.
+                its_topic = topic if line.startswith(head) else _topic_of(line)
             except Rejected as rejection:
                 self._no_topic += 1
                 yield Refused(record, rejection.reason, str(rejection))
                 continue
             if its_topic != topic:
                 yield from self._apply_records(topic, records)
-                topic, records = its_topic, []
+                topic, head, records = its_topic, b'{"topic":"%s",' % its_topic.encode(), []
             records.append(record)
         yield from self._apply_records(topic, records)
         newest_ms = max(self._partition.progress.newest_ms.values(), default=-1)

@@ -89,7 +89,8 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
         traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
     if old.responses is not new.responses:
-        opinions.book(surveys.bookings(old.responses), times=-1)
+        if old.responses:
+            opinions.book(surveys.bookings(old.responses), times=-1)
         opinions.book(surveys.bookings(new.responses))
 
 

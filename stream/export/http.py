@@ -1,16 +1,15 @@
 """The HTTP server: /metrics, the API, and what orchestrators ask."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from stream.core import catalogue
-from stream.core.report import Sample
 from stream.core.time import date_of, iso
 from stream.export.board import Board
+from stream.export.documents import definitions, with_sample_sizes
 from stream.export.prometheus import exposition
 
 _MOST_DAYS = 35
@@ -23,50 +22,6 @@ INDEX = """engagement-stream {version}
 /readyz              can the numbers be trusted now
 /livez  /version
 """
-
-
-def as_json(sample: Sample) -> dict[str, Any]:
-    """A sample as other programs read it."""
-    return {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
-
-
-def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Samples as other programs read them; each ratio, mean and quantile tells how many things it is taken from."""
-    by_name: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_name.setdefault(sample.name, []).append(sample)
-    told = []
-    for sample in samples:
-        metric = catalogue.BY_NAME[sample.name]
-        document = as_json(sample)
-        if metric.parts and sample.name == metric.name:
-            wanted = {**sample.labels, **dict(metric.sample_labels)}
-            counted = by_name.get(metric.parts[-1], ())
-            document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
-        told.append(document)
-    return told
-
-
-def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return all(labels[name] == value for name, value in wanted.items() if name in labels)
-
-
-def definitions() -> list[dict[str, Any]]:
-    """Every metric of the catalogue: what it means, its unit, labels, parts and interval."""
-    return [
-        {
-            "name": metric.name,
-            "definition": metric.help,
-            "type": metric.type,
-            "unit": metric.unit,
-            "labels": list(metric.labels),
-            "parts": list(metric.parts),
-            "interval": {"lower": metric.names[1], "upper": metric.names[2], "method": metric.interval}
-            if metric.interval
-            else None,
-        }
-        for metric in catalogue.CATALOGUE
-    ]
 
 
 class Server:
@@ -129,7 +84,7 @@ class Server:
                     {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
                     for day, samples in board.closed(days=int(asked))
                 ],
-                "health": [as_json(sample) for sample in board.health()],
+                "health": with_sample_sizes(board.health()),
                 "definitions": {metric["name"]: metric for metric in definitions()},
             }
         )

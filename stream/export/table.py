@@ -1,7 +1,6 @@
 """Numbers for people: the headline table of a terminal, and the result of `engagement compute`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -11,22 +10,8 @@ from stream.core.catalogue import BY_NAME
 from stream.core.offline import Computed
 from stream.core.report import Sample
 from stream.core.time import date_of, iso, minutes_of
-from stream.export.http import as_json
 
 Values = Mapping[tuple[str, str], float]
-
-
-def as_document(computed: Computed) -> dict[str, Any]:
-    """What `engagement compute --format json` prints; undefined values are left out."""
-    return {
-        "at": iso(computed.at_ms) if computed.at_ms >= 0 else None,
-        "live": [as_json(sample) for sample in computed.live],
-        "closed": [
-            {"day": date_of(day).isoformat(), "samples": [as_json(sample) for sample in samples]}
-            for day, samples in computed.closed
-        ],
-        "events": computed.events,
-    }
 
 
 def print_computed(computed: Computed, console: Console) -> None:

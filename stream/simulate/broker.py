@@ -27,6 +27,7 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from stream.settings import Unavailable
 from stream.simulate.producer import connected
 
 # It answers within 0.3 s; a busy CI machine gets fifty times that.
@@ -59,11 +60,11 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-class EmbeddedBrokerMissing(RuntimeError):
+class EmbeddedBrokerMissing(Unavailable):
     """The wheel with the broker is not installed here."""
 
 
-class EmbeddedBrokerFailed(RuntimeError):
+class EmbeddedBrokerFailed(Unavailable):
     """The broker did not come up; the message ends with what it wrote last."""
 
 

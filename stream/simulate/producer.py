@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from stream.settings import Unavailable
+
 log = logging.getLogger(__name__)
 
 _DEFAULTS: Final[Mapping[str, object]] = {
@@ -39,7 +41,7 @@ _MOST_UNCONFIRMED: Final = 20_000
 _CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
 
-class DeliveryFailed(RuntimeError):
+class DeliveryFailed(Unavailable):
     """An event did not reach Kafka, or no event can: the message says which and why."""
 
 

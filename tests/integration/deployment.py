@@ -376,7 +376,8 @@ class Deployment:
             counted = _accepted_or_not(_outcomes(told))
             differing[:] = [
                 *(f"not ready: {reason}" for reason in told["unready"]),
-                *_differences(dict(wanted) | _prefixed(outcomes), _told_numbers(told) | _prefixed(counted)),
+                *_differences(_prefixed(outcomes), _prefixed(counted)),
+                *_differences(wanted, _told_numbers(told)),
             ]
             return not differing
 

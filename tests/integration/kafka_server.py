@@ -239,7 +239,7 @@ class KafkaServer:
         # It runs for a second: the quick compiler is all it needs.
         tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*tool, "-t", cluster_id, "-c", str(self._properties)],
+            [*tool, f"--cluster-id={cluster_id}", "-c", str(self._properties)],  # the id may begin with a dash
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,66 @@
+"""Numbers as JSON documents: what the API serves and `engagement compute` prints."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stream.core import catalogue
+from stream.core.offline import Computed
+from stream.core.report import Sample
+from stream.core.time import date_of, iso
+
+
+def as_json(sample: Sample) -> dict[str, Any]:
+    """A sample as other programs read it."""
+    return {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
+
+
+def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Samples as other programs read them; each ratio, mean and quantile tells how many things it is taken from."""
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(sample.name, []).append(sample)
+    told = []
+    for sample in samples:
+        metric = catalogue.BY_NAME[sample.name]
+        document = as_json(sample)
+        if metric.parts and sample.name == metric.name:
+            wanted = {**sample.labels, **dict(metric.sample_labels)}
+            counted = by_name.get(metric.parts[-1], ())
+            document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
+        told.append(document)
+    return told
+
+
+def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return all(labels[name] == value for name, value in wanted.items() if name in labels)
+
+
+def definitions() -> list[dict[str, Any]]:
+    """Every metric of the catalogue: what it means, its unit, labels, parts and interval."""
+    return [
+        {
+            "name": metric.name,
+            "definition": metric.help,
+            "type": metric.type,
+            "unit": metric.unit,
+            "labels": list(metric.labels),
+            "parts": list(metric.parts),
+            "interval": {"lower": metric.names[1], "upper": metric.names[2], "method": metric.interval}
+            if metric.interval
+            else None,
+        }
+        for metric in catalogue.CATALOGUE
+    ]
+
+
+def as_document(computed: Computed) -> dict[str, Any]:
+    """What `engagement compute --format json` prints; undefined values are left out."""
+    return {
+        "at": iso(computed.at_ms) if computed.at_ms >= 0 else None,
+        "live": [as_json(sample) for sample in computed.live],
+        "closed": [
+            {"day": date_of(day).isoformat(), "samples": [as_json(sample) for sample in samples]}
+            for day, samples in computed.closed
+        ],
+        "events": computed.events,
+    }
