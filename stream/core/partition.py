@@ -360,6 +360,7 @@ class Partition:
         delta: Delta = []
         for name in self._unsaved:
             kept = rows.settled(self._users[name], self.rules, watermark_ms=progress.watermark_ms, now=now)
+            del self._users[name]  # now the last one to be forgotten
             self._users[name] = kept
             delta.append(((_USER + name).encode(), rows.encode(kept)))
         self._unsaved.clear()

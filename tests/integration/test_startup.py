@@ -48,7 +48,7 @@ def test_topics_of_different_size_are_an_operators_mistake_with_a_remedy(deploym
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "worker", "serve"])
+@pytest.mark.parametrize("command", ["run", "worker"])
 def test_a_broker_that_does_not_answer_is_one_line(deploy: Deploy, command: str) -> None:
     address = f"127.0.0.1:{free_port()}"
 
@@ -58,6 +58,13 @@ def test_a_broker_that_does_not_answer_is_one_line(deploy: Deploy, command: str)
     told = program.log.splitlines()
     assert told[-1].startswith(f"engagement: cannot reach a Kafka broker at {address}")
     assert not any("Traceback" in line for line in told)
+
+
+def test_a_server_waits_for_kafka_and_says_that_nothing_is_known(deploy: Deploy) -> None:
+    server = deploy(f"127.0.0.1:{free_port()}").start("serve")
+
+    server.wait_until(lambda: server.get("/livez")[0] == 200, "the server answers")
+    assert server.get("/readyz")[0] == 503
 
 
 def test_a_server_may_be_started_before_the_first_worker(deployment: Deployment) -> None:
