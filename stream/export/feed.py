@@ -25,7 +25,7 @@ class Feed:
         self._client_options = client_options
 
     async def run(self) -> None:
-        """Put each report on the board until cancelled. While Kafka is away it tries again and the board grows stale."""
+        """Put each report on the board until cancelled. Without Kafka it tries again, and the board grows stale."""
         while True:
             consumer = AIOKafkaConsumer(
                 **self._client_options, enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=500
