@@ -30,9 +30,7 @@ class History(NamedTuple):
         return len(self.active[day]) / self.mau(day)
 
     def of(self, topic: str) -> list[dict[str, Any]]:
-        return [
-            fields for event, fields in zip(self.events, self.fields, strict=True) if event.topic == topic
-        ]
+        return [fields for event, fields in zip(self.events, self.fields, strict=True) if event.topic == topic]
 
 
 def history(asked: SimulatorSettings) -> History:

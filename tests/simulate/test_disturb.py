@@ -17,9 +17,7 @@ CALM = list(simulate(SimulatorSettings(users=500), start_ms=START_MS, end_ms=STA
 # three days longer, so that everything late has come
 ROUGH = list(
     simulate(
-        SimulatorSettings(
-            users=500, late=0.06, duplicate=0.05, shuffled=0.04, misrouted=0.03, bot=0.02, broken=0.05
-        ),
+        SimulatorSettings(users=500, late=0.06, duplicate=0.05, shuffled=0.04, misrouted=0.03, bot=0.02, broken=0.05),
         start_ms=START_MS,
         end_ms=START_MS + 7 * DAY_MS,
     )

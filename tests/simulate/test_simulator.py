@@ -28,12 +28,8 @@ def test_the_same_seed_gives_the_same_events() -> None:
 
 
 def test_another_seed_gives_other_events() -> None:
-    values = {
-        event.value for event in events(SimulatorSettings(seed=1, users=60), MONDAY_MS, MONDAY_MS + DAY_MS)
-    }
-    others = {
-        event.value for event in events(SimulatorSettings(seed=2, users=60), MONDAY_MS, MONDAY_MS + DAY_MS)
-    }
+    values = {event.value for event in events(SimulatorSettings(seed=1, users=60), MONDAY_MS, MONDAY_MS + DAY_MS)}
+    others = {event.value for event in events(SimulatorSettings(seed=2, users=60), MONDAY_MS, MONDAY_MS + DAY_MS)}
 
     assert values
     assert not values & others
