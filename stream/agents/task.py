@@ -133,15 +133,18 @@ class Task:
 
     def tick(self, clock_ms: int, remaining: Callable[[str], int | None]) -> dict[str, int]:
         """Move the clock on. `remaining` tells how many records of a Kafka topic are to be applied; returns the lag."""
-        now = time.monotonic()
         lag = {}
         for name, topic in self._topics.items():
             left = remaining(name)
             if left == 0:
-                self._at_end[name] = now
+                self.note_end(name)
             lag[topic] = -1 if left is None else left
         self._core.tick(clock_ms, behind=self.behind())
         return lag
+
+    def note_end(self, topic: str) -> None:
+        """All that the broker had of a Kafka topic is applied."""
+        self._at_end[topic] = time.monotonic()
 
     def behind(self) -> tuple[str, ...]:
         """The inputs that have not been read to their end a moment ago."""

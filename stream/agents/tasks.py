@@ -118,6 +118,8 @@ class Tasks:
                     f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"
                 )
             applied = await task.apply(topic, records, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
+            if records.reaches_end:
+                task.note_end(topic)
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             return applied

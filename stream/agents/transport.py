@@ -29,9 +29,13 @@ _FETCH_MAX_WAIT_MS = 150
 
 
 class Records(list[ConsumerRecord]):
-    """A batch of one partition, in order of offset; `follows` is how far the batches before it went."""
+    """A batch of one partition, in order of offset.
+
+    `follows` is how far the batches before it went; `reaches_end` says that the broker had no more when it was fetched.
+    """
 
     follows: int = 0
+    reaches_end: bool = False
 
 
 class Positions(Protocol):
@@ -70,6 +74,7 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
         self._drained: dict[TP, int] = {}  # all records before this offset were handed over
+        self._at_end: set[TP] = set()  # of which there was no more when records were last taken
         self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
 
@@ -125,6 +130,7 @@ class BatchConsumer(driver.Consumer):
         last = batch[-1]
         records = Records(batch)
         records.follows = self._delivered.get(ensure_TP(tp), 0)
+        records.reaches_end = ensure_TP(tp) in self._at_end
         self._delivered[ensure_TP(tp)] = last.offset + 1
         return ConsumerMessage(
             tp.topic,
@@ -179,10 +185,13 @@ class BatchConsumer(driver.Consumer):
 
     def _note_drained(self) -> None:
         """Note how far records were taken from the fetcher. Called when none are on their way from its thread."""
+        self._at_end.clear()
         for tp in self.assignment():
             state = self._fetch_state(tp)
             if state is not None and state.has_valid_position:
                 self._drained[tp] = state.position
+                if state.highwater is not None and state.position >= state.highwater:
+                    self._at_end.add(tp)
 
     def remaining(self, topic: str, partition: int) -> int | None:
         """How many records lie between what the broker has and what was applied; None before the first answer."""

@@ -10,7 +10,9 @@ import pytest
 from stream.core.events import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
 from stream.simulate.replay import ReplayEvent, read_events
+from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, StoredRecord, login, simulated
+from tests.integration.kafka_server import RunningKafka
 
 AnyDeploy = Callable[..., Deployment]
 
@@ -26,7 +28,7 @@ def shop() -> list[ReplayEvent]:
 def test_a_recorded_shop_shows_the_figures_that_other_programs_found(
     any_deploy: AnyDeploy, shop: list[ReplayEvent]
 ) -> None:
-    deployment = any_deploy(**{"windows.sessions": "1h,1d,7d,28d,30d,365d", "allowed_lateness": "72h"})
+    deployment = any_deploy(**{"windows.sessions": "1h,1d,7d,28d,30d,365d"})
     server = deployment.start()
     server.wait_until_ready()
 
@@ -75,8 +77,8 @@ def test_what_goes_wrong_on_the_way_spoils_no_number_and_is_all_accounted_for(an
     assert len(letters) == outcomes["invalid"] > 0.02 * len(events)
 
 
-def test_events_out_of_reach_in_time_are_refused_and_kept(any_deploy: AnyDeploy) -> None:
-    deployment = any_deploy(allowed_lateness="72h")
+def test_events_out_of_reach_in_time_are_refused_and_kept(kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(kafka.address, allowed_lateness="72h")
     events = simulated(users=100, days=2)  # none of them late, whichever topic is read first
     newest_ms = max(event.at_ms for event in events)
     server = deployment.start()
