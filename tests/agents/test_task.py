@@ -1,0 +1,207 @@
+"""What a task does with batches and checkpoints, with a store and an outbox that are dicts and lists."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream.agents.task import Task
+from stream.core.partition import Delta, Misplaced, Refused
+from stream.partitioning import partition_of
+from stream.settings import Settings, load
+from stream.state.memory import MemoryStore
+from tests.export.boards import Event, moment
+
+NOW_MS = moment("2026-03-10T12:00:00Z")
+
+
+class Outbox:
+    """Keeps what is sent; `broken` is what the changelog answers with."""
+
+    def __init__(self) -> None:
+        self.deltas: list[Delta] = []
+        self.letters: list[tuple[str, Refused]] = []
+        self.forwarded: list[tuple[str, Misplaced]] = []
+        self.unsent: asyncio.Future[None] | None = None
+        self.broken: Exception | None = None
+
+    async def write_delta(self, partition: int, delta: Delta) -> int:
+        if self.broken is not None:
+            raise self.broken
+        self.deltas.append(delta)
+        return sum(map(len, self.deltas)) - 1
+
+    async def dead_letter(
+        self, topic: str, partition: int, letter: Refused, *, forwarded: bool
+    ) -> "asyncio.Future[None]":
+        self.letters.append((topic, letter))
+        return self._sent()
+
+    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
+        self.forwarded.append((topic, record))
+        return self._sent()
+
+    def _sent(self) -> "asyncio.Future[None]":
+        if self.unsent is not None:
+            return self.unsent
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def settings() -> Settings:
+    return load(None, {}, {"topics.partitions": 4, "topics.logins": "app-logins"})
+
+
+def users_of(partition: int, count: int) -> list[str]:
+    """So many users whose partition it is."""
+    names = (f"user-{number}" for number in range(10_000))
+    return [name for name in names if partition_of(name.encode(), 4) == partition][:count]
+
+
+def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
+    value = msgspec.json.encode({"user_id": user, "event_time": at})
+    return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
+
+
+def task(outbox: Outbox, store: MemoryStore | None = None, *, number: int = 1) -> Task:
+    held: Any = outbox
+    return Task(settings(), number, store or MemoryStore(), held, recovery_seconds=0.0)
+
+
+async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") -> int:
+    batch: Any = list(records)
+    return await one.apply(topic, batch, wall_ms=NOW_MS, clock_ms=NOW_MS)
+
+
+def daily_users(one: Task) -> int:
+    one.tick(NOW_MS, lambda topic: 0)
+    return one.report("w", {}, wall_ms=NOW_MS).snapshot.traffic[1_440].get(1, 0)
+
+
+def test_what_the_state_holds_is_not_applied_again() -> None:
+    async def scenario() -> None:
+        ann, bob, cid = users_of(1, 3)
+        one = task(Outbox())
+
+        assert await apply(one, [login(ann, 5), login(bob, 6)]) == 2
+        assert one.position("app-logins") == 7
+        assert await apply(one, [login(ann, 5), login(bob, 6), login(cid, 9)]) == 1
+        assert await apply(one, [login(ann, 5)]) == 0
+        assert one.position("app-logins") == 10
+        assert daily_users(one) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_task_opened_on_what_another_has_saved_goes_on_where_that_stopped() -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        store = MemoryStore()
+        first = task(Outbox(), store)
+        await apply(first, [login(ann, 0)])
+        await first.checkpoint()
+        await apply(first, [login(bob, 1)])  # lost with the process
+
+        second = task(Outbox(), store)
+
+        assert second.position("app-logins") == 1
+        assert daily_users(second) == 1
+        assert await apply(second, [login(ann, 0), login(bob, 1)]) == 1
+        assert daily_users(second) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_that_fails_saves_nothing() -> None:
+    async def scenario() -> None:
+        outbox, store = Outbox(), MemoryStore()
+        one = task(outbox, store)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        outbox.broken = ConnectionError("no broker")
+
+        with pytest.raises(ConnectionError):
+            await one.checkpoint()
+
+        assert one.saved() == {}
+        assert store.offset() is None
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_waits_for_what_was_sent_before_it() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        one = task(outbox)
+        await apply(one, [Event(b"not json", 0)])
+        saving = asyncio.create_task(one.checkpoint())
+        await asyncio.sleep(0.01)
+
+        assert outbox.deltas == []
+        outbox.unsent.set_result(None)
+        await saving
+        assert len(outbox.deltas) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_was_not_sent_fails_the_checkpoint() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        outbox.unsent.set_exception(ConnectionError("no broker"))
+        one = task(outbox)
+        await apply(one, [Event(b"not json", 0)])
+
+        with pytest.raises(ConnectionError):
+            await one.checkpoint()
+        assert outbox.deltas == []
+
+    asyncio.run(scenario())
+
+
+def test_nothing_new_is_no_checkpoint() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = task(outbox)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        await one.checkpoint()
+        await one.checkpoint()
+
+        assert len(outbox.deltas) == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_produced_to() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = task(outbox)
+        stranger = users_of(2, 1)[0]
+        await apply(one, [Event(b"not json", 0), login(stranger, 1)])
+
+        assert [(topic, letter.reason.value) for topic, letter in outbox.letters] == [("app-logins", "not_json")]
+        assert [(topic, record.user) for topic, record in outbox.forwarded] == [("app-logins", stranger)]
+        assert daily_users(one) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_is_behind_until_its_end_was_reached_a_moment_ago() -> None:
+    async def scenario() -> None:
+        one = task(Outbox())
+        one.tick(NOW_MS, lambda topic: None)
+        assert one.behind() == ("sessions", "logins", "surveys")
+
+        one.tick(NOW_MS, lambda topic: 0 if topic != "app-logins" else 7)
+        assert one.behind() == ("logins",)
+
+        # A busy topic always has something on its way; a batch that reached the end says that it is read in time.
+        one.note_end("app-logins")
+        one.tick(NOW_MS, lambda topic: 7)
+        assert one.behind() == ()
+
+    asyncio.run(scenario())
