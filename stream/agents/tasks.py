@@ -69,8 +69,12 @@ class Tasks:
     async def open(self, partitions: Collection[int], *, recovery_seconds: float) -> None:
         """Take over partitions whose stores are up to date."""
         for number in sorted(partitions):
-            store = self._open_store(number)
-            task = Task(self._settings, number, store, self._outbox, recovery_seconds=recovery_seconds)
+            try:
+                store = self._open_store(number)
+                task = Task(self._settings, number, store, self._outbox, recovery_seconds=recovery_seconds)
+            except Exception as error:  # noqa: BLE001  Faust would drop it and go on without the partition
+                self._fail(error)
+                return
             self._tasks[number] = task
             self._saved.update({(topic, number): offset for topic, offset in task.saved().items()})
         log.info("partitions taken over", partitions=sorted(partitions), seconds=round(recovery_seconds, 3))

@@ -133,6 +133,11 @@ class Progress(msgspec.Struct):
     reasons: dict[str, dict[str, int]] = {}  # by topic and reason of rejection
     users: int = 0
     kept_days_since: int | None = None
+    rules: dict[str, str] = {}  # by setting: what the stored totals were booked under
+
+
+class RulesChanged(ValueError):
+    """The stored state was booked under other rules. The text names the setting and both values."""
 
 
 class Partition:
@@ -156,7 +161,7 @@ class Partition:
         self._closed_days_told = rules.closed_days[-1] + _WEEKS_TOLD_DAYS
         self._users: dict[str, User] = {}
         self._before: dict[str, User] = {}  # rows changed since the totals were settled, as they were then
-        self._unsaved: set[str] = set()
+        self._unsaved: dict[str, None] = {}  # in order of their first change
         self._named: dict[str, str] = {}  # survey responses whose messages are keyed by their own id -> user
 
     # -- events in -----------------------------------------------------------------------------------------------
@@ -231,7 +236,7 @@ class Partition:
             return DUPLICATE
         if name not in self._before:
             self._before[name] = known
-            self._unsaved.add(name)
+            self._unsaved[name] = None
         self._users[name] = changed
         return APPLIED
 
@@ -372,6 +377,7 @@ class Partition:
         delta.extend(self.traffic.pages())
         delta.extend(self.opinions.pages())
         delta.extend(self.ledger.pages())
+        progress.rules = self.rules.stored_by
         delta.append((_PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 
@@ -384,10 +390,22 @@ class Partition:
         for name in [name for name in self._users if name not in unsaved][:surplus]:
             del self._users[name]
 
+    def _refuse_other_rules(self, stored: dict[str, str]) -> None:
+        for setting, value in self.rules.stored_by.items():
+            if stored.get(setting, value) != value:
+                told = f"{setting} is {value}, the state was built with {stored[setting]}"
+                raise RulesChanged(
+                    f"{told}: set it back, or take a new app_id to build the state again from the topics"
+                )
+
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
-        """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix."""
+        """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix.
+
+        Raises RulesChanged.
+        """
         for _, value in pages(_PROGRESS):
             self.progress = msgspec.msgpack.decode(value, type=Progress)
+            self._refuse_other_rules(self.progress.rules)
         now = self.progress.now_ms // MINUTE_MS
         self.traffic.restore(pages(b"traffic/"), now=now)
         self.opinions.restore(pages(b"opinions/"), now=now)

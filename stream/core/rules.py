@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days, minutes_of
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Days, minutes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,17 @@ class Rules:
     activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
     session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
     survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+
+    @property
+    def stored_by(self) -> dict[str, str]:
+        """The settings that what is stored depends on: state written under others would give wrong numbers."""
+        return {
+            "timezone": self.days.zone,
+            "session_timeout": f"{self.session_timeout_ms // SECOND_MS}s",
+            "windows.activity": ",".join(self.activity_windows),
+            "windows.sessions": ",".join(self.session_windows),
+            "windows.surveys": ",".join(self.survey_windows),
+        }
 
     @property
     def closed_days(self) -> tuple[int, ...]:

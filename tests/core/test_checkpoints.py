@@ -10,12 +10,12 @@ from stream.core.activity import active_days
 from stream.core.events import LOGINS, SESSIONS, SURVEYS
 from stream.core.fields import ACTIVE_USERS
 from stream.core.fields import LOGINS as LOGINS_FIELD
-from stream.core.partition import Partition
+from stream.core.partition import Partition, RulesChanged
 from stream.core.report import closed_samples
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
 from stream.core.survey_scales import DIMENSIONS
-from stream.core.time import DAY_MS, HOUR_MS
+from stream.core.time import DAY_MS, HOUR_MS, Days
 from tests.core.live import Store, Worker, message
 
 NOON_MS = 1_704_110_400_000
@@ -239,3 +239,20 @@ def test_a_snapshot_travels_as_bytes() -> None:
     assert snapshot.traffic[7 * 1_440][ACTIVE_USERS] == 1
     assert snapshot.rows["user"] == 1
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
+
+
+def test_state_built_under_other_rules_is_refused_by_name() -> None:
+    store = Store()
+    before = Partition(Rules())
+    before.apply("logins", [], not_after_ms=0)
+    store.write(before.collect_delta())
+
+    for rules, setting in (
+        (Rules(days=Days("Europe/Berlin")), "timezone is Europe/Berlin, the state was built with UTC"),
+        (Rules(session_timeout_ms=60_000), "session_timeout is 60s, the state was built with 1800s"),
+        (Rules(survey_windows=("7d",)), "windows.surveys is 7d, the state was built with 1d,7d,28d,30d,90d"),
+    ):
+        with pytest.raises(RulesChanged, match=setting):
+            Partition(rules).restore(store.pages)
+
+    Partition(Rules()).restore(store.pages)
