@@ -417,7 +417,7 @@ def compute(
     """
     settings = _load(file, timezone=timezone)
     offline = Offline(settings.rules, at_ms=_moment(at, "--at"))
-    click.get_current_context().obj = offline  # kept until the process leaves
+    click.get_current_context().find_root().obj = offline  # kept until the process leaves
     with _told(), _collected_once():
         for path in files:
             with _reading(path) as lines:

@@ -129,7 +129,7 @@ def offsets_in_state(deployment: Deployment) -> dict[tuple[str, int], int]:
         store = RocksStore(deployment.disk() / deployment.settings.app_id / f"partition-{number}")
         for _, value in store.scan(b"progress"):
             progress = msgspec.msgpack.decode(value, type=Progress)
-            held.update({(topic, number): offset for topic, offset in progress.offsets.items()})
+            held.update({(topic, number): offset for topic, offset in progress.offsets.items() if offset > 0})
         store.close()
     return held
 
