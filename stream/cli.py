@@ -146,16 +146,18 @@ def _recovery_progress() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def _make_topics(settings: Settings) -> None:
+def _make_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing; returns their names."""
     from stream.agents.inventory import topic_specs
     from stream.agents.kafka_options import client_options
     from stream.agents.topics import check_topics, create_topics
 
-    specs = topic_specs(settings)
-    create_topics(specs, client_options=client_options(settings), replication=settings.topics.replication)
-    problems = check_topics(specs, client_options=client_options(settings))
+    specs, options = topic_specs(settings), client_options(settings)
+    # Looked at before any is made: topics of the wrong size beside those of the right one help nobody.
+    problems = [problem for problem in check_topics(specs, client_options=options) if not problem.is_missing]
     if problems:
         raise _BadUse("\n".join(f"{problem.problem}\n  mend it with: {problem.remedy}" for problem in problems))
+    return create_topics(specs, client_options=options, replication=settings.topics.replication)
 
 
 def _server_options(command: _Command) -> _Command:
@@ -540,16 +542,12 @@ def topics_create(file: Path | None, kafka: str | None, partitions: int | None) 
     Example: engagement topics create --kafka localhost:9092 --partitions 12
     """
     from stream.agents.inventory import topic_specs
-    from stream.agents.kafka_options import client_options
-    from stream.agents.topics import create_topics
 
     settings = _load(file, kafka, topics__partitions=partitions)
     with _told():
-        specs = topic_specs(settings)
-        created = create_topics(specs, client_options=client_options(settings), replication=settings.topics.replication)
-        for spec in specs:
-            click.echo(f"{'created' if spec.name in created else 'exists '}  {spec.name}")
-        _report_problems(settings)
+        created = _make_topics(settings)
+    for spec in topic_specs(settings):
+        click.echo(f"{'created' if spec.name in created else 'exists '}  {spec.name}")
 
 
 @topics.command(name="check")

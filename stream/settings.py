@@ -128,6 +128,11 @@ class Settings(_Section, frozen=True):
         )
 
     @property
+    def shared(self) -> dict[str, str]:
+        """The settings that workers and servers must agree on, by name."""
+        return {"topics.partitions": str(self.topics.partitions), **self.rules.stored_by}
+
+    @property
     def input_topics(self) -> dict[str, str]:
         """The Kafka topic of each input: sessions, logins and surveys."""
         return {"sessions": self.topics.sessions, "logins": self.topics.logins, "surveys": self.topics.surveys}

@@ -46,6 +46,7 @@ class Report(msgspec.Struct, frozen=True):
     event_to_gauge: Timings
     checkpoints: Timings
     recovery_seconds: float
+    settings: dict[str, str] = {}  # those that a server must share to add and show these numbers
 
 
 encode_report = msgspec.msgpack.Encoder().encode

@@ -44,6 +44,7 @@ class Task:
         self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
         self._core.restore(store.scan)
         self._forwarded = forwarded.Forwarded(store.scan(forwarded.PREFIX))
+        self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
         self._bytes_of_a_row = 1_000.0
@@ -166,6 +167,7 @@ class Task:
             event_to_gauge=Timings(tuple(int(count) for count in self._event_to_gauge), self._event_to_gauge_seconds),
             checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
             recovery_seconds=self._recovery_seconds,
+            settings=self._shared_settings,
         )
 
     def _measure_latency(self, wall_ms: int) -> None:

@@ -41,9 +41,6 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 # forgets users; a delta larger than max.message.bytes can't be written. The rest is the operator's taste.
 _CHECKED_CONFIGS: Final = ("cleanup.policy", "max.message.bytes")
 
-_CREATE_COMMAND: Final = "engagement topics create"
-_CHECK_COMMAND: Final = "engagement topics check"
-
 
 class BrokerUnreachable(Unavailable, ConnectionError):
     """No broker of the cluster can be talked to; the message has its address and the reason."""
@@ -69,6 +66,7 @@ class TopicProblem:
     topic: str
     problem: str
     remedy: str
+    is_missing: bool = False
 
 
 def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, object], replication: int) -> list[str]:
@@ -112,7 +110,8 @@ def check_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, obj
 
 def _absence(spec: TopicSpec, error_code: int, *, address: str) -> TopicProblem:
     if error_code == UnknownTopicOrPartitionError.errno:
-        return TopicProblem(spec.name, f"topic {spec.name!r} does not exist", _CREATE_COMMAND)
+        command = f"engagement topics create --kafka {address} --partitions {spec.partitions}"
+        return TopicProblem(spec.name, f"topic {spec.name!r} does not exist", command, is_missing=True)
     reason = for_code(error_code).__name__
     command = f"kafka-topics --bootstrap-server {address} --describe --topic {spec.name}"
     return TopicProblem(spec.name, f"topic {spec.name!r} cannot be described: {reason}", command)
@@ -134,8 +133,8 @@ def _partition_problems(
         remedy = f"kafka-topics --bootstrap-server {address} --alter --topic {spec.name} --partitions {spec.partitions}"
     else:
         remedy = (
-            f"configure {has} partitions (a topic can gain partitions, never lose them), "
-            f"then {_CHECK_COMMAND} names the topics that need more"
+            f"ENGAGEMENT_TOPICS_PARTITIONS={has}, or topics.partitions in the settings file: "
+            "a topic can gain partitions, never lose them"
         )
     yield TopicProblem(spec.name, problem, remedy)
 

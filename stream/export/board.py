@@ -18,15 +18,16 @@ class Board:
         self.settings = settings
         self.rules = settings.rules
         self.now_ms = now_ms
+        self._shared = settings.shared
         self._reports: dict[int, Report] = {}
+        self._arrived_ms: dict[int, int] = {}
         self._merged: Snapshot | None = None
 
     def put(self, report: Report) -> None:
-        """Take in a report; an older one of the same partition changes nothing."""
-        known = self._reports.get(report.partition)
-        if known is None or report.reported_ms >= known.reported_ms:
-            self._reports[report.partition] = report
-            self._merged = None
+        """Take in the next report of a partition. Kafka's order counts, not the clocks of workers."""
+        self._reports[report.partition] = report
+        self._arrived_ms[report.partition] = self.now_ms()
+        self._merged = None
 
     @property
     def reports(self) -> list[Report]:
@@ -43,8 +44,9 @@ class Board:
     # -- can it be trusted -----------------------------------------------------------------------------------------
 
     def age_seconds(self, report: Report) -> float:
-        """How old a report is."""
-        return max(0.0, (self.now_ms() - report.reported_ms) / SECOND_MS)
+        """How old a report is. A worker whose clock is ahead makes none younger than it is here."""
+        told_ms = min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms))
+        return max(0.0, (self.now_ms() - told_ms) / SECOND_MS)
 
     def stale(self) -> list[int]:
         """Partitions whose owner has not reported for too long, or never."""
@@ -52,9 +54,19 @@ class Board:
         fresh = {report.partition for report in self.reports if self.age_seconds(report) <= limit}
         return [number for number in range(self.settings.topics.partitions) if number not in fresh]
 
+    def disagreements(self) -> list[str]:
+        """Settings in which a worker and this server differ: then its numbers can't be added or shown."""
+        found = {
+            f"{name} is {own} here and {report.settings[name]} at worker {report.worker}"
+            for report in self.reports
+            for name, own in self._shared.items()
+            if report.settings.get(name, own) != own
+        }
+        return sorted(found)
+
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
-        reasons = []
+        reasons = self.disagreements()
         stale = self.stale()
         if stale:
             told = ", ".join(map(str, stale))
@@ -67,15 +79,18 @@ class Board:
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
+    def _is_whole(self) -> bool:
+        return len(self._reports) >= self.settings.topics.partitions and not self.disagreements()
+
     def live(self) -> list[Sample]:
         """The live number of every metric; none until every partition has reported once."""
-        if len(self._reports) < self.settings.topics.partitions:
+        if not self._is_whole():
             return []
         return live_samples(self.merged, self.rules)
 
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if len(self._reports) < self.settings.topics.partitions:
+        if not self._is_whole():
             return []
         told = closed_days(self.merged, count=days)
         return [(day, closed_samples(self.merged, self.rules, day)) for day in told]

@@ -1,5 +1,6 @@
 """A board with one small, fixed world on it, for the tests of what is shown."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -52,6 +53,7 @@ def report(number: int, events: list[dict[str, object]], *, at: str = NOW, behin
         event_to_gauge=Timings((0, 1, 2, *(0,) * (len(LATENCY_BOUNDS) - 2)), 1.25),
         checkpoints=Timings((4, *(0,) * len(CHECKPOINT_BOUNDS)), 0.016),
         recovery_seconds=0.25,
+        settings=settings().shared,
     )
 
 
@@ -88,9 +90,9 @@ WORLD: tuple[list[dict[str, object]], list[dict[str, object]]] = (
 )
 
 
-def board(*, now: str = NOW, partitions: tuple[int, ...] = (0, 1), **reported: object) -> Board:
-    """The board of that world; `partitions` are those that have reported."""
-    shown = Board(settings(), now_ms=lambda: moment(now))
+def board(*, now: str | Callable[[], str] = NOW, partitions: tuple[int, ...] = (0, 1), **reported: object) -> Board:
+    """The board of that world; `partitions` are those that have reported, at noon."""
+    shown = Board(settings(), now_ms=lambda: moment(now if isinstance(now, str) else now()))
     for number in partitions:
         shown.put(report(number, WORLD[number], **reported))  # type: ignore[arg-type]
     return shown

@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream.core import catalogue
 from stream.export.board import Board
 from stream.export.http import Server
-from tests.export.boards import board
+from tests.export.boards import WORLD, board, report
 
 
 def get(shown: Board, path: str) -> tuple[int, str, Any]:
@@ -117,10 +118,35 @@ def test_the_index_names_every_page() -> None:
     assert all(path in text for path in ("/metrics", "/api/v1/metrics", "/api/v1/definitions", "/readyz", "/livez"))
 
 
-def test_an_older_report_replaces_nothing() -> None:
-    shown = board()
-    newest = shown.reports[0]
-    older = board(at="2026-03-10T11:00:00Z").reports[0]
-    shown.put(older)
+def test_the_last_report_counts_whatever_the_clock_of_its_worker() -> None:
+    shown = board(at="2026-03-10T12:10:00Z")
+    newest = board(at="2026-03-10T12:00:00Z").reports[0]
+    shown.put(newest)
 
     assert shown.reports[0] is newest
+
+
+def test_a_worker_whose_clock_is_ahead_grows_stale_like_any_other() -> None:
+    now = ["2026-03-10T12:00:00Z"]
+    shown = board(partitions=(), now=lambda: now[0])
+    for number in (0, 1):
+        shown.put(report(number, WORLD[number], at="2026-03-10T12:10:00Z"))
+    assert shown.stale() == []
+
+    now[0] = "2026-03-10T12:00:16Z"
+
+    assert shown.stale() == [0, 1]
+
+
+def test_a_server_with_other_settings_than_the_workers_shows_no_number_and_says_why() -> None:
+    shown = board()
+    other = {"topics.partitions": "6", "timezone": "Asia/Tokyo"}
+    shown.put(msgspec.structs.replace(shown.reports[0], settings=other))
+
+    status, _, text = get(shown, "/readyz")
+    assert status == 503
+    assert text.splitlines() == [
+        "timezone is UTC here and Asia/Tokyo at worker worker-1",
+        "topics.partitions is 2 here and 6 at worker worker-1",
+    ]
+    assert get(shown, "/api/v1/metrics")[2]["live"] == []

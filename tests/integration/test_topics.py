@@ -51,7 +51,7 @@ def test_a_missing_topic_is_a_problem_and_looking_does_not_create_it(any_broker:
         (problem,) = check_topics([spec], client_options=options(any_broker))
         assert problem.topic == spec.name
         assert problem.problem == f"topic '{spec.name}' does not exist"
-        assert problem.remedy == "engagement topics create"
+        assert problem.remedy.startswith("engagement topics create --kafka ")
 
 
 def test_a_topic_with_too_few_partitions_gets_the_command_that_adds_them(any_broker: str, unique: Unique) -> None:
@@ -72,7 +72,7 @@ def test_a_topic_with_too_many_partitions_can_only_be_followed(any_broker: str, 
     (problem,) = check_topics([TopicSpec(spec.name, 4)], client_options=options(any_broker))
 
     assert problem.problem == f"topic '{spec.name}' has 6 partitions, 4 are configured"
-    assert problem.remedy.startswith("configure 6 partitions")
+    assert problem.remedy.startswith("ENGAGEMENT_TOPICS_PARTITIONS=6")
 
 
 def test_settings_that_break_a_changelog_are_found(kafka: RunningKafka, unique: Unique) -> None:
