@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 2.0
 _PLAIN_WIDTH = 120
+_LAST_MS = 253_370_764_800_000  # the year 9999
 _BLOCK_BYTES = 1024 * 1024
 _BAD_USE = 2  # what shells and click use for it too
 
@@ -248,9 +249,14 @@ def demo(**options: Any) -> None:
     from stream.telemetry import configure_logging
 
     options["input"] = tuple(options.pop("files"))
+    if options["input"] and options["speed"] != 1:
+        raise _BadUse("--speed is for simulated events: with --input nothing comes after the file")
     console = Console()
     with _told():
-        shown = Demo(DemoOptions(**options), console)
+        try:
+            shown = Demo(DemoOptions(**options), console)
+        except ValueError as error:
+            raise _BadUse(str(error)) from None
         with shown.prepared() as deployment:
             configure_logging(deployment.settings.log)
             asyncio.run(_run_demo(shown, deployment))
@@ -310,12 +316,14 @@ def simulate_command(
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
-    end_ms = _moment(until, "--until") or time.time_ns() // 1_000_000
+    asked_ms = _moment(until, "--until")
+    end_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
     try:
-        settings = SimulatorSettings(**population)
-    except ValueError as error:
+        events = simulate(SimulatorSettings(**population), start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
+        first = list(islice(events, 1))  # what can't be simulated is refused with the first event
+    except (ValueError, OverflowError) as error:
         raise _BadUse(str(error)) from None
-    events = simulate(settings, start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
+    events = chain(first, events)
     count = 0
     with _told():
         if kafka is not None:
@@ -491,7 +499,7 @@ def _moment(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
-    if at_ms is None:
+    if at_ms is None or not 0 <= at_ms < _LAST_MS:
         raise _BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
     return at_ms
 

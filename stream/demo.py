@@ -6,6 +6,7 @@ order in which it would have arrived, then the population goes on live.
 
 import asyncio
 import contextlib
+import os
 import socket
 import tempfile
 import time
@@ -20,13 +21,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream.agents.inventory import topic_specs
 from stream.agents.kafka_options import client_options
-from stream.agents.topics import create_topics
+from stream.agents.topics import create_topics, delete_topics
+from stream.core.events import TOPICS
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.bulk import BulkProducer
-from stream.simulate.replay import read_events, rebase
+from stream.simulate.replay import ReplayEvent, read_events, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
@@ -37,7 +39,7 @@ _CHUNK = 1_000
 _SEND_SECONDS = 0.2
 _PLAIN_SECONDS = 10.0
 _PREFERRED_PORT = 8600
-_HINT = "Ctrl-C ends it; --speed 60 lives a minute in a second, --scenario drop loses the users' interest"
+_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: less stickiness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Demo:
         self._since_ms = self._now_ms - HISTORY_DAYS * DAY_MS
         self._started = time.monotonic()
         population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
+        self._recorded = self._read(options.input)
         self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
 
     @contextlib.contextmanager
@@ -74,7 +77,10 @@ class Demo:
             if address is None:
                 address = stack.enter_context(EmbeddedBroker()).address
             settings = self._settings(address, Path(folder))
-            create_topics(topic_specs(settings), client_options=client_options(settings), replication=-1)
+            specs, options = topic_specs(settings), client_options(settings)
+            create_topics(specs, client_options=options, replication=settings.topics.replication)
+            if self._options.kafka is not None:
+                stack.callback(delete_topics, [spec.name for spec in specs], client_options=options)
             yield Deployment(settings)
 
     def _settings(self, address: str, folder: Path) -> Settings:
@@ -83,28 +89,38 @@ class Demo:
             # A broker of one's own keeps what earlier demos left: a run of its own starts from nothing.
             "app_id": "engagement-demo" if embedded else f"engagement-demo-{self._now_ms // 1_000}",
             "kafka.servers": address,
-            "kafka.idempotent": not embedded,
             "kafka.session_timeout": "6s",
             "state.url": "memory://" if embedded else f"rocksdb://{folder / 'state'}",
             "server.port": _free_port(self._options.port),
             "log.level": "warning",
         }
-        if not embedded:
+        if embedded:
+            overrides["kafka.idempotent"] = False
+        else:
             for topic in ("sessions", "logins", "surveys"):
                 overrides[f"topics.{topic}"] = f"{overrides['app_id']}-{topic}"
         if self._options.speed != 1:
             # Events run ahead of the wall clock: the numbers follow their time instead.
             overrides |= {"clock": "event", "future_limit": "36500d"}
-        return load(None, {}, overrides)
+        # What one's own Kafka asks for, such as a password, is set as for `engagement run`.
+        return load(None, {} if embedded else os.environ, overrides)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _history(self) -> Iterator[SimulatedEvent]:
         if not self._options.input:
             return simulate(self._population, start_ms=self._since_ms, end_ms=self._now_ms)
-        events = rebase(read_events(list(self._options.input)), now_ms=self._now_ms)
+        events = rebase(self._recorded, now_ms=self._now_ms)
         self._since_ms = events[0].at_ms if events else self._now_ms
         return iter([SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events])
+
+    def _read(self, files: tuple[str, ...]) -> list[ReplayEvent]:
+        """The events of the files, read before anything is started. Raises OSError, or ValueError that names a line."""
+        events = read_events(list(files))
+        unknown = sorted({event.topic for event in events} - set(TOPICS))
+        if unknown:
+            raise ValueError(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(TOPICS)}")
+        return events
 
     async def _send_live(self, producer: BulkProducer) -> None:
         """Send what the population does from now on, as it arrives."""

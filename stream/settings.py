@@ -4,6 +4,7 @@ A variable is named after its place in the file: `ENGAGEMENT_KAFKA_SERVERS` is `
 over the file. Unknown names and impossible values are refused by name, for a typo must not silently become a default.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -206,6 +207,8 @@ def _put(tree: dict[str, Any], place: str, value: Any) -> None:
     *sections, name = place.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
     if isinstance(value, str) and sections == ["windows"]:
         value = [part.strip() for part in value.split(",")]
     tree[name] = value
@@ -243,24 +246,41 @@ def _check(settings: Settings) -> None:
     for place, value in items(settings):
         if place in _LEAST and not value >= _LEAST[place]:
             raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
+    if settings.topics.replication == 0:
+        raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
     if not 0 <= settings.server.port <= 65_535:
         raise SettingsError(f"server.port: {settings.server.port} is no port")
     if not settings.state.url.startswith(("rocksdb://", "memory://")) or settings.state.url == "rocksdb://":
         raise SettingsError(f"state.url: {settings.state.url!r} is neither rocksdb://DIRECTORY nor memory://")
-    names = list(settings.input_topics.values())
+    _check_names(settings)
+
+
+# What Kafka takes as the name of a topic, and every file system as that of a folder.
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+def _check_names(settings: Settings) -> None:
+    inputs = settings.input_topics
+    for place, name in (("app_id", settings.app_id), *((f"topics.{topic}", inputs[topic]) for topic in inputs)):
+        if _NAME.fullmatch(name) is None:
+            raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
+    internal = (settings.changelog_topic, settings.rekey_topic, settings.snapshots_topic)
+    names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
-        raise SettingsError(f"topics: sessions, logins and surveys need topics of their own, not {', '.join(names)}")
+        told = ", ".join(inputs.values())
+        raise SettingsError(f"topics: sessions, logins and surveys need topics of their own, not {told}")
 
 
 def _check_times(settings: Settings) -> None:
     for place, value in items(settings):
-        if place in _LENGTHS:
-            _checked(place, seconds_of, value)
-        elif place.startswith("windows."):
+        if place in _LENGTHS and _checked(place, seconds_of, value) < _LENGTHS[place]:
+            raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
+        if place.startswith("windows."):
             if not value:
                 raise SettingsError(f"{place}: needs at least one window")
-            for window in value:
-                _checked(place, minutes_of, window)
+            minutes = [_checked(place, minutes_of, window) for window in value]
+            if len(set(minutes)) < len(minutes):
+                raise SettingsError(f"{place}: a window is named twice: {', '.join(value)}")
     try:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -270,20 +290,21 @@ def _check_times(settings: Settings) -> None:
         raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
 
 
-_LENGTHS = (
-    "session_timeout",
-    "allowed_lateness",
-    "future_limit",
-    "close_after",
-    "kafka.session_timeout",
-    "state.checkpoint_interval",
-    "server.stale_after",
-)
+# Lengths of time, and the least each may be.
+_LENGTHS = {
+    "session_timeout": 1,
+    "allowed_lateness": 0,
+    "future_limit": 0,
+    "close_after": 0,
+    "kafka.session_timeout": 1,
+    "state.checkpoint_interval": 1,
+    "server.stale_after": 2,
+}
 _LEAST = {"topics.partitions": 1, "state.max_delta_bytes": 1_000_000, "state.cached_users": 0, "state.standbys": 0}
 
 
-def _checked(place: str, parse: Callable[[str], int], text: str) -> None:
+def _checked(place: str, parse: Callable[[str], int], text: str) -> int:
     try:
-        parse(text)
+        return parse(text)
     except ValueError as error:
         raise SettingsError(f"{place}: {error}") from None

@@ -105,6 +105,8 @@ def configure_logging(settings: Log, *, stream: Any = None) -> None:
     quiet = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(quiet)
+    # What kafka-python fails at it raises, and the command tells it in a line.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL if quiet > logging.DEBUG else quiet)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import structlog
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
@@ -18,7 +18,7 @@ from stream.core.store import Store
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
-from stream.settings import Settings
+from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
 from stream.state.rocksdb import RocksStore
 
@@ -66,6 +66,10 @@ class Deployment:
                 await self._worker.start()
         except KafkaConnectionError as error:
             raise BrokerUnreachable(f"cannot reach a Kafka broker at {self.settings.kafka.servers}") from error
+        except KafkaError as error:
+            told = f"Kafka at {self.settings.kafka.servers} refused: {error}"
+            hint = "a broker without idempotent producers wants kafka.idempotent = false"
+            raise Unavailable(f"{told} ({hint})" if self.settings.kafka.idempotent else told) from error
 
     async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
         """Tell rows read and records left while state is read from its changelog, until cancelled."""

@@ -144,6 +144,8 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         (("compute", "-", "--timezone", "Mars"), 2, "timezone: 'Mars' is no IANA time zone"),
         (("compute", "-", "--settings", "none.toml"), 2, "can't read the settings file 'none.toml'"),
         (("simulate", "--late", "1.5"), 2, "option 'late' must be a share in [0, 1), not 1.5"),
+        (("simulate", "--days", "1e9"), 2, "1970-01-05 or later"),
+        (("compute", "-", "--at", "9999-12-31T23:59:59-14:00"), 2, "is no ISO 8601 time"),
         (("simulate", "--users", "0"), 2, "option 'users' must be 1 or more, not 0"),
         (("replay", "-", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("topics", "check", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),

@@ -61,6 +61,12 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
         ({"ENGAGEMENT_STATE_URL": "disk"}, "state.url: 'disk' is neither rocksdb://DIRECTORY nor memory://"),
         ({"ENGAGEMENT_TOPICS_LOGINS": "sessions"}, "topics: sessions, logins and surveys need topics of their own"),
+        ({"ENGAGEMENT_APP_ID": ""}, "app_id: '' is no name"),
+        ({"ENGAGEMENT_APP_ID": "../x y"}, "app_id: '../x y' is no name of letters"),
+        ({"ENGAGEMENT_TOPICS_SESSIONS": "logins.dlq"}, "topics: sessions, logins and surveys need topics of their own"),
+        ({"ENGAGEMENT_TOPICS_REPLICATION": "0"}, "topics.replication: 0 is neither"),
+        ({"ENGAGEMENT_STATE_CHECKPOINT_INTERVAL": "0s"}, "state.checkpoint_interval: 0s is less than 1s"),
+        ({"ENGAGEMENT_WINDOWS_SESSIONS": "24h,1d"}, "windows.sessions: a window is named twice: 24h, 1d"),
         ({"ENGAGEMENT_ALLOWED_LATENESS": "31d"}, "allowed_lateness: 31d is more than 30d"),
     ],
 )
@@ -77,6 +83,7 @@ def test_what_can_not_be_is_refused_by_name_and_value(environment: dict[str, str
         ("timezon = 'UTC'", "unknown setting: timezon"),
         ("[kafka]\nserver = 'x'", "unknown setting: kafka.server"),
         ("[topics]\npartitions = 'two'", "topics.partitions: expected `int`"),
+        ("kafka = 'x'", "kafka: expected `object`"),
         ("= 1", "settings.toml"),
     ],
 )
@@ -104,3 +111,11 @@ def test_a_password_is_read_from_its_file_and_never_shown(tmp_path: Path) -> Non
     assert settings.sasl_password() == "hunter2"
     assert given.sasl_password() == "hunter3"
     assert "hunter" not in str([*items(settings), *items(given)])
+
+
+def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('kafka = "x"')
+
+    with pytest.raises(SettingsError, match="kafka: expected a section of settings, got 'x'"):
+        load(file, {"ENGAGEMENT_KAFKA_SERVERS": "y:1"})

@@ -3,16 +3,23 @@
 import ssl
 from typing import Any
 
-from stream.settings import Settings
+from stream.settings import Settings, SettingsError
 
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
     kafka = settings.kafka
     if kafka.security_protocol not in ("SSL", "SASL_SSL"):
         return None
-    context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+    except OSError as error:
+        raise SettingsError(f"kafka.ssl_cafile: can't use {kafka.ssl_cafile!r}: {error.strerror or error}") from None
     if kafka.ssl_certfile:
-        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+        try:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+        except OSError as error:
+            told = f"can't use {kafka.ssl_certfile!r} with {kafka.ssl_keyfile!r}: {error.strerror or error}"
+            raise SettingsError(f"kafka.ssl_certfile: {told}") from None
     return context
 
 

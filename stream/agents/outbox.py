@@ -19,6 +19,7 @@ Headers = list[tuple[str, bytes]]
 
 # Where a record was produced to. Headers of these names that producers send are not believed.
 _ORIGIN = "origin-"
+_OURS = ("reason", "detail")
 ORIGIN_TOPIC, ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_TIMESTAMP, ORIGIN_SAVED = (
     "origin-topic",
     "origin-partition",
@@ -149,7 +150,7 @@ def _origin(topic: str, partition: int, record: Record, *, forwarded: bool) -> H
 
 
 def _theirs(record: Record) -> Headers:
-    return [(name, value) for name, value in record.headers if not name.startswith(_ORIGIN)]
+    return [(name, value) for name, value in record.headers if not name.startswith((_ORIGIN, *_OURS))]
 
 
 def _bytes_of(headers: Headers) -> int:

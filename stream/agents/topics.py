@@ -88,6 +88,12 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         return created
 
 
+def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:
+    """Delete topics and all that is in them. Raises BrokerUnreachable."""
+    with _admin(client_options) as admin:
+        admin.delete_topics(list(names))
+
+
 def check_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, object]) -> list[TopicProblem]:
     """Compare the topics with what they should be; an empty list is good news.
 

@@ -9,15 +9,19 @@ lost with the process. The state itself holds the offsets it has applied; readin
 Kafka is what the checkpoints say, for monitoring and for nothing else.
 """
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol, cast
 
 import faust
+import structlog
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
+
+log = structlog.get_logger(__name__)
 
 # While a state is recovered: short, for inputs are read only when this is over.
 _RECOVERY_POLL_SECONDS = 0.1
@@ -58,8 +62,14 @@ class Positions(Protocol):
         ...
 
 
+# What Faust tells of its services is for those who look into Faust.
+_faust_log = logging.getLogger("faust.transport")
+
+
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that aiokafka runs in."""
+
+    logger = _faust_log
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -69,6 +79,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class BatchConsumer(driver.Consumer):
     """Yields one message for each fetched batch of a partition; its value is the list of records."""
+
+    logger = _faust_log
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -170,10 +182,13 @@ class BatchConsumer(driver.Consumer):
             first = earliest.get(TopicPartition(tp.topic, tp.partition), 0) or 0
             position = self._positions.position(tp.topic, tp.partition)
             if position is not None and position < first:
-                self.log.error(
-                    "records of %s/%s were deleted before they were read: offsets %s to %s",
-                    tp.topic, tp.partition, position, first - 1,
-                )  # fmt: skip
+                log.error(
+                    "records were deleted before they were read",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    first=position,
+                    last=first - 1,
+                )
             wanted[tp] = max(first, position or 0)
         self._drained.clear()
         await self.seek_wait(wanted)

@@ -113,7 +113,7 @@ class _Message(msgspec.Struct, gc=False):
     user_id: str | None = None
     anonymous_id: str | None = None
     event_id: str | None = None
-    is_bot: bool = False
+    is_bot: bool | None = False
     user_agent: str | None = None
 
 
@@ -121,17 +121,17 @@ class _SessionMessage(_Message, gc=False, kw_only=True):
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
     session_id: str | None = None
     engaged_ms: _EngagedMs | None = None
-    key_event: bool = False
-    interactive: bool = True
+    key_event: bool | None = False
+    interactive: bool | None = True
     started_at: _Time | None = None
     ended_at: _Time | None = None
     page_views: _Count | None = None
-    key_events: _Count = 0
-    revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    key_events: _Count | None = 0
+    revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
 
 
 class _LoginMessage(_Message, gc=False):
-    success: bool = True
+    success: bool | None = True
 
 
 class _CxiScores(msgspec.Struct):
@@ -144,7 +144,7 @@ class _CxiScores(msgspec.Struct):
 class _SurveyMessage(_Message, gc=False, kw_only=True):
     response_id: str
     kind: Kind
-    status: Status = Status.COMPLETED
+    status: Status | None = Status.COMPLETED
     score: int | float | None = None
     scores: _CxiScores | None = None
     scale_min: int | None = None
@@ -171,17 +171,23 @@ def decode_session(value: bytes) -> Step | Summary:
     session_id = message.session_id
     if session_id is not None and not session_id:
         raise Rejected(Reason.OUT_OF_RANGE, "`$.session_id` is empty")
+    is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
+    engaged_ms = message.engaged_ms
+    # What counts is part of what a step is: 3 bits of type, 2 of flags, and 27 hold a day of milliseconds.
+    content = _STEP_CODES[kind] | is_key_event << 3 | is_interactive << 4
+    if engaged_ms is not None:
+        content |= engaged_ms + 1 << 5
     return Step(
         user,
         at_ms,
         is_bot,
-        _identity(at_ms, message.event_id, _STEP_CODES[kind]),
+        _identity(at_ms, message.event_id, content),
         session_id,
         kind in _VIEWS,
         kind == "end",
-        message.key_event,
-        message.interactive,
-        message.engaged_ms,
+        is_key_event,
+        is_interactive,
+        engaged_ms,
     )
 
 
@@ -204,9 +210,9 @@ def _summary(message: _SessionMessage, user: str, at_ms: int, is_bot: bool) -> S
         started_ms,
         ended_ms,
         message.page_views,
-        message.key_events,
+        message.key_events or 0,
         message.engaged_ms,
-        message.revision,
+        message.revision or 0,
     )
 
 
@@ -214,7 +220,8 @@ def decode_login(value: bytes) -> Login:
     """A message of the topic `logins`. Raises Rejected."""
     message = _decoded(_decode_login, value)
     user, at_ms, is_bot = _who_and_when(message)
-    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, message.success), message.success)
+    success = message.success is not False
+    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, success), success)
 
 
 def decode_survey(value: bytes) -> Answer:
@@ -223,7 +230,7 @@ def decode_survey(value: bytes) -> Answer:
     user, at_ms, is_bot = _who_and_when(message)
     if not message.response_id:
         raise Rejected(Reason.MISSING_FIELD, "`$.response_id` is empty")
-    kind, status = message.kind, message.status
+    kind, status = message.kind, message.status or Status.COMPLETED
     scale = _scale(message, kind)
     score: int | None = None
     if message.score is not None:
@@ -232,6 +239,9 @@ def decode_survey(value: bytes) -> Answer:
     if status is Status.COMPLETED and (scores is None if kind is Kind.CXI else score is None):
         needed = "scores" if kind is Kind.CXI else "score"
         raise Rejected(Reason.MISSING_FIELD, f"a completed {kind.value} answer needs `$.{needed}`")
+    if message.higher_is in ("harder", "worse") and kind in (Kind.NPS, Kind.CXI):
+        told = f"{message.higher_is!r} at `$.higher_is`: high is good in {kind.value}"
+        raise Rejected(Reason.OUT_OF_RANGE, told)
     if score is not None and message.higher_is in ("harder", "worse"):
         score = scale.lowest + scale.highest - score
     cxi = None
@@ -282,13 +292,13 @@ def _on_scale(score: int | float, scale: Scale, place: str) -> int:
     return int(score)
 
 
-def _identity(at_ms: int, event_id: str | None, code: int) -> int:
-    """64 bits that are the same for the same event sent twice: its time, what it is and its `event_id`.
+def _identity(at_ms: int, event_id: str | None, content: int) -> int:
+    """64 bits that are the same for the same event sent twice: its time, its content and its `event_id`.
 
     As Mixpanel does ($insert_id, time, event and user together). Kept per user and per few days, 32 bits of time
     (49 days of milliseconds) never repeat, and two events of one user share them only in the same millisecond.
     """
-    return (at_ms & 0xFFFFFFFF) << 32 | (crc32(event_id.encode(), code) if event_id else code)
+    return (at_ms & 0xFFFFFFFF) << 32 | (crc32(event_id.encode(), content) if event_id else content)
 
 
 # What clients send for "nobody": counted as one busy user they would spoil every number (the list of PostHog, less
@@ -356,7 +366,7 @@ def _who_and_when(message: _Message) -> tuple[str, int, bool]:
             raise _impossible(time, "event_time")
     else:
         at_ms = _ms(time, "event_time")
-    return user, at_ms, message.is_bot or (message.user_agent is not None and _crawls(message.user_agent))
+    return user, at_ms, bool(message.is_bot) or (message.user_agent is not None and _crawls(message.user_agent))
 
 
 def _crawls(user_agent: str) -> bool:

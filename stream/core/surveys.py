@@ -68,10 +68,11 @@ def _latest(one: Response, other: Response) -> Response:
     return winner if shown_ms == winner.shown_ms else msgspec.structs.replace(winner, shown_ms=shown_ms)
 
 
-def _rank(state: Response) -> tuple[int, int, str]:
-    # Of two states of the same moment the further one counts, and of two of those any, but always the same one.
+def _rank(state: Response) -> tuple[bool, int, int, str]:
+    # What was only shown never takes an answer back: servers tell it, clients tell answers, and clocks differ. Of two
+    # states of the same moment the further one counts, and of two of those any, but always the same one.
     told = (state.kind.value, state.score, state.scale, state.cxi_scores, state.interaction_id)
-    return (state.at_ms, _STATUS_RANK[state.status], repr(told))
+    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], repr(told))
 
 
 def settled(responses: Responses, *, before_ms: int) -> Responses:

@@ -60,8 +60,8 @@ def headline(live: list[Sample], closed: list[Sample]) -> Table:
     """The numbers to watch: what, now, its 95 % interval, and on the last closed day."""
     values = {_key(sample): sample.value for sample in (*live, *closed)}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "now", "95 % interval", "last closed day"):
-        table.add_column(column, justify="left" if not column else "right", min_width=16 if column else 34)
+    for column, width in (("", 33), ("now", 8), ("95 % interval", 16), ("last closed day", 15)):  # 80 in all
+        table.add_column(column, justify="right" if column else "left", min_width=width, no_wrap=True)
     for title, name, labels, closed_name, share in _HEADLINES:
         now, lower, upper = (values.get((f"{name}{end}", labels)) for end in ("", "_lower", "_upper"))
         interval = f"{_shown(lower, share)} to {_shown(upper, share)}" if lower is not None else ""

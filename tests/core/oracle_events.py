@@ -44,13 +44,14 @@ def of_topic(events: Iterable[Told], topic: str) -> list[Told]:
 
 
 def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]:
-    """Each step once (user, session, type, time and event id tell it), and all summaries."""
+    """Each step once (user, session, type, time, event id and what counts tell it), and all summaries."""
     steps, summaries = {}, []
     for told in of_topic(events, "sessions"):
         if told["type"] == "summary":
             summaries.append(told)
         else:
-            same = (told.get("session_id"), told["type"], told["event_time"], told.get("event_id"))
+            content = (told.get("key_event"), told.get("interactive"), told.get("engaged_ms"))
+            same = (told.get("session_id"), told["type"], told["event_time"], told.get("event_id"), content)
             steps[who(told), same] = told
     return list(steps.values()), summaries
 
@@ -152,6 +153,11 @@ class Reply(NamedTuple):
         return kind, self.who, "interaction", interaction
 
 
+def _how_far(told: Told) -> tuple[bool, int, int]:
+    status = told.get("status", "completed")
+    return status != "shown", told["event_time"], STATUSES.index(status)
+
+
 def responses(events: Iterable[Told]) -> list[Reply]:
     """Every response that was not taken back."""
     states: dict[tuple[Person, str], list[Told]] = {}
@@ -159,7 +165,7 @@ def responses(events: Iterable[Told]) -> list[Reply]:
         states.setdefault((who(told), told["response_id"]), []).append(told)
     replies = []
     for (person, _), known in states.items():
-        latest = max(known, key=lambda told: (told["event_time"], STATUSES.index(told.get("status", "completed"))))
+        latest = max(known, key=_how_far)
         shown = [told["event_time"] for told in known if told.get("status") == "shown"]
         reply = Reply(person, latest, min(shown, default=None))
         if reply.status != "retracted":

@@ -194,7 +194,10 @@ def test_a_step_says_what_it_was() -> None:
 def test_the_same_step_has_the_same_identity_and_no_other_has() -> None:
     base = step(event_id="e1")
 
-    assert step(event_id="e1", engaged_ms=5).identity == base.identity
+    assert step(event_id="e1").identity == base.identity
+    assert step(event_id="e1", engaged_ms=5).identity != base.identity
+    assert step(event_id="e1", key_event=True).identity != base.identity
+    assert step(event_id="e1", interactive=False).identity != base.identity
     others = [step(), step(event_id="e2"), step(event_id="e1", event_time=AT_MS + 1), step(event_id="e1", type="end")]
     assert len({base.identity, *(other.identity for other in others)}) == 5
 
@@ -237,14 +240,14 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
         ("engaged_ms", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.engaged_ms`"),
         ("engaged_ms", DAY_MS + 1, Reason.OUT_OF_RANGE, f"Expected `int` <= {DAY_MS} - at `$.engaged_ms`"),
         ("engaged_ms", 1.5, Reason.WRONG_TYPE, "Expected `int | null`, got `float` - at `$.engaged_ms`"),
-        ("key_event", "yes", Reason.WRONG_TYPE, "Expected `bool`, got `str` - at `$.key_event`"),
-        ("interactive", 0, Reason.WRONG_TYPE, "Expected `bool`, got `int` - at `$.interactive`"),
+        ("key_event", "yes", Reason.WRONG_TYPE, "Expected `bool | null`, got `str` - at `$.key_event`"),
+        ("interactive", 0, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.interactive`"),
         ("page_views", 1_000_001, Reason.OUT_OF_RANGE, "Expected `int` <= 1000000 - at `$.page_views`"),
         ("key_events", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.key_events`"),
         ("revision", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.revision`"),
         ("user_id", 7, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.user_id`"),
         ("event_id", 7, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.event_id`"),
-        ("is_bot", 1, Reason.WRONG_TYPE, "Expected `bool`, got `int` - at `$.is_bot`"),
+        ("is_bot", 1, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.is_bot`"),
         ("user_agent", 1, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.user_agent`"),
     ],
 )
@@ -262,7 +265,7 @@ def test_a_login_succeeds_unless_it_says_otherwise() -> None:
     assert login().success
     assert not login(success=False).success
     assert login(success=False).identity != login().identity
-    told = "Expected `bool`, got `str` - at `$.success`"
+    told = "Expected `bool | null`, got `str` - at `$.success`"
     assert refusal("logins", {**LOGIN, "success": "no"}) == (Reason.WRONG_TYPE, told)
 
 
@@ -286,3 +289,9 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
     assert login(user_agent="Googlebot").is_bot
+
+
+def test_null_is_as_good_as_absent_in_an_optional_field() -> None:
+    assert step(key_event=None, interactive=None, is_bot=None, engaged_ms=None, session_id=None) == step()
+    assert login(success=None, user_agent=None) == login()
+    assert summary(key_events=None, revision=None, engaged_ms=None) == summary()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import fields
-from stream.core.events import Answer, decode_survey, retraction
+from stream.core.events import Answer, Rejected, decode_survey, retraction
 from stream.core.survey_scales import SCALES, UNITS, Kind, Scale, Status
 from stream.core.surveys import Responses, bookings, settled, with_answer
 
@@ -203,3 +203,16 @@ def test_no_two_numbers_share_a_field() -> None:
 
     assert len(numbers) == len(set(numbers))
     assert all(not fields.FIRST_DURATION_BIN < number < fields.LAST_DURATION_BIN for number in numbers)
+
+
+def test_what_is_shown_again_later_takes_no_answer_back() -> None:
+    known = responses(csat(0), csat(1, status="shown", score=None))
+
+    assert known["r1"].status is Status.COMPLETED
+    assert known["r1"].shown_ms == AT_MS + 60_000
+
+
+def test_high_is_good_in_nps_and_cxi_whatever_a_producer_says() -> None:
+    with pytest.raises(Rejected, match=r"'worse' at `\$.higher_is`: high is good in nps"):
+        answer(kind="nps", score=10, higher_is="worse")
+    assert answer(kind="nps", score=10, higher_is="better").score == 10
