@@ -39,7 +39,7 @@ _CHUNK = 1_000
 _SEND_SECONDS = 0.2
 _PLAIN_SECONDS = 10.0
 _PREFERRED_PORT = 8600
-_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: less stickiness"
+_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: fewer return"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
