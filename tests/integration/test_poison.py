@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import itertools
 import json
 import random
@@ -21,7 +20,6 @@ from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, simulated
 
 MIB = 1024 * 1024
-NO_CODECS = importlib.util.find_spec("cramjam") is None
 INPUTS = ("sessions", "logins", "surveys")
 AT = f'"event_time":{LOAD_STARTS_MS}'
 
@@ -157,7 +155,6 @@ def test_a_good_event_counts_whatever_its_key_and_headers(poisoned: Deployment) 
     assert set(worker.outcomes()) <= {"applied", "rekeyed"}
 
 
-@pytest.mark.xfail(NO_CODECS, reason="needs cramjam, which aiokafka does not bring by itself")
 def test_producers_may_compress_as_they_like(deployment: Deployment) -> None:
     settings = deployment.settings.topics
     for topic, codec in ((settings.sessions, "snappy"), (settings.logins, "lz4"), (settings.surveys, "zstd")):
