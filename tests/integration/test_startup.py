@@ -35,13 +35,13 @@ def test_a_worker_listens_nowhere(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize("command", ["run", "worker"])
 def test_topics_of_different_size_are_an_operators_mistake_with_a_remedy(deployment: Deployment, command: str) -> None:
-    logins = deployment.settings.topics.logins
-    create_topics([TopicSpec(logins, 3)], client_options=deployment.client, replication=1)
+    sessions, logins = deployment.settings.topics.sessions, deployment.settings.topics.logins
+    create_topics([TopicSpec(sessions, 4), TopicSpec(logins, 3)], client_options=deployment.client, replication=1)
 
     program = deployment.start(command)
 
     assert program.wait_for_exit(seconds=30) == 2
-    sessions, address = deployment.settings.topics.sessions, deployment.address
+    address = deployment.address
     assert program.log.splitlines()[-2:] == [
         f"engagement: topic '{logins}' has 3 partitions, '{sessions}' has 4: they must be equal",
         f"  mend it with: kafka-topics --bootstrap-server {address} --alter --topic {logins} --partitions 4",
