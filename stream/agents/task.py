@@ -29,18 +29,30 @@ log = structlog.get_logger(__name__)
 
 # A reader that was at the end so short a time ago has caught up: something is always on its way.
 _CAUGHT_UP_SECONDS = 5.0
+# A topic that brought nothing for so long holds the watermark back no more. Shorter, and a burst of old events in one
+# topic would be late because of newer ones in another.
+_QUIET_SECONDS = 5.0
 
 
 class Task:
     """One partition."""
 
     def __init__(
-        self, settings: Settings, number: int, store: Store, outbox: Outbox, *, recovery_seconds: float
+        self,
+        settings: Settings,
+        number: int,
+        store: Store,
+        outbox: Outbox,
+        *,
+        remaining: Callable[[str], int | None],
+        recovery_seconds: float,
     ) -> None:
+        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows."""
         self.number = number
         self._settings = settings
         self._store = store
         self._outbox = outbox
+        self._remaining = remaining
         self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
         self._core.restore(store.scan)
         self._forwarded = forwarded.Forwarded(store.scan(forwarded.PREFIX))
@@ -52,6 +64,7 @@ class Task:
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
         self._saved: dict[str, int] = dict(self._core.progress.offsets)
+        self._read_at: dict[str, float] = {}  # by topic: when it last brought records
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
         self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
         self._event_to_gauge = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
@@ -90,16 +103,19 @@ class Task:
         return len(new)
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
-        behind = self.behind()
-        self._core.tick(clock_ms, behind=behind)
+        by_source = self._by_source(topic, new)
+        now = time.monotonic()
+        self._read_at.update({source: now for source, _ in by_source})
+        behind, active = self.behind(), self._active()
+        self._core.tick(clock_ms, behind=behind, active=active)
         unsent = []
-        for source, its_records in self._by_source(topic, new):
+        for source, its_records in by_source:
             applied = self._core.apply(
                 source,
                 its_records,
                 not_after_ms=wall_ms + self._future_limit_ms,
                 belongs=self._belongs,
-                moves_clock=behind == (source,),
+                moves_clock=behind == active == (source,),
             )
             unsent.append((source, applied))
         self._core.progress.offsets[topic] = new[-1].offset + 1
@@ -132,16 +148,25 @@ class Task:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def tick(self, clock_ms: int, remaining: Callable[[str], int | None]) -> dict[str, int]:
-        """Move the clock on. `remaining` tells how many records of a Kafka topic are to be applied; returns the lag."""
+    def tick(self, clock_ms: int) -> dict[str, int]:
+        """Move the clock on; returns how many records of each topic are to be applied, -1 where nobody knows."""
         lag = {}
         for name, topic in self._topics.items():
-            left = remaining(name)
+            left = self._remaining(name)
             if left == 0:
                 self.note_end(name)
             lag[topic] = -1 if left is None else left
-        self._core.tick(clock_ms, behind=self.behind())
+        self._core.tick(clock_ms, behind=self.behind(), active=self._active())
         return lag
+
+    def _active(self) -> tuple[str, ...]:
+        """The inputs that have records to read now, or had some a moment ago."""
+        quiet_since = time.monotonic() - _QUIET_SECONDS
+        return tuple(
+            topic
+            for name, topic in self._topics.items()
+            if self._read_at.get(topic, quiet_since) > quiet_since or self._remaining(name) != 0
+        )
 
     def note_end(self, topic: str) -> None:
         """All that the broker had of a Kafka topic is applied."""

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from os import getpid
 from typing import Any
 
@@ -71,13 +72,23 @@ class Tasks:
         for number in sorted(partitions):
             try:
                 store = self._open_store(number)
-                task = Task(self._settings, number, store, self._outbox, recovery_seconds=recovery_seconds)
+                task = Task(
+                    self._settings,
+                    number,
+                    store,
+                    self._outbox,
+                    remaining=partial(self._remaining_of, number),
+                    recovery_seconds=recovery_seconds,
+                )
             except Exception as error:  # noqa: BLE001  Faust would drop it and go on without the partition
                 self._fail(error)
                 return
             self._tasks[number] = task
             self._saved.update({(topic, number): offset for topic, offset in task.saved().items()})
         log.info("partitions taken over", partitions=sorted(partitions), seconds=round(recovery_seconds, 3))
+
+    def _remaining_of(self, partition: int, topic: str) -> int | None:
+        return self._remaining(topic, partition)
 
     async def close(self, *, save: bool) -> None:
         """Give all partitions up, after a last checkpoint if `save`."""
@@ -137,8 +148,8 @@ class Tasks:
         while True:
             started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
-            for number, task in list(self._tasks.items()):
-                lag = task.tick(clock_ms, lambda topic, number=number: self._remaining(topic, number))  # type: ignore[misc]
+            for task in list(self._tasks.values()):
+                lag = task.tick(clock_ms)
                 await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
                 await asyncio.sleep(0)
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._pace() - (time.monotonic() - started)))

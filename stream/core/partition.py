@@ -296,18 +296,19 @@ class Partition:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def tick(self, clock_ms: int, *, behind: Collection[str]) -> None:
-        """Move watermark and clock on. `behind` are the topics that still have records to read.
+    def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str] = ()) -> None:
+        """Move watermark and clock on.
 
-        The watermark is the newest event time of the least advanced of those, so reading one topic faster than another
-        makes nobody late. A partition that is behind shows the time of its watermark, so a backlog is replayed as if
-        it were live, but none later than `clock_ms` (a client's clock may run ahead); one that has caught up shows
-        `clock_ms`. Neither ever goes back.
+        `behind` are the topics that still have records to read, `active` those that brought some a moment ago: more may
+        be on their way. The watermark is the newest event time of the least advanced of both, so reading one topic
+        faster than another makes nobody late. A partition that is behind shows the time of its watermark, so a backlog
+        is replayed as if it were live, but none later than `clock_ms` (a client's clock may run ahead); one that has
+        caught up shows `clock_ms`. Neither ever goes back.
         """
         progress = self.progress
         newest = progress.newest_ms
-        if behind:
-            watermark_ms = min(newest.get(topic, -1) for topic in behind)
+        if behind or active:
+            watermark_ms = min(newest.get(topic, -1) for topic in (*behind, *active))
         else:
             watermark_ms = max(newest.values(), default=-1)
         progress.watermark_ms = max(progress.watermark_ms, watermark_ms)

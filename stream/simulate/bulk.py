@@ -16,6 +16,7 @@ from stream.simulate.simulator import SimulatedEvent
 _BATCH_BYTES = 512 * 1024
 # Batches that may be on their way: enough to keep a broker busy, few enough to bound memory.
 _IN_FLIGHT = 16
+_EVENTS_HELD_BACK = 10_000
 
 
 class BulkProducer:
@@ -31,6 +32,7 @@ class BulkProducer:
         self._partitions = partitions
         self._batches: dict[tuple[str, int], Any] = {}
         self._sent: set[asyncio.Future[Any]] = set()
+        self._unsent = 0
 
     async def __aenter__(self) -> "BulkProducer":
         await self._producer.start()
@@ -44,6 +46,10 @@ class BulkProducer:
     async def send(self, events: Iterable[SimulatedEvent]) -> None:
         """Add events to the batches of their partitions; full ones are sent."""
         for event in events:
+            self._unsent += 1
+            if self._unsent >= _EVENTS_HELD_BACK:
+                # A topic of few events would reach Kafka days of event time after a busy one.
+                await self.flush()
             key = event.key.encode()
             place = (self._topics[event.topic], partition_of(key, self._partitions))
             batch = self._batches.get(place)
@@ -56,6 +62,7 @@ class BulkProducer:
 
     async def flush(self) -> None:
         """Send what is left and wait until all of it is delivered."""
+        self._unsent = 0
         for place in list(self._batches):
             await self._send_batch(place)
         await asyncio.gather(*self._sent)

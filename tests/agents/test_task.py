@@ -1,6 +1,7 @@
 """What a task does with batches and checkpoints, with a store and an outbox that are dicts and lists."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,9 +67,13 @@ def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
     return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
 
 
-def task(outbox: Outbox, store: MemoryStore | None = None, *, number: int = 1) -> Task:
+Remaining = dict[str, int | None]
+
+
+def task(outbox: Outbox, store: MemoryStore | None = None, *, remaining: Remaining | None = None) -> Task:
     held: Any = outbox
-    return Task(settings(), number, store or MemoryStore(), held, recovery_seconds=0.0)
+    left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
+    return Task(settings(), 1, store or MemoryStore(), held, remaining=left.__getitem__, recovery_seconds=0.0)
 
 
 async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") -> int:
@@ -77,7 +82,7 @@ async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") 
 
 
 def daily_users(one: Task) -> int:
-    one.tick(NOW_MS, lambda topic: 0)
+    one.tick(NOW_MS)
     return one.report("w", {}, wall_ms=NOW_MS).snapshot.traffic[1_440].get(1, 0)
 
 
@@ -192,16 +197,62 @@ def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_pro
 
 def test_a_topic_is_behind_until_its_end_was_reached_a_moment_ago() -> None:
     async def scenario() -> None:
-        one = task(Outbox())
-        one.tick(NOW_MS, lambda topic: None)
+        left: Remaining = dict.fromkeys(("sessions", "app-logins", "surveys"))
+        one = task(Outbox(), remaining=left)
+        one.tick(NOW_MS)
         assert one.behind() == ("sessions", "logins", "surveys")
 
-        one.tick(NOW_MS, lambda topic: 0 if topic != "app-logins" else 7)
+        left.update({"sessions": 0, "app-logins": 7, "surveys": 0})
+        one.tick(NOW_MS)
         assert one.behind() == ("logins",)
 
         # A busy topic always has something on its way; a batch that reached the end says that it is read in time.
         one.note_end("app-logins")
-        one.tick(NOW_MS, lambda topic: 7)
+        one.tick(NOW_MS)
         assert one.behind() == ()
+
+    asyncio.run(scenario())
+
+
+def view(user: str, offset: int, *, at: str) -> Event:
+    value = msgspec.json.encode({"user_id": user, "event_time": at, "type": "page_view"})
+    return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
+
+
+def outcomes(one: Task, topic: str) -> dict[str, int]:
+    one.tick(NOW_MS)
+    return one.report("w", {}, wall_ms=NOW_MS).snapshot.outcomes[topic]
+
+
+def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        one = task(Outbox())
+        one.tick(NOW_MS)  # all is read to its end
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        one.note_end("sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        one.tick(NOW_MS)
+
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 2}
+
+    asyncio.run(scenario())
+
+
+def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        one = task(Outbox())
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        one.tick(NOW_MS)
+
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 1, "late": 1}
 
     asyncio.run(scenario())
