@@ -1,6 +1,6 @@
 """Starting: what is wrong is told in a line or two, and nothing is opened that nobody asked for."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import socket
 import sys
@@ -91,7 +91,10 @@ def test_an_address_in_use_is_one_line(deployment: Deployment) -> None:
 
 def listening(program: Program) -> set[str]:
     """The addresses at which a process accepts connections, as Linux tells them."""
-    links = (str(link.readlink()) for link in Path(f"/proc/{program.pid}/fd").iterdir())
+    links = []
+    for link in Path(f"/proc/{program.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in between
+            links.append(str(link.readlink()))
     own = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:[")}
     found = set()
     for table in ("tcp", "tcp6"):

@@ -1,0 +1,62 @@
+"""The demo as a stranger runs it: from nothing to numbers, and gone again without a trace."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream.simulate.broker import EmbeddedBroker
+
+_SHOWN = re.compile(r"([\d,]+) events of history are in the gauges")
+_METRICS = re.compile(r"^metrics +(http://\S+)$", re.MULTILINE)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where the demo keeps what it needs."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: EmbeddedBroker, folder: Path) -> None:
+    log = folder / "demo.log"
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    started = time.monotonic()
+    with log.open("wb") as out:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "stream.cli", "demo", "--users", "300", "--port", "0"],
+            stdout=out,
+            stderr=out,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+    try:
+        while _METRICS.search(log.read_text()) is None:
+            assert demo.poll() is None, log.read_text()
+            assert time.monotonic() - started < 60, log.read_text()
+            time.sleep(0.2)
+        told = log.read_text()
+        shown, address = _SHOWN.search(told), _METRICS.search(told)
+        assert shown is not None
+        assert address is not None
+        page = urllib.request.urlopen(address[1], timeout=10).read().decode()  # of this test's own demo
+    finally:
+        demo.send_signal(signal.SIGINT)
+        status = demo.wait(timeout=20)
+
+    outcomes = dict(re.findall(r'engagement_events_total\{outcome="(\w+)",topic="sessions"\} (\S+)', page))
+    counted = sum(float(count) for count in re.findall(r"engagement_events_total\{.*\} (\S+)", page))
+    assert set(outcomes) == {"applied"}
+    assert counted >= int(shown[1].replace(",", ""))
+    assert status == 0
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in folder.iterdir()) == ["demo.log", "tmp"]
