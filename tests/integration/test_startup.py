@@ -1,7 +1,8 @@
 """Starting: what is wrong is told in a line or two, and nothing is opened that nobody asked for."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from pathlib import Path
