@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 _CAUGHT_UP_SECONDS = 5.0
 # A topic that brought nothing for so long holds the watermark back no more. Shorter, and a burst of old events in one
 # topic would be late because of newer ones in another.
-_QUIET_SECONDS = 5.0
+QUIET_SECONDS = 5.0
 
 
 class Task:
@@ -161,7 +161,7 @@ class Task:
 
     def _active(self) -> tuple[str, ...]:
         """The inputs that have records to read now, or had some a moment ago."""
-        quiet_since = time.monotonic() - _QUIET_SECONDS
+        quiet_since = time.monotonic() - QUIET_SECONDS
         return tuple(
             topic
             for name, topic in self._topics.items()
