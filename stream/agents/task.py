@@ -115,7 +115,8 @@ class Task:
                 its_records,
                 not_after_ms=wall_ms + self._future_limit_ms,
                 belongs=self._belongs,
-                moves_clock=behind == active == (source,),
+                moves_clock=source in behind,
+                waits_for={*behind, *active} - {source},
             )
             unsent.append((source, applied))
         self._core.progress.offsets[topic] = new[-1].offset + 1

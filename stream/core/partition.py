@@ -174,17 +174,19 @@ class Partition:
         not_after_ms: int,
         belongs: Callable[[str], bool] | None = None,
         moves_clock: bool = False,
+        waits_for: Collection[str] = (),
     ) -> tuple[list[Refused], list[Misplaced]]:
         """Apply records of a topic, in order of arrival.
 
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
-        partition. `moves_clock` says that this topic alone is behind, so that the watermark follows its events, and
-        the clock too, but not to what is still to come.
+        partition. `moves_clock` says that this topic is behind, so that watermark and clock follow its events: as far
+        as the topics have come that the watermark also `waits_for`, and the clock not to what is still to come.
         Returns what could not be applied: each such record is counted, and the caller sends it on.
         """
         progress = self.progress
         outcomes = progress.outcomes.setdefault(topic, {})
-        clock_limit_ms = not_after_ms - self.rules.future_limit_ms if moves_clock else None
+        others_ms = min((progress.newest_ms.get(other, -1) for other in waits_for), default=not_after_ms)
+        clock_limit_ms = min(not_after_ms - self.rules.future_limit_ms, others_ms) if moves_clock else None
         batch = _Batch(
             topic=topic,
             decode=DECODERS[topic],
@@ -205,7 +207,7 @@ class Partition:
         if batch.newest_ms >= 0:
             progress.newest_ms[topic] = batch.newest_ms
         if clock_limit_ms is not None:
-            progress.watermark_ms = max(progress.watermark_ms, batch.newest_ms)
+            progress.watermark_ms = max(progress.watermark_ms, min(batch.newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         return batch.refused, batch.misplaced
 
