@@ -321,3 +321,20 @@ def test_a_null_message_without_a_possible_time_or_user_is_refused() -> None:
     refused, _ = partition.apply(SURVEYS, nulls, not_after_ms=NEVER_MS)
 
     assert [one.reason for one in refused] == [Reason.BAD_TIME, Reason.BAD_USER]
+
+
+def test_clock_and_watermark_follow_a_backlog_only_as_far_as_the_topics_they_wait_for() -> None:
+    limit_ms = NOON_MS + 9 * DAY_MS
+    for newest_view_ms, follows_to_ms in (
+        (NOON_MS + DAY_MS, NOON_MS + DAY_MS),
+        (NOON_MS + 5 * DAY_MS, NOON_MS + 2 * DAY_MS),
+    ):
+        partition = Partition(Rules())
+        view = {"user_id": "ann", "event_time": newest_view_ms, "type": "page_view"}
+        partition.apply(SESSIONS, [message(view)], not_after_ms=limit_ms)
+        backlog = [message({"user_id": "bob", "event_time": NOON_MS + 2 * DAY_MS})]
+
+        partition.apply(LOGINS, backlog, not_after_ms=limit_ms, moves_clock=True, waits_for=(SESSIONS,))
+
+        assert partition.progress.watermark_ms == follows_to_ms
+        assert partition.progress.now_ms == follows_to_ms
