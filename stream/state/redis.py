@@ -14,19 +14,16 @@ evicted, or set back to an older copy. A write is one script, so all of it happe
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from stream import redis_url
-from stream.core.store import Items, StateLost, StoreAway, StoreBroken, StoreTaken
+from stream.core.store import Items, StateLost, StoreBroken, StoreTaken
 from stream.settings import Settings
+from stream.state.redis_checks import check_certificates, check_server
 from stream.state.redis_client import Client
 from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, WRITE, Script
-
-log = structlog.get_logger(__name__)
 
 # A command of a thousand rows keeps the server from others for a millisecond or two.
 _AT_ONCE = 1_000
@@ -35,10 +32,14 @@ _START = _END = b"0"  # of a walk over rows, as Redis writes it
 
 
 class Redis:
-    """The stores of a deployment in one Redis; `state.url` says where."""
+    """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check`.
+
+    Raises SettingsError for a file that can't be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         state = settings.state
+        check_certificates(state)
         self._app_id = settings.app_id
         self._client = Client(
             redis_url.parse(state.url),
@@ -54,7 +55,7 @@ class Redis:
         Raises StoreAway when it can't be reached now, StoreBroken when it must be set up otherwise.
         """
         for server, info in self._client.info():
-            _check_server(server, info, cluster=self._client.url.cluster)
+            check_server(server, info, cluster=self._client.url.cluster)
 
     def of(self, partition: int) -> "RedisStore":
         """Take a partition over. Raises StoreAway and StoreBroken."""
@@ -152,7 +153,7 @@ class RedisStore:
         return self._offset
 
     def clear(self) -> None:
-        # Also rows that `meta` has forgotten.
+        # They are looked for, for `meta` may have lost count of some.
         families = self._client.scan(_escaped(self._state) + b"*")
         self._run(CLEAR, sorted(families))
         self._offset = self._unsure = self._lost = None
@@ -214,25 +215,3 @@ def _text(offset: int | None) -> bytes:
 def _escaped(text: bytes) -> bytes:
     """A pattern that matches the text alone."""
     return re.sub(rb"([*?\[\]\\])", rb"\\\1", text)
-
-
-def _check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None:
-    told = f"redis at {server}"
-    if info.get("cluster_enabled") and not cluster:
-        raise StoreBroken(f"{told} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
-    if info.get("role") == "slave":
-        raise StoreAway(f"{told} is a replica, which takes no writes")
-    if info.get("loading"):
-        raise StoreAway(f"{told} is loading its data")
-    policy = info.get("maxmemory_policy")
-    # The others evict what has a time to live alone, and state has none.
-    if str(policy).startswith("allkeys"):
-        mend = "CONFIG SET maxmemory-policy noeviction"
-        raise StoreBroken(
-            f"{told} evicts state when memory is short: maxmemory-policy is {policy}; mend it with: {mend}"
-        )
-    if policy is None:
-        log.warning("redis does not say whether it evicts: its maxmemory-policy must be noeviction", server=server)
-    if not info.get("aof_enabled"):
-        told = "redis keeps no append-only file: when it crashes, state is lost that the worker then refuses to miss"
-        log.warning(told, server=server)

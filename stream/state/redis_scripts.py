@@ -103,10 +103,9 @@ return {{'ok'}}
 # KEYS: meta, families. ARGV: epoch, holder.
 CLEAR = _script(f"""\
 {_HELD}
-redis.call('HDEL', KEYS[1], 'offset')
-for family = 2, #KEYS do
-    redis.call('HDEL', KEYS[1], KEYS[family])
-    redis.call('UNLINK', KEYS[family])
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if field ~= 'epoch' and field ~= 'holder' then redis.call('HDEL', KEYS[1], field) end
 end
+for family = 2, #KEYS do redis.call('UNLINK', KEYS[family]) end
 return {{'ok'}}
 """)
