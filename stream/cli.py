@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.core.offline import Offline
+from stream.core.partition import RulesChanged
 from stream.core.time import epoch_ms, iso, parse_iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
@@ -96,7 +97,7 @@ def _told() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise _Failure(str(error)) from None
-    except SettingsError as error:
+    except (SettingsError, RulesChanged) as error:
         raise _BadUse(str(error)) from None
     except OSError as error:
         raise _Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
@@ -177,29 +178,63 @@ _clock_option = click.option(
 )
 
 
+def _worker_options(command: _Command) -> _Command:
+    for option in (
+        click.option(
+            "--standbys",
+            type=click.IntRange(0),
+            help="Workers that follow each partition to take over faster; the setting state.standbys.",
+        ),
+        click.option(
+            "--instance-id",
+            help="This worker's own name, kept over restarts, so that a short one moves no partition; the setting "
+            "kafka.instance_id.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @_settings_options
 @_server_options
+@_worker_options
 @_clock_option
-def run(file: Path | None, kafka: str | None, host: str | None, port: int | None, clock: str | None) -> None:
+def run(
+    file: Path | None,
+    kafka: str | None,
+    host: str | None,
+    port: int | None,
+    instance_id: str | None,
+    standbys: int | None,
+    clock: str | None,
+) -> None:
     """Run worker and server in one process.
 
     \b
     Example: engagement run --kafka localhost:9092
     """
-    _serve(_load(file, kafka, clock=clock, server__host=host, server__port=port), worker=True, server=True)
+    chosen = {"server__host": host, "server__port": port, **_of_worker(instance_id, standbys, clock)}
+    _serve(_load(file, kafka, **chosen), worker=True, server=True)
+
+
+def _of_worker(instance_id: str | None, standbys: int | None, clock: str | None) -> dict[str, Any]:
+    return {"kafka__instance_id": instance_id, "state__standbys": standbys, "clock": clock}
 
 
 @main.command()
 @_settings_options
+@_worker_options
 @_clock_option
-def worker(file: Path | None, kafka: str | None, clock: str | None) -> None:
+def worker(
+    file: Path | None, kafka: str | None, instance_id: str | None, standbys: int | None, clock: str | None
+) -> None:
     """Run a worker only; several share the partitions.
 
     \b
     Example: ENGAGEMENT_STATE_URL=rocksdb:///var/lib/engagement engagement worker --kafka kafka:9092
     """
-    _serve(_load(file, kafka, clock=clock), worker=True, server=False)
+    _serve(_load(file, kafka, **_of_worker(instance_id, standbys, clock)), worker=True, server=False)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import BrokerUnreachable
+from stream.core.partition import RulesChanged
 from stream.core.store import Store
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
@@ -127,7 +128,12 @@ async def run_until_stopped(
         await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if broken.done():
             status = 1
-            log.error("stopped because a part broke", reason=repr(broken.result()))
+            reason = broken.result()  # what an operator can act on is told as a failure of the command
+            if isinstance(
+                reason, (Unavailable, RulesChanged)
+            ):
+                raise reason
+            log.error("stopped because a part broke", reason=repr(reason))
         for waiting in (broken, stopped, telling):
             waiting.cancel()
     finally:

@@ -10,7 +10,7 @@ _HEADERS = 64 * 1024  # room for reason and origin beside a message of the large
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, the inputs first. All have as many partitions, for users must lie in the same one everywhere."""
     partitions = settings.topics.partitions
-    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_event_bytes + _HEADERS))}
+    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_message_bytes + _HEADERS))}
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),

@@ -6,7 +6,7 @@ and the rest read from Kafka. A batch is written whole or not at all, its offset
 Memory is bounded on purpose: RocksDB's defaults are a cache and two memtables for each database, 200 MiB of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
@@ -37,9 +37,9 @@ class RocksStore:
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property, whatever the stub says
 
-    def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
-        return value
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        values: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]  # raw mode
+        return values
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=prefix)  # type: ignore[assignment]  # raw mode
@@ -47,6 +47,18 @@ class RocksStore:
             if not key.startswith(prefix):
                 return
             yield key, value
+
+    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        found: list[tuple[bytes, bytes]] = []
+        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=after or prefix)  # type: ignore[assignment]
+        for key, value in items:
+            if not key.startswith(prefix):
+                return found, b""
+            if key > after:
+                found.append((key, value))
+                if len(found) == count:
+                    return found, key
+        return found, b""
 
     def write(self, items: Items, *, offset: int) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -64,6 +76,11 @@ class RocksStore:
     def offset(self) -> int | None:
         value = self._db.get(_OFFSET_KEY)
         return None if value is None else int(value)
+
+    def clear(self) -> None:
+        self._db.close()
+        Rdict.destroy(str(self._directory), _options())
+        self._db = Rdict(str(self._directory), _options())
 
     def close(self) -> None:
         self._db.flush()

@@ -32,7 +32,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]
 def test_an_empty_store_knows_no_key_and_no_offset(open_store: Open) -> None:
     store = open_store()
 
-    assert store.get(b"user/a") is None
+    assert store.read([b"user/a"]) == [None]
     assert store.offset() is None
     assert list(store.scan(b"")) == []
 
@@ -42,9 +42,8 @@ def test_a_delta_puts_and_removes_and_notes_its_offset(open_store: Open) -> None
     store.write([(b"user/a", b"1"), (b"user/b", b"2")], offset=7)
     store.write([(b"user/a", None), (b"user/c", b""), (b"user/none", None)], offset=12)
 
-    assert store.get(b"user/a") is None
-    assert store.get(b"user/b") == b"2"
-    assert store.get(b"user/c") == b""
+    assert store.read([b"user/a"]) == [None]
+    assert store.read([b"user/b", b"user/c"]) == [b"2", b""]
     assert store.offset() == 12
 
 
@@ -59,7 +58,7 @@ def test_the_last_value_of_a_key_in_one_delta_counts(open_store: Open) -> None:
     store = open_store()
     store.write([(b"k", b"1"), (b"k", None), (b"k", b"2")], offset=0)
 
-    assert store.get(b"k") == b"2"
+    assert store.read([b"k"]) == [b"2"]
 
 
 _keys = st.binary(min_size=1, max_size=3).filter(lambda key: key[0] != 0)
@@ -81,7 +80,7 @@ def test_any_deltas_leave_what_a_dict_would_hold(
             else:
                 held[key] = value
 
-    assert {key: store.get(key) for key in held} == held
+    assert store.read(list(held)) == list(held.values())
     assert [item for item in store.scan(b"") if item[0][0] != 0] == sorted(held.items())
 
 
@@ -92,7 +91,7 @@ def test_a_database_that_is_closed_and_opened_again_holds_the_same(tmp_path: Pat
 
     again = RocksStore(tmp_path / "p0")
 
-    assert (again.get(b"user/a"), again.offset()) == (b"1", 3)
+    assert (again.read([b"user/a"]), again.offset()) == ([b"1"], 3)
     again.close()
 
 
