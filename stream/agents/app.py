@@ -21,7 +21,7 @@ from stream.agents.table import StateTable, Stores
 from stream.agents.tasks import Tasks
 from stream.agents.topics import topic_ids
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
-from stream.core.store import Store
+from stream.core.store import Store, StoreAway
 from stream.core.time import seconds_of
 from stream.settings import Settings, Unavailable
 
@@ -43,12 +43,20 @@ class EngagementApp(faust.App):
 class Worker:
     """A worker: consumes its share of the partitions until it is stopped.
 
-    `open_store` opens the store of a partition. One that is `shared` outlives the worker and has no changelog: what is
-    in it is up to date as soon as it is opened.
+    `open_store` opens the store of a partition, `check_store` sees whether stores may be trusted. One that is `shared`
+    outlives the worker and has no changelog: what is in it is up to date as soon as it is opened.
     """
 
-    def __init__(self, settings: Settings, *, open_store: Callable[[int], Store], shared: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_store: Callable[[int], Store],
+        check_store: Callable[[], None] = lambda: None,
+        shared: bool = False,
+    ) -> None:
         self._settings = settings
+        self._check_store = check_store
         self._stores = Stores(open_store)
         self._open_store = open_store
         self._shared = shared
@@ -126,7 +134,9 @@ class Worker:
         return consumer  # type: ignore[no-any-return]
 
     async def start(self) -> None:
-        """Join the group and begin to consume."""
+        """Join the group and begin to consume. Raises StoreBroken for a store that can't be trusted."""
+        with contextlib.suppress(StoreAway):  # that is told partition by partition, and waited for
+            await in_thread(self._check_store)
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
         self.tasks.topic_ids = await in_thread(lambda: topic_ids(inputs, client_options=client_options(self._settings)))
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))

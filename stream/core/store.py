@@ -1,7 +1,7 @@
-"""What the core asks of a store: take a delta whole, with the offset it was written at.
+"""What the worker asks of a store: read rows, and take a delta whole with the offset it was written at.
 
-A store holds one partition. Its keys and values are those of the changelog, so that what a checkpoint writes and what a
-recovery reads are the same thing.
+A store holds one partition. Its keys and values are those of a checkpoint, so that what is written and what a restart
+reads are the same thing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,6 +1,7 @@
 """State in memory: for tests, demos, and those who rather rebuild from Kafka than keep a disk."""
 
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 
 from stream.core.store import Items
 
@@ -19,8 +20,8 @@ class MemoryStore:
         yield from sorted(item for item in self._values.items() if item[0].startswith(prefix))
 
     def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        keys = sorted(key for key in self._values if key.startswith(prefix) and key > after)[:count]
-        return [(key, self._values[key]) for key in keys], keys[-1] if len(keys) == count else b""
+        found = nsmallest(count, (key for key in self._values if key > after and key.startswith(prefix)))
+        return [(key, self._values[key]) for key in found], found[-1] if len(found) == count else b""
 
     def write(self, items: Items, *, offset: int) -> None:
         for key, value in items:

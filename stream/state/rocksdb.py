@@ -7,6 +7,7 @@ Memory is bounded on purpose: RocksDB's defaults are a cache and two memtables f
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
@@ -30,35 +31,32 @@ class RocksStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = Rdict(str(directory), _options())
-        except Exception as error:  # rocksdict raises plain Exception
-            raise StoreBroken(f"can't open the state in {str(directory)!r}: {error}") from error
+        self._db = self._open()
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property, whatever the stub says
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        values: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]  # raw mode
+        try:
+            # All at once: a fifth faster than one by one, and other threads run meanwhile.
+            values: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]  # raw mode
+        except Exception as error:  # rocksdict raises plain Exception
+            raise StoreBroken(f"can't read the state in {str(self._directory)!r}: {error}") from error
         return values
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=prefix)  # type: ignore[assignment]  # raw mode
+        return self._from(prefix, prefix)
+
+    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        found = list(islice(self._from(after + b"\0" if after else prefix, prefix), count))
+        return found, found[-1][0] if len(found) == count else b""
+
+    def _from(self, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=start)  # type: ignore[assignment]  # raw mode
         for key, value in items:
             if not key.startswith(prefix):
                 return
-            yield key, value
-
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        found: list[tuple[bytes, bytes]] = []
-        items: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=after or prefix)  # type: ignore[assignment]
-        for key, value in items:
-            if not key.startswith(prefix):
-                return found, b""
-            if key > after:
-                found.append((key, value))
-                if len(found) == count:
-                    return found, key
-        return found, b""
+            if key != _OFFSET_KEY:
+                yield key, value
 
     def write(self, items: Items, *, offset: int) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -79,12 +77,21 @@ class RocksStore:
 
     def clear(self) -> None:
         self._db.close()
-        Rdict.destroy(str(self._directory), _options())
-        self._db = Rdict(str(self._directory), _options())
+        try:
+            Rdict.destroy(str(self._directory), _options())
+        except Exception as error:  # rocksdict raises plain Exception
+            raise StoreBroken(f"can't remove the state in {str(self._directory)!r}: {error}") from error
+        self._db = self._open()
 
     def close(self) -> None:
         self._db.flush()
         self._db.close()
+
+    def _open(self) -> Rdict:
+        try:
+            return Rdict(str(self._directory), _options())
+        except Exception as error:  # rocksdict raises plain Exception
+            raise StoreBroken(f"can't open the state in {str(self._directory)!r}: {error}") from error
 
 
 def _options() -> Options:
