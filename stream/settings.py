@@ -55,9 +55,7 @@ class Kafka(_Section, frozen=True):
     ssl_certfile: str = ""  # a client certificate, where the broker asks for one
     ssl_keyfile: str = ""  # its key
     session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
-    instance_id: str = (
-        ""  # a worker's own name, kept over restarts: within the session timeout it gets its partitions back
-    )
+    instance_id: str = ""  # a worker's own name: back within the session timeout, it goes on without a rebalance
     batch_records: int = 2_000  # records applied at a time: few enough that a rebalance never waits for them
     batches_in_flight: int = 4  # batches of each topic that wait for their turn
     fetch_bytes: int = 8 * 1024 * 1024  # of each partition fetched at a time
