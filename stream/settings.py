@@ -56,6 +56,10 @@ class Kafka(_Section, frozen=True):
     ssl_certfile: str = ""  # a client certificate, where the broker asks for one
     ssl_keyfile: str = ""  # its key
     session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
+    instance_id: str = ""  # a worker's own name: back within the session timeout, it goes on without a rebalance
+    batch_records: int = 2_000  # records applied at a time: few enough that a rebalance never waits for them
+    batches_in_flight: int = 4  # batches of each topic that wait for their turn
+    fetch_bytes: int = 8 * 1024 * 1024  # of each partition fetched at a time
     idempotent: bool = True  # off only for brokers without idempotent producers
 
 
@@ -81,6 +85,7 @@ class State(_Section, frozen=True):
     checkpoint_interval: str = "1s"  # what a crash has to read again
     max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
     cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
+    max_user_bytes: int = 256 * 1024  # of one user's row: what comes beyond is refused until older events are let go
     standbys: int = 0  # workers that follow each partition to take over faster
 
 
@@ -117,7 +122,8 @@ class Settings(_Section, frozen=True):
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes so long after its midnight
-    max_event_bytes: int = 1_000_000  # larger messages are refused
+    max_message_bytes: int = 1_000_000  # larger messages are refused
+    retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
@@ -134,6 +140,7 @@ class Settings(_Section, frozen=True):
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            retention_ms=seconds_of(self.retention) * SECOND_MS,
             activity_windows=self.windows.activity,
             session_windows=self.windows.sessions,
             survey_windows=self.windows.surveys,
@@ -339,11 +346,21 @@ _LENGTHS = {
     "allowed_lateness": 0,
     "future_limit": 0,
     "close_after": 0,
+    "retention": 0,
     "kafka.session_timeout": 1,
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
 }
-_LEAST = {"topics.partitions": 1, "state.max_delta_bytes": 1_000_000, "state.cached_users": 0, "state.standbys": 0}
+_LEAST = {
+    "topics.partitions": 1,
+    "kafka.batch_records": 1,
+    "kafka.batches_in_flight": 1,
+    "kafka.fetch_bytes": 1_024,
+    "state.max_delta_bytes": 1_000_000,
+    "state.max_user_bytes": 10_000,
+    "state.cached_users": 0,
+    "state.standbys": 0,
+}
 
 
 def _checked(place: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
