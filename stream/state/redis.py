@@ -32,7 +32,7 @@ _START = _END = b"0"  # of a walk over rows, as Redis writes it
 
 
 class Redis:
-    """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check`.
+    """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check` or `of`.
 
     Raises SettingsError for a file that can't be used.
     """
@@ -41,6 +41,7 @@ class Redis:
         state = settings.state
         check_certificates(state)
         self._app_id = settings.app_id
+        self._checked = False
         self._client = Client(
             redis_url.parse(state.url),
             password=settings.redis_password(),
@@ -56,9 +57,12 @@ class Redis:
         """
         for server, info in self._client.info():
             check_server(server, info, cluster=self._client.url.cluster)
+        self._checked = True
 
     def of(self, partition: int) -> "RedisStore":
-        """Take a partition over. Raises StoreAway and StoreBroken."""
+        """Take a partition over. Raises what `check` does, which may have found nobody to ask at the start."""
+        if not self._checked:
+            self.check()
         return RedisStore(self._client, self._app_id, partition)
 
     def close(self) -> None:

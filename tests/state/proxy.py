@@ -23,6 +23,10 @@ class Proxy:
         """Where to connect."""
         return int(self._listener.getsockname()[1])
 
+    def lead_to(self, port: int) -> None:
+        """Pass those who connect from now on to another server."""
+        self._server = ("127.0.0.1", port)
+
     def cut_answers(self) -> None:
         """From now on pass questions on, and close the connection when their answer comes."""
         self._swallowing.set()

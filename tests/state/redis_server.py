@@ -166,6 +166,11 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def move(self) -> None:
+        """Stop it; it starts again at another address."""
+        self.stop()
+        self.port, self._cluster_port = free_port(), free_port()
+
     def pause(self) -> None:
         """Let it take connections and answer nothing, as a host that hangs."""
         self._signal(signal.SIGSTOP)

@@ -49,6 +49,18 @@ def test_a_server_that_would_evict_state_is_refused_and_how_to_mend_it_is_told(
     stores(server).check()
 
 
+def test_a_server_that_was_away_at_the_check_is_checked_when_a_partition_is_opened(run_redis: RunRedis) -> None:
+    server = run_redis(options={"maxmemory-policy": "allkeys-lru"})
+    deployment = stores(server)
+    server.stop()
+    with pytest.raises(StoreAway):
+        deployment.check()
+    server.start()
+
+    with pytest.raises(StoreBroken, match="maxmemory-policy is allkeys-lru"):
+        deployment.of(0)
+
+
 @pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"])
 def test_a_full_server_that_evicts_only_what_has_a_time_to_live_keeps_state(run_redis: RunRedis, policy: str) -> None:
     server = run_redis(options={"maxmemory-policy": policy, "maxmemory": "4mb"})

@@ -9,8 +9,9 @@ import pytest
 from stream.core.store import StoreAway, StoreBroken, StoreTaken
 from stream.state.redis import RedisStore
 from tests.state.conftest import RunRedis
+from tests.state.proxy import Proxy
 from tests.state.redis_server import RedisServer
-from tests.state.redis_stores import stores
+from tests.state.redis_stores import DURABLE, stores
 
 ROWS = [(b"user/%d" % number, b"row %d" % number) for number in range(100)]
 
@@ -101,7 +102,7 @@ def test_a_cluster_that_lacks_slots_is_away(run_redis: RunRedis) -> None:
 
 
 def test_a_cluster_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: RunRedis) -> None:
-    server = run_redis(cluster=True, options={"appendonly": "yes"})
+    server = run_redis(cluster=True, options=DURABLE)
     store = stores(server).of(3)
     store.write(ROWS, offset=1)
     server.stop()
@@ -111,6 +112,20 @@ def test_a_cluster_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: R
             store.read([b"user/1"])
     server.start()
     assert store.read([b"user/1"]) == [b"row 1"]
+
+
+def test_a_cluster_whose_nodes_all_moved_is_found_again_at_the_address_that_was_given(run_redis: RunRedis) -> None:
+    server = run_redis(cluster=True, options=DURABLE)
+    with Proxy(server.port) as proxy:
+        store = stores(f"redis+cluster://127.0.0.1:{proxy.port}").of(3)
+        store.write(ROWS, offset=1)
+        server.move()
+        with pytest.raises(StoreAway):
+            store.read([b"user/1"])
+        server.start()
+        proxy.lead_to(server.port)
+
+        assert store.read([b"user/1"]) == [b"row 1"]
 
 
 def test_a_url_that_takes_a_cluster_for_a_server_or_a_server_for_a_cluster_is_refused(
