@@ -30,6 +30,8 @@ _AT_ONCE = 1_000
 
 _START = _END = b"0"  # of a walk over rows, as Redis writes it
 
+_Write = tuple[int, list[bytes], list[bytes]]  # offset, families, arguments
+
 
 class Redis:
     """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check` or `of`.
@@ -83,7 +85,7 @@ class RedisStore:
         self._epoch = b"%d" % epoch
         found = dict(zip(noted[::2], noted[1::2], strict=True))
         self._offset = int(found[b"offset"]) if b"offset" in found else None
-        self._unsure: int | None = None  # the offset of a write whose answer has not come
+        self._unsure: _Write | None = None  # whose answer has not come
         # It can be opened, to clear it, but not read or written.
         self._lost: StateLost | None = None
         with suppress(StateLost):
@@ -132,8 +134,18 @@ class RedisStore:
         return found, b""
 
     def write(self, items: Items, *, offset: int) -> None:
-        if self._unsure not in (None, offset):
-            raise StoreBroken(f"{self._place}: whether offset {self._unsure} was written is not known: repeat it first")
+        families, arguments = self._arguments(items)
+        write = (offset, families, arguments)
+        if self._unsure is not None and self._unsure != write:
+            raise StoreBroken(
+                f"{self._place}: whether offset {self._unsure[0]} was written is not known: repeat it first"
+            )
+        self._unsure = write
+        self._run(WRITE, families, *self._offsets, *arguments)
+        self._offset, self._unsure = offset, None
+
+    def _arguments(self, items: Items) -> tuple[list[bytes], list[bytes]]:
+        """The families that a write changes, and what WRITE is told of each."""
         puts: dict[bytes, list[bytes]] = defaultdict(list)
         removed: dict[bytes, list[bytes]] = defaultdict(list)
         for key, value in dict(items).items():
@@ -147,9 +159,7 @@ class RedisStore:
             for values in (puts[family], removed[family]):
                 arguments.append(b"%d" % len(values))
                 arguments += values
-        self._unsure = offset
-        self._run(WRITE, families, *self._offsets, *arguments)
-        self._offset, self._unsure = offset, None
+        return families, arguments
 
     def offset(self) -> int | None:
         if self._lost is not None:
@@ -160,7 +170,7 @@ class RedisStore:
         # They are looked for, for `meta` may have lost count of some.
         families = self._client.scan(_escaped(self._state) + b"*")
         self._run(CLEAR, sorted(families))
-        self._offset = self._unsure = self._lost = None
+        self._offset, self._unsure, self._lost = None, None, None
 
     def close(self) -> None:
         """Nothing to release: the connections are shared."""
@@ -169,7 +179,7 @@ class RedisStore:
     def _offsets(self) -> tuple[bytes, bytes]:
         """What the last write may have left."""
         known = _text(self._offset)
-        return known, known if self._unsure is None else _text(self._unsure)
+        return known, known if self._unsure is None else _text(self._unsure[0])
 
     def _family(self, key: bytes) -> bytes:
         family, slash, _ = key.partition(b"/")

@@ -72,10 +72,11 @@ return {{'ok', server, found[1], found[2]}}
 # the number of keys to remove, and these.
 #
 # The offset is written first: Redis refuses the first write of a script for want of memory, of replicas or of a disk,
-# or none. What is done twice is done once, so a write whose answer was lost is sent again as it is.
+# or none. A write whose answer was lost is sent again as it is, and answered at once when it had arrived.
 # Lua passes 8,000 values to a call at most.
 WRITE = _script(f"""\
 {_WHOLE}
+if offset == ARGV[4] and offset ~= ARGV[3] then return {{'ok'}} end
 redis.call('HSET', KEYS[1], 'offset', ARGV[4])
 local at = 5
 local function each(command, key)
