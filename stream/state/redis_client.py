@@ -37,8 +37,11 @@ _AWAY = (
 )
 # Those that redis-py has no classes for, and what a Redis before 7 says of an error inside a script.
 _MENDS_ITSELF = re.compile(r"(^|: -)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
-# Where in a script an error happened says nothing to an operator.
-_WHERE_IN_A_SCRIPT = re.compile(r"\.? script: [0-9a-f]{40}, on \S+$")
+# Where in a script an error happened says nothing to an operator. Redis 7, Valkey and Redis 6 write
+#     OOM command not allowed ... script: 849a72e1..., on @user_script:14.
+#     OOM command not allowed ... script: on @user_script:14.
+#     Error running script (call to f_849a72e1...): @user_script:14: @user_script: 14: -OOM command not allowed ...
+_IN_A_SCRIPT = re.compile(r"\.? script: .*on @user_script:\d+\.?$|^Error running script .*@user_script: ?\d+: -?")
 _REFUSED = (
     errors.AuthenticationError,
     errors.AuthorizationError,
@@ -174,4 +177,4 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _in_words(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return " ".join(_WHERE_IN_A_SCRIPT.sub("", text).split())
+    return " ".join(_IN_A_SCRIPT.sub("", text).split())

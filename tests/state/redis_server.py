@@ -110,21 +110,8 @@ class RedisServer:
         """Start it and wait until it answers: call it from a thread that lives as long as the server should."""
         if self._process is not None:
             raise RuntimeError(f"Redis runs already, at {self.url}")
-        directives = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
-        if self.password:
-            directives["requirepass"] = self.password
-        if self._cluster:
-            directives |= {
-                "cluster-enabled": "yes",
-                "tls-cluster": "yes" if self._tls else "no",
-                "cluster-port": str(self._cluster_port),
-            }
-        if self._tls is not None:
-            directives |= {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "optional"}
-            directives |= {"tls-cert-file": f"{self._tls}/server.pem", "tls-key-file": f"{self._tls}/server.key"}
-            directives |= {"tls-ca-cert-file": f"{self._tls}/ca.pem"}
         config = self.folder / "redis.conf"
-        config.write_text("".join(f"{name} {value}\n" for name, value in (directives | self._options).items()))
+        config.write_text("".join(f"{name} {value}\n" for name, value in self._directives().items()))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 dying_with_parent([str(self._program), str(config)]),
@@ -212,6 +199,18 @@ class RedisServer:
             return client.execute_command(*command)
         finally:
             client.close()
+
+    def _directives(self) -> dict[str, str]:
+        told = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
+        if self.password:
+            told["requirepass"] = self.password
+        if self._cluster:
+            told |= {"cluster-enabled": "yes", "cluster-port": str(self._cluster_port)}
+        if self._tls is not None:
+            told |= {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "optional"}
+            told |= {"tls-cert-file": f"{self._tls}/server.pem", "tls-key-file": f"{self._tls}/server.key"}
+            told |= {"tls-ca-cert-file": f"{self._tls}/ca.pem", "tls-cluster": "yes" if self._cluster else "no"}
+        return told | self._options
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

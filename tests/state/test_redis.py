@@ -207,10 +207,10 @@ def test_a_full_server_is_away_and_takes_the_same_write_once_it_has_room(run_red
         "other": [(b"user/1", None)],
     }
     written = {name: _written(server, name) for name in deltas}
-    server.ask("CONFIG", "SET", "maxmemory", "1mb")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
 
     for name, store in written.items():
-        with pytest.raises(StoreAway, match=r"command not allowed when used memory > 'maxmemory'$"):
+        with pytest.raises(StoreAway, match=r"command not allowed when used memory > 'maxmemory'\.?$"):
             store.write(deltas[name], offset=8)
         assert store.read([b"user/1", b"user/2"]) == [b"row 1", b"row 2"]  # nothing evicted, nothing half done
     with pytest.raises(StoreAway, match="maxmemory"):
@@ -228,11 +228,11 @@ def test_a_server_that_became_a_replica_or_lacks_one_is_away(run_redis: RunRedis
     store = _written(server)
 
     server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
-    with pytest.raises(StoreAway, match=r"NOREPLICAS Not enough good replicas to write$"):
+    with pytest.raises(StoreAway, match=r"NOREPLICAS Not enough good replicas to write\.?$"):
         store.write([(b"user/1", b"new")], offset=8)
     server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
     server.ask("REPLICAOF", "127.0.0.1", "1")
-    with pytest.raises(StoreAway, match=r"read only replica$"):
+    with pytest.raises(StoreAway, match=r"read only replica\.?$"):
         store.write([(b"user/1", b"new")], offset=8)
     with pytest.raises(StoreAway, match="is a replica, which takes no writes"):
         stores(server).check()
