@@ -17,6 +17,9 @@ from stream.core.catalogue import BUSINESS
 
 _STICKINESS_WINDOW = 'window="$stickiness_window"'
 
+# The numbers are exact, and shown so: 1,234 and not 1.2 K.
+_EXACT = units.LocaleFormat
+
 # As the product world calls them.
 _NAMED = (("DAU", "1d"), ("WAU", "7d"), ("MAU", "30d"))
 
@@ -46,8 +49,8 @@ def _least_sample() -> dashboard.CustomVariable:
 
 def _closed() -> Row:
     users = "engagement_active_users_closed"
-    daily, weekly = (closed_figure(name, users, window=window, unit=units.Short) for name, window in _NAMED[:2])
-    monthly = closed_figure("MAU", users, window="30d", unit=units.Short, alerts=["EngagementStickinessDiluted"])
+    daily, weekly = (closed_figure(name, users, window=window, unit=_EXACT) for name, window in _NAMED[:2])
+    monthly = closed_figure("MAU", users, window="30d", unit=_EXACT, alerts=["EngagementStickinessDiluted"])
     stickiness = closed_figure(
         "Stickiness, DAU/MAU",
         "engagement_stickiness_closed_ratio",
@@ -73,9 +76,9 @@ def _now() -> Row:
     return Row(
         "Now",
         [
-            _figure("Active, 5 minutes", number("engagement_active_users", where='window="5m"'), units.Short),
-            _figure("Open sessions", number("engagement_open_sessions"), units.Short),
-            _figure("DAU, last 24 hours", number("engagement_active_users", where='window="1d"'), units.Short),
+            _figure("Active, 5 minutes", number("engagement_active_users", where='window="5m"'), _EXACT),
+            _figure("Open sessions", number("engagement_open_sessions"), _EXACT),
+            _figure("DAU, last 24 hours", number("engagement_active_users", where='window="1d"'), _EXACT),
             _figure("Stickiness, DAU/MAU", number(live, where='window="30d"'), units.PercentUnit),
             _figure(
                 "Session time, median, $window",
@@ -101,7 +104,7 @@ def _now() -> Row:
 
 
 def _figure(title: str, expression: str, unit: str) -> stat.Panel:
-    decimals = {units.PercentUnit: 1, units.Seconds: 0}.get(unit)
+    decimals = {units.PercentUnit: 1, units.Seconds: 1}.get(unit)
     return figure(title, [Query(expression, "now")], unit=unit, width=3, decimals=decimals)
 
 
@@ -116,7 +119,7 @@ def _stickiness() -> Row:
         "Stickiness over $stickiness_window",
         [
             trend(
-                "Closed days",
+                "Stickiness, closed days",
                 closed,
                 unit=units.PercentUnit,
                 width=12,
@@ -125,7 +128,7 @@ def _stickiness() -> Row:
                 alerts=["EngagementStickinessErosion"],
             ),
             trend(
-                "Live",
+                "Stickiness, live",
                 live,
                 unit=units.PercentUnit,
                 width=12,
@@ -141,10 +144,8 @@ def _active_users() -> Row:
         return [Query(number(metric, where=f'window="{window}"'), name) for name, window in _NAMED]
 
     daily = 'window="1d"'
-    compared = [
-        Query(number("engagement_active_users_closed", where=daily), "DAU"),
-        Query(number("engagement_active_users_closed", where=daily, ago="7d"), "a week before"),
-    ]
+    compared = Query(number("engagement_active_users_closed", where=daily), "DAU")
+    before = Query(number("engagement_active_users_closed", where=daily, ago="7d"), "a week before")
     at_once = [
         Query(number("engagement_active_users", where=f'window="{window}"'), name)
         for name, window in (("5 minutes", "5m"), ("1 hour", "1h"))
@@ -152,18 +153,29 @@ def _active_users() -> Row:
     return Row(
         "Active users",
         [
-            trend("Closed days", named("engagement_active_users_closed"), unit=units.Short, width=6, closed=True),
-            trend("DAU, week over week", compared, unit=units.Short, width=6, closed=True),
-            trend("Live", named("engagement_active_users"), unit=units.Short, width=6),
-            trend("At the moment", at_once, unit=units.Short, width=6),
+            trend(
+                "DAU, WAU and MAU, closed days",
+                named("engagement_active_users_closed"),
+                unit=units.Short,
+                width=6,
+                closed=True,
+            ),
+            trend("DAU, week over week", [compared], unit=units.Short, width=6, before=before, closed=True),
+            trend("DAU, WAU and MAU, live", named("engagement_active_users"), unit=units.Short, width=6),
+            trend("Active at the moment", at_once, unit=units.Short, width=6),
         ],
     )
 
 
 def _every_number() -> Row:
     labels = sorted({label for metric in BUSINESS for label in metric.labels} - {"window"})
-    columns = [("__name__", "metric"), *((label, label) for label in labels)]
-    grouped = ", ".join(label for label, _ in columns)
-    listed = f'max by ({grouped}) ({{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {JOB}}})'
-    table = listing("Every number over $window", listed, columns=columns, width=24, note="What ratios are made of.")
+    joined = ", ".join(f'"{label}"' for label in labels)
+    listed = f'label_join({{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {JOB}}}, "of", " ", {joined})'
+    table = listing(
+        "Every number over $window",
+        f"max by (__name__, of) ({listed})",
+        columns=[("__name__", "metric"), ("of", ", ".join(labels))],
+        width=24,
+        note="Also what the ratios are made of, and the ends of their intervals.",
+    )
     return Row("Every number", [table], folded=True)

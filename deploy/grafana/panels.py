@@ -14,7 +14,6 @@ from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
     BigValueTextMode,
-    GraphDrawStyle,
     GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
@@ -49,6 +48,12 @@ AGAINST_LAST_WEEK = "against last week"
 
 # From which value on a panel has which colour; the first holds below all others.
 Steps = Sequence[tuple[float | None, str]]
+_NEVER_NEGATIVE = (units.Short, units.Seconds, units.EventsPerSecond, units.MessagesPerSecond)
+_PALE = (
+    DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "text"}),
+    DynamicConfigValue("custom.lineWidth", 1),
+    DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [2, 6]}),
+)
 CHANGES: Steps = ((None, "red"), (-0.1, "orange"), (-0.05, "text"), (0.05, "green"))
 
 
@@ -60,6 +65,7 @@ def trend(
     width: int = 8,
     bands: Sequence[tuple[str, str]] = (),
     sample: Query | None = None,
+    before: Query | None = None,
     closed: bool = False,
     stacked: bool = False,
     steps: Steps = (),
@@ -68,16 +74,19 @@ def trend(
 ) -> timeseries.Panel:
     """Lines over time.
 
-    `bands` are the legends whose interval is filled, each with its colour; `sample` is drawn as bars on an axis of its
-    own at the right. A `closed` panel shows five weeks, in steps, whatever the dashboard shows.
+    `bands` are the legends whose interval is filled, each with its colour; `sample` has an axis of its own at the
+    right, `before` is what the rest is compared with. A `closed` panel shows five weeks, in steps, whatever the
+    dashboard shows.
     """
-    asked = [*queries, sample] if sample else list(queries)
+    asked = [*queries, *filter(None, (sample, before))]
     panel = _made(timeseries.Panel(), title, asked, width=width, height=8, note=note, alerts=alerts)
     panel.unit(unit).line_width(2 if len(queries) < 5 or bands else 1).fill_opacity(0)
     panel.show_points(VisibilityMode.AUTO).point_size(4).span_nulls(False)
     panel.tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.NONE))
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
     panel.legend(legend.show_legend(True).calcs([]))
+    if unit in _NEVER_NEGATIVE:
+        panel.min(0)
     if closed:
         panel.time_from(CLOSED_DAYS_SHOWN).interval("30m").line_interpolation(LineInterpolation.STEP_AFTER)
     if stacked:
@@ -88,7 +97,9 @@ def trend(
     for legend_text, color in bands:
         _fill_interval(panel, legend_text, color)
     if sample:
-        panel.override_by_name(sample.legend, _bars_at_the_right(sample.legend))
+        panel.override_by_name(sample.legend, [*_PALE, *_axis_at_the_right(sample.legend)])
+    if before:
+        panel.override_by_name(before.legend, list(_PALE))
     return panel
 
 
@@ -161,12 +172,12 @@ def bars(
 def listing(
     title: str, expression: str, *, columns: Sequence[tuple[str, str]], width: int, note: str = ""
 ) -> table.Panel:
-    """A table of this moment's series: `columns` are labels and their titles, in order; the value comes last."""
+    """A table of this moment's series: `columns` are the labels it has and their titles, in order, then the value."""
     panel = _made(table.Panel(), title, [Query(expression, "")], width=width, height=12, note=note, instant=True)
     panel.targets([_target(0, Query(expression, ""), instant=True).format(PromQueryFormat.TABLE)])
     order = {label: place for place, (label, _) in enumerate((*columns, ("Value", "")))}
-    renamed = dict(columns)
-    organized = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": {**renamed, "Value": "value"}}
+    titles = {**dict(columns), "Value": "value"}
+    organized = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": titles}
     return panel.unit(units.Short).with_transformation(DataTransformerConfig(id_val="organize", options=organized))
 
 
@@ -234,14 +245,10 @@ def _fill_interval(panel: timeseries.Panel, legend: str, color: str) -> None:
     panel.override_by_name(lower_end(legend), unseen)
 
 
-def _bars_at_the_right(label: str) -> list[Any]:
+def _axis_at_the_right(label: str) -> list[Any]:
     return [
         DynamicConfigValue("unit", units.Short),
-        DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "text"}),
-        DynamicConfigValue("custom.drawStyle", GraphDrawStyle.BARS),
-        DynamicConfigValue("custom.lineWidth", 0),
-        DynamicConfigValue("custom.fillOpacity", 15),
+        DynamicConfigValue("min", 0),
         DynamicConfigValue("custom.axisPlacement", AxisPlacement.RIGHT),
         DynamicConfigValue("custom.axisLabel", label),
-        DynamicConfigValue("min", 0),
     ]

@@ -12,6 +12,9 @@ from stream.core.partition import APPLIED
 from stream.core.time import seconds_of
 from stream.settings import Settings
 
+# Of many partitions so many are shown.
+_WORST = 10
+
 _TOPIC = 'topic=~"$topic"'
 _PARTITION = 'partition=~"$partition"'
 _PLACES = f"{_TOPIC}, {_PARTITION}"
@@ -86,7 +89,7 @@ def _events() -> Row:
                 alerts=["EngagementNoEvents"],
             ),
             trend(
-                "Not applied, and why",
+                "Events not applied, and why",
                 [Query(_or_zero(others, "outcome"), "{{topic}}: {{outcome}}")],
                 unit=units.EventsPerSecond,
                 width=12,
@@ -98,27 +101,34 @@ def _events() -> Row:
 
 def _lag() -> Row:
     lag = number("engagement_lag_events", by="topic, partition", where=_PLACES)
+    by_topic, by_partition = f"sum by (topic) ({lag})", f"topk({_WORST}, sum by (partition) ({lag}))"
     silence = f"time() - {number('engagement_event_time_seconds', by='topic', where=_TOPIC)}"
     age = number("engagement_snapshot_age_seconds", by="partition", where=_PARTITION)
+    ages = [Query(f"max({age})", "oldest"), Query(f"quantile(0.5, {age})", "median")]
+    behind = ["EngagementStreamBehind"]
     return Row(
         "Lag and freshness",
         [
-            trend(
-                "Lag",
-                [Query(lag, "{{topic}}, partition {{partition}}")],
+            trend("Lag, events", [Query(by_topic, "{{topic}}")], unit=units.Short, width=6, alerts=behind),
+            bars(
+                "Lag, worst partitions",
+                [Query(by_partition, "{{partition}}")],
                 unit=units.Short,
-                alerts=["EngagementStreamBehind"],
+                width=6,
+                alerts=behind,
             ),
             trend(
                 "Since the newest event",
                 [Query(silence, "{{topic}}")],
                 unit=units.Seconds,
+                width=6,
                 alerts=["EngagementEventTimeStale"],
             ),
             trend(
-                "Snapshot age",
-                [Query(age, "partition {{partition}}")],
+                "Age of snapshots",
+                ages,
                 unit=units.Seconds,
+                width=6,
                 steps=_SNAPSHOT_AGE,
                 alerts=["EngagementPartitionsUnowned"],
             ),
@@ -143,12 +153,13 @@ def _latency() -> Row:
 
 def _state() -> Row:
     rows = number("engagement_state_rows", by="kind")
-    recoveries = [Query(number("engagement_recovery_seconds", by="partition", where=_PARTITION), "{{partition}}, last")]
+    last = f"topk({_WORST}, {number('engagement_recovery_seconds', by='partition', where=_PARTITION)})"
+    slow = ["EngagementRecoverySlow"]
     return Row(
         "State and recovery",
         [
-            trend("State rows", [Query(rows, "{{kind}}")], unit=units.Short),
-            trend("Recovery", recoveries, unit=units.Seconds, alerts=["EngagementRecoverySlow"]),
+            trend("State rows", [Query(rows, "{{kind}}")], unit=units.Short, width=12),
+            bars("Last recovery, longest", [Query(last, "{{partition}}")], unit=units.Seconds, width=12, alerts=slow),
         ],
     )
 
@@ -162,14 +173,16 @@ def _dead_letters() -> Row:
         "Dead letters",
         [
             trend(
-                "Rate",
+                "Dead letters, rate",
                 [Query(_or_zero(by_reason, "reason"), legend)],
                 unit=units.MessagesPerSecond,
                 width=12,
                 note=note,
                 alerts=["EngagementDeadLettersRising"],
             ),
-            bars("So far", [Query(_or_zero(total, "reason"), legend)], unit=units.Short, width=12, note=note),
+            bars(
+                "Dead letters so far", [Query(_or_zero(total, "reason"), legend)], unit=units.Short, width=12, note=note
+            ),
         ],
     )
 

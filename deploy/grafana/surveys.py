@@ -30,6 +30,7 @@ def surveys() -> Row:
         for group in ("promoter", "passive", "detractor")
     ]
     completed = [Query(_completed(kind), kind.value.upper()) for kind in Kind]
+    answered = number("engagement_survey_response_ratio", by="kind", where=SURVEYS_WINDOW)
     return Row(
         "Surveys of the last $survey_window",
         [
@@ -48,10 +49,12 @@ def surveys() -> Row:
                 "CXI and its dimensions",
                 [Query(number("engagement_cxi", where=SURVEYS_WINDOW), "CXI"), *dimensions],
                 unit=units.NoUnit,
+                width=6,
                 sample=Query(f"sum({cxi_answers})", "answers"),
             ),
-            trend("NPS answers", groups, unit=units.Short, stacked=True),
-            trend("Completed responses", completed, unit=units.Short, stacked=True),
+            trend("NPS answers", groups, unit=units.Short, width=6, stacked=True),
+            trend("Completed responses", completed, unit=units.Short, width=6, stacked=True),
+            trend("Response rate", [Query(answered, "{{kind}}")], unit=units.PercentUnit, width=6),
         ],
     )
 
