@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from deploy.grafana.frame import PIPELINE_UID, Row, any_of, page
 from deploy.grafana.panels import Steps, bars, figure, trend
 from deploy.grafana.queries import Query, growth, mean, number, quantile, rate
-from deploy.grafana.workers import workers
+from deploy.grafana.workers import worker_variable, workers
 from stream.core.partition import APPLIED
 from stream.core.time import seconds_of
 from stream.settings import Settings
@@ -31,6 +31,8 @@ _SNAPSHOT_AGE: Steps = ((None, "green"), (_STALE_SECONDS / 3, "orange"), (_STALE
 _CHECKPOINT: Steps = ((None, "green"), (_CHECKPOINT_SECONDS / 2, "orange"), (_CHECKPOINT_SECONDS, "red"))
 # One worker applies some 50,000 events a second.
 _LAG: Steps = ((None, "green"), (50_000, "orange"), (1_000_000, "red"))
+# How often events come is the product's own.
+_ANY: Steps = ((None, "text"),)
 _NONE_EXPECTED: Steps = ((None, "green"), (1, "red"))
 
 
@@ -38,38 +40,42 @@ def pipeline() -> Dashboard:
     """The dashboard, as Grafana's classic model."""
     board = dashboard.Dashboard("Engagement: pipeline").uid(PIPELINE_UID).time("now-3h", "now")
     board.description("Whether the numbers can be trusted: rates, lag, latency, checkpoints, recovery, dead letters.")
-    row_of_workers, variables_of_workers = workers()
     variables = [
         any_of("topic", "Topic", "engagement_events_total", "topic"),
         any_of("partition", "Partition", "engagement_snapshot_age_seconds", "partition"),
-        *variables_of_workers,
+        worker_variable(),
     ]
-    rows = [_trust(), _events(), _lag(), _latency(), *row_of_workers, _state(), _dead_letters()]
+    rows = [_trust(), _events(), _lag(), _latency(), workers(), _state(), _dead_letters()]
     return page(board, rows, variables)
 
 
 def _trust() -> Row:
     missing = f"{number('engagement_partitions')} - {number('engagement_partitions_owned')}"
+    away = f"sum(1 - {number('engagement_store_available', by='partition', where=_PARTITION)})"
     lag = f"sum({number('engagement_lag_events', by='topic, partition', where=_PLACES)})"
     age = f"max({number('engagement_snapshot_age_seconds', by='partition', where=_PARTITION)})"
     behind = f"time() - {number('engagement_clock_seconds')}"
+    newest = f"time() - max({number('engagement_event_time_seconds', by='topic', where=_TOPIC)})"
     dead = f"sum({_or_zero(_dead_letters_over('1h'), 'reason')})"
     version = Query(number("engagement_build_info", by="version"), "{{version}}")
 
     def told(title: str, expression: str, unit: str, steps: Steps, *alerts: str) -> stat.Panel:
         decimals = 0 if unit == units.Short else None
         asked = [Query(expression, "now")]
-        return figure(title, asked, unit=unit, width=4, steps=steps, decimals=decimals, alerts=alerts)
+        return figure(title, asked, unit=unit, width=3, steps=steps, decimals=decimals, alerts=alerts)
 
+    unowned, late = "EngagementPartitionsUnowned", "EngagementStreamBehind"
     return Row(
         "Can the numbers be trusted?",
         [
-            told("Partitions without owner", missing, units.Short, _NONE_EXPECTED, "EngagementPartitionsUnowned"),
-            told("Lag, events", lag, units.Short, _LAG, "EngagementStreamBehind"),
-            told("Oldest snapshot", age, units.Seconds, _SNAPSHOT_AGE, "EngagementPartitionsUnowned"),
-            told("Clock behind", behind, units.Seconds, _BEHIND, "EngagementStreamBehind"),
+            told("Partitions without owner", missing, units.Short, _NONE_EXPECTED, unowned),
+            told("Stores out of reach", away, units.Short, _NONE_EXPECTED, "EngagementStoreUnavailable"),
+            told("Lag, events", lag, units.Short, _LAG, late),
+            told("Oldest snapshot", age, units.Seconds, _SNAPSHOT_AGE, unowned),
+            told("Clock behind", behind, units.Seconds, _BEHIND, late),
+            told("Since the newest event", newest, units.Seconds, _ANY, "EngagementNoEvents"),
             told("Dead letters, last hour", dead, units.Short, _NONE_EXPECTED, "EngagementDeadLettersRising"),
-            figure("Version", [version], unit=units.Short, width=4, names=True, alerts=["EngagementTargetMissing"]),
+            figure("Version", [version], unit=units.Short, width=3, names=True, alerts=["EngagementTargetMissing"]),
         ],
     )
 
@@ -153,13 +159,28 @@ def _latency() -> Row:
 
 def _state() -> Row:
     rows = number("engagement_state_rows", by="kind")
-    last = f"topk({_WORST}, {number('engagement_recovery_seconds', by='partition', where=_PARTITION)})"
+    by_partition = number("engagement_recovery_seconds", by="partition", where=_PARTITION)
+    remaining = number("engagement_recovery_remaining_seconds", by="partition", where=_PARTITION)
+    records = number("engagement_recovery_rows_remaining", by="partition", where=_PARTITION)
     slow = ["EngagementRecoverySlow"]
     return Row(
         "State and recovery",
         [
-            trend("State rows", [Query(rows, "{{kind}}")], unit=units.Short, width=12),
-            bars("Last recovery, longest", [Query(last, "{{partition}}")], unit=units.Seconds, width=12, alerts=slow),
+            trend("State rows", [Query(rows, "{{kind}}")], unit=units.Short),
+            trend(
+                "Recovery",
+                [Query(f"max({by_partition})", "the longest took"), Query(f"max({remaining})", "still to go")],
+                unit=units.Seconds,
+                sample=Query(f"sum({records})", "records still to read"),
+                note="What is still to go is absent while nothing is recovered.",
+                alerts=slow,
+            ),
+            bars(
+                "Last recovery, longest",
+                [Query(f"topk({_WORST}, {by_partition})", "partition {{partition}}")],
+                unit=units.Seconds,
+                alerts=slow,
+            ),
         ],
     )
 

@@ -6,29 +6,32 @@ from grafana_foundation_sdk.models import units
 from deploy.grafana.frame import Row, any_of
 from deploy.grafana.panels import bars, trend
 from deploy.grafana.queries import Query, number
-from stream.core.catalogue import BY_NAME
 
 _OWNERS = "engagement_partition_owner_info"
 
 
-def workers() -> tuple[list[Row], list[dashboard.QueryVariable]]:
-    """The row and its variable; neither where the catalogue doesn't tell who owns what."""
-    if _OWNERS not in BY_NAME:
-        return [], []
+def worker_variable() -> dashboard.QueryVariable:
+    """Which workers the row shows."""
+    return any_of("worker", "Worker", _OWNERS, "worker")
+
+
+def workers() -> Row:
+    """What each worker owns, how far it is behind, and what it recovered."""
     lag = number("engagement_lag_events", by="topic, partition", where='topic=~"$topic"')
-    age = number("engagement_snapshot_age_seconds", by="partition", where="")
-    recovery = number("engagement_recovery_seconds", by="partition", where="")
-    owned = f"count by (worker) ({_owners()})"
-    row = Row(
+    age = number("engagement_snapshot_age_seconds", by="partition")
+    recovery = number("engagement_recovery_seconds", by="partition")
+    owned = Query(f"count by (worker) ({_owners()})", "{{worker}}")
+    return Row(
         "Workers",
         [
-            bars("Partitions owned", [Query(owned, "{{worker}}")], unit=units.Short, width=6),
-            trend("Lag", [_of_worker("sum", lag)], unit=units.Short, width=6),
+            bars("Partitions owned", [owned], unit=units.Short, width=6),
+            trend(
+                "Lag, events", [_of_worker("sum", lag)], unit=units.Short, width=6, alerts=["EngagementStreamBehind"]
+            ),
             trend("Oldest snapshot", [_of_worker("max", age)], unit=units.Seconds, width=6),
             trend("Longest last recovery", [_of_worker("max", recovery)], unit=units.Seconds, width=6),
         ],
     )
-    return [row], [any_of("worker", "Worker", _OWNERS, "worker")]
 
 
 def _owners() -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
+from uuid import UUID
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -86,6 +87,14 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         except KafkaTimeoutError as error:
             raise TopicNotCreated(f"topics were created but are not ready: {error}") from error
         return created
+
+
+def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, str]:
+    """Kafka's id of each topic that has one: a topic created again has another. Raises BrokerUnreachable."""
+    with _admin(client_options) as admin:
+        described = cast(list[dict[str, Any]], admin.describe_topics(list(names)))
+    ids = {topic["name"]: topic.get("topic_id") for topic in described if topic["error_code"] == 0}
+    return {name: str(topic_id) for name, topic_id in ids.items() if topic_id and UUID(str(topic_id)).int}
 
 
 def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:

@@ -6,17 +6,17 @@ two servers would hold them, and the boards' own pages are taken down.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from stream.core.events import TOPICS, partition_key
 from stream.core.partition import Partition
-from stream.core.time import DAY_MS, HOUR_MS, parse_iso
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, parse_iso
 from stream.export.board import Board
 from stream.export.prometheus import exposition
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+from tests.core.live import Message, deliver
 
 JOB = "engagement"
 PARTITIONS, SERVERS, WORKERS = 4, ("server-1:8600", "server-2:8600"), ("worker-1", "worker-2")
@@ -27,6 +27,8 @@ _POPULATION = SimulatorSettings(
 )
 _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
+# For ten minutes of the last hour one partition is recovered.
+_RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
 # Half an hour before the end another version is deployed.
 _DEPLOYED_BEFORE_END_MS = HOUR_MS // 2
 
@@ -40,17 +42,6 @@ def end_ms() -> int:
     return at_ms
 
 
-@dataclass
-class _Arrived:
-    """An event as a record of Kafka."""
-
-    value: bytes | None
-    key: bytes | None
-    timestamp: int
-    offset: int = 0
-    headers: tuple[tuple[str, bytes], ...] = field(default=())
-
-
 class Deployment:
     """The partitions of a deployment, without Kafka between them."""
 
@@ -62,11 +53,12 @@ class Deployment:
     def arrive(self, event: SimulatedEvent) -> None:
         """Apply one event in the partition its key leads to; one of another user goes on to that user's own."""
         key = event.key.encode()
-        record = _Arrived(event.value, key, event.arrives_at_ms)
+        record = Message(event.value, timestamp=event.arrives_at_ms, key=key)
         self._apply(partition_of(key, PARTITIONS), event, record)
 
-    def _apply(self, number: int, event: SimulatedEvent, record: _Arrived) -> None:
-        misplaced = self._partitions[number].apply(
+    def _apply(self, number: int, event: SimulatedEvent, record: Message) -> None:
+        misplaced = deliver(
+            self._partitions[number],
             event.topic,
             [record],
             not_after_ms=event.arrives_at_ms + HOUR_MS,
@@ -126,10 +118,19 @@ def exports(end: int, scraped_at: list[int]) -> Iterator[tuple[int, str]]:
         board = Board(deployment.settings, now_ms=lambda at_ms=at_ms: at_ms)  # type: ignore[misc]
         for number in range(PARTITIONS):
             board.put(deployment.report(number, at_ms=at_ms))
+        left_ms = end - _RECOVERY_BEFORE_END_MS + _RECOVERY_MS - at_ms
+        if 0 < left_ms <= _RECOVERY_MS:
+            board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))
         version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
         page = exposition(board, version=version).decode()
         scraped = "".join(_scraped(page, server, at_ms) for server in SERVERS)
         yield at_ms, scraped + _alerts(at_ms, until_ms=end)
+
+
+def _recovering(number: int, *, at_ms: int, left_ms: int) -> Unowned:
+    left = left_ms // SECOND_MS
+    why = "its state is being recovered"
+    return Unowned(number, WORKERS[0], at_ms, why, rows_left=left * 10_000, seconds_left=left)
 
 
 def _alerts(at_ms: int, *, until_ms: int) -> str:
