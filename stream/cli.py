@@ -20,6 +20,7 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream import cli_state
 from stream.core.offline import Offline
 from stream.export.documents import as_document
 from stream.export.table import print_computed
@@ -549,6 +550,10 @@ def _report_problems(settings: Settings) -> None:
         click.echo(f"{problem.problem}\n  mend it with: {problem.remedy}", err=True)
     if problems:
         raise SystemExit(1)
+
+
+topics.add_command(cli_state.grow)
+main.add_command(cli_state.state)
 
 
 @main.command()
