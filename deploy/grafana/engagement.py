@@ -79,7 +79,7 @@ def _now() -> Row:
             _figure("Active, 5 minutes", number("engagement_active_users", where='window="5m"'), _EXACT),
             _figure("Open sessions", number("engagement_open_sessions"), _EXACT),
             _figure("DAU, last 24 hours", number("engagement_active_users", where='window="1d"'), _EXACT),
-            _figure("Stickiness, DAU/MAU", number(live, where='window="30d"'), units.PercentUnit),
+            _figure("Stickiness, 24 hours", number(live, where='window="30d"'), units.PercentUnit),
             _figure(
                 "Session time, median, $window",
                 number("engagement_session_duration_seconds", where=f'{SESSIONS_WINDOW}, quantile="0.5"'),

@@ -87,7 +87,7 @@ def _events() -> Row:
         "Events",
         [
             trend(
-                "Applied",
+                "Events applied",
                 [Query(applied, "{{topic}}")],
                 unit=units.EventsPerSecond,
                 width=12,
@@ -115,16 +115,16 @@ def _lag() -> Row:
     return Row(
         "Lag and freshness",
         [
-            trend("Lag, events", [Query(by_topic, "{{topic}}")], unit=units.Short, width=6, alerts=behind),
+            trend("Lag by topic", [Query(by_topic, "{{topic}}")], unit=units.Short, width=6, alerts=behind),
             bars(
                 "Lag, worst partitions",
-                [Query(by_partition, "{{partition}}")],
+                [Query(by_partition, "partition {{partition}}")],
                 unit=units.Short,
                 width=6,
                 alerts=behind,
             ),
             trend(
-                "Since the newest event",
+                "Since the newest event, by topic",
                 [Query(silence, "{{topic}}")],
                 unit=units.Seconds,
                 width=6,

@@ -30,7 +30,7 @@ def surveys() -> Row:
         for group in ("promoter", "passive", "detractor")
     ]
     completed = [Query(_completed(kind), kind.value.upper()) for kind in Kind]
-    answered = number("engagement_survey_response_ratio", by="kind", where=SURVEYS_WINDOW)
+    answered = [Query(_answered(kind), kind.value.upper()) for kind in Kind]
     return Row(
         "Surveys of the last $survey_window",
         [
@@ -54,7 +54,7 @@ def surveys() -> Row:
             ),
             trend("NPS answers", groups, unit=units.Short, width=6, stacked=True),
             trend("Completed responses", completed, unit=units.Short, width=6, stacked=True),
-            trend("Response rate", [Query(answered, "{{kind}}")], unit=units.PercentUnit, width=6),
+            trend("Response rate", answered, unit=units.PercentUnit, width=6),
         ],
     )
 
@@ -62,3 +62,7 @@ def surveys() -> Row:
 def _completed(kind: Kind) -> str:
     where = f'{SURVEYS_WINDOW}, status="completed", kind="{kind.value}"'
     return number("engagement_survey_responses", where=where)
+
+
+def _answered(kind: Kind) -> str:
+    return number("engagement_survey_response_ratio", where=f'{SURVEYS_WINDOW}, kind="{kind.value}"')

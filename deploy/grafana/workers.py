@@ -26,10 +26,10 @@ def workers() -> Row:
         [
             bars("Partitions owned", [owned], unit=units.Short, width=6),
             trend(
-                "Lag, events", [_of_worker("sum", lag)], unit=units.Short, width=6, alerts=["EngagementStreamBehind"]
+                "Lag by worker", [_of_worker("sum", lag)], unit=units.Short, width=6, alerts=["EngagementStreamBehind"]
             ),
-            trend("Oldest snapshot", [_of_worker("max", age)], unit=units.Seconds, width=6),
-            trend("Longest last recovery", [_of_worker("max", recovery)], unit=units.Seconds, width=6),
+            trend("Oldest snapshot by worker", [_of_worker("max", age)], unit=units.Seconds, width=6),
+            trend("Longest last recovery by worker", [_of_worker("max", recovery)], unit=units.Seconds, width=6),
         ],
     )
 

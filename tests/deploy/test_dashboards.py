@@ -96,6 +96,13 @@ def test_panels_lie_beside_each_other_and_inside_the_page(board: Json) -> None:
     assert max(x for x, _ in taken) == 23
 
 
+@boards
+def test_no_two_panels_have_the_same_title(board: Json) -> None:
+    titles = [panel["title"] for panel in panels(board)]
+
+    assert len(set(titles)) == len(titles)
+
+
 @each_panel
 def test_a_panel_says_what_it_shows_in_which_unit_and_what_it_says_of_nothing(name: str, panel: Json) -> None:
     defaults = panel["fieldConfig"]["defaults"]
@@ -109,22 +116,17 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_what_it_says_of_nothing(na
 @each_panel
 def test_an_interval_is_filled_between_its_own_ends(name: str, panel: Json) -> None:
     legends = {target["legendFormat"]: target["expr"] for target in panel["targets"]}
-    overrides = {
-        override["matcher"]["options"]: override["properties"] for override in panel["fieldConfig"].get("overrides", ())
+    overrides = panel["fieldConfig"].get("overrides", ())
+    styled = {
+        each["matcher"]["options"]: {prop["id"]: prop["value"] for prop in each["properties"]} for each in overrides
     }
-    filled = {
-        upper: each["value"]
-        for upper, each_ in overrides.items()
-        for each in each_
-        if each["id"] == "custom.fillBelowTo"
-    }
+    filled = {legend: style.get("custom.fillBelowTo") for legend, style in styled.items()}
+    lines = panel["type"] == "timeseries"
 
-    assert set(overrides) <= set(legends)
-    assert set(filled) == {
-        legend for legend, expr in legends.items() if "_upper" in expr and panel["type"] == "timeseries"
-    }
-    for upper, lower in filled.items():
-        assert legends[upper].replace("_upper", "_lower") == legends[lower]
+    assert set(styled) <= set(legends)
+    for legend, expr in legends.items():
+        upper = lines and "_upper{" in expr
+        assert legends.get(filled.get(legend)) == (expr.replace("_upper{", "_lower{") if upper else None)
 
 
 @boards
