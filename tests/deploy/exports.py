@@ -1,11 +1,13 @@
 """What the servers of a deployment would have exported over five weeks, for a Prometheus to read.
 
-A simulated population goes through the partitions of the core; at each moment their reports are put on two boards, as
-two servers would hold them, and the boards' own pages are taken down.
+A simulated population goes through the partitions of the core; at each moment their reports are put on a board, and the
+page that it gives is taken down as two servers would give it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from operator import itemgetter
 
 from stream.core.events import TOPICS, partition_key
 from stream.core.partition import Partition
@@ -18,13 +20,19 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
 from tests.core.live import Message, deliver
 
-JOB = "engagement"
-PARTITIONS, SERVERS, WORKERS = 4, ("server-1:8600", "server-2:8600"), ("worker-1", "worker-2")
+PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
 
-# Enough that the days before are already on record where the exports begin.
+JOB, SERVERS = "engagement", ("server-1:8600", "server-2:8600")
+# With something of everything that can go wrong with events.
 _POPULATION = SimulatorSettings(
     seed=11, users=400, late=0.02, duplicate=0.02, misrouted=0.01, bot=0.02, broken=0.02, shuffled=0.02
 )
+
+# A demo: nothing goes wrong, and Prometheus was started a few minutes ago.
+DEMO_JOB, _DEMO_SERVERS, _DEMO_FOR_MS = "demo", ("demo:8600",), 5 * MINUTE_MS
+_DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000)
+
+# Enough that the days before are already on record where the exports begin.
 _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
 # For ten minutes of the last hour one partition is recovered.
@@ -100,16 +108,29 @@ def _timings(count: int, seconds: float, bounds: tuple[float, ...]) -> Timings:
     return Timings(tuple(counts), seconds * count)
 
 
-def moments(end: int, *, coarse_ms: int = 12 * HOUR_MS, fine_ms: int = 30_000, fine_for_ms: int = HOUR_MS) -> list[int]:
-    """When the servers are scraped: rarely over the weeks, often in the last hour."""
-    fine_since = end - fine_for_ms
-    return [*range(end - _SHOWN_MS, fine_since, coarse_ms), *range(fine_since, end + 1, fine_ms)]
+def exports(end: int) -> Iterator[tuple[int, str]]:
+    """Each moment at which Prometheus scraped servers, up to `end`, with the lines that it would have stored."""
+    often_since = end - HOUR_MS
+    scraped_at = [*range(end - _SHOWN_MS, often_since, 12 * HOUR_MS), *range(often_since, end + 1, 30_000)]
+    lately = range(end - _DEMO_FOR_MS, end + 1, 30_000)
+    return merge(
+        _exported(JOB, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
+        _exported(DEMO_JOB, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_HISTORY_MS, incidents=False),
+        key=itemgetter(0),
+    )
 
 
-def exports(end: int, scraped_at: list[int]) -> Iterator[tuple[int, str]]:
-    """Each moment with the lines of all servers, as OpenMetrics."""
-    deployment = Deployment()
-    events = simulate(_POPULATION, start_ms=scraped_at[0] - _HISTORY_MS, end_ms=end)
+def _exported(
+    job: str,
+    servers: Iterable[str],
+    population: SimulatorSettings,
+    scraped_at: Sequence[int],
+    *,
+    history_ms: int,
+    incidents: bool,
+) -> Iterator[tuple[int, str]]:
+    deployment, end = Deployment(), scraped_at[-1]
+    events = simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end)
     coming = next(events, None)
     for at_ms in scraped_at:
         while coming is not None and coming.arrives_at_ms <= at_ms:
@@ -119,12 +140,12 @@ def exports(end: int, scraped_at: list[int]) -> Iterator[tuple[int, str]]:
         for number in range(PARTITIONS):
             board.put(deployment.report(number, at_ms=at_ms))
         left_ms = end - _RECOVERY_BEFORE_END_MS + _RECOVERY_MS - at_ms
-        if 0 < left_ms <= _RECOVERY_MS:
+        if incidents and 0 < left_ms <= _RECOVERY_MS:
             board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))
         version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
         page = exposition(board, version=version).decode()
-        scraped = "".join(_scraped(page, server, at_ms) for server in SERVERS)
-        yield at_ms, scraped + _alerts(at_ms, until_ms=end)
+        scraped = "".join(_scraped(page, job, server, at_ms) for server in servers)
+        yield at_ms, scraped + (_alerts(at_ms, until_ms=end) if incidents else "")
 
 
 def _recovering(number: int, *, at_ms: int, left_ms: int) -> Unowned:
@@ -144,11 +165,11 @@ def _alerts(at_ms: int, *, until_ms: int) -> str:
     return "".join(f"{line} {at_ms / 1_000:.3f}\n" for line in lines)
 
 
-def _scraped(page: str, server: str, at_ms: int) -> str:
+def _scraped(page: str, job: str, server: str, at_ms: int) -> str:
     """The page's samples as Prometheus stores them: with job, instance and time."""
 
     def stored(line: re.Match[str]) -> str:
-        labels = ",".join(filter(None, (line["labels"], f'job="{JOB}"', f'instance="{server}"')))
+        labels = ",".join(filter(None, (line["labels"], f'job="{job}"', f'instance="{server}"')))
         return f"{line['name']}{{{labels}}} {line['value']} {at_ms / 1_000:.3f}\n"
 
     return "".join(stored(line) for line in _LINE.finditer(page))

@@ -22,14 +22,15 @@ from tests.deploy.dashboards import (
     panels,
     variables,
 )
-from tests.deploy.exports import JOB, end_ms, exports, moments
+from tests.deploy.exports import DEMO_JOB, JOB, end_ms, exports
 from tests.deploy.prometheus import BackfilledPrometheus, PrometheusUnavailable
 
 pytest.importorskip("grafana_foundation_sdk", reason="grafana-foundation-sdk needs Python 3.11 or later")
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.common import GraphFieldConfig
+from grafana_foundation_sdk.models.dashboard import Dashboard, FieldConfig
 
 from deploy.grafana import queries
 from deploy.grafana.documents import FOLDER, documents
@@ -114,6 +115,15 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_what_it_says_of_nothing(na
 
 
 @each_panel
+def test_an_override_sets_what_grafana_knows(name: str, panel: Json) -> None:
+    for override in panel["fieldConfig"].get("overrides", ()):
+        for prop in override["properties"]:
+            model = GraphFieldConfig if prop["id"].startswith("custom.") else FieldConfig
+            key = prop["id"].removeprefix("custom.")
+            assert key in model.from_json({key: prop["value"]}).to_json(), prop["id"]
+
+
+@each_panel
 def test_an_interval_is_filled_between_its_own_ends(name: str, panel: Json) -> None:
     legends = {target["legendFormat"]: target["expr"] for target in panel["targets"]}
     overrides = panel["fieldConfig"].get("overrides", ())
@@ -184,7 +194,7 @@ def test_segments_have_a_row_once_the_catalogue_counts_by_segment(monkeypatch: p
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackfilledPrometheus]:
     """Prometheus with five weeks of what two servers exported."""
-    samples = exports(end_ms(), moments(end_ms()))
+    samples = exports(end_ms())
     try:
         server = BackfilledPrometheus(tmp_path_factory.mktemp("prometheus"), samples)
     except PrometheusUnavailable as error:
@@ -214,9 +224,9 @@ def _chosen(board: Json, prometheus: BackfilledPrometheus) -> dict[str, str]:
                 assert variable["multi"], name
                 found[name] = variable["allValue"]
             else:
-                # As Grafana does: what the file says where it is there, else the first.
+                # As Grafana does: what the file says where it is there, else the first; but of two deployments ours.
                 assert not current or current in offered, f"variable {name} has no {current}, but {offered}"
-                found[name] = current or offered[0]
+                found[name] = JOB if name == "job" else current or offered[0]
         else:
             found[name] = str(current or variable["query"])
     return found
@@ -259,6 +269,16 @@ def test_a_panel_shows_nothing_where_there_is_nothing(
     assert not any(answers), "0 is a measurement: what is not there is no data"
 
 
+@each_panel
+def test_no_panel_is_empty_in_a_demo_that_has_just_begun(
+    name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
+) -> None:
+    demo = {**chosen[name], "job": DEMO_JOB}
+    answers = [_answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], demo, now=NOW)]
+
+    assert any(answers)
+
+
 def test_a_closed_number_is_compared_with_that_of_a_week_before(prometheus: BackfilledPrometheus) -> None:
     now, before = _dau(prometheus), _dau(prometheus, "offset 7d")
 
@@ -294,7 +314,8 @@ def test_firing_alerts_are_annotated(prometheus: BackfilledPrometheus, chosen: d
 
 
 def _dau(prometheus: BackfilledPrometheus, ago: str = "") -> float:
-    (found,) = prometheus.at(f'max(engagement_active_users_closed{{window="1d"}} {ago})', seconds=NOW)
+    users = f'engagement_active_users_closed{{window="1d", job="{JOB}"}}'
+    (found,) = prometheus.at(f"max({users} {ago})", seconds=NOW)
     return float(found["value"][1])
 
 
