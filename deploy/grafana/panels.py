@@ -211,12 +211,9 @@ def _target(place: int, query: Query, *, instant: bool) -> prometheus.Dataquery:
 def _description(queries: Sequence[Query], note: str) -> str:
     """The catalogue's text of each metric that is read, then the note."""
     told = metrics_in(query.expr for query in queries)
-    lines = [f"**{metric.name}**: {metric.help}{_of_interval(metric.interval)}" for metric in told]
+    ends = {metric: f" With its 95 % interval ({metric.interval})." if metric.interval else "" for metric in told}
+    lines = [f"**{metric.name}**: {metric.help}{ends[metric]}" for metric in told]
     return "\n\n".join([*lines, note] if note else lines)
-
-
-def _of_interval(kind: str) -> str:
-    return f" With its 95 % interval ({kind})." if kind else ""
 
 
 def _runbook(alert: str) -> dashboard.DashboardLink:
