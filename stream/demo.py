@@ -32,7 +32,8 @@ from stream.simulate.replay import ReplayEvent, read_events, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
-HISTORY_DAYS = 35
+# A month for MAU, a week before it for its trend, and a week of such trends.
+HISTORY_DAYS = 45
 
 _CHUNK = 1_000
 # Live events are sent so often; a gauge changes within about a second of it.
@@ -158,6 +159,7 @@ class Demo:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _load(self, deployment: Deployment, producer: BulkProducer) -> None:
+        self._console.print(f"watch it fill at {deployment.address}/")
         history = await asyncio.to_thread(self._history)
         sent = 0
         with _progress(self._console) as tell:
@@ -195,6 +197,7 @@ class Demo:
 
     def _where(self, deployment: Deployment) -> list[str]:
         return [
+            f"live page    {deployment.address}/",
             f"metrics      {deployment.address}/metrics",
             f"API          {deployment.address}/api/v1/metrics",
             f"definitions  {deployment.address}/api/v1/definitions",
