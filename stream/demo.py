@@ -82,7 +82,9 @@ class Demo:
             create_topics(specs, client_options=options, replication=settings.topics.replication)
             if self._options.kafka is not None:
                 stack.callback(delete_topics, [spec.name for spec in specs], client_options=options)
-            yield Deployment(settings)
+            deployment = Deployment(settings)
+            deployment.board.preparing = "the demo is loading its history"
+            yield deployment
 
     def _settings(self, address: str, folder: Path) -> Settings:
         embedded = self._options.kafka is None
@@ -169,6 +171,7 @@ class Demo:
                 tell(self._loaded(deployment), _applied(deployment))
                 await asyncio.sleep(0)
             await producer.flush()
+            deployment.board.preparing = ""
             while _applied(deployment) < sent or deployment.board.unready():
                 tell(self._loaded(deployment), _applied(deployment))
                 await asyncio.sleep(0.1)

@@ -1,7 +1,8 @@
 """Once a second a look at the board: a point for the history, and for those who listen what changed.
 
 A listener first hears all numbers (`numbers`), then only the samples that differ (`changes`): new values, and what is
-gone because it is undefined now. When nothing differs for a while a `beat` says that the server is there.
+gone because it is undefined now. Closed days are not told, only that they are others now. When nothing differs for a
+while a `beat` says that the server is there.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from stream.core.report import Sample
+from stream.core.tally import Tally
 from stream.export.board import Board
 from stream.export.broadcast import Broadcast
 from stream.export.documents import with_sample_sizes
@@ -79,12 +81,13 @@ class Told(msgspec.Struct, frozen=True):
     standing: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
+    days: dict[int, Tally] = {}
 
     @classmethod
     def of(cls, board: Board) -> "Told":
         """What there is to tell of a board now."""
         health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        return cls(standing(board), _by_key(board.live()), _by_key(health))
+        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.closed_users)
 
     def whole(self) -> dict[str, Any]:
         """Everything."""
@@ -98,6 +101,7 @@ class Told(msgspec.Struct, frozen=True):
             "live": _changed(before.live, self.live),
             "health": _changed(before.health, self.health),
             "gone": gone,
+            "days_changed": self.days != before.days,
         }
 
 

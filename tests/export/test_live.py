@@ -222,6 +222,20 @@ def test_then_only_what_changed() -> None:
     assert len(told["live"]) < len(whole["live"]) / 2
 
 
+def test_that_closed_days_are_others_now_is_told() -> None:
+    async def hear() -> list[bool]:
+        shown = board()
+        async with heard(Pulse(shown, every_seconds=0.01)) as content:
+            await next_event(content)
+            told = []
+            for at in ("2026-03-10T11:59:30Z", "2026-03-08T11:59:30Z"):
+                shown.put(report(1, [*WORLD[1], view("eve", at)]))
+                told.append((await next_event(content))[1]["days_changed"])
+            return told
+
+    assert asyncio.run(hear()) == [False, True]
+
+
 def test_what_became_undefined_is_gone() -> None:
     async def hear() -> Event:
         shown = board()

@@ -187,6 +187,16 @@ def test_what_happens_is_on_the_page_without_a_reload(browser: Browser) -> None:
         expect(card(page, "Daily active users").locator(".value")).to_have_text("3")
 
 
+def test_a_late_event_corrects_a_closed_day_on_the_page(browser: Browser) -> None:
+    shown = board()
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        expect(card(page, "Daily active users").locator(".parts")).to_have_text("Mon 9 Mar: 1")
+        arrived = report(1, [*WORLD[1], view("eve", "2026-03-09T11:59:30Z")])
+        serving.change(lambda: shown.put(arrived))
+
+        expect(card(page, "Daily active users").locator(".parts")).to_have_text("Mon 9 Mar: 2")
+
+
 # -- what is not there -------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,14 @@ def test_the_word_says_what_keeps_the_numbers_from_being_trusted() -> None:
     assert state_of(mismatched()) == "mismatch"
 
 
+def test_who_still_sends_what_the_numbers_are_to_hold_says_so() -> None:
+    shown = board()
+    shown.preparing = "the demo is loading its history"
+
+    assert shown.unready() == ["the demo is loading its history"]
+    assert state_of(shown) == "behind"
+
+
 def test_it_is_live_exactly_when_the_board_is_ready() -> None:
     for shown in (board(), board(partitions=(0,)), board(behind=("logins",)), mismatched()):
         assert (state_of(shown) == "live") is not bool(shown.unready())

@@ -109,13 +109,13 @@ function under({ kind }, window, { value, lower, upper, n }) {
 function weekOnWeek(numbers, { closed, kind }, window) {
   const series = numbers.closedSeries(closed, window);
   const now = series.at(-1);
-  if (now?.value === undefined) {
-    return { on: series.length ? `no ${windowName(window)} of closed days yet` : "no closed day yet" };
-  }
+  if (now === undefined) return { on: "no closed day yet" };
+  if (!now.isWhole) return { on: `no ${windowName(window)} of closed days yet` };
+  if (now.value === undefined) return { on: `no data on ${day(now.day)}` };
   const lastWeek = dayBefore(now.day, 7);
   const before = series.find((one) => one.day === lastWeek);
   const told = `${day(now.day)}: ${shown(kind, now.value)}`;
-  if (before?.value === undefined) return { on: `no trend yet: ${day(lastWeek)} is not whole`, parts: told };
+  if (before?.value === undefined) return { on: `no trend yet: no data on ${day(lastWeek)}`, parts: told };
   return {
     move: KINDS[kind].differ(now.value, before.value),
     on: `vs ${day(lastWeek)}`,

@@ -15,7 +15,8 @@ import { surveys } from "./surveys.js";
 import { NONE, moment } from "./text.js";
 
 const CLOSED_DAYS = 35;
-const RELOAD_MS = 5 * 60_000; // late events still correct closed days
+const RELOAD_MS = 5 * 60_000;
+const AT_MOST_EVERY_MS = 10_000;
 
 const at = (id) => document.getElementById(id);
 const numbers = new Numbers();
@@ -34,6 +35,8 @@ let cutSince = null;
 let heardAt = Date.now();
 let isFollowing = false;
 let isLoading = false;
+let loadedAt = -Infinity;
+let coming = null;
 
 function render() {
   tellState(numbers, cutSince);
@@ -47,6 +50,9 @@ function render() {
 async function load() {
   if (isLoading) return;
   isLoading = true;
+  clearTimeout(coming);
+  coming = null;
+  loadedAt = performance.now();
   try {
     const [all, history] = await Promise.all([`api/v1/metrics?days=${CLOSED_DAYS}`, "api/v1/history"].map(read));
     // Who follows the stream has newer numbers, and the next changes are changes of those.
@@ -59,6 +65,11 @@ async function load() {
   } finally {
     isLoading = false;
   }
+}
+
+/** Load again, but not more often than is good for the server: late events correct closed days all the time. */
+function loadSoon() {
+  coming ??= setTimeout(load, Math.max(0, loadedAt + AT_MOST_EVERY_MS - performance.now()));
 }
 
 async function read(path) {
@@ -76,7 +87,8 @@ function hear(event, message) {
   numbers.hear(event, message);
   const { about } = numbers;
   past.add(numbers, about.state === "live");
-  if (isBack || about.last_closed_day !== before.last_closed_day || about.state !== before.state) load();
+  if (isBack || about.state !== before.state) load();
+  else if (message.days_changed) loadSoon();
   render();
 }
 

@@ -104,7 +104,7 @@ export class Numbers {
     const first = this.about.first_day;
     return this.closed.map(({ day, samples }) => {
       const isWhole = first !== null && daysBetween(first, day) >= Number.parseInt(window, 10);
-      return { day, ...(isWhole ? samples.find(name, { window }) : {}) };
+      return { day, isWhole, ...(isWhole ? samples.find(name, { window }) : {}) };
     });
   }
 }

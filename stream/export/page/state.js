@@ -5,10 +5,10 @@ import { length, time } from "./text.js";
 
 const WORDS = {
   connecting: ["Connecting", () => "asking the server for its numbers"],
-  live: ["Live", (numbers) => (numbers.atMs === null ? "no event yet" : "updated every second")],
+  live: ["Live", (numbers) => (numbers.atMs === null ? "no event yet" : `updated every second${waiting(numbers, 1_000)}`)],
   starting: ["Starting", () => "no number is shown before every partition has reported"],
   recovering: ["Recovering", (numbers) => `state is being read back${remaining(numbers)}; until then numbers are missing or stand still`],
-  behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers)}; the numbers are those of its time`],
+  behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers, 1)}; numbers change until it is done`],
   stale: ["Stale", () => "part of the stream is silent: what happens there is missing"],
   mismatch: ["Mismatch", () => "workers and server have other settings, so no number is shown"],
 };
@@ -36,10 +36,10 @@ export function state(root) {
   };
 }
 
-function waiting(numbers) {
+function waiting(numbers, least) {
   const left = numbers.health.named("engagement_lag_events").reduce((sum, sample) => sum + sample.value, 0);
   // Rounded, or a screen reader would be told each second.
-  return left > 0 ? `, about ${Number(left.toPrecision(1)).toLocaleString("en-US")} records to go` : "";
+  return left >= least ? `, about ${Number(left.toPrecision(1)).toLocaleString("en-US")} records to go` : "";
 }
 
 function remaining(numbers) {

@@ -40,15 +40,15 @@ function cxiRows(numbers, window) {
 }
 
 function noteOf(numbers, { survey, mean }, window) {
-  const sentences = [];
+  const told = [];
   const scored = mean && numbers.live.find(mean[0], { window }).value;
-  if (scored !== undefined) sentences.push(`Mean score ${shown("mean", scored)} of ${mean[1]}.`);
-  if (survey === "nps") sentences.push(...groups(numbers, window));
+  if (scored !== undefined) told.push(`mean score ${shown("mean", scored)} of ${mean[1]}`);
+  if (survey === "nps") told.push(...groups(numbers, window));
   const response = numbers.live.find("engagement_survey_response_ratio", { window, kind: survey });
   if (response.value !== undefined) {
-    sentences.push(`${shown("share", response.value)} of ${shown("count", response.n)} shown were answered.`);
+    told.push(`${shown("share", response.value)} of ${shown("count", response.n)} shown were answered`);
   }
-  return sentences.length ? `In ${windowName(window)}: ${sentences.join(" ")}` : "";
+  return told.length ? `In ${windowName(window)}: ${told.join("; ")}.` : "";
 }
 
 function groups(numbers, window) {
@@ -57,5 +57,5 @@ function groups(numbers, window) {
     numbers.live.find("engagement_nps_answers", { window, group }).value,
   ]);
   if (!counts.some(([, count]) => count > 0)) return [];
-  return [`${listed(counts.map(([group, count]) => `${KINDS.count.show(count)} ${group}${count === 1 ? "" : "s"}`))}.`];
+  return [listed(counts.map(([group, count]) => `${KINDS.count.show(count)} ${group}${count === 1 ? "" : "s"}`))];
 }
