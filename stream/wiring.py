@@ -162,7 +162,7 @@ async def run_until_stopped(
         stopped = asyncio.create_task(stopping.wait())
         telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
         await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if broken.done():
+        if broken.done() and not stopping.is_set():
             status = 1
             reason = broken.result()  # what an operator can act on is told as a failure of the command
             if isinstance(reason, (Unavailable, RulesChanged)):
