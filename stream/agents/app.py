@@ -57,6 +57,8 @@ class Worker:
         )
         table = StateTable(self.app, changelog=changelog, stores=self._stores, open_tasks=self._open)
         self.app.tables.add(table)
+        self._assigned: set[int] | None = None  # partitions; None: not in the group, or a rebalance is under way
+        self.app.on_partitions_assigned.connect(self._on_assigned)
         self.app.on_partitions_revoked.connect(self._on_revoked)
         for topic in (*settings.input_topics.values(), settings.rekey_topic):
             self._add_agent(topic)
@@ -115,6 +117,19 @@ class Worker:
             return None
         return self._stores.rows_recovered, recovery.active_remaining_total()
 
+    def unready(self) -> list[str]:
+        """Why some partition of this worker is not processed now; empty when all it was given are recovered."""
+        if self.tasks.failure is not None:
+            return [f"it stops: {self.tasks.failure!r}"]
+        if self._assigned is None:
+            return ["no partitions are assigned yet"]
+        waiting = sorted(partition for partition in self._assigned if not self.tasks.owns(partition))
+        if not waiting:
+            return []
+        progress = self.recovering()
+        left = f": {progress[1]:,} records to read" if progress is not None else ""
+        return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
+
     async def broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""
         while self.tasks.failure is None and not self.app.crashed:
@@ -136,5 +151,10 @@ class Worker:
         await self.tasks.close(save=False)
         await self.tasks.open(partitions, recovery_seconds=seconds)
 
+    async def _on_assigned(self, *args: Any, **_: Any) -> None:
+        inputs = set(self._settings.input_topics.values())
+        self._assigned = {tp.partition for tp in args[-1] if tp.topic in inputs}
+
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self._assigned = None
         await self.tasks.close(save=True)
