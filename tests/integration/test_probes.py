@@ -32,7 +32,8 @@ def test_a_worker_is_ready_when_all_it_was_given_is_recovered(deployment: Deploy
     program.wait_until(ready, "it is ready")
     assert program.partitions == set(deployment.all_partitions)
     assert (503, "no partitions are assigned yet\n") in seen
-    assert f"worker at http://127.0.0.1:{program.port}/readyz" in program.log.splitlines()
+    line = f"worker at http://127.0.0.1:{program.port}/readyz"
+    program.wait_until(lambda: line in program.log.splitlines(), "it says where it listens")
 
 
 def test_a_worker_that_reads_its_state_says_so(deployment: Deployment) -> None:
