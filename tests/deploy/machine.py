@@ -31,26 +31,27 @@ exec chroot "$layer/root" "$@"
 """
 
 
+_UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
+
+
 def why_not() -> str | None:
     """What keeps this machine from having one of its own inside, or None."""
     missing = [name for name in ("unshare", "chroot", "mount", "setpriv") if shutil.which(name) is None]
     if missing:
         return f"no {', '.join(missing)} here (Debian: util-linux and coreutils)"
-    tried = subprocess.run([*_unshare(), "true"], capture_output=True, text=True, check=False)
+    if os.geteuid() != 0:
+        # In a user's own namespace the kernel lays no layer over a file system that has others mounted in it.
+        return "only root may put a layer over the file system"
+    tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True, check=False)
     return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def run_inside(command: Sequence[str], *, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run a command in a machine of its own, by its absolute path. `folder` is an empty one for the layer."""
     return subprocess.run(
-        [*_unshare(), "sh", "-c", _ENTER, "enter", str(folder), *command],
+        [*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command],
         capture_output=True,
         text=True,
         check=False,
         timeout=seconds,
     )
-
-
-def _unshare() -> list[str]:
-    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", *as_root, "--mount", "--net", "--pid", "--fork", "--kill-child"]

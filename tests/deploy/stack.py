@@ -150,12 +150,16 @@ def start_all(spec: dict[str, Any], logs: Path, running: dict[str, Service]) -> 
 
 
 def network_up(names: list[str]) -> None:
-    """All containers share the loopback device, each by its name."""
+    """All containers share the loopback device, where each name has an address of its own.
+
+    So a program that listens on 127.0.0.1 only is reached by itself and by no other, as in a container.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         asked = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
         flags = struct.unpack("16sh22x", asked)[1]
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
-    Path("/etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()} {' '.join(names)}\n")
+    addresses = "".join(f"127.0.0.{number} {name}\n" for number, name in enumerate(names, start=2))
+    Path("/etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{addresses}")
 
 
 # -- what is asked of the services that run --------------------------------------------------------------------------
@@ -209,7 +213,7 @@ def _sent(simulator: Service) -> int:
         found = re.search(r"([\d,]+) events since .* are sent", simulator.log.read_text())
         return int(found[1].replace(",", "")) if found else None
 
-    return int(_at_least(1, told) or 0)
+    return int(_at_least(1, told))
 
 
 def _counted_by_server() -> float:
@@ -219,14 +223,14 @@ def _counted_by_server() -> float:
 
 
 def _at_least(wanted: float, ask: Any) -> Any:
-    """Ask until the answer is as large as wanted; returns the last answer."""
+    """Ask until the answer is as large as wanted; returns the last answer, 0 where there was none."""
     deadline = time.monotonic() + _START_SECONDS
     answer = None
     while (answer is None or answer < wanted) and time.monotonic() < deadline:
         with contextlib.suppress(OSError, KeyError):
             answer = ask()
         time.sleep(0.5)
-    return answer
+    return answer or 0
 
 
 def main(spec_file: str) -> None:

@@ -24,7 +24,7 @@ def tool(name: str, *, of: str) -> str:
 
 def unavailable(what: str) -> NoReturn:
     """Skip the test, or fail it where everything must be there."""
-    if os.environ.get("ENGAGEMENT_TEST_REQUIRE_TOOLS") == "1":
+    if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
         pytest.fail(what)
     pytest.skip(what)
 
