@@ -149,9 +149,9 @@ def test_a_reader_ends_with_what_the_owners_wrote_whatever_late_workers_append(
     log, epoch, wanted, mended_upto = Log(), 1, {}, 0
     log.append(1, "owner-1")
     for kind, told in runs:
-        rows = {key: str(value) for key, value in told.items()}
+        rows: dict[str, str | None] = {key: str(value) for key, value in told.items()}
         if kind == "late":
-            log.append(epoch - 1, f"owner-{epoch - 1}", **dict.fromkeys(rows, "wrong"))
+            log.append_run(Seal(epoch - 1, f"owner-{epoch - 1}", len(rows) + 1, 0), dict.fromkeys(rows, "wrong"))
             continue
         epoch += kind == "takeover"
         wanted.update(rows)
@@ -159,7 +159,7 @@ def test_a_reader_ends_with_what_the_owners_wrote_whatever_late_workers_append(
         touched = Replay()
         rows_of(log.entries, touched)
         mended = {key.decode(): wanted.get(key.decode()) for key in touched.overwritten if key != SEAL}
-        run = {**mended, **rows}
+        run: dict[str, str | None] = {**mended, **rows}
         log.append_run(Seal(epoch, f"owner-{epoch}", len(run) + 1, 0), run)
         mended_upto = len(log.entries)
 
