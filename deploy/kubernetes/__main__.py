@@ -1,6 +1,6 @@
 """Writes the made manifests anew."""
 
-from deploy.kubernetes.documents import FOLDER, documents
+from deploy.kubernetes.documents import DOCUMENTS, FOLDER
 
-for name, text in documents().items():
-    (FOLDER / name).write_text(text)
+for name, text in DOCUMENTS.items():
+    (FOLDER / name).write_text(text())

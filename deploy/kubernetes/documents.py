@@ -7,7 +7,7 @@ those of `engagement topics create` under the settings of `base/engagement.toml`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +44,13 @@ def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _block)
 
 
-def documents() -> dict[str, str]:
-    """The text of each file, by its path under this folder. Raises FileNotFoundError where there are no rules."""
-    return {
-        "monitoring/prometheusrules.yaml": _file("deploy/prometheus/rules", prometheus_rules(RULES)),
-        "strimzi/topics.yaml": _file("the program's list of topics and base/engagement.toml", kafka_topics(settings())),
-    }
-
-
 def settings() -> Settings:
     """The settings that all pods share."""
     return load(SETTINGS, {})
 
 
 def prometheus_rules(folder: Path) -> list[dict[str, Any]]:
-    """A PrometheusRule for each file of rules."""
+    """A PrometheusRule for each file of rules. Raises FileNotFoundError where there are none."""
     files = sorted(folder.glob("*.y*ml"))
     if not files:
         raise FileNotFoundError(f"no rules in {folder}")
@@ -103,3 +95,10 @@ def _file(source: str, manifests: Iterable[dict[str, Any]]) -> str:
         for one in manifests
     )
     return _HEAD.format(source=source) + "---\n".join(texts)
+
+
+# The text of each file, by its path under this folder.
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "monitoring/prometheusrules.yaml": lambda: _file("deploy/prometheus/rules", prometheus_rules(RULES)),
+    "strimzi/topics.yaml": lambda: _file("the program's topics and base/engagement.toml", kafka_topics(settings())),
+}

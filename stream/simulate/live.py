@@ -14,7 +14,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream.core.time import DAY_MS, MINUTE_MS, epoch_ms, parse_iso
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, epoch_ms, parse_iso
 from stream.settings import Unavailable
 from stream.simulate.producer import connected
 from stream.simulate.simulator import SimulatedEvent
@@ -27,6 +27,10 @@ _SENT_AGAIN_MS: Final = 10 * MINUTE_MS
 
 _PAUSE_SECONDS: Final = 0.2
 _LOOK_UP_EVERY: Final = 1_000  # events of the history
+
+# Of the history so much is delivered before more is sent. A topic of few events would otherwise reach Kafka days of
+# event time after a busy one, and be late.
+_SPREAD_MS: Final = 6 * HOUR_MS
 _PATIENCE_SECONDS: Final = 10.0
 
 
@@ -61,9 +65,12 @@ def send_as_they_happen(
     `wait` waits for some seconds and says whether to stop. `on_live` is told once that all events of the past are
     delivered, and how many they were. `topics` names the Kafka topic of each input.
     """
-    sent = 0
+    sent = flushed_to_ms = 0
     is_live = False
     for event in events:
+        if event.arrives_at_ms - flushed_to_ms > _SPREAD_MS:
+            sink.flush()
+            flushed_to_ms = event.arrives_at_ms
         while event.arrives_at_ms > now_ms():
             sink.flush()
             if not is_live:

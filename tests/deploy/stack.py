@@ -186,6 +186,7 @@ def facts(services: list[Service]) -> dict[str, Any]:
     if simulator is not None:
         told["sent"] = _sent(simulator)
         told["counted"] = _at_least(told["sent"], _counted_by_server)
+        told["outcomes"] = _outcomes()
     if "redis" in names:
         told["redis_keys"] = int(subprocess.check_output(["redis-cli", "-h", "redis", "dbsize"]).split()[-1])
     if "prometheus" in names:
@@ -216,10 +217,19 @@ def _sent(simulator: Service) -> int:
     return int(_at_least(1, told))
 
 
+def _outcomes() -> dict[str, float]:
+    """How many events met which fate, as the server tells."""
+    told: dict[str, float] = {}
+    for sample in get("server:8600/api/v1/metrics")["health"]:
+        if sample["name"] == "engagement_events_total":
+            outcome = sample["labels"]["outcome"]
+            told[outcome] = told.get(outcome, 0) + sample["value"]
+    return told
+
+
 def _counted_by_server() -> float:
-    health = get("server:8600/api/v1/metrics")["health"]
-    outcomes = [sample for sample in health if sample["name"] == "engagement_events_total"]
-    return sum(float(sample["value"]) for sample in outcomes if sample["labels"]["outcome"] in ("applied", "duplicate"))
+    outcomes = _outcomes()
+    return outcomes.get("applied", 0) + outcomes.get("duplicate", 0)
 
 
 def _at_least(wanted: float, ask: Any) -> Any:

@@ -85,7 +85,7 @@ def test_what_the_simulator_sends_arrives_in_prometheus(demo: dict[str, Any]) ->
     facts = demo["facts"]
 
     assert facts["sent"] > 1_000
-    assert facts["counted"] >= facts["sent"]
+    assert facts["counted"] >= facts["sent"], facts
     assert facts["scraped"] >= facts["sent"]
     assert facts["monthly_users"] > 50
 
@@ -114,6 +114,6 @@ def test_what_env_example_says_of_redis_puts_the_state_there(tmp_path: Path) -> 
 
     report = run(tmp_path, SMALL + redis, without=NOT_RUN | {"prometheus", "alertmanager"})
 
-    assert report["facts"]["counted"] >= report["facts"]["sent"] > 1_000
+    assert report["facts"]["counted"] >= report["facts"]["sent"] > 1_000, report["facts"]
     assert report["unhealthy"]["redis"] is None
     assert report["facts"]["redis_keys"] > 0, told(report)

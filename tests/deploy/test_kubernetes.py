@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.kubernetes.documents import FOLDER, RULES, SETTINGS, documents, kafka_topics, settings
+from deploy.kubernetes.documents import DOCUMENTS, FOLDER, RULES, SETTINGS, kafka_topics, settings
 from stream import settings as program_settings
 from stream.agents.inventory import topic_specs
 from stream.core.time import seconds_of
@@ -65,11 +65,9 @@ def workloads(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # -- what is made from elsewhere -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["monitoring/prometheusrules.yaml", "strimzi/topics.yaml"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_is_made_from_elsewhere_is_up_to_date(name: str) -> None:
-    there(RULES)
-
-    assert (FOLDER / name).read_text() == documents()[name], "write it anew with: make docs"
+    assert (FOLDER / name).read_text() == DOCUMENTS[name](), "write it anew with: make docs"
 
 
 def test_the_rules_for_the_operator_are_the_plain_rules_and_all_of_them() -> None:
