@@ -21,13 +21,23 @@ def resolved(env: str = "") -> dict[str, Any]:
 
     Raises AssertionError with what Compose refuses or warns of.
     """
+    config: dict[str, Any] = json.loads(_config(env, ["--profile", "*"], ["--format", "json"]))
+    return config
+
+
+def started_by(*options: str, env: str = "") -> set[str]:
+    """The services that `docker compose OPTIONS up` would start, beside a `.env` of this text."""
+    return set(_config(env, list(options), ["--services"]).split())
+
+
+def _config(env: str, options: list[str], form: list[str]) -> str:
     compose = compose_program()
     # In a folder of its own, where no .env of whoever runs the tests lies.
     with tempfile.TemporaryDirectory() as name:
         shutil.copy(FILE, name)
         Path(name, ".env").write_text(env)
         done = subprocess.run(
-            [compose, "--profile", "*", "config", "--format", "json"],
+            [compose, *options, "config", *form],
             cwd=name,
             env={"PATH": os.environ.get("PATH", ""), "HOME": name},
             capture_output=True,
@@ -36,8 +46,7 @@ def resolved(env: str = "") -> dict[str, Any]:
         )
         assert done.returncode == 0, done.stderr
         assert "warning" not in done.stderr, done.stderr
-        config: dict[str, Any] = json.loads(done.stdout.replace(name, str(REPOSITORY)))
-    return config
+        return done.stdout.replace(name, str(REPOSITORY))
 
 
 def compose_program() -> str:

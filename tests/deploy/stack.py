@@ -21,11 +21,10 @@ import subprocess
 import sys
 import time
 import traceback
-import urllib.request
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlencode
 
+from tests.deploy.facts import facts
 from tests.deploy.programs import Program, as_container, mount_in, program_of, variables
 
 _START_SECONDS = 90.0
@@ -101,6 +100,11 @@ class Service:
         return None if done.returncode == 0 else f"{done.returncode}: {done.stdout}{done.stderr}"
 
     @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self.process.poll() if self.process is not None else None
+
+    @property
     def has_check(self) -> bool:
         return not self.told.get("healthcheck", {"disable": True}).get("disable", False)
 
@@ -124,7 +128,7 @@ class Service:
 
     def report(self) -> dict[str, Any]:
         return {
-            "status": self.process.poll() if self.process is not None else None,
+            "status": self.status,
             "healthy_after": self.healthy_after,
             "stopped_after": self.stopped_after,
             "log": self.log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:] if self.log.exists() else [],
@@ -162,87 +166,6 @@ def network_up(names: list[str]) -> None:
     Path("/etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{addresses}")
 
 
-# -- what is asked of the services that run --------------------------------------------------------------------------
-
-
-def get(address: str) -> Any:
-    """The JSON, or else the text, of a page."""
-    with urllib.request.urlopen(f"http://{address}", timeout=10) as answer:
-        body = answer.read().decode()
-    return json.loads(body) if "json" in answer.headers.get("Content-Type", "") else body
-
-
-def value(expression: str) -> float | None:
-    """The one value of a query, as Prometheus has it."""
-    found = get(f"prometheus:9090/api/v1/query?{urlencode({'query': expression})}")["data"]["result"]
-    return float(found[0]["value"][1]) if found else None
-
-
-def facts(services: list[Service]) -> dict[str, Any]:
-    """What the parts know of each other once events have come all the way."""
-    names = {service.name for service in services}
-    told: dict[str, Any] = {}
-    simulator = next((service for service in services if service.name == "simulator"), None)
-    if simulator is not None:
-        told["sent"] = _sent(simulator)
-        told["counted"] = _at_least(told["sent"], _counted_by_server)
-        told["outcomes"] = _outcomes()
-    if "redis" in names:
-        told["redis_keys"] = int(subprocess.check_output(["redis-cli", "-h", "redis", "dbsize"]).split()[-1])
-    if "prometheus" in names:
-        total = 'sum(engagement_events_total{outcome=~"applied|duplicate"})'
-        told["scraped"] = _at_least(told["sent"], lambda: value(total))
-        told["monthly_users"] = value('engagement_active_users{window="30d"}')
-        _at_least(1, lambda: "unknown" not in {health for health, _ in _targets().values()})
-        told["targets"] = _targets()
-        told["alertmanagers"] = [
-            found["url"] for found in get("prometheus:9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-        ]
-        told["rule_groups"] = len(get("prometheus:9090/api/v1/rules")["data"]["groups"])
-        told["retention"] = get("prometheus:9090/api/v1/status/flags")["data"]["storage.tsdb.retention.time"]
-    return told
-
-
-def _targets() -> dict[str, list[str]]:
-    """By job: the health of its target, and what went wrong."""
-    found = get("prometheus:9090/api/v1/targets")["data"]["activeTargets"]
-    return {target["labels"]["job"]: [target["health"], target["lastError"]] for target in found}
-
-
-def _sent(simulator: Service) -> int:
-    def told() -> int | None:
-        found = re.search(r"([\d,]+) events since .* are sent", simulator.log.read_text())
-        return int(found[1].replace(",", "")) if found else None
-
-    return int(_at_least(1, told))
-
-
-def _outcomes() -> dict[str, float]:
-    """How many events met which fate, as the server tells."""
-    told: dict[str, float] = {}
-    for sample in get("server:8600/api/v1/metrics")["health"]:
-        if sample["name"] == "engagement_events_total":
-            outcome = sample["labels"]["outcome"]
-            told[outcome] = told.get(outcome, 0) + sample["value"]
-    return told
-
-
-def _counted_by_server() -> float:
-    outcomes = _outcomes()
-    return outcomes.get("applied", 0) + outcomes.get("duplicate", 0)
-
-
-def _at_least(wanted: float, ask: Any) -> Any:
-    """Ask until the answer is as large as wanted; returns the last answer, 0 where there was none."""
-    deadline = time.monotonic() + _START_SECONDS
-    answer = None
-    while (answer is None or answer < wanted) and time.monotonic() < deadline:
-        with contextlib.suppress(OSError, KeyError):
-            answer = ask()
-        time.sleep(0.5)
-    return answer or 0
-
-
 def main(spec_file: str) -> None:
     """Start, ask, stop; write down what happened, also when it went wrong."""
     spec = json.loads(Path(spec_file).read_text())
@@ -254,7 +177,9 @@ def main(spec_file: str) -> None:
     try:
         start_all(spec, logs, running)
         services = list(running.values())
-        report["facts"] = facts(services)
+        report["facts"] = facts({service.name: service.log for service in services})
+        ended = [service.name for service in services if service.has_check and service.status is not None]
+        assert not ended, f"ended by themselves: {ended}"
         report["peak_mib"] = {service.name: service.peak_mib() for service in services}
         report["unhealthy"] = {service.name: service.check() for service in services if service.has_check}
     except Exception:  # noqa: BLE001  whatever it is, the test tells it

@@ -9,7 +9,7 @@ import pytest
 
 from stream import settings
 from stream.cli import main
-from tests.deploy.compose import FILE, resolved
+from tests.deploy.compose import FILE, resolved, started_by
 from tests.deploy.programs import image_environment
 from tests.deploy.tools import DEPLOY, REPOSITORY
 from tests.documents import variable
@@ -33,6 +33,16 @@ def test_the_services_are_those_of_a_whole_deployment(services: dict[str, Any]) 
         "redis": "redis",
         "simulator": "demo",
     }
+
+
+def test_redis_and_the_simulator_start_only_when_asked_for() -> None:
+    usual = started_by()
+    (redis,) = re.findall(r"^#(COMPOSE_PROFILES=.*)$", ENV_EXAMPLE, re.MULTILINE)
+
+    assert usual == {"kafka", "topics", "worker", "server", "prometheus", "alertmanager", "grafana"}
+    assert started_by("--profile", "demo") == usual | {"simulator"}
+    assert started_by(env=redis) == usual | {"redis"}
+    assert started_by(env=f"{redis},demo") == usual | {"redis", "simulator"}
 
 
 def test_every_port_is_published_on_127_0_0_1(services: dict[str, Any]) -> None:
