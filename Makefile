@@ -40,8 +40,9 @@ lint: $(VENV)/.dev ## rules of style, format and imports
 types: $(VENV)/.dev ## mypy --strict over code, tests and deploy
 	@$(BIN)/python -m mypy --strict
 
-docs: $(VENV)/.dev ## write README.md's tables and the made manifests anew, from the code and the rules
+docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made manifests anew
 	@$(BIN)/python -m tests.documents
+	@$(BIN)/python -m deploy.grafana
 	@$(BIN)/python -m deploy.kubernetes
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes

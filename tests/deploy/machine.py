@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from stream.simulate.broker import dying_with_parent
+
 # `$1` is the folder for the layer, the rest is the command. Other file systems of this machine stay visible.
 _ENTER = r"""
 set -eu
@@ -49,7 +51,7 @@ def why_not() -> str | None:
 def run_inside(command: Sequence[str], *, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run a command in a machine of its own, by its absolute path. `folder` is an empty one for the layer."""
     return subprocess.run(
-        [*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command],
+        dying_with_parent([*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command]),
         capture_output=True,
         text=True,
         check=False,
