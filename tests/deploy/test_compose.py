@@ -222,6 +222,12 @@ def test_grafana_can_be_looked_at_by_whoever_reaches_it_and_changed_by_nobody(se
     assert not [name for name in grafana if "PASSWORD" in name]
 
 
+def test_grafana_opens_with_a_dashboard_that_is_there(services: dict[str, Any]) -> None:
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+
+    assert (DEPLOY / "grafana" / home.removeprefix("/var/lib/grafana/")).is_file()
+
+
 def test_kafka_as_one_node_replicates_nothing(services: dict[str, Any]) -> None:
     """The image drops all of its defaults where one variable is set: these are the ones that must be 1 on one node."""
     kafka = services["kafka"]["environment"]

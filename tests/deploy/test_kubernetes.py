@@ -15,6 +15,7 @@ from stream import settings as program_settings
 from stream.agents.inventory import topic_specs
 from stream.core.time import seconds_of
 from stream.settings import load
+from stream.wiring import VERSION
 from tests.deploy import kinds
 from tests.deploy.programs import image_environment, last_stage
 from tests.deploy.test_compose import assert_is_a_command
@@ -214,6 +215,10 @@ def test_pods_have_no_rights_and_run_as_the_user_of_the_image(overlay: list[dict
         assert container(workload)["resources"]["limits"]["memory"] in ("1Gi", "256Mi")
     namespace = of_kind(overlay, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_pods_run_this_version(overlay: list[dict[str, Any]]) -> None:
+    assert {container(one)["image"] for one in workloads(overlay)} == {f"engagement-stream:{VERSION}"}
 
 
 def test_every_selector_finds_the_pods_it_means(overlay: list[dict[str, Any]]) -> None:
