@@ -40,9 +40,10 @@ lint: $(VENV)/.dev ## rules of style, format and imports
 types: $(VENV)/.dev ## mypy --strict over code, tests and deploy
 	@$(BIN)/python -m mypy --strict
 
-docs: $(VENV)/.dev ## write README.md's tables and the dashboards anew, from the catalogue and the settings
+docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made manifests anew
 	@$(BIN)/python -m tests.documents
 	@$(BIN)/python -m deploy.grafana
+	@$(BIN)/python -m deploy.kubernetes
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)

@@ -236,7 +236,7 @@ class Deployment:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, command: str = "run", *, name: str = "", **settings: str) -> Program:
+    def start(self, command: str = "run", *options: str, name: str = "", **settings: str) -> Program:
         """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
         port = free_port()
         name = name or command
@@ -244,7 +244,7 @@ class Deployment:
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self._variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        program = Program([command], environment, port=port, log=log)
+        program = Program([command, *options], environment, port=port, log=log)
         self.programs.append(program)
         return program
 
