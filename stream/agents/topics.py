@@ -88,6 +88,13 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         return created
 
 
+def partition_counts(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, int]:
+    """How many partitions each of these topics has; those that do not exist are left out. Raises BrokerUnreachable."""
+    with _admin(client_options) as admin:
+        topics = _describe(admin, [TopicSpec(name, 0) for name in names])
+    return {name: len(topic["partitions"]) for name, topic in topics.items() if topic["error_code"] == 0}
+
+
 def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:
     """Delete topics and all that is in them. Raises BrokerUnreachable."""
     with _admin(client_options) as admin:
