@@ -20,6 +20,7 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream.cli_dlq import dlq
 from stream.core.offline import Offline
 from stream.export.documents import as_document
 from stream.export.table import print_computed
@@ -54,6 +55,9 @@ def main() -> None:
     engagement compute events.jsonl.gz     numbers of a file, without a broker
     engagement run --kafka localhost:9092  worker and server on your Kafka
     """
+
+
+main.add_command(dlq)
 
 
 # -- the service -------------------------------------------------------------------------------------------------
