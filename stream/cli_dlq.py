@@ -278,9 +278,8 @@ async def _until_stopped(run: "Run", stopped_by: list[int]) -> None:
 
 def _warn_of_late_letters(settings: Settings) -> None:
     limit = settings.allowed_lateness
-    click.echo(
-        f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since", err=True
-    )
+    told = f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since\n"
+    sys.stderr.write(told)  # click.echo would write past the progress bar, into its line
 
 
 def _print_json(document: dict[str, Any]) -> None:

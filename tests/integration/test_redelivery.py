@@ -165,6 +165,14 @@ def test_a_letter_is_replayed_once_whatever_runs_follow(mailbox: Deployment) -> 
     assert [(one["letters"], one["replayed"]) for one in listed(mailbox)] == [(6, 6)]
 
 
+def test_brokers_without_transactions_keep_the_notes_too(mailbox: Deployment) -> None:
+    refuse(mailbox, produce(mailbox, numbered(3)))
+
+    assert replay(mailbox, ENGAGEMENT_KAFKA_IDEMPOTENT="false").stderr.startswith("3 records replayed")
+    assert replay(mailbox, ENGAGEMENT_KAFKA_IDEMPOTENT="false").stderr.startswith("0 records replayed")
+    assert len(replayed(mailbox)) == 3
+
+
 def test_ctrl_c_ends_a_run_when_all_that_was_sent_has_arrived(mailbox: Deployment) -> None:
     refuse(mailbox, produce(mailbox, numbered(60)))
     run = mailbox.begin("dlq", "replay", "--rate", "4")
