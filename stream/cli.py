@@ -21,7 +21,8 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream import cli_state
+from stream.cli_dlq import dlq
+from stream.cli_state import grow, state
 from stream.core.offline import Offline
 from stream.core.time import iso
 from stream.export.documents import as_document
@@ -57,6 +58,9 @@ def main() -> None:
     engagement compute events.jsonl.gz     numbers of a file, without a broker
     engagement run --kafka localhost:9092  worker and server on your Kafka
     """
+
+
+main.add_command(dlq)
 
 
 # -- the service -------------------------------------------------------------------------------------------------
@@ -628,8 +632,8 @@ def _report_problems(settings: Settings) -> None:
         raise SystemExit(1)
 
 
-topics.add_command(cli_state.grow)
-main.add_command(cli_state.state)
+topics.add_command(grow)
+main.add_command(state)
 
 
 @main.command()

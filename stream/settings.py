@@ -177,6 +177,11 @@ class Settings(_Section, frozen=True):
         return f"{self.app_id}-rekey"
 
     @property
+    def replayed_topic(self) -> str:
+        """Where `engagement dlq replay` notes which dead letters it has sent back."""
+        return f"{self.app_id}-replayed"
+
+    @property
     def snapshots_topic(self) -> str:
         """Where workers tell the server what their partitions add."""
         return f"{self.app_id}-snapshots"
@@ -325,7 +330,7 @@ def _check_names(settings: Settings) -> None:
     for place, name in (("app_id", settings.app_id), *((f"topics.{topic}", inputs[topic]) for topic in inputs)):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.snapshots_topic)
+    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         told = ", ".join(inputs.values())
