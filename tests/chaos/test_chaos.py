@@ -1,0 +1,58 @@
+"""Exactly once, whatever happens: after a storm of faults every gauge equals the recount, on each store."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from stream.settings import SettingsError, load
+from tests.chaos.faults import kinds_for
+from tests.chaos.report import Report
+from tests.chaos.run import run_chaos
+from tests.chaos.schedule import schedule
+from tests.chaos.world import ProxiedKafka, world_of
+from tests.integration.conftest import Deploy
+from tests.integration.deployment import simulated
+
+FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
+
+DAYS = 28
+EVENTS_OF_A_USER = 140  # in so many days; a load of a few less than needed ends before the faults do
+
+
+@pytest.mark.chaos
+@pytest.mark.kafka
+def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
+    store: str,
+    seed: int,
+    minutes: float,
+    only: list[str],
+    workers: int,
+    rate: float,
+    chaos_kafka: ProxiedKafka,
+    deploy: Deploy,
+    reports: list[Report],
+    tmp_path: Path,
+) -> None:
+    skip_where_not_supported(store)
+    seconds = 60 * minutes
+    faults = schedule(seed, kinds_for(store, only), seconds=seconds, workers=workers)
+    users = math.ceil(1.5 * rate * seconds / EVENTS_OF_A_USER)
+    report = Report(store=store, seed=seed, minutes=minutes, only=",".join(only))
+    print(f"\n{report.command}", *faults, sep="\n")  # noqa: T201  shown when it fails, and with -s
+
+    with world_of(chaos_kafka, deploy(chaos_kafka.kafka.address), tmp_path, store=store, workers=workers) as world:
+        reports.append(report)
+        run_chaos(world, faults, simulated(users=users, days=DAYS, **FAULTS), rate=rate, report=report)
+
+    assert report.differences == []
+
+
+def skip_where_not_supported(store: str) -> None:
+    if store == "redis":
+        try:
+            load(None, {"ENGAGEMENT_STATE_URL": "redis://127.0.0.1:6379"})
+        except SettingsError as error:
+            pytest.skip(f"no state in Redis yet: {error}")
