@@ -59,7 +59,10 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
         ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is no port"),
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
-        ({"ENGAGEMENT_STATE_URL": "disk"}, "state.url: 'disk' is neither rocksdb://DIRECTORY nor memory://"),
+        (
+            {"ENGAGEMENT_STATE_URL": "disk"},
+            "state.url: 'disk' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
+        ),
         ({"ENGAGEMENT_TOPICS_LOGINS": "sessions"}, "topics: sessions, logins and surveys need topics of their own"),
         ({"ENGAGEMENT_APP_ID": ""}, "app_id: '' is no name"),
         ({"ENGAGEMENT_APP_ID": "../x y"}, "app_id: '../x y' is no name of letters"),

@@ -15,6 +15,8 @@ class Rules:
     allowed_lateness_ms: int | None = 3 * DAY_MS
     future_limit_ms: int = HOUR_MS
     close_after_ms: int = HOUR_MS
+    # How long a user without any event is remembered; longer where the windows need it.
+    retention_ms: int = 100 * DAY_MS
     activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
     session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
     survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")

@@ -8,7 +8,7 @@ from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
 
 
 class Board:
@@ -20,13 +20,18 @@ class Board:
         self.now_ms = now_ms
         self._shared = settings.shared
         self._reports: dict[int, Report] = {}
+        self._unowned: dict[int, Unowned] = {}
         self._arrived_ms: dict[int, int] = {}
         self._merged: Snapshot | None = None
 
-    def put(self, report: Report) -> None:
-        """Take in the next report of a partition. Kafka's order counts, not the clocks of workers."""
-        self._reports[report.partition] = report
-        self._arrived_ms[report.partition] = self.now_ms()
+    def put(self, told: Report | Unowned) -> None:
+        """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
+        if isinstance(told, Unowned):
+            self._unowned[told.partition] = told
+            return
+        self._unowned.pop(told.partition, None)
+        self._reports[told.partition] = told
+        self._arrived_ms[told.partition] = self.now_ms()
         self._merged = None
 
     @property
@@ -49,9 +54,10 @@ class Board:
         return max(0.0, (self.now_ms() - told_ms) / SECOND_MS)
 
     def stale(self) -> list[int]:
-        """Partitions whose owner has not reported for too long, or never."""
+        """Partitions whose owner has not reported for too long, or never, or that have none."""
         limit = seconds_of(self.settings.server.stale_after)
         fresh = {report.partition for report in self.reports if self.age_seconds(report) <= limit}
+        fresh -= self._unowned.keys()
         return [number for number in range(self.settings.topics.partitions) if number not in fresh]
 
     def disagreements(self) -> list[str]:
@@ -68,8 +74,11 @@ class Board:
         """Why the numbers can't be trusted now; empty when they can."""
         reasons = self.disagreements()
         stale = self.stale()
-        if stale:
-            told = ", ".join(map(str, stale))
+        reasons += [_told(self._unowned[number]) for number in sorted(self._unowned)]
+        reasons += [f"partition {report.partition}: {report.away}" for report in self.reports if report.away]
+        silent = [number for number in stale if number not in self._unowned]
+        if silent:
+            told = ", ".join(map(str, silent))
             reasons.append(f"no report for {self.settings.server.stale_after} of partitions {told}")
         behind = {report.partition: report.behind for report in self.reports if report.behind}
         for partition, topics in behind.items():
@@ -121,11 +130,20 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
+        for unowned in self._unowned.values():
+            labels = {"partition": str(unowned.partition)}
+            if unowned.rows_left is not None:
+                samples.append(Sample("engagement_recovery_rows_remaining", labels, unowned.rows_left))
+            if unowned.seconds_left is not None:
+                samples.append(Sample("engagement_recovery_remaining_seconds", labels, unowned.seconds_left))
         return samples
 
     def _partition_health(self, report: Report) -> list[Sample]:
         labels = {"partition": str(report.partition)}
+        owner = [] if report.partition in self.stale() else [{**labels, "worker": report.worker}]
         return [
+            *(Sample("engagement_partition_owner_info", by, 1) for by in owner),
+            Sample("engagement_store_available", labels, 0 if report.away else 1),
             *(
                 Sample("engagement_lag_events", {"topic": topic, **labels}, left)
                 for topic, left in sorted(report.lag.items())
@@ -143,3 +161,12 @@ class Board:
             ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, event_to_gauge),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, checkpoints),
         ]
+
+
+def _told(unowned: Unowned) -> str:
+    """Why a partition has no live numbers, in words."""
+    told = f"partition {unowned.partition}: {unowned.why}"
+    if unowned.rows_left is None:
+        return told
+    left = f"{told}, {unowned.rows_left:,} records to go"
+    return left if unowned.seconds_left is None else f"{left}, about {unowned.seconds_left:.0f} s"
