@@ -176,16 +176,26 @@ def _disk_full(world: World, fault: Fault) -> Iterator[None]:
 
 @_kind("Redis restarted", 0.2, 3.0, only="redis")
 def _redis_restarted(world: World, fault: Fault) -> Iterator[None]:
-    world.redis.stop()
+    redis = world.running_redis
+    redis.stop()
     yield
-    world.redis.restart()
+    redis.restart()
 
 
 @_kind("Redis killed", 0.2, 3.0, only="redis")
 def _redis_killed(world: World, fault: Fault) -> Iterator[None]:
-    world.redis.kill()
+    redis = world.running_redis
+    redis.kill()
     yield
-    world.redis.restart()
+    redis.restart()
+
+
+@_kind("Redis hangs", 1.0, 9.0, only="redis")
+def _redis_hangs(world: World, fault: Fault) -> Iterator[None]:
+    redis = world.running_redis
+    redis.pause()
+    yield
+    redis.resume()
 
 
 @_kind("Redis cut off", 1.0, 9.0, only="redis")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from stream.settings import SettingsError, load
 from tests.chaos.faults import kinds_for
 from tests.chaos.report import Report
 from tests.chaos.run import run_chaos
@@ -36,7 +35,6 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     reports: list[Report],
     tmp_path: Path,
 ) -> None:
-    skip_where_not_supported(store)
     seconds = 60 * minutes
     faults = schedule(seed, kinds_for(store, only), seconds=seconds, workers=workers)
     users = math.ceil(1.5 * rate * seconds / EVENTS_OF_A_USER)
@@ -48,11 +46,3 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
         run_chaos(world, faults, simulated(users=users, days=DAYS, **FAULTS), rate=rate, report=report)
 
     assert report.differences == []
-
-
-def skip_where_not_supported(store: str) -> None:
-    if store == "redis":
-        try:
-            load(None, {"ENGAGEMENT_STATE_URL": "redis://127.0.0.1:6379"})
-        except SettingsError as error:
-            pytest.skip(f"no state in Redis yet: {error}")

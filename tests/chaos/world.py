@@ -6,7 +6,6 @@ the state is there. Whoever checks the numbers goes directly.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tests.chaos.proxy import Network, TcpProxy
 from tests.chaos.supervisor import Slot
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
+from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 STORES = ("rocksdb", "memory", "redis")
 
@@ -34,13 +34,19 @@ class World:
     producer: TcpProxy
     server: Slot
     workers: list[Slot] = field(default_factory=list)
-    redis: Any = None
+    redis: RedisServer | None = None
     load: Load | None = None
 
     @property
     def slots(self) -> list[Slot]:
         """All programs."""
         return [*self.workers, self.server]
+
+    @property
+    def running_redis(self) -> RedisServer:
+        """Where the state is."""
+        assert self.redis is not None
+        return self.redis
 
     def repeat(self, count: int) -> None:
         """Let the producer send its last events again."""
@@ -110,10 +116,13 @@ def world_of(
 
 
 @contextmanager
-def _running_redis() -> Iterator[Any]:
+def _running_redis() -> Iterator[RedisServer]:
     """A Redis that loses nothing when it is killed."""
-    servers = importlib.import_module("tests.state.redis_server")
-    server = servers.RedisServer(options={"appendonly": "yes", "appendfsync": "always"})
+    try:
+        server = RedisServer(options={"appendonly": "yes", "appendfsync": "always"})
+    except RedisUnavailable as error:
+        skip_without_redis(error)
+        raise
     server.start()
     try:
         yield server
