@@ -94,6 +94,8 @@ class Upkeep:
     async def _read_changelog(self, partition: int, store: Store, tell: Callable[[int, int], None]) -> Range:
         topic = self.settings.changelog_topic
         whole = (await in_thread(lambda: self.group.ranges([(topic, partition)])))[topic, partition]
+        if whole.first == whole.end:
+            return whole
         place = TopicPartition(topic, partition)
         consumer = AIOKafkaConsumer(**self.options, enable_auto_commit=False)
         await consumer.start()

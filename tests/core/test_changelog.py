@@ -1,5 +1,6 @@
 """Which runs of a changelog count: those of who owned the partition, whatever a late worker appends."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hypothesis import given
@@ -24,7 +25,9 @@ class Log:
 
     def append(self, epoch: int, writer: str, *, whole_from: int = 0, **rows: str | None) -> None:
         """Append a run of rows."""
-        seal = Seal(epoch, writer, len(rows) + 1, 0, whole_from)
+        self.append_run(Seal(epoch, writer, len(rows) + 1, 0, whole_from), rows)
+
+    def append_run(self, seal: Seal, rows: Mapping[str, str | None]) -> None:
         for key, value in rows.items():
             self._put(key.encode(), None if value is None else value.encode())
         self._put(SEAL, encode_seal(seal))
@@ -132,7 +135,9 @@ def test_records_without_a_key_are_left_out() -> None:
 
 
 _runs = st.lists(
-    st.tuples(st.sampled_from(["own", "late", "takeover"]), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9))),
+    st.tuples(
+        st.sampled_from(["own", "late", "takeover"]), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9))
+    ),
     max_size=12,
 )
 
@@ -144,9 +149,9 @@ def test_a_reader_ends_with_what_the_owners_wrote_whatever_late_workers_append(
     log, epoch, wanted, mended_upto = Log(), 1, {}, 0
     log.append(1, "owner-1")
     for kind, told in runs:
-        rows = {key: str(value) for key, value in told.items()}
+        rows: dict[str, str | None] = {key: str(value) for key, value in told.items()}
         if kind == "late":
-            log.append(epoch - 1, f"owner-{epoch - 1}", **{key: "wrong" for key in rows})
+            log.append_run(Seal(epoch - 1, f"owner-{epoch - 1}", len(rows) + 1, 0), dict.fromkeys(rows, "wrong"))
             continue
         epoch += kind == "takeover"
         wanted.update(rows)
@@ -154,7 +159,8 @@ def test_a_reader_ends_with_what_the_owners_wrote_whatever_late_workers_append(
         touched = Replay()
         rows_of(log.entries, touched)
         mended = {key.decode(): wanted.get(key.decode()) for key in touched.overwritten if key != SEAL}
-        log.append(epoch, f"owner-{epoch}", **{**mended, **rows})
+        run: dict[str, str | None] = {**mended, **rows}
+        log.append_run(Seal(epoch, f"owner-{epoch}", len(run) + 1, 0), run)
         mended_upto = len(log.entries)
 
     assert rows_of(log.entries, at_a_time=at_a_time) == wanted
