@@ -16,6 +16,7 @@ class Report:
     store: str
     seed: int
     minutes: float
+    setup: str = ""
     only: str = ""  # words of which each fault has one
     events: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -41,6 +42,7 @@ class Report:
         table = Table(title=f"chaos on {self.store}, seed {self.seed}", show_header=False, title_justify="left")
         table.add_column()
         table.add_column(justify="right")
+        table.add_row("set up", self.setup)
         table.add_row("events", f"{self.events:,}")
         table.add_row("dead letters", f"{self.letters:,}")
         table.add_section()
@@ -62,4 +64,4 @@ class Report:
         console = Console(width=100, no_color=True)
         with console.capture() as captured:
             console.print(table)
-        return captured.get() + f"again: {self.command}\n"
+        return "\n".join([captured.get().rstrip(), *self.differences, f"again: {self.command}", ""])

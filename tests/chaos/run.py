@@ -42,7 +42,7 @@ def run_chaos(world: World, faults: list[Fault], events: Iterable[ReplayEvent], 
     assert wait_until(lambda: is_ready(world), world.slots, seconds=_READY_SECONDS), "not ready before the first fault"
     with world.deployment.load(events, rate=rate, bootstrap_servers=world.producer.address, **_PATIENT) as load:
         world.load = load
-        storm = Storm(world, faults)
+        storm = Storm(world, faults, seconds=60 * report.minutes)
         storm.run()
     report.events = len(load.sent)
     report.faults = Counter(fault.kind for fault in faults)
@@ -68,8 +68,9 @@ class Storm:
     Its time stands still while something is begun or ended: a broker takes seconds to start, on a busy machine many.
     """
 
-    def __init__(self, world: World, faults: list[Fault]) -> None:
+    def __init__(self, world: World, faults: list[Fault], *, seconds: float) -> None:
         self._world = world
+        self._seconds = seconds
         self._coming = list(faults)
         self._ends: list[tuple[float, int, ExitStack]] = []  # by time; the number decides between equals
         self._numbers = itertools.count()
@@ -79,10 +80,10 @@ class Storm:
         self.slowest_recovery_seconds = 0.0
 
     def run(self) -> None:
-        """Until every fault has come and gone."""
+        """Until the time is over and every fault has come and gone."""
         self._started = time.monotonic()
         try:
-            while self._coming or self._ends:
+            while self._coming or self._ends or time.monotonic() - self._started < self._seconds:
                 began = time.monotonic()
                 self._change(began - self._started)
                 self._started += time.monotonic() - began
@@ -166,4 +167,4 @@ def sum_up(world: World, report: Report) -> None:
 
 def kind_of(reason: str) -> str:
     """The kind of a reason, without its figures and places."""
-    return re.sub(r"'[^']*'|[0-9][0-9.:]*", "…", reason.partition("(")[0] or reason)[:60].strip()
+    return re.sub(r"'[^']*'|[0-9][0-9.:]*", "…", reason.partition("(")[0] or reason)[:45].strip()

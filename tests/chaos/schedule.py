@@ -1,4 +1,4 @@
-"""When what goes wrong: the same seed, the same faults.
+"""Who is attacked, and when what goes wrong: the same seed, the same faults.
 
 Faults are drawn like cards: each kind comes once before one comes again, in an order and at moments that the seed
 decides. They overlap as they like, on the same worker too.
@@ -41,10 +41,28 @@ class Fault:
         return f"{self.at_seconds:6.1f} s  {self.kind}, worker {self.target}{length}"
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How workers are set up, apart from their store."""
+
+    named: bool  # kafka.instance_id: a worker that comes back in time gets its partitions without a rebalance
+    standbys: int  # state.standbys: workers that follow each partition
+
+    def __str__(self) -> str:
+        told = ["workers with names" if self.named else "workers without names"]
+        return ", ".join([*told, f"standbys {self.standbys}"] if self.standbys else told)
+
+
+def setup(seed: int, *, can_follow: bool) -> Setup:
+    """One of those that people choose. Only a store with a changelog can be followed."""
+    rng = random.Random(f"setup {seed}")
+    return Setup(named=rng.random() < 0.5, standbys=int(rng.random() < 0.5) if can_follow else 0)
+
+
 def schedule(seed: int, kinds: Mapping[str, Kind], *, seconds: float, workers: int) -> list[Fault]:
-    """The faults of so many seconds, in order: at least one of each kind."""
+    """The faults of so many seconds, in order: at least one of each kind. Without kinds there are none."""
     rng = random.Random(seed)
-    count = max(len(kinds), round(seconds / SECONDS_BETWEEN_FAULTS))
+    count = max(len(kinds), round(seconds / SECONDS_BETWEEN_FAULTS)) if kinds else 0
     faults = []
     deck: list[str] = []
     for number in range(count):

@@ -57,13 +57,14 @@ class Slot:
         name: str,
         kafka: TcpProxy,
         state_url: str = "",
+        instance_id: str = "",
         disk: Disk | None = None,
         others: tuple[TcpProxy, ...] = (),
     ) -> None:
         """`others` are its further connections, such as that to Redis."""
         self.name, self.kafka, self.disk, self.others = name, kafka, disk, others
         self._deployment, self._command = deployment, command
-        self._settings = {"ENGAGEMENT_KAFKA_SERVERS": kafka.address}
+        self._settings = {"ENGAGEMENT_KAFKA_SERVERS": kafka.address, "ENGAGEMENT_KAFKA_INSTANCE_ID": instance_id}
         if state_url:
             self._settings["ENGAGEMENT_STATE_URL"] = state_url
         self._asked = ""

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.faults import kinds_for
 from tests.chaos.report import Report
 from tests.chaos.run import run_chaos
-from tests.chaos.schedule import schedule
+from tests.chaos.schedule import schedule, setup
 from tests.chaos.world import ProxiedKafka, world_of
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import simulated
@@ -38,10 +38,12 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     seconds = 60 * minutes
     faults = schedule(seed, kinds_for(store, only), seconds=seconds, workers=workers)
     users = math.ceil(1.5 * rate * seconds / EVENTS_OF_A_USER)
-    report = Report(store=store, seed=seed, minutes=minutes, only=",".join(only))
-    print(f"\n{report.command}", *faults, sep="\n")  # noqa: T201  shown when it fails, and with -s
+    chosen = setup(seed, can_follow=store != "redis")
+    report = Report(store=store, seed=seed, minutes=minutes, setup=str(chosen), only=",".join(only))
+    print(f"\n{report.command}", chosen, *faults, sep="\n")  # noqa: T201  shown when it fails, and with -s
 
-    with world_of(chaos_kafka, deploy(chaos_kafka.kafka.address), tmp_path, store=store, workers=workers) as world:
+    deployment = deploy(chaos_kafka.kafka.address, **{"state.standbys": chosen.standbys})
+    with world_of(chaos_kafka, deployment, tmp_path, store=store, workers=workers, named=chosen.named) as world:
         reports.append(report)
         run_chaos(world, faults, simulated(users=users, days=DAYS, **FAULTS), rate=rate, report=report)
 

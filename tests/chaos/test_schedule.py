@@ -23,6 +23,10 @@ def test_another_seed_makes_another_one() -> None:
     assert len({str(schedule(seed, KINDS, seconds=60, workers=3)) for seed in range(100)}) == 100
 
 
+def test_without_kinds_nothing_goes_wrong() -> None:
+    assert schedule(1, {}, seconds=60, workers=3) == []
+
+
 @given(seeds, st.floats(1, 1_000), st.integers(1, 4))
 def test_each_kind_comes_as_often_as_the_others_on_some_worker_within_the_time(
     seed: int, seconds: float, workers: int

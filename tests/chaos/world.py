@@ -88,9 +88,12 @@ def proxied_kafka(start: Callable[..., RunningKafka], *, proxies: int) -> Iterat
 
 @contextmanager
 def world_of(
-    proxied: ProxiedKafka, deployment: Deployment, folder: Path, *, store: str, workers: int
+    proxied: ProxiedKafka, deployment: Deployment, folder: Path, *, store: str, workers: int, named: bool
 ) -> Iterator[World]:
-    """A running deployment with its topics; the first proxies are the server's and the producer's."""
+    """A running deployment with its topics; the first proxies are the server's and the producer's.
+
+    Workers that are `named` come back as the same member of the group.
+    """
     deployment.create_topics(changelog=CHANGELOG_CONFIG)
     to_server, to_producer, *to_workers = proxied.proxies
     with ExitStack() as closing:
@@ -110,8 +113,9 @@ def world_of(
                 assert redis is not None
                 way = proxied.network.proxy(f"127.0.0.1:{redis.port}")
                 options = {"state_url": f"redis://{way.address}", "others": (way,)}
-            slot = Slot(deployment, "worker", name=f"worker-{number}", kafka=to_workers[number], **options)
-            world.workers.append(slot)
+            name = f"worker-{number}"
+            options["instance_id"] = name if named else ""
+            world.workers.append(Slot(deployment, "worker", name=name, kafka=to_workers[number], **options))
         yield world
 
 
