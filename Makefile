@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ci fmt lint types docs bench clean
+.PHONY: help demo test check ci fmt lint types docs chaos bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ types: $(VENV)/.dev ## mypy --strict over code and tests
 
 docs: $(VENV)/.dev ## write the tables of README.md anew, from the catalogue and the settings
 	@$(BIN)/python -m tests.documents
+
+chaos: $(VENV)/.dev ## faults of every kind under load, minutes of them; ARGS="--seed 7 --minutes 10 --store rocksdb"
+	@$(BIN)/python -m pytest tests/chaos/test_chaos.py --seed random --minutes 5 -s $(ARGS)
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)

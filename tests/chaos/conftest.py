@@ -6,6 +6,7 @@ make chaos ARGS="--seed 7 --minutes 10 --store rocksdb"
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 
@@ -92,6 +93,16 @@ def chaos_kafka(workers: int) -> Iterator[ProxiedKafka]:
     """A real Apache Kafka behind proxies: the server's, the producer's, and one of each worker."""
     with proxied_kafka(start_kafka_or_skip, proxies=2 + workers) as proxied:
         yield proxied
+
+
+@pytest.fixture(autouse=True)
+def quiet_clients() -> Iterator[None]:
+    """What the Kafka clients of the test log while they can't reach Kafka is thousands of lines."""
+    clients = logging.getLogger("kafka")
+    level = clients.level
+    clients.setLevel(logging.CRITICAL)
+    yield
+    clients.setLevel(level)
 
 
 @pytest.fixture

@@ -37,12 +37,14 @@ _TICK_SECONDS = 0.1
 _LOOK_SECONDS = 0.5
 
 
-def run_chaos(world: World, faults: list[Fault], events: Iterable[ReplayEvent], *, rate: float, report: Report) -> None:
-    """Fill in the report. Raises AssertionError where the numbers don't become right."""
+def run_chaos(
+    world: World, faults: list[Fault], events: Iterable[ReplayEvent], *, rate: float, report: Report, tell: Tell
+) -> None:
+    """Fill in the report; `tell` is told what happens. Raises AssertionError where the numbers don't become right."""
     assert wait_until(lambda: is_ready(world), world.slots, seconds=_READY_SECONDS), "not ready before the first fault"
     with world.deployment.load(events, rate=rate, bootstrap_servers=world.producer.address, **_PATIENT) as load:
         world.load = load
-        storm = Storm(world, faults, seconds=60 * report.minutes)
+        storm = Storm(world, faults, seconds=60 * report.minutes, tell=tell)
         storm.run()
     report.events = len(load.sent)
     report.faults = Counter(fault.kind for fault in faults)
@@ -68,8 +70,9 @@ class Storm:
     Its time stands still while something is begun or ended: a broker takes seconds to start, on a busy machine many.
     """
 
-    def __init__(self, world: World, faults: list[Fault], *, seconds: float) -> None:
+    def __init__(self, world: World, faults: list[Fault], *, seconds: float, tell: Tell) -> None:
         self._world = world
+        self._tell = tell
         self._seconds = seconds
         self._coming = list(faults)
         self._ends: list[tuple[float, int, ExitStack]] = []  # by time; the number decides between equals
@@ -87,7 +90,8 @@ class Storm:
                 began = time.monotonic()
                 self._change(began - self._started)
                 self._started += time.monotonic() - began
-                self._world.tend()
+                for ended in self._world.tend():
+                    self._tell(f"          {ended.name} ended with {ended.status} {ended.reason}".rstrip())
                 self._look()
                 time.sleep(_TICK_SECONDS)
         finally:
@@ -101,6 +105,7 @@ class Storm:
             self._changed_at = time.monotonic()
         while self._coming and seconds >= self._coming[0].at_seconds:
             fault = self._coming.pop(0)
+            self._tell(str(fault))
             ending = ExitStack()
             ending.enter_context(befall(self._world, fault))
             heapq.heappush(self._ends, (fault.at_seconds + fault.seconds, next(self._numbers), ending))

@@ -88,18 +88,20 @@ class Slot:
         """What lets another worker find what this one has saved for others, but nothing that was its own."""
         return {} if self.disk is not None else {"ENGAGEMENT_STATE_URL": self._state_url}
 
-    def tend(self) -> None:
-        """Start it again when it has ended; end it when it does not do so itself."""
+    def tend(self) -> Exit | None:
+        """Start it again when it has ended; end it when it does not do so itself. Returns its end, once."""
         if self.program.status is None:
             if self._asked == _ASKED and time.monotonic() - self._asked_at > _GRACE_SECONDS:
                 self.program.kill()
-            return
+            return None
         now = time.monotonic()
         if self._ended_at is None:
             self._ended_at = now
             self.exits.append(self._exit())
-        elif now - self._ended_at > _RESTART_SECONDS and not self._stays_down:
+            return self.exits[-1]
+        if now - self._ended_at > _RESTART_SECONDS and not self._stays_down:
             self._start()
+        return None
 
     def _start(self) -> None:
         program = self._deployment.start(self._command, name=self.name, **self._settings)

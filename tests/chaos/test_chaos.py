@@ -40,11 +40,16 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     users = math.ceil(1.5 * rate * seconds / EVENTS_OF_A_USER)
     chosen = setup(seed, can_follow=store != "redis")
     report = Report(store=store, seed=seed, minutes=minutes, setup=str(chosen), only=",".join(only))
-    print(f"\n{report.command}", chosen, *faults, sep="\n")  # noqa: T201  shown when it fails, and with -s
+    tell(f"\n{report.command}\n{chosen}")
 
     deployment = deploy(chaos_kafka.kafka.address, **{"state.standbys": chosen.standbys})
     with world_of(chaos_kafka, deployment, tmp_path, store=store, workers=workers, named=chosen.named) as world:
         reports.append(report)
-        run_chaos(world, faults, simulated(users=users, days=DAYS, **FAULTS), rate=rate, report=report)
+        run_chaos(world, faults, simulated(users=users, days=DAYS, **FAULTS), rate=rate, report=report, tell=tell)
 
     assert report.differences == []
+
+
+def tell(line: str) -> None:
+    """Show what happens: with -s at once, else when the test fails."""
+    print(line, flush=True)  # noqa: T201

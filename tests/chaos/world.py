@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.chaos.disk import new_disk
 from tests.chaos.proxy import Network, TcpProxy
-from tests.chaos.supervisor import Slot
+from tests.chaos.supervisor import Exit, Slot
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
@@ -57,10 +57,9 @@ class World:
         """The way of a worker to Redis."""
         return self.workers[worker].others[0]
 
-    def tend(self) -> None:
-        """Start again whoever has ended."""
-        for slot in self.slots:
-            slot.tend()
+    def tend(self) -> list[Exit]:
+        """Start again whoever has ended; returns who has ended since it was last asked."""
+        return [ended for slot in self.slots for ended in [slot.tend()] if ended is not None]
 
 
 @dataclass(frozen=True, slots=True)

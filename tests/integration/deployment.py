@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
@@ -81,7 +81,8 @@ class Program:
         self.port = port
         self._log = log
         self.started = time.monotonic()
-        with _piped_into(log) if piped else log.open("ab") as sink:
+        self._writer = _writer_of(log) if piped else None
+        with log.open("ab") if self._writer is None or self._writer.stdin is None else self._writer.stdin as sink:
             self._process = subprocess.Popen(
                 dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
                 env=environment,
@@ -197,14 +198,14 @@ class Program:
     def end(self) -> None:
         """Make sure that it is gone."""
         end_process_group(self._process, timeout_seconds=0.1)
+        if self._writer is not None:
+            self._writer.wait()
 
 
-def _piped_into(log: Path) -> IO[bytes]:
-    """What is written to it lies in the log; who writes it ends when nobody has it open any more."""
+def _writer_of(log: Path) -> subprocess.Popen[bytes]:
+    """A process that writes what is piped into it, until nobody has the pipe open any more."""
     with log.open("ab") as sink:
-        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=sink, start_new_session=True)
-    assert writer.stdin is not None
-    return writer.stdin
+        return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=sink, start_new_session=True)
 
 
 class StoredRecord(NamedTuple):
@@ -423,7 +424,7 @@ class Deployment:
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
     def wait_until_every_gauge_equals_the_recount(
-        self, program: Program, *, seconds: float = EQUAL_SECONDS, meanwhile: Callable[[], None] = lambda: None
+        self, program: Program, *, seconds: float = EQUAL_SECONDS, meanwhile: Callable[[], object] = lambda: None
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
