@@ -19,6 +19,7 @@ class Board:
         self.rules = settings.rules
         self.now_ms = now_ms
         self._shared = settings.shared
+        self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
         self._arrived_ms: dict[int, int] = {}
@@ -84,6 +85,8 @@ class Board:
         for partition, topics in behind.items():
             if partition not in stale:
                 reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        if self.preparing:
+            reasons.append(self.preparing)
         return reasons
 
     # -- the numbers -----------------------------------------------------------------------------------------------
