@@ -84,11 +84,10 @@ class RocksStore:
 
     def close(self) -> None:
         try:
-            self._db.flush()  # to save reading: all of it is in the changelog
+            self._db.close()  # it flushes, which saves reading: all of it is in the changelog
         except Exception as error:  # noqa: BLE001  rocksdict raises plain Exception
             told = "the state could not be flushed; what is missing will be read from the changelog"
             log.warning(told, directory=str(self._directory), why=str(error))
-        self._db.close()
 
     def _open(self) -> Rdict:
         with self._told("open"):
