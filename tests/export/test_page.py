@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from stream.export.board import Board
 from tests.browser import opened
 from tests.export.boards import NOW, WORLD, board, moment, report, view
-from tests.export.crowds import crowd, later
+from tests.export.crowds import crowd, later, of_millions
 from tests.export.serving import Serving
 
 LIVE = "Live updated every second"
@@ -376,13 +376,16 @@ def test_dark_is_dark_and_light_is_light(browser: Browser, crowded: Serving) -> 
     assert backgrounds["light"] > 220
 
 
-@pytest.mark.parametrize("width", [320, 360, 768])
-def test_nothing_has_to_be_scrolled_sideways(browser: Browser, crowded: Serving, width: int) -> None:
-    with opened(browser, crowded.address, viewport={"width": width, "height": 740}) as page:
+@pytest.mark.parametrize("options", [PHONE, {"viewport": {"width": 320, "height": 600}}], ids=["360", "320"])
+@pytest.mark.parametrize("make", [crowd, lambda: of_millions(crowd())], ids=["hundreds", "hundreds of millions"])
+def test_nothing_has_to_be_scrolled_sideways(
+    browser: Browser, options: dict[str, Any], make: Callable[[], Board]
+) -> None:
+    with Serving(make()) as serving, opened(browser, serving.address, **options) as page:
         is_live(page)
         expect(page.locator("#days canvas")).to_have_count(2)
 
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.documentElement.scrollWidth") == options["viewport"]["width"]
 
 
 def test_the_keyboard_reaches_every_definition_and_escape_closes_it(browser: Browser, crowded: Serving) -> None:

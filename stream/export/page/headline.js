@@ -4,7 +4,7 @@ import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
 import { dayBefore, secondsOf } from "./numbers.js";
 import { sparkline } from "./pictures.js";
-import { KINDS, NO_DATA, day, interval, length, shown, windowName } from "./text.js";
+import { KINDS, NO_DATA, day, interval, length, shown, spelt, windowName } from "./text.js";
 
 const ACTIVE = { name: "engagement_active_users", family: "activity", kind: "count", closed: "engagement_active_users_closed" };
 
@@ -102,7 +102,8 @@ function under({ kind }, window, { value, lower, upper, n }) {
   if (value === undefined) return NO_DATA;
   if (lower !== undefined) return `95% interval ${interval(kind, lower, upper)}`;
   if (kind === "duration") return `of ${KINDS.count.show(n)} sessions, ${inLast(window)}`;
-  return `exact, ${inLast(window)}`;
+  const exact = spelt(value);
+  return `${exact === KINDS.count.show(value) ? "exact" : exact}, ${inLast(window)}`;
 }
 
 /** The last closed day against the same day a week before. */
