@@ -169,12 +169,13 @@ def with_stickiness(share_of_day: float) -> Board:
 
 
 @pytest.mark.parametrize(
-    ("share_of_day", "told"), [(0.05, "clear fall"), (0.8, "clear rise"), (0.3, "within the interval")]
+    ("share_of_day", "told"),
+    [(0.05, "clear fall"), (0.8, "clear rise"), (0.3, "no clear change"), (0.2, "no clear change")],
 )
 def test_a_move_beyond_the_intervals_is_said_in_words(browser: Browser, share_of_day: float, told: str) -> None:
     with Serving(with_stickiness(share_of_day)) as serving, opened(browser, serving.address) as page:
         expect(card(page, "Stickiness").locator(".trend")).to_contain_text(told)
-        expect(page.locator(".mark:visible")).to_have_count(0 if told == "within the interval" else 1)
+        expect(page.locator(".mark:visible")).to_have_count(0 if told == "no clear change" else 1)
 
 
 def test_what_happens_is_on_the_page_without_a_reload(browser: Browser) -> None:

@@ -85,7 +85,7 @@ function card(spec) {
     say(range, under(spec, window, found));
     const told = spec.closed ? weekOnWeek(numbers, spec, window) : onOtherWindow(numbers, spec, window, found);
     say(move, told.move ?? "");
-    say(on, told.isWithin ? `${told.on}, within the interval` : told.on);
+    say(on, told.isUnclear ? `${told.on}, no clear change` : told.on);
     say(mark, told.mark ?? "");
     mark.hidden = !told.mark;
     trend.classList.toggle("soft", !told.move);
@@ -144,7 +144,7 @@ function marked(now, before) {
   if (now.lower === undefined || before.lower === undefined) return {};
   if (now.lower > before.upper) return { mark: "clear rise" };
   if (now.upper < before.lower) return { mark: "clear fall" };
-  return { isWithin: true };
+  return { isUnclear: true };
 }
 
 function ofDays(numbers, { closed }, window) {
