@@ -8,13 +8,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from stream import redis_url
 from stream.core.rules import Rules
 from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
+from stream.redis_url import RedisUrl
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +25,8 @@ else:  # pragma: no cover
 
 _PREFIX = "ENGAGEMENT_"
 _SECRETS = ("sasl_password",)
+_WITHOUT_PASSWORD = ("rocksdb://", "memory://")
+_Parsed = TypeVar("_Parsed")
 
 
 class Unavailable(Exception):
@@ -34,7 +38,9 @@ class SettingsError(ValueError):
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({fields})"
 
 
 class Kafka(_Section, frozen=True):
@@ -50,6 +56,10 @@ class Kafka(_Section, frozen=True):
     ssl_certfile: str = ""  # a client certificate, where the broker asks for one
     ssl_keyfile: str = ""  # its key
     session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
+    instance_id: str = ""  # a worker's own name: back within the session timeout, it goes on without a rebalance
+    batch_records: int = 2_000  # records applied at a time: few enough that a rebalance never waits for them
+    batches_in_flight: int = 4  # batches of each topic that wait for their turn
+    fetch_bytes: int = 8 * 1024 * 1024  # of each partition fetched at a time
     idempotent: bool = True  # off only for brokers without idempotent producers
 
 
@@ -66,10 +76,16 @@ class Topics(_Section, frozen=True):
 class State(_Section, frozen=True):
     """Where the state lives between checkpoints."""
 
-    url: str = "rocksdb://engagement-state"  # rocksdb://DIRECTORY, or memory:// (rebuilt from Kafka at each start)
+    # A Redis Cluster is redis+cluster://HOST:PORT. With TLS: rediss:// and rediss+cluster://.
+    url: str = "rocksdb://engagement-state"  # or redis://HOST:PORT/DB, or memory:// (rebuilt from Kafka at each start)
+    password_file: str = ""  # of Redis: a file that holds the password and nothing else; safer than in the URL
+    ssl_cafile: str = ""  # of Redis, with rediss://; empty: the system's certificates
+    ssl_certfile: str = ""  # a client certificate, where Redis asks for one
+    ssl_keyfile: str = ""  # its key
     checkpoint_interval: str = "1s"  # what a crash has to read again
     max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
     cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
+    max_user_bytes: int = 256 * 1024  # of one user's row: what comes beyond is refused until older events are let go
     standbys: int = 0  # workers that follow each partition to take over faster
 
 
@@ -103,10 +119,12 @@ class Settings(_Section, frozen=True):
     timezone: str = "UTC"  # cuts days
     clock: Literal["wall", "event"] = "wall"  # event: stay at the newest event time, for old data
     session_timeout: str = "30m"  # a gap of exactly this still belongs
+    session_cap: str = "24h"  # longer sessions count as this long; bounds the histogram of durations
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes so long after its midnight
-    max_event_bytes: int = 1_000_000  # larger messages are refused
+    max_message_bytes: int = 1_000_000  # larger messages are refused
+    retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
@@ -120,9 +138,11 @@ class Settings(_Section, frozen=True):
         return Rules(
             days=Days(self.timezone),
             session_timeout_ms=seconds_of(self.session_timeout) * SECOND_MS,
+            session_cap_ms=seconds_of(self.session_cap) * SECOND_MS,
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            retention_ms=seconds_of(self.retention) * SECOND_MS,
             activity_windows=self.windows.activity,
             session_windows=self.windows.sessions,
             survey_windows=self.windows.surveys,
@@ -160,12 +180,19 @@ class Settings(_Section, frozen=True):
     def sasl_password(self) -> str:
         """The password, from the setting or from its file. Raises SettingsError for a file that can't be read."""
         path = self.kafka.sasl_password_file
-        if not path:
-            return self.kafka.sasl_password
-        try:
-            return Path(path).read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"kafka.sasl_password_file: can't read {path!r}: {error.strerror}") from None
+        return _secret_in(path, "kafka.sasl_password_file") if path else self.kafka.sasl_password
+
+    def redis_password(self) -> str:
+        """The password of `state.url`, from there or from its file. Raises SettingsError for one that can't be read."""
+        path = self.state.password_file
+        return _secret_in(path, "state.password_file") if path else redis_url.parse(self.state.url).password
+
+
+def _secret_in(path: str, place: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{place}: can't read {path!r}: {error.strerror}") from None
 
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -225,10 +252,15 @@ def items(settings: Settings) -> Iterator[tuple[str, Any]]:
         value = getattr(settings, name)
         if isinstance(value, _Section):
             for inner in value.__struct_fields__:
-                held = getattr(value, inner)
-                yield f"{name}.{inner}", "********" if inner in _SECRETS and held else held
+                yield f"{name}.{inner}", _shown(inner, getattr(value, inner))
         else:
             yield name, value
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "url" and not value.startswith(_WITHOUT_PASSWORD):
+        return redis_url.masked(value)
+    return redis_url.HIDDEN if name in _SECRETS and value else value
 
 
 def _by_name(told: str) -> str:
@@ -250,9 +282,29 @@ def _check(settings: Settings) -> None:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
     if not 0 <= settings.server.port <= 65_535:
         raise SettingsError(f"server.port: {settings.server.port} is no port")
-    if not settings.state.url.startswith(("rocksdb://", "memory://")) or settings.state.url == "rocksdb://":
-        raise SettingsError(f"state.url: {settings.state.url!r} is neither rocksdb://DIRECTORY nor memory://")
+    _check_state(settings.state)
     _check_names(settings)
+
+
+def _check_state(state: State) -> None:
+    if redis_url.is_redis_url(state.url):
+        _check_redis(state, _checked("state.url", redis_url.parse, state.url))
+    elif not state.url.startswith(_WITHOUT_PASSWORD) or state.url == "rocksdb://":
+        shown = redis_url.masked(state.url)
+        raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
+    else:
+        for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if getattr(state, name):
+                raise SettingsError(f"state.{name}: {state.url} is no Redis")
+
+
+def _check_redis(state: State, url: RedisUrl) -> None:
+    if url.password and state.password_file:
+        raise SettingsError(f"state.password_file: state.url has a password already: {url}")
+    if bool(state.ssl_certfile) != bool(state.ssl_keyfile):
+        raise SettingsError("state.ssl_certfile and state.ssl_keyfile: a certificate is of use with its key only")
+    if not url.tls and (state.ssl_cafile or state.ssl_certfile):
+        raise SettingsError(f"state.ssl_cafile, state.ssl_certfile: {url} does not speak TLS; rediss:// does")
 
 
 # What Kafka takes as the name of a topic, and every file system as that of a folder.
@@ -293,17 +345,28 @@ def _check_times(settings: Settings) -> None:
 # Lengths of time, and the least each may be.
 _LENGTHS = {
     "session_timeout": 1,
+    "session_cap": 1,
     "allowed_lateness": 0,
     "future_limit": 0,
     "close_after": 0,
+    "retention": 0,
     "kafka.session_timeout": 1,
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
 }
-_LEAST = {"topics.partitions": 1, "state.max_delta_bytes": 1_000_000, "state.cached_users": 0, "state.standbys": 0}
+_LEAST = {
+    "topics.partitions": 1,
+    "kafka.batch_records": 1,
+    "kafka.batches_in_flight": 1,
+    "kafka.fetch_bytes": 1_024,
+    "state.max_delta_bytes": 1_000_000,
+    "state.max_user_bytes": 10_000,
+    "state.cached_users": 0,
+    "state.standbys": 0,
+}
 
 
-def _checked(place: str, parse: Callable[[str], int], text: str) -> int:
+def _checked(place: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
     try:
         return parse(text)
     except ValueError as error:

@@ -31,7 +31,7 @@ class Timings(msgspec.Struct, frozen=True):
         return Timings(tuple(a + b for a, b in zip(*padded, strict=True)), self.seconds + other.seconds)
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, tag=True):
     """What the owner of a partition tells once a second.
 
     Topic: the snapshots topic, compacted; key: the partition's number; a newer report replaces the older one.
@@ -47,10 +47,22 @@ class Report(msgspec.Struct, frozen=True):
     checkpoints: Timings
     recovery_seconds: float
     settings: dict[str, str] = {}  # those that a server must share to add and show these numbers
+    away: str = ""  # why the store can't be reached, while it can't
+
+
+class Unowned(msgspec.Struct, frozen=True, tag=True):
+    """What is told of a partition while nobody can report its numbers: in the same topic, under the same key."""
+
+    partition: int
+    worker: str  # that told it
+    reported_ms: int
+    why: str
+    rows_left: int | None = None  # of a state that is being recovered: records of its changelog to read
+    seconds_left: float | None = None
 
 
 encode_report = msgspec.msgpack.Encoder().encode
-decode_report = msgspec.msgpack.Decoder(Report).decode
+decode_report: Callable[[bytes], Report | Unowned] = msgspec.msgpack.Decoder(Report | Unowned).decode
 
 
 class SeldomRepeats(logging.Filter):

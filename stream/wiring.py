@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import BrokerUnreachable
-from stream.core.store import Store
+from stream.agents.upkeep import Upkeep
+from stream.core.partition import RulesChanged
+from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
+from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
+from stream.state.redis import Redis
 from stream.state.rocksdb import RocksStore
 
 log = structlog.get_logger(__name__)
@@ -30,13 +35,43 @@ VERSION = installed_version("engagement-stream")
 _SHUTDOWN_SECONDS = 8.0
 
 
-def store_opener(settings: Settings) -> Callable[[int], Store]:
-    """What opens the store of a partition, as `state.url` says."""
+def local_store_opener(settings: Settings) -> Callable[[int], Store]:
+    """What opens the local store of a partition, as `state.url` says."""
     scheme, _, place = settings.state.url.partition("://")
     if scheme == "memory":
         return lambda partition: MemoryStore()
     directory = Path(place) / settings.app_id
     return lambda partition: RocksStore(directory / f"partition-{partition}")
+
+
+def new_worker(settings: Settings) -> Worker:
+    """A worker with the stores that `state.url` says."""
+    if not is_redis_url(settings.state.url):
+        return Worker(settings, open_store=local_store_opener(settings))
+    redis = Redis(settings)
+    return Worker(settings, open_store=redis.of, check_store=redis.check, shared=True)
+
+
+@contextlib.contextmanager
+def upkeep(settings: Settings) -> Iterator[Upkeep]:
+    """The state of a deployment, for an operator to look at or to decide on."""
+    if is_redis_url(settings.state.url):
+        redis = Redis(settings)
+        yield Upkeep(settings, open_store=redis.of, shared=True)
+        redis.close()
+        return
+    with tempfile.TemporaryDirectory(prefix="engagement-upkeep-") as scratch:
+        opened: list[RocksStore] = []
+
+        def open_scratch(partition: int) -> Store:
+            opened.append(RocksStore(Path(scratch) / f"{len(opened)}-partition-{partition}"))
+            return opened[-1]
+
+        try:
+            yield Upkeep(settings, open_store=open_scratch, shared=False)
+        finally:
+            for store in opened:
+                store.close()
 
 
 class Deployment:
@@ -45,7 +80,7 @@ class Deployment:
     def __init__(self, settings: Settings, *, worker: bool = True, server: bool = True) -> None:
         self.settings = settings
         self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
-        self._worker = Worker(settings, open_store=store_opener(settings)) if worker else None
+        self._worker = new_worker(settings) if worker else None
         self._server = Server(self.board, version=VERSION) if server else None
         self._feed = Feed(self.board, client_options(settings)) if server else None
         self._feeding: asyncio.Task[None] | None = None
@@ -64,6 +99,8 @@ class Deployment:
                 self._feeding = asyncio.create_task(self._feed.run())
             if self._worker is not None:
                 await self._worker.start()
+        except StoreBroken as error:
+            raise Unavailable(str(error)) from error
         except KafkaConnectionError as error:
             raise BrokerUnreachable(f"cannot reach a Kafka broker at {self.settings.kafka.servers}") from error
         except KafkaError as error:
@@ -125,9 +162,12 @@ async def run_until_stopped(
         stopped = asyncio.create_task(stopping.wait())
         telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
         await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if broken.done():
+        if broken.done() and not stopping.is_set():
             status = 1
-            log.error("stopped because a part broke", reason=repr(broken.result()))
+            reason = broken.result()  # what an operator can act on is told as a failure of the command
+            if isinstance(reason, (Unavailable, RulesChanged)):
+                raise reason
+            log.error("stopped because a part broke", reason=repr(reason))
         for waiting in (broken, stopped, telling):
             waiting.cancel()
     finally:

@@ -3,28 +3,31 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import faust
 import structlog
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
+from faust.types import TP
 
-from stream.agents.kafka_options import faust_credentials
+from stream.agents.kafka_options import client_options, faust_credentials
+from stream.agents.mismatch import StateMismatch, changelog_problem
+from stream.agents.outbox import Outbox, PartitionChangelog
+from stream.agents.state import LoggedState, State, StoredState, in_thread
 from stream.agents.table import StateTable, Stores
 from stream.agents.tasks import Tasks
+from stream.agents.topics import topic_ids
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
-from stream.core.store import Store
+from stream.core.store import Store, StoreAway
 from stream.core.time import seconds_of
-from stream.settings import Settings
+from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
 
-# A batch of so many records keeps the event loop busy for less than 50 ms, so that a rebalance never waits for one.
-_BATCH_RECORDS = 2_000
-# Faust counts batches: a handful in flight is plenty, and bounds memory.
-_BATCHES_IN_FLIGHT = 4
+_TELL_RECOVERY_SECONDS = 2.0
 
 
 class EngagementApp(faust.App):
@@ -38,28 +41,55 @@ class EngagementApp(faust.App):
 
 
 class Worker:
-    """A worker: consumes its share of the partitions until it is stopped."""
+    """A worker: consumes its share of the partitions until it is stopped.
 
-    def __init__(self, settings: Settings, *, open_store: Callable[[int], Store]) -> None:
+    `open_store` opens the store of a partition, `check_store` sees whether stores may be trusted. One that is `shared`
+    outlives the worker and has no changelog: what is in it is up to date as soon as it is opened.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_store: Callable[[int], Store],
+        check_store: Callable[[], None] = lambda: None,
+        shared: bool = False,
+    ) -> None:
         self._settings = settings
+        self._check_store = check_store
+        self._telling: asyncio.Task[None] | None = None
         self._stores = Stores(open_store)
-        self.tasks = Tasks(settings, open_store=self._stores.of)
+        self._open_store = open_store
+        self._shared = shared
+        self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions = self.tasks
-        changelog = self.app.topic(
-            settings.changelog_topic,
-            schema=BatchSchema(),
-            partitions=settings.topics.partitions,
-            acks=False,
-            internal=False,
-            maxsize=_BATCHES_IN_FLIGHT,
-            allow_empty=True,
-        )
-        table = StateTable(self.app, changelog=changelog, stores=self._stores, open_tasks=self._open)
-        self.app.tables.add(table)
+        if shared:
+            self.app.on_rebalance_complete.connect(self._on_assigned)
+        else:
+            self._add_table()
         self.app.on_partitions_revoked.connect(self._on_revoked)
         for topic in (*settings.input_topics.values(), settings.rekey_topic):
             self._add_agent(topic)
+
+    def _add_table(self) -> None:
+        changelog = self.app.topic(
+            self._settings.changelog_topic,
+            schema=BatchSchema(),
+            partitions=self._settings.topics.partitions,
+            acks=False,
+            internal=False,
+            maxsize=self._settings.kafka.batches_in_flight,
+            allow_empty=True,
+        )
+        self._table = StateTable(
+            self.app,
+            changelog=changelog,
+            stores=self._stores,
+            open_tasks=self._open_recovered,
+            fail=self.tasks.fail,
+        )
+        self.app.tables.add(self._table)
 
     def _new_app(self) -> EngagementApp:
         settings = self._settings
@@ -69,17 +99,18 @@ class Worker:
             broker=[f"kafkabatch://{server.strip()}" for server in settings.kafka.servers.split(",")],
             broker_credentials=faust_credentials(settings),
             broker_client_id=self.tasks.worker,
+            consumer_group_instance_id=settings.kafka.instance_id or None,
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
             broker_request_timeout=max(90, 2 * session_seconds),
-            broker_max_poll_records=_BATCH_RECORDS,
+            broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,
-            consumer_max_fetch_size=8 * 1024 * 1024,
+            consumer_max_fetch_size=settings.kafka.fetch_bytes,
             consumer_auto_offset_reset="earliest",
             store="memory://",
-            table_standby_replicas=settings.state.standbys,
+            table_standby_replicas=0 if self._shared else settings.state.standbys,
             recovery_consistency_check=False,
-            stream_buffer_maxsize=_BATCHES_IN_FLIGHT,
+            stream_buffer_maxsize=self._settings.kafka.batches_in_flight,
             stream_wait_empty=False,
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -104,16 +135,46 @@ class Worker:
         return consumer  # type: ignore[no-any-return]
 
     async def start(self) -> None:
-        """Join the group and begin to consume."""
+        """Join the group and begin to consume. Raises StoreBroken for a store that can't be trusted."""
+        with contextlib.suppress(StoreAway):  # that is told partition by partition, and waited for
+            await in_thread(self._check_store)
+        inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
+        topics = [*inputs, *([] if self._shared else [self._settings.changelog_topic])]
+        ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
+        self.tasks.topic_ids = ids
+        self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
         await self.app.start()
+        self._telling = asyncio.create_task(self._tell_recovery())
+
+    # -- recovery --------------------------------------------------------------------------------------------------
+
+    @property
+    def _recovery(self) -> Recovery:
+        recovery: Recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # missing from Faust's interface
+        return recovery
 
     def recovering(self) -> tuple[int, int] | None:
         """Changelog rows read so far and records still to read, or None when no recovery is under way."""
-        recovery: Recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # missing from Faust's interface
-        if not recovery.in_recovery:
+        if self._shared or not self._recovery.in_recovery:
             return None
-        return self._stores.rows_recovered, recovery.active_remaining_total()
+        return self._stores.rows_recovered, self._recovery.active_remaining_total()
+
+    async def _tell_recovery(self) -> None:
+        """Tell the servers how far each partition is that is being recovered, and how long it will take."""
+        rows, since = 0, time.monotonic()
+        while True:
+            await asyncio.sleep(_TELL_RECOVERY_SECONDS)
+            progress = self.recovering()
+            if progress is None:
+                rows, since = self._stores.rows_recovered, time.monotonic()
+                continue
+            rate = (progress[0] - rows) / (time.monotonic() - since)
+            for tp, left in sorted(self._recovery.active_remaining().items()):
+                if left > 0:
+                    why = f"worker {self.tasks.worker} is reading its state from the changelog"
+                    seconds = progress[1] / rate if rate > 0 else None
+                    await self.tasks.tell_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
 
     async def broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""
@@ -124,17 +185,63 @@ class Worker:
 
     async def stop(self) -> None:
         """Write the last checkpoint, commit its offsets and leave the group."""
-        await self.tasks.close(save=self.tasks.failure is None)
+        await self.tasks.close(save=self.tasks.failure is None, leaving=True)
         if self.tasks.failure is None:
             with contextlib.suppress(ConsumerNotStarted):
                 await self.consumer.force_commit()
+        if self._telling is not None:
+            self._telling.cancel()
         await self.app.stop()
         await self.tasks.stop()
         self._stores.close()
 
-    async def _open(self, partitions: Any, seconds: float) -> None:
+    # -- partitions come and go ------------------------------------------------------------------------------------
+
+    async def _open_logged(self, partition: int, outbox: Outbox) -> State:
+        return LoggedState(
+            self._stores.of(partition),
+            PartitionChangelog(outbox, partition),
+            overwritten=self._stores.overwritten(partition),
+            topic_id=self._stores.topic_id,
+        )
+
+    async def _open_shared(self, partition: int, outbox: Outbox) -> State:
+        return StoredState(await in_thread(lambda: self._open_store(partition)))
+
+    async def _open_recovered(self, partitions: Collection[int], seconds: float) -> None:
+        """The stores of these partitions are up to date, if their changelogs were whole."""
         await self.tasks.close(save=False)
+        try:
+            await self._refuse_broken_changelogs(partitions)
+        except Unavailable as error:
+            self.tasks.fail(error)
+            return
         await self.tasks.open(partitions, recovery_seconds=seconds)
+
+    async def _refuse_broken_changelogs(self, partitions: Collection[int]) -> None:
+        topic = self._settings.changelog_topic
+        places = [TP(topic, partition) for partition in partitions]
+        firsts, ends = await self.consumer.earliest_offsets(*places), await self.consumer.highwaters(*places)
+        for place in places:
+            held = self._stores.of(place.partition).offset()
+            first, end = firsts.get(place) or 0, ends.get(place) or 0
+            whole = self._stores.is_whole(place.partition, first=first)
+            problem = changelog_problem(place.partition, held=held, first=first, end=end, whole=whole)
+            if problem is not None:
+                raise StateMismatch(problem)
+
+    async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        """A shared store needs no recovery: its partitions are opened when they are assigned."""
+        generation = self.app.consumer_generation_id
+        started = time.monotonic()
+        await self.tasks.close(save=False)
+        inputs = self._settings.input_topics.values()
+        partitions = {tp.partition for tp in self.consumer.assignment() if tp.topic in inputs}
+        await self.tasks.open(
+            partitions,
+            recovery_seconds=time.monotonic() - started,
+            still_ours=lambda: self.app.consumer_generation_id == generation,
+        )
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         await self.tasks.close(save=True)

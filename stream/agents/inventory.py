@@ -1,8 +1,11 @@
 """The topics that a deployment needs, with the settings that matter."""
 
 from stream.agents.topics import TopicSpec
+from stream.redis_url import is_redis_url
 from stream.settings import Settings
 
+_REMOVALS_KEPT_MS = 7 * 86_400_000  # a local state that is younger has missed none (`table`)
+_NEVER_COMPACTED_MS = 600_000
 _MIB = 1024 * 1024
 _HEADERS = 64 * 1024  # room for reason and origin beside a message of the largest size
 
@@ -10,17 +13,20 @@ _HEADERS = 64 * 1024  # room for reason and origin beside a message of the large
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, the inputs first. All have as many partitions, for users must lie in the same one everywhere."""
     partitions = settings.topics.partitions
-    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_event_bytes + _HEADERS))}
+    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_message_bytes + _HEADERS))}
+    changelog = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": str(settings.state.max_delta_bytes + 2 * _HEADERS),
+        "delete.retention.ms": str(_REMOVALS_KEPT_MS),
+        # What a worker writes that has lost its partition is written over before it could be the only copy.
+        "min.compaction.lag.ms": str(_NEVER_COMPACTED_MS),
+    }
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
         *(TopicSpec(settings.dead_letter_topic(name), partitions, letters) for name in inputs),
         TopicSpec(settings.rekey_topic, partitions, letters),
-        TopicSpec(
-            settings.changelog_topic,
-            partitions,
-            {"cleanup.policy": "compact", "max.message.bytes": str(settings.state.max_delta_bytes + 2 * _HEADERS)},
-        ),
+        *([] if is_redis_url(settings.state.url) else [TopicSpec(settings.changelog_topic, partitions, changelog)]),
         TopicSpec(
             settings.snapshots_topic,
             partitions,

@@ -7,13 +7,14 @@ count as dealt with once it is written.
 import asyncio
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.agents.kafka_options import client_options
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.settings import Settings
-from stream.telemetry import Report, encode_report
+from stream.telemetry import Report, Unowned, encode_report
 
 Headers = list[tuple[str, bytes]]
 
@@ -81,6 +82,22 @@ class Outbox:
         written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
         return int((await written).offset) + len(delta) - 1
 
+    async def read_changelog(self, partition: int, first: int, end: int) -> list[ConsumerRecord]:
+        """The records of a changelog from offset `first` up to `end`, that one not."""
+        place = TopicPartition(self._settings.changelog_topic, partition)
+        consumer = AIOKafkaConsumer(**client_options(self._settings), enable_auto_commit=False)
+        await consumer.start()
+        try:
+            consumer.assign([place])
+            consumer.seek(place, first)
+            found: list[ConsumerRecord] = []
+            while await consumer.position(place) < end:
+                fetched = await consumer.getmany(timeout_ms=1_000)
+                found += [record for record in fetched.get(place, []) if record.offset < end]
+            return found
+        finally:
+            await consumer.stop()
+
     async def dead_letter(
         self, topic: str, partition: int, refused: Refused, *, forwarded: bool
     ) -> asyncio.Future[Any]:
@@ -119,7 +136,7 @@ class Outbox:
         ]
         return await self._send(self._settings.rekey_topic, partition_key(misplaced.user), misplaced.value, headers)
 
-    async def report(self, report: Report) -> None:
+    async def report(self, report: Report | Unowned) -> None:
         """Tell the server what a partition adds. Not awaited: the next one replaces it."""
         key = str(report.partition).encode()
         topic = self._settings.snapshots_topic
@@ -156,6 +173,22 @@ def _theirs(record: Record) -> Headers:
 def _bytes_of(headers: Headers) -> int:
     # Kafka allows headers without a value.
     return sum(len(name.encode()) + len(value or b"") for name, value in headers)
+
+
+class PartitionChangelog:
+    """The end of the changelog of one partition."""
+
+    def __init__(self, outbox: Outbox, partition: int) -> None:
+        self._outbox = outbox
+        self._partition = partition
+
+    async def append(self, run: Delta) -> int:
+        """Append records as one batch; returns the offset of the last one."""
+        return await self._outbox.write_delta(self._partition, run)
+
+    async def read(self, first: int, end: int) -> list[ConsumerRecord]:
+        """The records from offset `first` up to `end`, that one not."""
+        return await self._outbox.read_changelog(self._partition, first, end)
 
 
 class Origin(NamedTuple):

@@ -1,25 +1,29 @@
 """A task: one partition that this worker owns, with its core, its store and what it still has to send.
 
-The way of a batch: skip what the state holds already, apply, send on what could not be applied, note the offset. The
-way of a checkpoint: collect the delta, wait for what was sent, append the delta to the changelog as one record batch,
-write it to the store with the changelog's offset, and only then call the offsets saved.
+The way of a batch: skip what the state holds already, decode, fetch the rows of users not in memory, apply, send on
+what could not be applied, note the offset. The way of a checkpoint: collect the delta, wait for what was sent, save the
+delta, and only then call the offsets saved. A store that can't be reached is asked again until it answers; meanwhile
+nothing more is applied.
 """
 
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
 from aiokafka.structs import ConsumerRecord
 
 from stream.agents import forwarded
+from stream.agents.mismatch import StateMismatch
 from stream.agents.outbox import Outbox, origin_of
+from stream.agents.state import State, in_thread
 from stream.core.events import partition_key
-from stream.core.partition import Delta, Partition
-from stream.core.store import Store
+from stream.core.partition import SWEPT, Batch, Delta, Partition
+from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS
 from stream.partitioning import partition_of
 from stream.settings import Settings
@@ -32,6 +36,12 @@ _CAUGHT_UP_SECONDS = 5.0
 # A topic that brought nothing for so long holds the watermark back no more. Shorter, and a burst of old events in one
 # topic would be late because of newer ones in another.
 QUIET_SECONDS = 5.0
+# How long to wait before a store that could not be reached is asked again.
+_AWAY_SECONDS = 0.5
+# Stored rows that are looked at with each checkpoint, whether they are still needed: all of a million within the hour.
+_SWEPT_ROWS = 500
+
+_Answer = TypeVar("_Answer")
 
 
 class Task:
@@ -41,21 +51,30 @@ class Task:
         self,
         settings: Settings,
         number: int,
-        store: Store,
+        state: State,
         outbox: Outbox,
         *,
         remaining: Callable[[str], int | None],
         recovery_seconds: float,
     ) -> None:
-        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows."""
+        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows.
+
+        A task is opened before anything else is asked of it.
+        """
         self.number = number
+        self.away = ""  # why the store can't be reached, while it can't
         self._settings = settings
-        self._store = store
+        self._state = state
         self._outbox = outbox
         self._remaining = remaining
-        self._core = Partition(settings.rules, stored=store.get, max_event_bytes=settings.max_event_bytes)
-        self._core.restore(store.scan)
-        self._forwarded = forwarded.Forwarded(store.scan(forwarded.PREFIX))
+        self._core = Partition(
+            settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
+        )
+        self._forwarded = forwarded.Forwarded(())
+        self._available = asyncio.Event()
+        self._available.set()
+        self._closed = False
+        self._swept = dict.fromkeys(SWEPT, b"")  # by prefix: up to where
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
@@ -63,7 +82,7 @@ class Task:
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
-        self._saved: dict[str, int] = dict(self._core.progress.offsets)
+        self._saved: dict[str, int] = {}
         self._read_at: dict[str, float] = {}  # by topic: when it last brought records
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
         self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
@@ -73,16 +92,40 @@ class Task:
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
 
+    async def open(self) -> None:
+        """Take the partition over and go on from its last checkpoint. Raises StoreTaken, RulesChanged."""
+        await self._state.take_over()
+        await in_thread(self._restore)
+
+    def _restore(self) -> None:
+        self._core.restore(self._state.scan)
+        progress, partitions = self._core.progress, self._settings.topics.partitions
+        if progress.partitions not in (0, partitions):
+            told = f"the state of partition {self.number} was counted with {progress.partitions} partitions, not"
+            raise StateMismatch(
+                f"{told} {partitions}: users would lie in two of them\n"
+                f"  to move them: engagement topics grow --partitions {partitions}"
+            )
+        progress.partitions = partitions
+        self._forwarded = forwarded.Forwarded(self._state.scan(forwarded.PREFIX))
+        self._saved = dict(self._core.progress.offsets)
+
     # -- a batch ---------------------------------------------------------------------------------------------------
 
     def position(self, topic: str) -> int | None:
         """The next offset of a Kafka topic to apply, or None when none was applied."""
         return self._core.progress.offsets.get(topic)
 
-    def begin(self, topic: str, offset: int) -> None:
+    def topic_id(self, topic: str) -> str:
+        """The id that a Kafka topic had when its reading began; empty where nobody told."""
+        return self._core.progress.topic_ids.get(topic, "")
+
+    def begin(self, topic: str, offset: int, *, topic_id: str = "") -> None:
         """Reading of a Kafka topic begins at this offset, for nothing was applied or what follows was deleted."""
-        offsets = self._core.progress.offsets
-        offsets[topic] = max(offset, offsets.get(topic, 0))
+        progress = self._core.progress
+        progress.offsets[topic] = max(offset, progress.offsets.get(topic, 0))
+        if topic_id:
+            progress.topic_ids[topic] = topic_id
 
     def saved(self) -> dict[str, int]:
         """By Kafka topic: the next offset that the checkpoints hold."""
@@ -103,6 +146,7 @@ class Task:
         return len(new)
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
+        await self._available.wait()
         by_source = self._by_source(topic, new)
         now = time.monotonic()
         self._read_at.update({source: now for source, _ in by_source})
@@ -110,15 +154,17 @@ class Task:
         self._core.tick(clock_ms, behind=behind, active=active)
         unsent = []
         for source, its_records in by_source:
-            applied = self._core.apply(
-                source,
-                its_records,
-                not_after_ms=wall_ms + self._future_limit_ms,
+            batch = self._core.read(
+                source, its_records, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
+            )
+            not_used = self._core.apply(
+                batch,
+                await self._rows_of(batch),
                 belongs=self._belongs,
                 moves_clock=source in behind,
                 waits_for={*behind, *active} - {source},
             )
-            unsent.append((source, applied))
+            unsent.append((source, not_used))
         self._core.progress.offsets[topic] = new[-1].offset + 1
         self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
         was_forwarded = topic not in self._topics
@@ -130,6 +176,40 @@ class Task:
             for record in misplaced:
                 sent = self._outbox.forward(source_topic, self.number, record, saved=self._saved.get(topic, 0))
                 self._sent.append(await sent)
+
+    async def _rows_of(self, batch: Batch) -> dict[bytes, bytes | None]:
+        """What the store has of the rows that a batch needs and that are not in memory."""
+        rows: dict[bytes, bytes | None] = {}
+        while wanted := self._core.wants(batch, rows):
+            rows.update(zip(wanted, await self._asked_again(partial(self._state.read, wanted)), strict=True))
+        return rows
+
+    async def _asked_again(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Ask the store until it answers."""
+        while True:
+            try:
+                answer = await ask()
+            except StoreAway as error:
+                if self._closed:
+                    raise
+                if not self.away:
+                    log.warning(
+                        "the state can't be reached: nothing is consumed", partition=self.number, why=str(error)
+                    )
+                self.away = str(error)
+                self._available.clear()
+                await asyncio.sleep(_AWAY_SECONDS)
+                continue
+            if self.away:
+                log.info("the state can be reached again", partition=self.number)
+                self.away = ""
+                self._available.set()
+            return answer
+
+    def close(self) -> None:
+        """Wait for the store no more: the partition has been given up."""
+        self._closed = True
+        self._available.set()
 
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
@@ -194,6 +274,7 @@ class Task:
             checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
             recovery_seconds=self._recovery_seconds,
             settings=self._shared_settings,
+            away=self.away,
         )
 
     def _measure_latency(self, wall_ms: int) -> None:
@@ -219,21 +300,29 @@ class Task:
                 if offsets == self._saved and not self._core.unsaved_rows:
                     return
                 started = time.monotonic()
+                await self._sweep()
                 delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
             self._bytes_of_a_row = max(self._bytes_of_a_row, _bytes_of(delta) / len(delta))
-            offset = await self._outbox.write_delta(self.number, delta)
-            await asyncio.get_running_loop().run_in_executor(None, lambda: self._store.write(delta, offset=offset))
+            await self._asked_again(lambda: self._state.save(delta))
             self._saved = offsets
             seconds = time.monotonic() - started
             self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1
             self._checkpoint_seconds += seconds
 
-    def forget_users(self, *, keep: int) -> None:
+    async def _sweep(self) -> None:
+        """Look at some more of the stored rows, whether they are still needed."""
+        for prefix, after in self._swept.items():
+            ask = partial(self._state.part, prefix, after=after, count=_SWEPT_ROWS)
+            items, self._swept[prefix] = await self._asked_again(ask)
+            self._core.sweep(items)
+
+    async def forget_users(self, *, keep: int) -> None:
         """Keep at most so many rows in memory."""
-        self._core.forget_users(keep=keep)
+        async with self._applying:  # a batch counts on what was in memory when it was read
+            self._core.forget_users(keep=keep)
 
 
 def _bytes_of(delta: Delta) -> int:

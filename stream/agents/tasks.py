@@ -7,27 +7,37 @@ task holds in memory is then always what its changelog says, whoever owned the p
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from os import getpid
 from typing import Any
 
 import structlog
 
+from stream.agents.mismatch import Place, StateMismatch, mismatch
 from stream.agents.outbox import Outbox
+from stream.agents.state import State
 from stream.agents.task import Task
 from stream.agents.transport import Records
-from stream.core.store import Store
+from stream.core.store import StoreAway
 from stream.core.time import seconds_of
 from stream.settings import Settings
+from stream.telemetry import Unowned
 
 log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 1.0
+# A last checkpoint is worth so long a wait, when partitions go: without it some events are read again.
+_LAST_CHECKPOINT_SECONDS = 4.0
+
+# How long to wait before a store that could not be reached is opened again.
+_AWAY_SECONDS = 1.0
+
+OpenState = Callable[[int, Outbox], Awaitable[State]]
 
 
 class BatchMissing(RuntimeError):
-    """A batch was given to nobody. The worker stops; it will be read again from the last checkpoint."""
+    """A batch does not follow the one before it. The worker stops, and begins anew at the last checkpoint."""
 
 
 class Fenced(RuntimeError):
@@ -37,16 +47,19 @@ class Fenced(RuntimeError):
 class Tasks:
     """All partitions that this worker owns. A failure of one stops the worker before anything more is acknowledged."""
 
-    def __init__(self, settings: Settings, *, open_store: Callable[[int], Store]) -> None:
+    def __init__(self, settings: Settings, *, open_state: OpenState) -> None:
+        """`open_state` gives the state of a partition, up to date."""
         self._settings = settings
-        self._open_store = open_store
+        self._open_state = open_state
         self._outbox = Outbox(settings)
         self._tasks: dict[int, Task] = {}
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._loops: list[asyncio.Task[None]] = []
+        self._round = 0  # of partitions taken over and given up
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
+        self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, where the broker tells
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
 
@@ -58,7 +71,7 @@ class Tasks:
         self._loops = [asyncio.create_task(self._guarded(loop)) for loop in (self._report_loop, self._checkpoint_loop)]
 
     async def stop(self) -> None:
-        """Checkpoint, close everything and stop."""
+        """Stop to report and to checkpoint, and close everything."""
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -67,37 +80,77 @@ class Tasks:
 
     # -- which partitions ------------------------------------------------------------------------------------------
 
-    async def open(self, partitions: Collection[int], *, recovery_seconds: float) -> None:
-        """Take over partitions whose stores are up to date."""
-        for number in sorted(partitions):
+    async def open(
+        self,
+        partitions: Collection[int],
+        *,
+        recovery_seconds: float,
+        still_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take over partitions whose stores are up to date, unless they are given up again meanwhile."""
+        round_ = self._round
+
+        def wanted() -> bool:
+            return self._round == round_ and still_ours()
+
+        opened = await asyncio.gather(
+            *(self._open_one(number, recovery_seconds, wanted) for number in partitions), return_exceptions=True
+        )
+        if not wanted():
+            return
+        for result in opened:
+            if isinstance(result, BaseException):  # Faust would drop it and go on without the partition
+                self.fail(result)
+                return
+        for task in opened:
+            assert isinstance(task, Task)
+            self._tasks[task.number] = task
+            self._saved.update({(topic, task.number): offset for topic, offset in task.saved().items()})
+        log.info("partitions taken over", partitions=sorted(partitions), seconds=round(recovery_seconds, 3))
+
+    async def _open_one(self, number: int, recovery_seconds: float, wanted: Callable[[], bool]) -> Task | None:
+        """Open one partition; while its store is away it is asked again. None when it is not wanted any more."""
+        while wanted():
             try:
-                store = self._open_store(number)
+                state = await self._open_state(number, self._outbox)
                 task = Task(
                     self._settings,
                     number,
-                    store,
+                    state,
                     self._outbox,
                     remaining=partial(self._remaining_of, number),
                     recovery_seconds=recovery_seconds,
                 )
-            except Exception as error:  # noqa: BLE001  Faust would drop it and go on without the partition
-                self._fail(error)
-                return
-            self._tasks[number] = task
-            self._saved.update({(topic, number): offset for topic, offset in task.saved().items()})
-        log.info("partitions taken over", partitions=sorted(partitions), seconds=round(recovery_seconds, 3))
+                await task.open()
+                return task
+            except StoreAway as error:  # noqa: PERF203  it waits between two rounds
+                log.warning("the state can't be reached: nothing is consumed", partition=number, why=str(error))
+                await self.tell_unowned(number, str(error))
+                await asyncio.sleep(_AWAY_SECONDS)
+        return None
+
+    async def tell_unowned(self, partition: int, why: str, **progress: Any) -> None:
+        """Tell the servers why a partition has no numbers of this worker now."""
+        told = Unowned(partition=partition, worker=self.worker, reported_ms=_wall_ms(), why=why, **progress)
+        await self._outbox.report(told)
 
     def _remaining_of(self, partition: int, topic: str) -> int | None:
         return self._remaining(topic, partition)
 
-    async def close(self, *, save: bool) -> None:
-        """Give all partitions up, after a last checkpoint if `save`."""
+    async def close(self, *, save: bool, leaving: bool = False) -> None:
+        """Give all partitions up, after a last checkpoint if `save`; the servers are told when the worker leaves."""
         tasks, self._tasks = self._tasks, {}
+        self._round += 1
         if save and tasks:
             try:
-                await asyncio.gather(*(self._save(task) for task in tasks.values()))
+                saving = asyncio.gather(*(self._save(task) for task in tasks.values()))
+                await asyncio.wait_for(saving, _LAST_CHECKPOINT_SECONDS)
             except Exception as error:  # noqa: BLE001  whatever it is: Kafka still has the events
                 log.warning("the last checkpoint failed; its events will be read again", reason=repr(error))
+        for number, task in tasks.items():
+            task.close()
+            if leaving:
+                await self.tell_unowned(number, f"worker {self.worker} has stopped")
 
     # -- what the consumer asks ------------------------------------------------------------------------------------
 
@@ -113,7 +166,18 @@ class Tasks:
     def begin(self, topic: str, partition: int, offset: int) -> None:
         """Reading begins at this offset: all before it was applied, or is in Kafka no more."""
         if partition in self._tasks:
-            self._tasks[partition].begin(topic, offset)
+            self._tasks[partition].begin(topic, offset, topic_id=self.topic_ids.get(topic, ""))
+
+    def refuse(self, place: Place) -> bool:
+        """Stop when a topic does not fit to the state of its partition; returns whether it does not."""
+        task = self._tasks.get(place.partition)
+        if task is None:
+            return False
+        known = task.topic_id(place.topic)
+        problem = mismatch(place._replace(id_in_state=known, id_now=self.topic_ids.get(place.topic, "")))
+        if problem is not None:
+            self.fail(StateMismatch(problem))
+        return problem is not None
 
     def saved(self) -> Mapping[tuple[str, int], int]:
         """By topic and partition: the next offset that the checkpoints written so far hold."""
@@ -128,6 +192,9 @@ class Tasks:
             return 0
         try:
             applied_to = task.position(topic) or 0
+            if records[0].offset < records.follows:
+                told = f"offset {records[0].offset} came after {records.follows - 1}"
+                raise BatchMissing(f"{topic}/{task.number} went back: {told}")
             if records.follows > applied_to:
                 raise BatchMissing(
                     f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"
@@ -139,7 +206,8 @@ class Tasks:
                 await self._save(task)
             return applied
         except Exception as error:  # noqa: BLE001  Faust would skip the batch: nothing may leave an agent
-            self._fail(error)
+            if self._tasks.get(task.number) is task:
+                self.fail(error)
             return 0
 
     # -- once a second ---------------------------------------------------------------------------------------------
@@ -163,7 +231,7 @@ class Tasks:
         interval = seconds_of(self._settings.state.checkpoint_interval)
         while True:
             started = time.monotonic()
-            await asyncio.gather(*(self._save(task) for task in self._tasks.values()))
+            await asyncio.gather(*(self._save_unless_given_up(task) for task in self._tasks.values()))
             took = time.monotonic() - started
             # At least as long between checkpoints as for one: a worker that catches up must get on.
             await asyncio.sleep(max(interval * self._pace() - took, took))
@@ -172,6 +240,13 @@ class Tasks:
         """While it catches up a worker reports and saves half as often: people wait for the end of it."""
         return 2 if any(task.behind() for task in self._tasks.values()) else 1
 
+    async def _save_unless_given_up(self, task: Task) -> None:
+        try:
+            await self._save(task)
+        except Exception:
+            if self._tasks.get(task.number) is task:
+                raise
+
     async def _save(self, task: Task) -> None:
         silent = time.monotonic() - self._alive_at
         if silent > seconds_of(self._settings.kafka.session_timeout):
@@ -179,15 +254,16 @@ class Tasks:
             raise Fenced(f"nothing ran for {silent:.1f} s; kafka.session_timeout is {limit}")
         await task.checkpoint()
         self._saved.update({(topic, task.number): offset for topic, offset in task.saved().items()})
-        task.forget_users(keep=self._settings.state.cached_users // max(1, len(self._tasks)))
+        await task.forget_users(keep=self._settings.state.cached_users // max(1, len(self._tasks)))
 
     async def _guarded(self, loop: Callable[[], Any]) -> None:
         try:
             await loop()
         except Exception as error:  # noqa: BLE001  whatever it is, a worker must not go on without checkpoints
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Stop: nothing after the last checkpoint is acknowledged."""
         if self.failure is None:
             self.failure = error
             log.error("the worker stops: nothing after the last checkpoint is acknowledged", reason=repr(error))

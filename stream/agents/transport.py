@@ -21,6 +21,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from stream.agents.mismatch import Place
+
 log = structlog.get_logger(__name__)
 
 # While a state is recovered: short, for inputs are read only when this is over.
@@ -53,6 +55,10 @@ class Positions(Protocol):
         """The next offset to apply, or None when the state holds none."""
         ...
 
+    def refuse(self, place: Place) -> bool:
+        """Stop when a topic does not fit to the state; returns whether it does not."""
+        ...
+
     def begin(self, topic: str, partition: int, offset: int) -> None:
         """Reading begins at this offset."""
         ...
@@ -74,7 +80,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
+        # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
+        # different workers.
+        self._assignor = self.app.assignor
+        consumer._partition_assignment_strategy = [self.app.assignor]
         return consumer
+
+    async def committed(self, partitions: list[TP]) -> dict[TP, int]:
+        """The committed offset of each partition that has one."""
+        coordinator = self._ensure_consumer()._coordinator
+        told = await self.call_thread(coordinator.fetch_committed_offsets, [TopicPartition(*tp) for tp in partitions])
+        offsets = {tp: told[TopicPartition(*tp)].offset for tp in partitions if TopicPartition(*tp) in told}
+        return {tp: offset for tp, offset in offsets.items() if offset >= 0}
 
 
 class BatchConsumer(driver.Consumer):
@@ -168,28 +185,20 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """What Faust calls at the end of a recovery."""
+        generation = self.app.consumer_generation_id
         await self._seek_inputs()
-        self._sought = True
+        self._sought = self.app.consumer_generation_id == generation
 
     async def _seek_inputs(self) -> None:
         """Read each input partition from where its state has got to; from its beginning where there is no state."""
         sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
         if not sources:
             return
-        earliest = await self.earliest_offsets(*sources)
-        wanted = {}
-        for tp in sources:
-            first = earliest.get(TopicPartition(tp.topic, tp.partition), 0) or 0
-            position = self._positions.position(tp.topic, tp.partition)
-            if position is not None and position < first:
-                log.error(
-                    "records were deleted before they were read",
-                    topic=tp.topic,
-                    partition=tp.partition,
-                    first=position,
-                    last=first - 1,
-                )
-            wanted[tp] = max(first, position or 0)
+        places = await self._places(sources)
+        refused = [place for place in places if self._positions.refuse(place)]
+        if refused:
+            return
+        wanted = {TP(place.topic, place.partition): max(place.first, place.position or 0) for place in places}
         self._drained.clear()
         await self.seek_wait(wanted)
         self._delivered = dict(wanted)
@@ -197,6 +206,23 @@ class BatchConsumer(driver.Consumer):
             self._positions.begin(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = offset or None
+
+    async def _places(self, sources: list[TP]) -> list[Place]:
+        """What state, topic and group tell of each partition."""
+        firsts = await self.earliest_offsets(*sources)
+        ends = await self.highwaters(*sources)
+        committed = await cast(_ConsumerThread, self._thread).committed(sources)
+        return [
+            Place(
+                tp.topic,
+                tp.partition,
+                self._positions.position(tp.topic, tp.partition),
+                first=firsts.get(TopicPartition(*tp)) or 0,
+                end=ends.get(TopicPartition(*tp)) or 0,
+                committed=committed.get(tp),
+            )
+            for tp in sources
+        ]
 
     def _note_drained(self) -> None:
         """Note how far records were taken from the fetcher. Called when none are on their way from its thread."""

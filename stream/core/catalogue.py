@@ -291,6 +291,28 @@ _HEALTH = (
         ("partition",),
         unit="seconds",
     ),
+    Metric(
+        "engagement_recovery_remaining_seconds",
+        "How long the recovery that is under way will take, judged by its pace. Absent when none is.",
+        ("partition",),
+        unit="seconds",
+    ),
+    Metric(
+        "engagement_recovery_rows_remaining",
+        "Records of the changelog that the recovery under way has still to read. Absent when none is.",
+        ("partition",),
+        unit="rows",
+    ),
+    Metric(
+        "engagement_store_available",
+        "1 while the owner of a partition can reach its state store, 0 while it waits for it and consumes nothing.",
+        ("partition",),
+    ),
+    Metric(
+        "engagement_partition_owner_info",
+        "Which worker owns a partition; always 1, absent where nobody does.",
+        ("partition", "worker"),
+    ),
     Metric("engagement_state_rows", "Rows of state, by kind.", ("kind",), unit="rows"),
     Metric("engagement_build_info", "The version that runs; always 1.", ("version",)),
 )

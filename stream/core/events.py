@@ -33,6 +33,7 @@ class Reason(str, Enum):
     BAD_TIME = "bad_time"
     NO_RESPONSE = "no_response"
     TOO_LARGE = "too_large"
+    USER_FULL = "user_full"
     FUTURE = "future"
     LATE = "late"
 

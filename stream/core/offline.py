@@ -86,7 +86,10 @@ class Offline:
         if not records:
             return []
         limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
-        return self._partition.apply(topic, records, not_after_ms=limit_ms, moves_clock=self._at_ms is None)[0]
+        batch = self._partition.read(topic, records, not_after_ms=limit_ms)
+        # Nothing is stored: a row that is not in memory is a new one.
+        stored = dict.fromkeys(self._partition.wants(batch, {}))
+        return self._partition.apply(batch, stored, moves_clock=self._at_ms is None)[0]
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""

@@ -9,7 +9,8 @@ which the input has been applied: written as one, a partition that is restored f
 happened.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -50,10 +51,13 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
 _WEEKS_TOLD_DAYS = 35
 
 Delta = list[tuple[bytes, bytes | None]]
+Stored = Mapping[bytes, bytes | None]
 
-_USER = "user/"
-_NAMED = "named/"
-_PROGRESS = b"progress"
+USER = "user/"
+NAMED = "named/"
+PROGRESS = b"progress"
+# What grows with users and responses, and is looked over from time to time.
+SWEPT = (USER.encode(), NAMED.encode())
 
 
 class Record(Protocol):
@@ -88,25 +92,18 @@ class Misplaced(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Batch:
-    """What holds for all records of a batch, and what comes of them."""
+class Batch:
+    """Records of one topic that were read, and what comes of them."""
 
     topic: str
-    decode: Callable[[bytes], Event]
     not_after_ms: int
     late_before_ms: int
-    now: int  # the clock's minute
-    belongs: Callable[[str], bool] | None
-    newest_ms: int
-    clock_limit_ms: int | None  # where the clock follows the events: how far, at most
+    events: list[tuple[Record, Event | None]] = field(default_factory=list)  # None: a null message
+    strangers: dict[str, None] = field(default_factory=dict)  # users whose rows are not in memory
+    elsewhere: set[str] = field(default_factory=set)  # users among `events` that belong to other partitions
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
-
-    def note_newest(self, at_ms: int) -> None:
-        """This is the newest event so far; the clock may follow it."""
-        self.newest_ms = at_ms
-        if self.clock_limit_ms is not None:
-            self.now = max(self.now, min(at_ms, self.clock_limit_ms) // MINUTE_MS)
+    of_bots: int = 0
 
     def is_of_a_bot(self, event: Event) -> bool:
         """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
@@ -126,14 +123,23 @@ class Progress(msgspec.Struct):
     """How far a partition has read, and what became of the events. Part of each checkpoint."""
 
     offsets: dict[str, int] = {}  # by input topic: the next offset to apply
+    topic_ids: dict[str, str] = {}  # by input topic: Kafka's id of it, where the broker tells
     newest_ms: dict[str, int] = {}  # by topic: the newest event time applied
     watermark_ms: int = -1
     now_ms: int = -1
     outcomes: dict[str, dict[str, int]] = {}  # by topic and outcome
     reasons: dict[str, dict[str, int]] = {}  # by topic and reason of rejection
     users: int = 0
+    partitions: int = 0  # of each topic, when this was counted; 0 where nobody told
     kept_days_since: int | None = None
     rules: dict[str, str] = {}  # by setting: what the stored totals were booked under
+
+
+class Named(msgspec.Struct, frozen=True, array_like=True):
+    """Whose a survey response is, and of when."""
+
+    user: str
+    at_ms: int
 
 
 class RulesChanged(ValueError):
@@ -141,19 +147,13 @@ class RulesChanged(ValueError):
 
 
 class Partition:
-    """The state of one partition. `stored` reads a row that an earlier checkpoint wrote."""
+    """The state of one partition. Rows that are not in memory are given to it: it asks for them by key."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        *,
-        stored: Callable[[bytes], bytes | None] | None = None,
-        max_event_bytes: int = 1_000_000,
-    ) -> None:
+    def __init__(self, rules: Rules, *, max_message_bytes: int = 1_000_000, max_user_bytes: int = 256 * 1024) -> None:
         self.rules = rules
         self.progress = Progress()
-        self._stored = stored
-        self._max_event_bytes = max_event_bytes
+        self._max_message_bytes = max_message_bytes
+        self._max_user_bytes = max_user_bytes
         minutes = {window: minutes_of(window) for window in _all_windows(rules)}
         self.traffic = Ring("traffic", [minutes[name] for name in (*rules.activity_windows, *rules.session_windows)])
         self.opinions = Ring("opinions", [minutes[name] for name in rules.survey_windows])
@@ -162,104 +162,149 @@ class Partition:
         self._users: dict[str, User] = {}
         self._before: dict[str, User] = {}  # rows changed since the totals were settled, as they were then
         self._unsaved: dict[str, None] = {}  # in order of their first change
-        self._named: dict[str, str] = {}  # survey responses whose messages are keyed by their own id -> user
+        self._named: dict[str, Named] = {}  # by response: those whose messages are keyed by their own id
+        self._over: set[bytes] = set()  # keys that nothing needs any more
+        self._full: set[str] = set()  # users whose rows have no room for more
 
-    # -- events in -----------------------------------------------------------------------------------------------
+    # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
 
-    def apply(
+    def read(  # noqa: C901  the way of each event, in one piece for speed
         self,
         topic: str,
         records: Iterable[Record],
         *,
         not_after_ms: int,
         belongs: Callable[[str], bool] | None = None,
+    ) -> Batch:
+        """Decode records of a topic and sort out what can't be applied. Changes nothing.
+
+        Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
+        partition.
+        """
+        batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=self._late_before_ms())
+        full = self._full
+        decode, users, strangers, most = DECODERS[topic], self._users, batch.strangers, self._max_message_bytes
+        for record in records:
+            value = record.value
+            if value is None:
+                batch.events.append((record, None))
+                continue
+            try:
+                if len(value) > most:
+                    raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {most} are allowed")
+                event = decode(value)
+                if batch.is_of_a_bot(event):
+                    batch.of_bots += 1
+                    continue
+                if event.user in full:
+                    raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
+            except Rejected as rejection:
+                batch.refused.append(Refused(record, rejection.reason, str(rejection)))
+                continue
+            name = event.user
+            if name not in users and name not in strangers:
+                if belongs is not None and not belongs(name):
+                    batch.misplaced.append(Misplaced(record, name, value))
+                    if topic == SURVEYS:
+                        batch.elsewhere.add(name)
+                        batch.events.append((record, event))  # a null message with its key will ask here whose it is
+                    continue
+                strangers[name] = None
+            batch.events.append((record, event))
+        return batch
+
+    def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
+        """Keys whose values are needed before a batch can be applied and are not in `stored`. Ask until none is."""
+        keys = dict.fromkeys((USER + name).encode() for name in batch.strangers)
+        for record, event in batch.events:
+            if event is None and batch.topic == SURVEYS:
+                keys.update(dict.fromkeys(self._rows_of_tombstone(record, stored)))
+        return [key for key in keys if key not in stored]
+
+    def apply(  # noqa: C901  as above
+        self,
+        batch: Batch,
+        stored: Stored,
+        *,
+        belongs: Callable[[str], bool] | None = None,
         moves_clock: bool = False,
         waits_for: Collection[str] = (),
     ) -> tuple[list[Refused], list[Misplaced]]:
-        """Apply records of a topic, in order of arrival.
+        """Apply what was read, in order of arrival, with the values of all keys it `wants`.
 
-        Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
-        partition. `moves_clock` says that this topic is behind, so that watermark and clock follow its events: as far
-        as the topics have come that the watermark also `waits_for`, and the clock not to what is still to come.
+        `moves_clock` says that this topic is behind, so that watermark and clock follow its events: as far as the
+        topics have come that the watermark also `waits_for`, and the clock not to what is still to come.
         Returns what could not be applied: each such record is counted, and the caller sends it on.
         """
-        progress = self.progress
-        outcomes = progress.outcomes.setdefault(topic, {})
-        others_ms = min((progress.newest_ms.get(other, -1) for other in waits_for), default=not_after_ms)
-        clock_limit_ms = min(not_after_ms - self.rules.future_limit_ms, others_ms) if moves_clock else None
-        batch = _Batch(
-            topic=topic,
-            decode=DECODERS[topic],
-            not_after_ms=not_after_ms,
-            late_before_ms=self._late_before_ms(),
-            now=progress.now_ms // MINUTE_MS,
-            belongs=belongs,
-            newest_ms=progress.newest_ms.get(topic, -1),
-            clock_limit_ms=clock_limit_ms,
-        )
-        for record in records:
-            try:
-                outcome = self._take(batch, record)
-            except Rejected as rejection:
-                batch.refused.append(Refused(record, rejection.reason, str(rejection)))
-                outcome = self._count_reason(topic, rejection.reason)
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        if batch.newest_ms >= 0:
-            progress.newest_ms[topic] = batch.newest_ms
+        progress, topic, rules, users = self.progress, batch.topic, self.rules, self._users
+        others_ms = min((progress.newest_ms.get(other, -1) for other in waits_for), default=batch.not_after_ms)
+        clock_limit_ms = min(batch.not_after_ms - rules.future_limit_ms, others_ms) if moves_clock else None
+        newest_ms, now = progress.newest_ms.get(topic, -1), progress.now_ms // MINUTE_MS
+        applied = duplicate = 0
+        for record, told in batch.events:
+            event = told or self._tombstone(batch, record, stored, belongs)
+            if event is None:
+                continue
+            if record.key is not None and topic == SURVEYS:
+                self._remember_name(record, event)
+            name = event.user
+            known = users.get(name)
+            if known is None:
+                if name in batch.elsewhere:
+                    continue
+                known = self._load(name, stored)
+            if event.at_ms > newest_ms:
+                newest_ms = event.at_ms
+                if clock_limit_ms is not None:  # the clock follows
+                    now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
+            changed = rows.advanced(known, event, rules, now=now)
+            if changed is known:
+                duplicate += 1
+                continue
+            applied += 1
+            if name not in self._before:
+                self._before[name] = known
+                self._unsaved[name] = None
+            users[name] = changed
+        self._count(batch, applied=applied, duplicate=duplicate)
+        if newest_ms >= 0:
+            progress.newest_ms[topic] = newest_ms
         if clock_limit_ms is not None:
-            progress.watermark_ms = max(progress.watermark_ms, min(batch.newest_ms, others_ms))
+            progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         return batch.refused, batch.misplaced
 
-    def _take(self, batch: "_Batch", record: Record) -> str:  # noqa: C901  the way of each event, in one piece for speed
-        """Apply one record and tell what became of it. Raises Rejected."""
-        value = record.value
-        if value is None:
-            event = self._tombstone(batch.topic, record)
-        elif len(value) > self._max_event_bytes:
-            raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {self._max_event_bytes} are allowed")
-        else:
-            event = batch.decode(value)
-        if batch.is_of_a_bot(event):
-            return BOT
-        if record.key is not None and batch.topic == SURVEYS:
-            self._remember_name(record, event)
-        name = event.user
-        known = self._users.get(name)
-        if known is None:
-            if batch.belongs is not None and not batch.belongs(name):
-                batch.misplaced.append(Misplaced(record, name, value or _as_message(event)))
-                return REKEYED
-            known = self._load(name)
-        if event.at_ms > batch.newest_ms:
-            batch.note_newest(event.at_ms)
-        changed = rows.advanced(known, event, self.rules, now=batch.now)
-        if changed is known:
-            return DUPLICATE
-        if name not in self._before:
-            self._before[name] = known
-            self._unsaved[name] = None
-        self._users[name] = changed
-        return APPLIED
-
-    def _load(self, name: str) -> User:
-        found = self._row(name)
+    def _load(self, name: str, stored: Stored) -> User:
+        found = self._row(name, stored)
         if found is NOBODY:
             self.progress.users += 1
         self._users[name] = found
         return found
 
-    def _row(self, name: str) -> User:
+    def _row(self, name: str, stored: Stored) -> User:
         known = self._users.get(name)
         if known is not None:
             return known
-        stored = self._stored((_USER + name).encode()) if self._stored is not None else None
-        return NOBODY if stored is None else rows.decode(stored)
+        value = stored[(USER + name).encode()]
+        if value is None:
+            return NOBODY
+        if len(value) > self._max_user_bytes:
+            self._full.add(name)
+        return rows.decode(value)
 
-    def _count_reason(self, topic: str, reason: Reason) -> str:
-        reasons = self.progress.reasons.setdefault(topic, {})
-        reasons[reason.value] = reasons.get(reason.value, 0) + 1
-        return {Reason.FUTURE: FUTURE, Reason.LATE: LATE}.get(reason, INVALID)
+    def _count(self, batch: Batch, *, applied: int, duplicate: int) -> None:
+        """Note what became of each record of a batch."""
+        fates = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.of_bots, REKEYED: len(batch.misplaced)}
+        reasons = self.progress.reasons.setdefault(batch.topic, {})
+        for refused in batch.refused:
+            reason = refused.reason
+            reasons[reason.value] = reasons.get(reason.value, 0) + 1
+            fate = {Reason.FUTURE: FUTURE, Reason.LATE: LATE}.get(reason, INVALID)
+            fates[fate] = fates.get(fate, 0) + 1
+        outcomes = self.progress.outcomes.setdefault(batch.topic, {})
+        for fate, count in fates.items():
+            if count:
+                outcomes[fate] = outcomes.get(fate, 0) + count
 
     def _late_before_ms(self) -> int:
         allowed_ms = self.rules.allowed_lateness_ms
@@ -267,34 +312,59 @@ class Partition:
 
     # -- null messages: a survey response is removed ---------------------------------------------------------------
 
-    def _tombstone(self, topic: str, record: Record) -> Event:
-        """What a null message means: its key names the user and a header the response, or the key the response."""
+    def _rows_of_tombstone(self, record: Record, stored: Stored) -> Iterator[bytes]:
+        """The keys that tell whose response a null message removes."""
+        key = (record.key or b"").decode(errors="replace")
+        if _response_id(record) is not None and key:
+            with suppress(Rejected):  # no id of a user: that is told when it is applied
+                yield (USER + user_of(None, key)).encode()
+                yield (USER + user_of(key, None)).encode()
+        else:
+            name = (NAMED + key).encode()
+            if key not in self._named:
+                yield name
+            if named := self._named.get(key) or _decode_named(stored.get(name)):
+                yield (USER + named.user).encode()
+
+    def _tombstone(
+        self, batch: Batch, record: Record, stored: Stored, belongs: Callable[[str], bool] | None
+    ) -> Event | None:
+        """What a null message means, or None when it was refused or belongs elsewhere."""
+        try:
+            event = self._retraction(batch.topic, record, stored)
+            batch.is_of_a_bot(event)  # refuses what is late or of the future
+        except Rejected as rejection:
+            batch.refused.append(Refused(record, rejection.reason, str(rejection)))
+            return None
+        if belongs is not None and event.user not in self._users and not belongs(event.user):
+            batch.misplaced.append(Misplaced(record, event.user, _as_message(event)))
+            return None
+        return event
+
+    def _retraction(self, topic: str, record: Record, stored: Stored) -> Event:
+        """Its key names the user and a header the response, or the key the response. Raises Rejected."""
         if topic != SURVEYS:
             raise Rejected(Reason.NOT_JSON, "a null message: only survey responses are removed by one")
         key = (record.key or b"").decode(errors="replace")
-        named = (value.decode(errors="replace") for name, value in record.headers if name == "response_id" and value)
-        response_id = next(named, None)
+        response_id = _response_id(record)
         if response_id is not None and key:
             # A key says nothing about which of the two ids it is (`partition_key`): the answer does.
             anonymous = user_of(None, key)
-            answered = response_id in self._row(anonymous).responses
+            answered = response_id in self._row(anonymous, stored).responses
             user = anonymous if answered else user_of(key, None)
             return retraction(user, response_id, at_ms=record.timestamp)
-        known = self._named.get(key)
+        known = self._named.get(key) or _decode_named(stored[(NAMED + key).encode()])
         if known is None:
-            stored = self._stored((_NAMED + key).encode()) if self._stored is not None else None
-            if stored is None:
-                told = f"a null message with key {key!r}: no response of that id is known, nor a header `response_id`"
-                raise Rejected(Reason.NO_RESPONSE, told)
-            known = stored.decode()
-        return retraction(known, key, at_ms=record.timestamp)
+            told = f"a null message with key {key!r}: no response of that id is known, nor a header `response_id`"
+            raise Rejected(Reason.NO_RESPONSE, told)
+        return retraction(known.user, key, at_ms=record.timestamp)
 
     def _remember_name(self, record: Record, event: Event) -> None:
         """Producers that key survey messages by response can remove one by its key alone: keep whose it is."""
         if isinstance(event, Answer) and record.value is not None:
             response_id = event.response_id
             if record.key == response_id.encode() and response_id != event.user:
-                self._named[response_id] = event.user
+                self._named[response_id] = Named(event.user, event.at_ms)
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -370,10 +440,17 @@ class Partition:
             kept = rows.settled(self._users[name], self.rules, watermark_ms=progress.watermark_ms, now=now)
             del self._users[name]  # now the last one to be forgotten
             self._users[name] = kept
-            delta.append(((_USER + name).encode(), rows.encode(kept)))
-        self._unsaved.clear()
-        delta.extend(((_NAMED + response_id).encode(), user.encode()) for response_id, user in self._named.items())
+            row = rows.encode(kept)
+            delta.append(((USER + name).encode(), row))
+            if self._full or len(row) > self._max_user_bytes:
+                self._note_size(name, len(row))
+        # One that is full is looked at again each time: what it holds becomes old.
+        self._unsaved = dict.fromkeys(name for name in self._full if name in self._users)
+        encode = msgspec.msgpack.encode
+        delta.extend(((NAMED + response_id).encode(), encode(named)) for response_id, named in self._named.items())
         self._named.clear()
+        delta.extend((key, None) for key in sorted(self._over))
+        self._over.clear()
         if self.rules.allowed_lateness_ms is not None:
             self.ledger.forget_before(self.last_closed_day() - self._closed_days_told - _WEEKS_TOLD_DAYS)
             progress.kept_days_since = self.ledger.since
@@ -381,8 +458,29 @@ class Partition:
         delta.extend(self.opinions.pages())
         delta.extend(self.ledger.pages())
         progress.rules = self.rules.stored_by
-        delta.append((_PROGRESS, msgspec.msgpack.encode(progress)))
+        delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
+
+    def _note_size(self, name: str, size: int) -> None:
+        if size > self._max_user_bytes:
+            self._full.add(name)
+        else:
+            self._full.discard(name)
+
+    def sweep(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Look at stored items whether they are still needed; the next delta removes those that are not."""
+        watermark_ms = self.progress.watermark_ms
+        for key, value in items:
+            name = key.decode()
+            if name.startswith(USER):
+                user = name.removeprefix(USER)
+                row = self._users.get(user) or rows.decode(value)
+                if user not in self._unsaved and rows.is_over(row, self.rules, watermark_ms=watermark_ms):
+                    self._users.pop(user, None)
+                    self.progress.users -= 1
+                    self._over.add(key)
+            elif rows.is_past(msgspec.msgpack.decode(value, type=Named).at_ms, self.rules, watermark_ms=watermark_ms):
+                self._over.add(key)
 
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
@@ -406,7 +504,7 @@ class Partition:
 
         Raises RulesChanged.
         """
-        for _, value in pages(_PROGRESS):
+        for _, value in pages(PROGRESS):
             self.progress = msgspec.msgpack.decode(value, type=Progress)
             self._refuse_other_rules(self.progress.rules)
         now = self.progress.now_ms // MINUTE_MS
@@ -417,6 +515,16 @@ class Partition:
 
 def _all_windows(rules: Rules) -> set[str]:
     return {*rules.activity_windows, *rules.session_windows, *rules.survey_windows}
+
+
+def _decode_named(value: bytes | None) -> Named | None:
+    return None if value is None else msgspec.msgpack.decode(value, type=Named)
+
+
+def _response_id(record: Record) -> str | None:
+    """The response that a header names."""
+    named = (value.decode(errors="replace") for name, value in record.headers if name == "response_id" and value)
+    return next(named, None)
 
 
 def _as_message(event: Event) -> bytes:

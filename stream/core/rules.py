@@ -11,10 +11,14 @@ class Rules:
 
     days: Days = field(default_factory=Days)
     session_timeout_ms: int = 30 * MINUTE_MS
+    # Longer ones count as this long: it bounds the histogram of durations, and what one forgotten tab does to a mean.
+    session_cap_ms: int = DAY_MS
     # None: nothing is late, and all is kept (an offline run).
     allowed_lateness_ms: int | None = 3 * DAY_MS
     future_limit_ms: int = HOUR_MS
     close_after_ms: int = HOUR_MS
+    # How long a user without any event is remembered; longer where the windows need it.
+    retention_ms: int = 100 * DAY_MS
     activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
     session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
     survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
@@ -25,6 +29,7 @@ class Rules:
         return {
             "timezone": self.days.zone,
             "session_timeout": f"{self.session_timeout_ms // SECOND_MS}s",
+            "session_cap": f"{self.session_cap_ms // SECOND_MS}s",
             "windows.activity": ",".join(self.activity_windows),
             "windows.sessions": ",".join(self.session_windows),
             "windows.surveys": ",".join(self.survey_windows),

@@ -84,8 +84,9 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
     if old.visits is not new.visits:
         gone, come = sessions.changed(old.visits, new.visits)
-        traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms), times=-1)
-        traffic.book(sessions.bookings(come, timeout_ms=timeout_ms))
+        cap_ms = rules.session_cap_ms
+        traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms, cap_ms=cap_ms), times=-1)
+        traffic.book(sessions.bookings(come, timeout_ms=timeout_ms, cap_ms=cap_ms))
         traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
         traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
     if old.responses is not new.responses:
@@ -133,3 +134,28 @@ def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
         visits,
         surveys.settled(user.responses, before_ms=min(before_ms, watermark_ms - longest_ms - DAY_MS)),
     )
+
+
+def is_over(user: User, rules: Rules, *, watermark_ms: int) -> bool:
+    """Whether a user was last heard of so long ago that nothing in the row counts or can be changed any more."""
+    return is_past(_last_ms(user, timeout_ms=rules.session_timeout_ms), rules, watermark_ms=watermark_ms)
+
+
+def is_past(at_ms: int, rules: Rules, *, watermark_ms: int) -> bool:
+    """Whether a moment lies before all windows, of events that come late too, and before the retention."""
+    if rules.allowed_lateness_ms is None:
+        return False
+    windows = (*rules.activity_windows, *rules.session_windows, *rules.survey_windows)
+    kept_ms = max(_DAYS_KEPT * DAY_MS, _longest_ms(windows), rules.retention_ms) + rules.allowed_lateness_ms
+    # A day more: windows of hours end with the hour, sessions close after their last step.
+    return at_ms < watermark_ms - kept_ms - DAY_MS
+
+
+def _last_ms(user: User, *, timeout_ms: int) -> int:
+    """The last moment that anything in a row is of."""
+    moments = [minute * MINUTE_MS for minute in user.activity.minutes]
+    moments += [abs(at_ms) for at_ms in user.logins.values()]
+    moments += [session.closes_ms(timeout_ms) for session in user.visits.all()]
+    moments += [(user.visits.settled_minute or 0) * MINUTE_MS]
+    moments += [response.at_ms for response in user.responses.values()]
+    return max(moments)

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 
+import structlog
+
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
+from stream.export.counters import Counters, added
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+
+log = structlog.get_logger(__name__)
 
 
 class Board:
@@ -21,14 +26,22 @@ class Board:
         self._shared = settings.shared
         self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
         self._reports: dict[int, Report] = {}
+        self._unowned: dict[int, Unowned] = {}
         self._arrived_ms: dict[int, int] = {}
+        self._counters: dict[int, Counters] = {}
         self._merged: Snapshot | None = None
+        self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
-    def put(self, report: Report) -> None:
-        """Take in the next report of a partition. Kafka's order counts, not the clocks of workers."""
-        self._reports[report.partition] = report
-        self._arrived_ms[report.partition] = self.now_ms()
-        self._merged = None
+    def put(self, told: Report | Unowned) -> None:
+        """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
+        if isinstance(told, Unowned):
+            self._unowned[told.partition] = told
+            return
+        self._unowned.pop(told.partition, None)
+        self._reports[told.partition] = told
+        self._arrived_ms[told.partition] = self.now_ms()
+        self._counters.setdefault(told.partition, Counters()).take(told)
+        self._merged = self._live = None
 
     @property
     def reports(self) -> list[Report]:
@@ -50,9 +63,10 @@ class Board:
         return max(0.0, (self.now_ms() - told_ms) / SECOND_MS)
 
     def stale(self) -> list[int]:
-        """Partitions whose owner has not reported for too long, or never."""
+        """Partitions whose owner has not reported for too long, or never, or that have none."""
         limit = seconds_of(self.settings.server.stale_after)
         fresh = {report.partition for report in self.reports if self.age_seconds(report) <= limit}
+        fresh -= self._unowned.keys()
         return [number for number in range(self.settings.topics.partitions) if number not in fresh]
 
     def disagreements(self) -> list[str]:
@@ -69,13 +83,18 @@ class Board:
         """Why the numbers can't be trusted now; empty when they can."""
         reasons = self.disagreements()
         stale = self.stale()
-        if stale:
-            told = ", ".join(map(str, stale))
+        reasons += [_told(self._unowned[number]) for number in sorted(self._unowned)]
+        reasons += [f"partition {report.partition}: {report.away}" for report in self.reports if report.away]
+        silent = [number for number in stale if number not in self._unowned]
+        if silent:
+            told = ", ".join(map(str, silent))
             reasons.append(f"no report for {self.settings.server.stale_after} of partitions {told}")
         behind = {report.partition: report.behind for report in self.reports if report.behind}
         for partition, topics in behind.items():
             if partition not in stale:
                 reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        if self._is_whole() and self._samples() is None:
+            reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
         if self.preparing:
             reasons.append(self.preparing)
         return reasons
@@ -87,13 +106,21 @@ class Board:
 
     def live(self) -> list[Sample]:
         """The live number of every metric; none until every partition has reported once."""
-        if not self._is_whole():
-            return []
-        return live_samples(self.merged, self.rules)
+        return (self._samples() or []) if self._is_whole() else []
+
+    def _samples(self) -> list[Sample] | None:
+        """The live numbers, or None where the sums of the workers make no sense."""
+        if self._live is None:
+            try:
+                self._live = (live_samples(self.merged, self.rules),)
+            except ValueError as error:
+                log.error("sums of the workers can't be", reason=str(error))
+                self._live = (None,)
+        return self._live[0]
 
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole():
+        if not self._is_whole() or self._samples() is None:
             return []
         told = closed_days(self.merged, count=days)
         return [(day, closed_samples(self.merged, self.rules, day)) for day in told]
@@ -103,12 +130,12 @@ class Board:
         merged = self.merged
         samples = [
             Sample("engagement_events_total", {"topic": topic, "outcome": outcome}, count)
-            for topic, counts in merged.outcomes.items()
+            for topic, counts in added(counters.outcomes for counters in self._counters.values()).items()
             for outcome, count in sorted(counts.items())
         ]
         samples += [
             Sample("engagement_dead_letters_total", {"topic": topic, "reason": reason}, count)
-            for topic, counts in merged.reasons.items()
+            for topic, counts in added(counters.reasons for counters in self._counters.values()).items()
             for reason, count in sorted(counts.items())
         ]
         samples += [
@@ -124,11 +151,20 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
+        for unowned in self._unowned.values():
+            labels = {"partition": str(unowned.partition)}
+            if unowned.rows_left is not None:
+                samples.append(Sample("engagement_recovery_rows_remaining", labels, unowned.rows_left))
+            if unowned.seconds_left is not None:
+                samples.append(Sample("engagement_recovery_remaining_seconds", labels, unowned.seconds_left))
         return samples
 
     def _partition_health(self, report: Report) -> list[Sample]:
         labels = {"partition": str(report.partition)}
+        owner = [] if report.partition in self.stale() else [{**labels, "worker": report.worker}]
         return [
+            *(Sample("engagement_partition_owner_info", by, 1) for by in owner),
+            Sample("engagement_store_available", labels, 0 if report.away else 1),
             *(
                 Sample("engagement_lag_events", {"topic": topic, **labels}, left)
                 for topic, left in sorted(report.lag.items())
@@ -140,9 +176,20 @@ class Board:
 
     def timings(self) -> list[tuple[str, tuple[float, ...], Timings]]:
         """The histograms: name, upper bounds in seconds, and counts."""
-        event_to_gauge = sum((report.event_to_gauge for report in self.reports), Timings())
-        checkpoints = sum((report.checkpoints for report in self.reports), Timings())
+
+        def of(name: str) -> Timings:
+            return sum((counters.timings(name) for counters in self._counters.values()), Timings())
+
         return [
-            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, event_to_gauge),
-            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, checkpoints),
+            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
+            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
+
+
+def _told(unowned: Unowned) -> str:
+    """Why a partition has no live numbers, in words."""
+    told = f"partition {unowned.partition}: {unowned.why}"
+    if unowned.rows_left is None:
+        return told
+    left = f"{told}, {unowned.rows_left:,} records to go"
+    return left if unowned.seconds_left is None else f"{left}, about {unowned.seconds_left:.0f} s"

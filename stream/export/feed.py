@@ -15,6 +15,8 @@ from stream.telemetry import decode_report
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
+# The last thing told of a partition may be that nobody owns it: its numbers lie a few records before.
+_LOOKED_BACK = 20
 
 
 class Feed:
@@ -40,14 +42,14 @@ class Feed:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        """Begin with the last report of each partition, then take each new one."""
+        """Begin with the last reports of each partition, then take each new one."""
         settings = self._board.settings
         partitions = [TopicPartition(settings.snapshots_topic, number) for number in range(settings.topics.partitions)]
         consumer.assign(partitions)
         first = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
         for partition in partitions:
-            consumer.seek(partition, max(first[partition], end[partition] - 1))
+            consumer.seek(partition, max(first[partition], end[partition] - _LOOKED_BACK))
         while True:
             fetched = await consumer.getmany(timeout_ms=1_000, max_records=1_000)
             for records in fetched.values():

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream.agents.outbox import PartitionChangelog
+from stream.agents.state import LoggedState
 from stream.agents.task import Task
 from stream.core.partition import Delta, Misplaced, Refused
 from stream.partitioning import partition_of
@@ -70,10 +72,13 @@ def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
 Remaining = dict[str, int | None]
 
 
-def task(outbox: Outbox, store: MemoryStore | None = None, *, remaining: Remaining | None = None) -> Task:
+async def task(outbox: Outbox, store: MemoryStore | None = None, *, remaining: Remaining | None = None) -> Task:
     held: Any = outbox
     left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
-    return Task(settings(), 1, store or MemoryStore(), held, remaining=left.__getitem__, recovery_seconds=0.0)
+    state = LoggedState(store or MemoryStore(), PartitionChangelog(held, 1))
+    one = Task(settings(), 1, state, held, remaining=left.__getitem__, recovery_seconds=0.0)
+    await one.open()
+    return one
 
 
 async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") -> int:
@@ -89,7 +94,7 @@ def daily_users(one: Task) -> int:
 def test_what_the_state_holds_is_not_applied_again() -> None:
     async def scenario() -> None:
         ann, bob, cid = users_of(1, 3)
-        one = task(Outbox())
+        one = await task(Outbox())
 
         assert await apply(one, [login(ann, 5), login(bob, 6)]) == 2
         assert one.position("app-logins") == 7
@@ -104,13 +109,13 @@ def test_what_the_state_holds_is_not_applied_again() -> None:
 def test_a_task_opened_on_what_another_has_saved_goes_on_where_that_stopped() -> None:
     async def scenario() -> None:
         ann, bob = users_of(1, 2)
-        store = MemoryStore()
-        first = task(Outbox(), store)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
         await apply(first, [login(ann, 0)])
         await first.checkpoint()
         await apply(first, [login(bob, 1)])  # lost with the process
 
-        second = task(Outbox(), store)
+        second = await task(outbox, store)
 
         assert second.position("app-logins") == 1
         assert daily_users(second) == 1
@@ -123,7 +128,8 @@ def test_a_task_opened_on_what_another_has_saved_goes_on_where_that_stopped() ->
 def test_a_checkpoint_that_fails_saves_nothing() -> None:
     async def scenario() -> None:
         outbox, store = Outbox(), MemoryStore()
-        one = task(outbox, store)
+        one = await task(outbox, store)
+        held = store.offset()
         await apply(one, [login(users_of(1, 1)[0], 0)])
         outbox.broken = ConnectionError("no broker")
 
@@ -131,7 +137,7 @@ def test_a_checkpoint_that_fails_saves_nothing() -> None:
             await one.checkpoint()
 
         assert one.saved() == {}
-        assert store.offset() is None
+        assert store.offset() == held
 
     asyncio.run(scenario())
 
@@ -140,15 +146,15 @@ def test_a_checkpoint_waits_for_what_was_sent_before_it() -> None:
     async def scenario() -> None:
         outbox = Outbox()
         outbox.unsent = asyncio.get_running_loop().create_future()
-        one = task(outbox)
+        one = await task(outbox)
         await apply(one, [Event(b"not json", 0)])
         saving = asyncio.create_task(one.checkpoint())
         await asyncio.sleep(0.01)
 
-        assert outbox.deltas == []
+        assert len(outbox.deltas) == 1  # that of the takeover
         outbox.unsent.set_result(None)
         await saving
-        assert len(outbox.deltas) == 1
+        assert len(outbox.deltas) == 2
 
     asyncio.run(scenario())
 
@@ -158,12 +164,12 @@ def test_what_was_not_sent_fails_the_checkpoint() -> None:
         outbox = Outbox()
         outbox.unsent = asyncio.get_running_loop().create_future()
         outbox.unsent.set_exception(ConnectionError("no broker"))
-        one = task(outbox)
+        one = await task(outbox)
         await apply(one, [Event(b"not json", 0)])
 
         with pytest.raises(ConnectionError):
             await one.checkpoint()
-        assert outbox.deltas == []
+        assert len(outbox.deltas) == 1  # that of the takeover
 
     asyncio.run(scenario())
 
@@ -171,12 +177,12 @@ def test_what_was_not_sent_fails_the_checkpoint() -> None:
 def test_nothing_new_is_no_checkpoint() -> None:
     async def scenario() -> None:
         outbox = Outbox()
-        one = task(outbox)
+        one = await task(outbox)
         await apply(one, [login(users_of(1, 1)[0], 0)])
         await one.checkpoint()
         await one.checkpoint()
 
-        assert len(outbox.deltas) == 1
+        assert len(outbox.deltas) == 2  # one is that of the takeover
 
     asyncio.run(scenario())
 
@@ -184,7 +190,7 @@ def test_nothing_new_is_no_checkpoint() -> None:
 def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_produced_to() -> None:
     async def scenario() -> None:
         outbox = Outbox()
-        one = task(outbox)
+        one = await task(outbox)
         stranger = users_of(2, 1)[0]
         await apply(one, [Event(b"not json", 0), login(stranger, 1)])
 
@@ -198,7 +204,7 @@ def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_pro
 def test_a_topic_is_behind_until_its_end_was_reached_a_moment_ago() -> None:
     async def scenario() -> None:
         left: Remaining = dict.fromkeys(("sessions", "app-logins", "surveys"))
-        one = task(Outbox(), remaining=left)
+        one = await task(Outbox(), remaining=left)
         one.tick(NOW_MS)
         assert one.behind() == ("sessions", "logins", "surveys")
 
@@ -227,7 +233,7 @@ def outcomes(one: Task, topic: str) -> dict[str, int]:
 def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -> None:
     async def scenario() -> None:
         ann, bob = users_of(1, 2)
-        one = task(Outbox())
+        one = await task(Outbox())
         one.tick(NOW_MS)  # all is read to its end
         await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
         one.note_end("sessions")
@@ -244,7 +250,7 @@ def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -
 def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         ann, bob = users_of(1, 2)
-        one = task(Outbox())
+        one = await task(Outbox())
         await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
         await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
         now = time.monotonic()

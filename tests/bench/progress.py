@@ -54,7 +54,9 @@ class Watcher:
         while not self._over.is_set():
             for records in consumer.poll(timeout_ms=_POLL_MS).values():
                 for record in records:
-                    self._take(decode_report(record.value))
+                    told = decode_report(record.value)
+                    if isinstance(told, Report):
+                        self._take(told)
         consumer.close()
 
     def _take(self, report: Report) -> None:

@@ -1,6 +1,6 @@
 """A live stream in a dict: partitions that read, tick, checkpoint, forget and are restored, as workers do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isclose
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -43,9 +43,9 @@ class Store(dict[bytes, bytes]):
         super().__init__()
         self.reads: list[bytes] = []
 
-    def read(self, name: bytes) -> bytes | None:
-        self.reads.append(name)
-        return self.get(name)
+    def read(self, names: list[bytes]) -> list[bytes | None]:
+        self.reads += names
+        return [self.get(name) for name in names]
 
     def write(self, delta: Iterable[tuple[bytes, bytes | None]]) -> None:
         for name, value in delta:
@@ -58,13 +58,38 @@ class Store(dict[bytes, bytes]):
         return sorted((key, value) for key, value in self.items() if key.startswith(prefix))
 
 
+def deliver(
+    partition: Partition,
+    topic: str,
+    messages: Iterable[Any],
+    store: Store | None = None,
+    *,
+    not_after_ms: int,
+    belongs: Callable[[str], bool] | None = None,
+    **options: Any,
+) -> tuple[list[Refused], list[Misplaced]]:
+    """Read, fetch what is wanted, apply: as a worker does."""
+    held = Store() if store is None else store
+    batch = partition.read(topic, messages, not_after_ms=not_after_ms, belongs=belongs)
+    rows: dict[bytes, bytes | None] = {}
+    while wanted := partition.wants(batch, rows):
+        rows.update(zip(wanted, held.read(wanted), strict=True))
+    return partition.apply(batch, rows, belongs=belongs, **options)
+
+
 class Worker:
     """One partition and its store."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, **limits: int) -> None:
         self.store = Store()
         self.rules = rules
-        self.partition = Partition(rules, stored=self.store.read)
+        self._limits = limits
+        self.partition = Partition(rules, **limits)
+
+    def apply(
+        self, topic: str, messages: Iterable[Message], *, not_after_ms: int, **options: Any
+    ) -> tuple[list[Refused], list[Misplaced]]:
+        return deliver(self.partition, topic, messages, self.store, not_after_ms=not_after_ms, **options)
 
     def checkpoint(self) -> None:
         self.store.write(self.partition.collect_delta())
@@ -75,7 +100,7 @@ class Worker:
 
     def restart(self) -> None:
         self.checkpoint()
-        self.partition = Partition(self.rules, stored=self.store.read)
+        self.partition = Partition(self.rules, **self._limits)
         self.partition.restore(self.store.pages)
 
 
@@ -94,7 +119,7 @@ class Stream:
         for number, worker in enumerate(self.workers):
             messages = [message(told) for told in events if self.place_of(told) == number]
             if messages:
-                not_used = worker.partition.apply(topic, messages, not_after_ms=not_after_ms, moves_clock=moves_clock)
+                not_used = worker.apply(topic, messages, not_after_ms=not_after_ms, moves_clock=moves_clock)
                 refused += not_used[0]
                 misplaced += not_used[1]
         return refused, misplaced

@@ -16,7 +16,7 @@ from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
 from stream.core.survey_scales import DIMENSIONS
 from stream.core.time import DAY_MS, HOUR_MS, Days
-from tests.core.live import Store, Worker, message
+from tests.core.live import Store, Worker, deliver, message
 
 NOON_MS = 1_704_110_400_000
 DAY = 1_704_110_400_000 // DAY_MS
@@ -43,7 +43,7 @@ EVERYTHING = (
 def apply(worker: Worker, topic: str, event: dict[str, Any]) -> str:
     """Apply an event and tell what became of it."""
     before = dict(worker.partition.progress.outcomes.get(topic, {}))
-    worker.partition.apply(topic, [message(event)], not_after_ms=NEVER_MS)
+    worker.apply(topic, [message(event)], not_after_ms=NEVER_MS)
     after = worker.partition.progress.outcomes[topic]
     (outcome,) = (name for name in after if after[name] != before.get(name, 0))
     return outcome
@@ -110,7 +110,7 @@ def test_only_rows_that_are_stored_are_dropped_from_memory() -> None:
 def test_without_a_store_all_rows_stay_in_memory() -> None:
     partition = Partition(Rules())
     for _ in range(2):
-        partition.apply(LOGINS, [message(told())], not_after_ms=NEVER_MS)
+        deliver(partition, LOGINS, [message(told())], not_after_ms=NEVER_MS)
         partition.collect_delta()
 
     assert partition.progress.outcomes == {LOGINS: {"applied": 1, "duplicate": 1}}
@@ -244,7 +244,7 @@ def test_a_snapshot_travels_as_bytes() -> None:
 def test_state_built_under_other_rules_is_refused_by_name() -> None:
     store = Store()
     before = Partition(Rules())
-    before.apply("logins", [], not_after_ms=0)
+    deliver(before, "logins", [], not_after_ms=0)
     store.write(before.collect_delta())
 
     for rules, setting in (

@@ -14,7 +14,7 @@ from stream.core.partition import OUTCOMES, Partition
 from stream.core.rules import Rules
 from stream.core.survey_scales import Kind, Status
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.core.live import Message, Worker, message
+from tests.core.live import Message, Worker, deliver, message
 
 NOON_MS = 1_704_110_400_000
 NEVER_MS = 1 << 60
@@ -34,7 +34,7 @@ def outcomes(partition: Partition, topic: str) -> dict[str, int]:
 
 
 def apply(partition: Partition, topic: str, *told: Mapping[str, Any], not_after_ms: int = NEVER_MS) -> list[Reason]:
-    refused, _ = partition.apply(topic, [message(one) for one in told], not_after_ms=not_after_ms)
+    refused, _ = deliver(partition, topic, [message(one) for one in told], not_after_ms=not_after_ms)
     return [one.reason for one in refused]
 
 
@@ -56,7 +56,7 @@ def test_an_event_counts_once_and_its_second_copy_is_a_duplicate() -> None:
 
 def test_an_event_is_of_the_future_only_after_the_limit() -> None:
     partition = Partition(Rules())
-    refused, _ = partition.apply(LOGINS, [message(login()), message(login(1))], not_after_ms=NOON_MS)
+    refused, _ = deliver(partition, LOGINS, [message(login()), message(login(1))], not_after_ms=NOON_MS)
 
     assert [one.record for one in refused] == [message(login(1))]
     assert refused[0].detail == "2024-01-01T12:00:00.001Z is after 2024-01-01T12:00:00Z"
@@ -76,8 +76,8 @@ def test_an_event_is_late_only_when_it_is_further_behind_the_watermark_than_allo
     partition = Partition(HOUR_RULES)
     apply(partition, LOGINS, login())
     partition.tick(NOON_MS, behind=())
-    refused, _ = partition.apply(
-        LOGINS, [message(login(-HOUR_MS)), message(login(-HOUR_MS - 1))], not_after_ms=NEVER_MS
+    refused, _ = deliver(
+        partition, LOGINS, [message(login(-HOUR_MS)), message(login(-HOUR_MS - 1))], not_after_ms=NEVER_MS
     )
 
     assert [(one.reason, one.detail) for one in refused] == [
@@ -109,8 +109,8 @@ def test_a_bot_makes_nobody_active_and_moves_no_watermark() -> None:
 
 
 def test_a_message_that_is_too_large_or_no_json_is_refused_and_counted() -> None:
-    partition = Partition(Rules(), max_event_bytes=100)
-    refused, _ = partition.apply(LOGINS, [Message(b"x" * 100), Message(b"x" * 101), Message(None)], not_after_ms=0)
+    partition = Partition(Rules(), max_message_bytes=100)
+    refused, _ = deliver(partition, LOGINS, [Message(b"x" * 100), Message(b"x" * 101), Message(None)], not_after_ms=0)
 
     assert [one.reason for one in refused] == [Reason.NOT_JSON, Reason.TOO_LARGE, Reason.NOT_JSON]
     assert refused[1].detail == "101 bytes, 100 are allowed"
@@ -122,7 +122,7 @@ def test_a_message_that_is_too_large_or_no_json_is_refused_and_counted() -> None
 def test_a_user_of_another_partition_is_sent_there_with_the_message_as_it_came() -> None:
     partition = Partition(Rules())
     told = [message(login()), message(login(user_id="bob"))]
-    refused, misplaced = partition.apply(LOGINS, told, not_after_ms=NEVER_MS, belongs=lambda user: user == "ann")
+    refused, misplaced = deliver(partition, LOGINS, told, not_after_ms=NEVER_MS, belongs=lambda user: user == "ann")
 
     assert refused == []
     assert [(one.user, one.record, one.value) for one in misplaced] == [("bob", told[1], told[1].value)]
@@ -148,7 +148,7 @@ records = st.one_of(
 def test_every_record_has_one_outcome(batches: list[tuple[str, list[Message]]]) -> None:
     partition, given_records, returned = Partition(HOUR_RULES), 0, 0
     for topic, batch in batches:
-        not_used = partition.apply(topic, batch, not_after_ms=NOON_MS + HOUR_MS, belongs=lambda user: user != "bob")
+        not_used = deliver(partition, topic, batch, not_after_ms=NOON_MS + HOUR_MS, belongs=lambda user: user != "bob")
         given_records += len(batch)
         returned += len(not_used[0]) + len(not_used[1])
         partition.tick(NOON_MS, behind=())
@@ -200,10 +200,10 @@ def test_while_one_topic_alone_is_behind_the_clock_follows_its_events_up_to_the_
 ) -> None:
     partition, limit_ms = Partition(Rules()), NOON_MS + HOUR_MS
     told = [message(login(-DAY_MS)), message(login(after_ms))]
-    partition.apply(LOGINS, told, not_after_ms=limit_ms, moves_clock=True)
+    deliver(partition, LOGINS, told, not_after_ms=limit_ms, moves_clock=True)
 
     assert (partition.progress.watermark_ms, partition.progress.now_ms) == (NOON_MS + after_ms, clock_ms)
-    partition.apply(LOGINS, told[:1], not_after_ms=limit_ms, moves_clock=True)
+    deliver(partition, LOGINS, told[:1], not_after_ms=limit_ms, moves_clock=True)
     assert (partition.progress.watermark_ms, partition.progress.now_ms) == (NOON_MS + after_ms, clock_ms)
 
 
@@ -234,7 +234,7 @@ def test_a_null_message_with_user_and_response_takes_the_answer_back() -> None:
     assert completed(partition) == 1
 
     null = Message(None, key=b" ann", timestamp=NOON_MS + 1, headers=(("x", b"y"), ("response_id", b"r1")))
-    assert partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS) == ([], [])
+    assert deliver(partition, SURVEYS, [null], not_after_ms=NEVER_MS) == ([], [])
     assert completed(partition) == 0
     assert outcomes(partition, SURVEYS) == {"applied": 2}
 
@@ -248,7 +248,7 @@ def test_a_null_message_keyed_by_an_anonymous_id_takes_that_answer_back(stored: 
         worker.forget()
 
     null = Message(None, key=b"device", timestamp=NOON_MS + 1, headers=(("response_id", b"r1"),))
-    worker.partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS)
+    worker.apply(SURVEYS, [null], not_after_ms=NEVER_MS)
     assert completed(worker.partition) == 0
     assert worker.partition.progress.users == 1
 
@@ -256,7 +256,7 @@ def test_a_null_message_keyed_by_an_anonymous_id_takes_that_answer_back(stored: 
 def test_a_null_message_may_come_before_its_answer() -> None:
     partition = Partition(Rules())
     null = Message(None, key=b"ann", timestamp=NOON_MS + 1, headers=(("response_id", b"r1"),))
-    partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS)
+    deliver(partition, SURVEYS, [null], not_after_ms=NEVER_MS)
     apply(partition, SURVEYS, csat())
     partition.tick(NOON_MS + HOUR_MS, behind=())
 
@@ -266,14 +266,14 @@ def test_a_null_message_may_come_before_its_answer() -> None:
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_null_message_keyed_by_the_response_finds_its_user(stored: bool) -> None:
     worker = Worker(Rules())
-    worker.partition.apply(SURVEYS, [message(csat(), key=b"r1")], not_after_ms=NEVER_MS)
+    worker.apply(SURVEYS, [message(csat(), key=b"r1")], not_after_ms=NEVER_MS)
     worker.partition.tick(NOON_MS + HOUR_MS, behind=())
     if stored:
         worker.restart()
     assert completed(worker.partition) == 1
 
     null = Message(None, key=b"r1", timestamp=NOON_MS + 1)
-    assert worker.partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS) == ([], [])
+    assert worker.apply(SURVEYS, [null], not_after_ms=NEVER_MS) == ([], [])
     assert completed(worker.partition) == 0
 
 
@@ -282,14 +282,14 @@ def test_a_null_message_for_a_user_of_another_partition_is_sent_there_as_a_retra
         partition = Partition(Rules())
         answer = message({**csat(user_id=None), **told}, key=b"r1")
         null = Message(None, key=b"r1", timestamp=NOON_MS + 1)
-        _, misplaced = partition.apply(SURVEYS, [answer, null], not_after_ms=NEVER_MS, belongs=lambda _: False)
+        _, misplaced = deliver(partition, SURVEYS, [answer, null], not_after_ms=NEVER_MS, belongs=lambda _: False)
 
         assert [one.user for one in misplaced] == [user, user]
         assert msgspec.json.decode(misplaced[1].value) == {
             **told, "event_time": NOON_MS + 1, "response_id": "r1", "kind": "csat", "status": "retracted",
         }  # fmt: skip
         there = Partition(Rules())
-        there.apply(SURVEYS, [Message(one.value) for one in misplaced], not_after_ms=NEVER_MS)
+        deliver(there, SURVEYS, [Message(one.value) for one in misplaced], not_after_ms=NEVER_MS)
         there.tick(NOON_MS + HOUR_MS, behind=())
         assert completed(there) == 0
 
@@ -306,8 +306,8 @@ def test_a_null_message_for_a_user_of_another_partition_is_sent_there_as_a_retra
 def test_a_null_message_that_names_no_known_response_is_refused(null: Message) -> None:
     partition = Worker(Rules()).partition
     known = [message(csat(), key=b"r1"), message(csat(response_id="ann"), key=b"ann")]
-    partition.apply(SURVEYS, known, not_after_ms=NEVER_MS)
-    refused, _ = partition.apply(SURVEYS, [null], not_after_ms=NEVER_MS)
+    deliver(partition, SURVEYS, known, not_after_ms=NEVER_MS)
+    refused, _ = deliver(partition, SURVEYS, [null], not_after_ms=NEVER_MS)
 
     assert [one.reason for one in refused] == [Reason.NO_RESPONSE]
     key = (null.key or b"").decode()
@@ -318,7 +318,7 @@ def test_a_null_message_without_a_possible_time_or_user_is_refused() -> None:
     header = (("response_id", b"r1"),)
     partition = Partition(Rules())
     nulls = [Message(None, key=b"ann", timestamp=-1, headers=header), Message(None, key=b"null", headers=header)]
-    refused, _ = partition.apply(SURVEYS, nulls, not_after_ms=NEVER_MS)
+    refused, _ = deliver(partition, SURVEYS, nulls, not_after_ms=NEVER_MS)
 
     assert [one.reason for one in refused] == [Reason.BAD_TIME, Reason.BAD_USER]
 
@@ -331,10 +331,10 @@ def test_clock_and_watermark_follow_a_backlog_only_as_far_as_the_topics_they_wai
     ):
         partition = Partition(Rules())
         view = {"user_id": "ann", "event_time": newest_view_ms, "type": "page_view"}
-        partition.apply(SESSIONS, [message(view)], not_after_ms=limit_ms)
+        deliver(partition, SESSIONS, [message(view)], not_after_ms=limit_ms)
         backlog = [message({"user_id": "bob", "event_time": NOON_MS + 2 * DAY_MS})]
 
-        partition.apply(LOGINS, backlog, not_after_ms=limit_ms, moves_clock=True, waits_for=(SESSIONS,))
+        deliver(partition, LOGINS, backlog, not_after_ms=limit_ms, moves_clock=True, waits_for=(SESSIONS,))
 
         assert partition.progress.watermark_ms == follows_to_ms
         assert partition.progress.now_ms == follows_to_ms

@@ -10,6 +10,7 @@ from stream.core.time import parse_iso
 from stream.export.board import Board
 from stream.settings import Settings, load
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+from tests.core.live import deliver
 
 NOW = "2026-03-10T12:00:00Z"
 
@@ -41,7 +42,7 @@ def report(number: int, events: list[dict[str, object]], *, at: str = NOW, behin
     for offset, event in enumerate(events):
         topic = str(event["topic"])
         record = Event(msgspec.json.encode({name: value for name, value in event.items() if name != "topic"}), offset)
-        partition.apply(topic, [record], not_after_ms=moment(NOW) + 3_600_000)
+        deliver(partition, topic, [record], not_after_ms=moment(NOW) + 3_600_000)
     partition.tick(moment(at), behind=())
     return Report(
         partition=number,

@@ -13,6 +13,7 @@ from stream.export.board import Board
 from stream.partitioning import partition_of
 from stream.simulate.simulator import SimulatorSettings, simulate
 from stream.telemetry import Report, Timings
+from tests.core.live import deliver
 from tests.export.boards import NOW, Event, moment, settings
 
 DAYS = 45
@@ -32,7 +33,7 @@ def reports(scenario: str = "steady", users: int = 150) -> tuple[Report, ...]:
         for offset, event in of_the_hour:
             key = event.key.encode()
             record = Event(event.value, offset, key)
-            partitions[partition_of(key, 2)].apply(event.topic, [record], not_after_ms=now_ms)
+            deliver(partitions[partition_of(key, 2)], event.topic, [record], not_after_ms=now_ms)
         for partition in partitions:
             partition.tick(min(now_ms, hour_ms + HOUR_MS), behind=())
     return tuple(_report(number, partition) for number, partition in enumerate(partitions))

@@ -1,0 +1,170 @@
+"""A partition in Redis has one holder, and a write happens once, whether its answer arrives or not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream.core.store import StoreAway, StoreBroken, StoreTaken
+from stream.state import redis_client
+from tests.state.conftest import RunRedis
+from tests.state.proxy import Proxy
+from tests.state.redis_server import RedisServer
+from tests.state.redis_stores import ROWS, stores, written
+
+# -- another worker takes over ---------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_lost_the_partition_can_neither_write_nor_read(redis_server: RedisServer, app_id: str) -> None:
+    former = written(redis_server, app_id)
+    holder = stores(redis_server, app_id).of(3)
+
+    with pytest.raises(StoreTaken, match=f"taken over partition 3 of '{app_id}'"):
+        former.write([(b"user/1", b"mine")], offset=8)
+    with pytest.raises(StoreTaken):
+        former.read([b"user/1"])
+    with pytest.raises(StoreTaken):
+        former.scan(b"user/")
+    with pytest.raises(StoreTaken):
+        former.clear()
+    assert holder.offset() == 7
+    holder.write([(b"user/1", b"theirs")], offset=8)
+    assert holder.read([b"user/1"]) == [b"theirs"]
+
+
+def test_of_two_that_open_a_partition_the_later_holds_it(redis_server: RedisServer, app_id: str) -> None:
+    first, second = stores(redis_server, app_id).of(3), stores(redis_server, app_id).of(3)
+    second.write([(b"a", b"2")], offset=1)
+
+    with pytest.raises(StoreTaken):
+        first.write([(b"a", b"1")], offset=1)
+    assert second.read([b"a"]) == [b"2"]
+
+
+def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_epoch(
+    redis_server: RedisServer, app_id: str
+) -> None:
+    former = written(redis_server, app_id)
+    redis_server.ask("HSET", f"{{{app_id}/3}}:meta", "epoch", 0)
+    stores(redis_server, app_id).of(3)
+
+    with pytest.raises(StoreTaken):
+        former.write([(b"user/1", b"mine")], offset=8)
+
+
+# -- whether a write arrived is not known ----------------------------------------------------------------------------
+
+
+def test_a_write_whose_answer_was_lost_may_be_repeated(redis_server: RedisServer, app_id: str) -> None:
+    with Proxy(redis_server.port) as proxy:
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        store.write(ROWS, offset=7)
+        delta = [(b"user/1", b"new"), (b"user/2", None), (b"days/1", b"page")]
+        proxy.cut_answers()
+        with pytest.raises(StoreAway, match=f"redis at redis://127.0.0.1:{proxy.port}: "):
+            store.write(delta, offset=8)
+        proxy.pass_answers()
+        assert redis_server.ask("HGET", f"{{{app_id}/3}}:meta", "offset") == b"8"  # it did arrive
+
+        assert store.read([b"user/1"]) == [b"new"]
+        store.write(delta, offset=8)
+        store.write([(b"user/1", b"newer")], offset=9)
+
+        assert store.read([b"user/1", b"user/2", b"days/1"]) == [b"newer", None, b"page"]
+        assert store.offset() == 9
+
+
+def test_while_a_write_is_in_doubt_no_other_is_taken(redis_server: RedisServer, app_id: str) -> None:
+    with Proxy(redis_server.port) as proxy:
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        proxy.cut_answers()
+        with pytest.raises(StoreAway):
+            store.write([(b"a", b"1")], offset=8)
+        proxy.pass_answers()
+
+        for delta, offset in (([(b"b", b"1")], 9), ([(b"a", b"2")], 8)):
+            with pytest.raises(StoreBroken, match="whether offset 8 was written is not known: repeat it first"):
+                store.write(delta, offset=offset)
+        store.write([(b"a", b"1")], offset=8)
+        store.write([(b"b", b"1")], offset=9)
+
+        assert list(store.scan(b"")) == [(b"a", b"1"), (b"b", b"1")]
+
+
+def test_a_repeated_write_that_had_arrived_is_not_done_again(redis_server: RedisServer, app_id: str) -> None:
+    with Proxy(redis_server.port) as proxy:
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        proxy.cut_answers()
+        with pytest.raises(StoreAway):
+            store.write(ROWS, offset=8)
+        proxy.pass_answers()
+        hset_calls = redis_server.ask("INFO", "commandstats")["cmdstat_hset"]["calls"]
+        store.write(ROWS, offset=8)
+
+        # A server too slow to answer in time would never get done.
+        assert redis_server.ask("INFO", "commandstats")["cmdstat_hset"]["calls"] == hset_calls
+
+
+def test_a_write_that_a_hanging_server_did_after_all_may_be_repeated(
+    run_redis: RunRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.2)
+    server = run_redis()
+    store = written(server)
+    server.pause()
+    with pytest.raises(StoreAway, match="Timeout reading from"):
+        store.write([(b"user/1", b"new")], offset=8)
+    server.resume()
+    while server.ask("HGET", "{engagement/3}:meta", "offset") != b"8":
+        time.sleep(0.01)
+
+    store.write([(b"user/1", b"new")], offset=8)
+    store.write([(b"user/2", b"new")], offset=9)
+
+    assert store.read([b"user/1", b"user/2"]) == [b"new", b"new"]
+
+
+# -- a law -----------------------------------------------------------------------------------------------------------
+
+_deltas = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from([b"user/a", b"user/b", b"days/1", b"progress"]), st.none() | st.binary())),
+        st.sampled_from(["answered", "answer lost", "taken over"]),
+    ),
+    max_size=8,
+)
+
+
+@given(deltas=_deltas)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_deltas_interrupted_anywhere_leave_what_a_dict_would_hold(
+    redis_server: RedisServer, deltas: list[tuple[list[tuple[bytes, bytes | None]], str]]
+) -> None:
+    held: dict[bytes, bytes] = {}
+    with Proxy(redis_server.port) as proxy:
+        workers = stores(f"redis://127.0.0.1:{proxy.port}", "law")
+        store = workers.of(0)
+        store.clear()
+        for offset, (delta, then) in enumerate(deltas):
+            if then == "answer lost":
+                proxy.cut_answers()
+                with pytest.raises(StoreAway):
+                    store.write(delta, offset=offset)
+                proxy.pass_answers()
+            store.write(delta, offset=offset)
+            if then == "taken over":
+                former, store = store, workers.of(0)
+                assert store.offset() == offset
+                with pytest.raises(StoreTaken):
+                    former.write([(b"user/a", b"not this")], offset=offset)
+            for key, value in delta:
+                if value is None:
+                    held.pop(key, None)
+                else:
+                    held[key] = value
+
+        assert list(store.scan(b"")) == sorted(held.items())
+        workers.close()
