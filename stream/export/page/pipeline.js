@@ -73,8 +73,5 @@ function waiting(numbers) {
   for (const sample of numbers.health.named("engagement_dead_letters_total")) {
     facts.push(`${shown("count", sample.value)} dead letters of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
   }
-  for (const sample of numbers.health.named("engagement_recovery_remaining_seconds")) {
-    facts.push(`Partition ${sample.labels.partition} recovers: about ${length(sample.value)} left`);
-  }
   return facts;
 }
