@@ -1,5 +1,7 @@
 """What a board says of partitions nobody owns, of stores that are away, and of counters when workers change."""
 
+from itertools import pairwise
+
 from msgspec.structs import replace
 
 from stream.core.snapshot import Snapshot
@@ -85,7 +87,7 @@ def test_a_counter_waits_when_a_new_owner_begins_with_the_last_checkpoint() -> N
         shown.put(counted(count))
         told.append(applied_of(shown))
 
-    rises = [later - earlier for earlier, later in zip(told[:-1], told[1:], strict=True)]
+    rises = [later - earlier for earlier, later in pairwise(told)]
     assert rises == [500, 0, 0, 100]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.core.time import HOUR_MS
-from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, login, simulated
+from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, simulated
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
@@ -22,7 +21,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
     events = iter(simulated(users=600, days=28, **FAULTS))
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 4_000, "some events read")
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     lost = ada.partitions
@@ -34,7 +33,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         assert server.metrics()["engagement_partitions_owned"] == len(everything - lost)
         grace.wait_until(lambda: grace.partitions == everything, "the other has all partitions")
         server.wait_until(lambda: server.get("/readyz")[0] == 200, "the server is ready again")
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     # And back: who comes again continues from its old disk with what it has missed.
@@ -44,7 +43,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         server.wait_until(lambda: server.read() > 20_000, "even more events read")
         grace.terminate()
         assert grace.wait_for_exit(seconds=10) == 0
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
 
@@ -52,7 +51,7 @@ def test_a_server_started_anew_knows_all_numbers_at_once(deployment: Deployment)
     worker, server = deployment.start("worker"), deployment.start("serve")
     server.wait_until_ready()
     deployment.send(simulated(users=100, days=10))
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
     server.kill()
 
@@ -72,9 +71,3 @@ def shared(one: Program, other: Program, everything: set[int]) -> bool:
 
 def stale_partitions(partitions: set[int]) -> str:
     return f"no report for {STALE_AFTER_SECONDS}s of partitions {', '.join(map(str, sorted(partitions)))}\n"
-
-
-def everybody_looks_at_the_same_clock(deployment: Deployment) -> None:
-    """With `--clock event` each worker's clock is the newest event of its own partitions: give each the same one."""
-    newest_ms = deployment.newest_ms + HOUR_MS
-    deployment.send(login(user, newest_ms) for user in deployment.user_of_each_partition)
