@@ -70,7 +70,7 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
-    configure_logging(settings.log)
+    configure_logging(settings.log, secrets=settings.secrets())
     with _told():
         if worker:
             _make_topics(settings)
@@ -82,7 +82,9 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
                 click.echo(f"worker at {deployment.probes_address}/readyz", err=True)
 
         with _recovery_progress() as tell:
-            status = asyncio.run(run_until_stopped(deployment, on_start=started, on_recovery=tell))
+            # Not asyncio.run: it would wait for whatever hangs in a thread. The process ends here.
+            running = run_until_stopped(deployment, on_start=started, on_recovery=tell)
+            status = asyncio.new_event_loop().run_until_complete(running)
     raise SystemExit(status)
 
 

@@ -27,7 +27,10 @@ from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_TELL_RECOVERY_SECONDS = 2.0
+_TELL_PROGRESS_SECONDS = 2.0
+
+# A worker whose store is away reads nothing, and aiokafka would have it leave the group for that and never join again.
+_FOR_EVER_SECONDS = 1_000_000_000.0
 
 
 class EngagementApp(faust.App):
@@ -57,10 +60,10 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._check_store = check_store
-        self._telling: asyncio.Task[None] | None = None
         self._stores = Stores(open_store)
         self._open_store = open_store
         self._shared = shared
+        self._telling: asyncio.Task[None] | None = None
         self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions = self.tasks
@@ -98,6 +101,8 @@ class Worker:
         session_seconds = seconds_of(settings.kafka.session_timeout)
         return EngagementApp(
             settings.app_id,
+            env={},  # Faust would prefer variables such as WEB_PORT, which others set for purposes of their own
+            canonical_url="http://worker",  # of who was assigned partitions; one that comes back may have another host
             broker=[f"kafkabatch://{server.strip()}" for server in settings.kafka.servers.split(",")],
             broker_credentials=faust_credentials(settings),
             broker_client_id=self.tasks.worker,
@@ -105,6 +110,7 @@ class Worker:
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
             broker_request_timeout=max(90, 2 * session_seconds),
+            broker_max_poll_interval=_FOR_EVER_SECONDS,
             broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,
             consumer_max_fetch_size=settings.kafka.fetch_bytes,
@@ -146,8 +152,8 @@ class Worker:
         self.tasks.topic_ids = ids
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
-        await self.app.start()
-        self._telling = asyncio.create_task(self._tell_recovery())
+        self._telling = asyncio.create_task(self._tell_progress())
+        await self.app.start()  # which takes as long as the first recovery
 
     # -- recovery --------------------------------------------------------------------------------------------------
 
@@ -160,13 +166,15 @@ class Worker:
         """Changelog rows read so far and records still to read, or None when no recovery is under way."""
         if self._shared or not self._recovery.in_recovery:
             return None
-        return self._stores.rows_recovered, self._recovery.active_remaining_total()
+        left = self._recovery.active_remaining_total()
+        return (self._stores.rows_recovered, left) if left > 0 else None
 
-    async def _tell_recovery(self) -> None:
-        """Tell the servers how far each partition is that is being recovered, and how long it will take."""
+    async def _tell_progress(self) -> None:
+        """Tell the servers how far partitions are that are being recovered, how long it will take, and who follows."""
         rows, since = 0, time.monotonic()
         while True:
-            await asyncio.sleep(_TELL_RECOVERY_SECONDS)
+            await asyncio.sleep(_TELL_PROGRESS_SECONDS)
+            await self._tell_standbys()
             progress = self.recovering()
             if progress is None:
                 rows, since = self._stores.rows_recovered, time.monotonic()
@@ -191,6 +199,13 @@ class Worker:
         left = f": {progress[1]:,} records to read" if progress is not None else ""
         return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
 
+    async def _tell_standbys(self) -> None:
+        for tp in sorted(self._recovery.standby_tps):
+            end = self.consumer.end(tp)
+            if end is not None:
+                held = self._stores.held(tp.partition)
+                await self.tasks.tell_standby(tp.partition, max(0, end - (-1 if held is None else held) - 1))
+
     async def broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""
         while self.tasks.failure is None and not self.app.crashed:
@@ -200,7 +215,9 @@ class Worker:
 
     async def stop(self) -> None:
         """Write the last checkpoint, commit its offsets and leave the group."""
+        unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
+        await self.tasks.tell_stopped({tp.partition for tp in unread})
         if self.tasks.failure is None:
             with contextlib.suppress(ConsumerNotStarted):
                 await self.consumer.force_commit()

@@ -36,7 +36,7 @@ from stream.agents.kafka_options import client_options
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.settings import Settings
-from stream.telemetry import Report, Unowned, encode_report
+from stream.telemetry import Report, Standby, Unowned, encode_report
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
@@ -155,9 +155,11 @@ class Outbox:
             theirs += replayed_headers(replayed)
         return await self._send(self._settings.rekey_topic, key, misplaced.value, [*theirs, *ours])
 
-    async def report(self, report: Report | Unowned) -> None:
+    async def report(self, report: Report | Unowned | Standby) -> None:
         """Tell the server what a partition adds. Not awaited: the next one replaces it."""
         key = str(report.partition).encode()
+        if isinstance(report, Standby):
+            key += b"/" + report.worker.encode()
         topic = self._settings.snapshots_topic
         await self._ready().send(topic, encode_report(report), key=key, partition=report.partition)
 

@@ -11,16 +11,20 @@ Kafka is what the checkpoints say, for monitoring and for nothing else.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, cast
 
 import faust
 import structlog
+from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from stream.agents.fencing import stop_when_replaced
 from stream.agents.mismatch import Place
 
 log = structlog.get_logger(__name__)
@@ -67,6 +71,10 @@ class Positions(Protocol):
         """By topic and partition: the next offset that the checkpoints written so far hold."""
         ...
 
+    def replaced(self) -> None:
+        """Another worker has joined under the name of this one."""
+        ...
+
 
 # What Faust tells of its services is for those who look into Faust.
 _faust_log = logging.getLogger("faust.transport")
@@ -77,6 +85,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     logger = _faust_log
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        app: Any = self.app
+        if app.conf.consumer_group_instance_id:
+            tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
+            stop_when_replaced(self._ensure_consumer()._coordinator, tell)
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
@@ -85,6 +100,22 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self.app.assignor]
         return consumer
+
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, *options: Any, **named: Any) -> Any:
+        """Take fetched records, or none at all if partitions were assigned anew while they were waited for.
+
+        Whoever takes over seeks, and aiokafka lets those who wait have what is found from there on: nobody would see
+        it again. It is given back here, where nothing can come between.
+        """
+        reader = cast(BatchConsumer, self.consumer)
+        flows = reader.flows
+        records = await super()._fetch_records(consumer, active_partitions, *options, **named)
+        if not records or (reader.flow_active and reader.flows == flows):
+            return records
+        for tp, batch in records.items():
+            with suppress(IllegalStateError):  # it is another worker's now
+                consumer.seek(tp, batch[0].offset)
+        return {}
 
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
         """The committed offset of each partition that has one."""
@@ -106,44 +137,40 @@ class BatchConsumer(driver.Consumer):
         self._at_end: set[TP] = set()  # of which there was no more when records were last taken
         self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
+        self.flows = 0  # how often the flow was stopped, which each rebalance does
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        generation = self.app.consumer_generation_id
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's annotation knows its own events only
+        flows = self.flows
         records, active = await self._wait_next_records(timeout)
         self._note_drained()
         if not records or self.should_stop:
             return
-        if not self.flow_active:
-            await self._seek_inputs()
-            return
-        # Records that were waited for since before a rebalance may lie before or after the place that was sought then.
-        in_place = self._reads_inputs and self.app.consumer_generation_id == generation
         generation = self.app.consumer_generation_id
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if not in_place and self._is_input(tp):
-                continue
+            if self.flows != flows:
+                return  # they are read again from where whoever owns the partition has got to
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
-        if not in_place and any(map(self._is_input, records)):
-            await self._seek_inputs()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        """Fetch no input before `resume_flow`: what Faust's queues hold at that moment is lost."""
+        """Fetch no input, and nothing to stand by, before `resume_flow`: what Faust's queues hold then is lost."""
         if self._reads_inputs or active_partitions is None:
             return await super()._getmany(active_partitions, timeout)
         # A set of our own: Faust adds the inputs to its one while the fetcher waits for records.
-        changelogs = {tp for tp in active_partitions if not self._is_input(tp)}
+        standbys = self.app.assignor.assigned_standbys()
+        changelogs = {tp for tp in active_partitions if not self._is_input(tp) and tp not in standbys}
         if changelogs:
             return await super()._getmany(changelogs, min(timeout, _RECOVERY_POLL_SECONDS))
         await self.sleep(_RECOVERY_POLL_SECONDS)  # no partition would mean all to the fetcher
         return {}
 
     def stop_flow(self) -> None:
+        self.flows += 1
         self._sought = self._reads_inputs = False
         super().stop_flow()
 
@@ -244,6 +271,11 @@ class BatchConsumer(driver.Consumer):
         if self._drained[tp] >= state.highwater and applied >= self._delivered.get(tp, 0):
             return 0  # what is left are markers of transactions, which nobody is given
         return max(1, int(state.highwater) - applied)
+
+    def end(self, tp: TP) -> int | None:
+        """The offset after the newest record of a partition, as it was last fetched."""
+        state = self._fetch_state(tp)
+        return None if state is None else state.highwater
 
     def _fetch_state(self, tp: TP) -> Any:
         consumer = self._thread._consumer

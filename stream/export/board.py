@@ -1,9 +1,10 @@
 """The newest report of each partition, and what they add up to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import add
 
+import msgspec
 import structlog
 
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
@@ -11,9 +12,20 @@ from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
 from stream.export.counters import Counters, added
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
 
 log = structlog.get_logger(__name__)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How one partition stands."""
+
+    partition: int
+    worker: str | None  # that told last
+    age_seconds: float | None  # of its newest numbers
+    stale: bool  # its numbers are too old, or nobody owns it
+    reason: str  # why its numbers can't be trusted now; empty when they can
+    standbys: dict[str, int]  # by worker that follows it: rows of the changelog not yet in its store
 
 
 class Board:
@@ -27,13 +39,17 @@ class Board:
         self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
-        self._arrived_ms: dict[int, int] = {}
         self._counters: dict[int, Counters] = {}
+        self._standbys: dict[tuple[int, str], Standby] = {}
+        self._arrived_ms: dict[int, int] = {}  # of reports
         self._merged: Snapshot | None = None
         self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
-    def put(self, told: Report | Unowned) -> None:
+    def put(self, told: Report | Unowned | Standby) -> None:
         """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
+        if isinstance(told, Standby):
+            self._standbys[told.partition, told.worker] = told
+            return
         if isinstance(told, Unowned):
             self._unowned[told.partition] = told
             return
@@ -59,8 +75,19 @@ class Board:
 
     def age_seconds(self, report: Report) -> float:
         """How old a report is. A worker whose clock is ahead makes none younger than it is here."""
-        told_ms = min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms))
-        return max(0.0, (self.now_ms() - told_ms) / SECOND_MS)
+        return self._seconds_since(min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms)))
+
+    def _seconds_since(self, at_ms: int) -> float:
+        return max(0.0, (self.now_ms() - at_ms) / SECOND_MS)
+
+    def standbys(self) -> list[Standby]:
+        """Who follows which partition, by number, without those not heard of for too long."""
+        limit = seconds_of(self.settings.server.stale_after)
+        return [
+            standby
+            for _, standby in sorted(self._standbys.items())
+            if self._seconds_since(standby.reported_ms) <= limit
+        ]
 
     def stale(self) -> list[int]:
         """Partitions whose owner has not reported for too long, or never, or that have none."""
@@ -79,25 +106,64 @@ class Board:
         }
         return sorted(found)
 
+    def partitions(self) -> list[Standing]:
+        """How each partition stands."""
+        stale, standbys = self.stale(), self.standbys()
+        return [self._standing(number, stale, standbys) for number in range(self.settings.topics.partitions)]
+
+    def _standing(self, number: int, stale: list[int], standbys: list[Standby]) -> Standing:
+        report = self._reports.get(number)
+        told = self._unowned.get(number, report)
+        return Standing(
+            partition=number,
+            worker=None if told is None else told.worker,
+            age_seconds=None if report is None else self.age_seconds(report),
+            stale=number in stale,
+            reason=self._reason(number, stale),
+            standbys={standby.worker: standby.lag for standby in standbys if standby.partition == number},
+        )
+
+    def _reason(self, number: int, stale: list[int]) -> str:
+        """Why the numbers of a partition can't be trusted now; empty when they can."""
+        if number in self._unowned:
+            return self._why_unowned(self._unowned[number])
+        if number in stale:
+            return f"no report for {self.settings.server.stale_after}"
+        report = self._reports[number]
+        if report.away:
+            return report.away
+        return f"still reading {', '.join(report.behind)}" if report.behind else ""
+
+    def _why_unowned(self, unowned: Unowned) -> str:
+        told = unowned.why
+        if unowned.rows_left is not None:
+            told += f", {unowned.rows_left:,} records to go"
+        if unowned.seconds_left is not None:
+            told += f", about {unowned.seconds_left:.0f} s"
+        age = self._seconds_since(unowned.reported_ms)
+        return told if age <= seconds_of(self.settings.server.stale_after) else f"{told} (told {age:.0f} s ago)"
+
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
-        reasons = self.disagreements()
-        stale = self.stale()
-        reasons += [_told(self._unowned[number]) for number in sorted(self._unowned)]
-        reasons += [f"partition {report.partition}: {report.away}" for report in self.reports if report.away]
-        silent = [number for number in stale if number not in self._unowned]
-        if silent:
-            told = ", ".join(map(str, silent))
-            reasons.append(f"no report for {self.settings.server.stale_after} of partitions {told}")
-        behind = {report.partition: report.behind for report in self.reports if report.behind}
-        for partition, topics in behind.items():
-            if partition not in stale:
-                reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        reasons = [*self.disagreements(), *self._reasons_of_partitions()]
         if self._is_whole() and self._samples() is None:
             reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
         if self.preparing:
             reasons.append(self.preparing)
         return reasons
+
+    def _reasons_of_partitions(self) -> Iterator[str]:
+        stale = self.stale()
+        for number, unowned in sorted(self._unowned.items()):
+            yield f"partition {number}: {self._why_unowned(unowned)}"
+        silent = [number for number in stale if number not in self._unowned]
+        if silent:
+            yield f"no report for {self.settings.server.stale_after} of partitions {', '.join(map(str, silent))}"
+        for report in self.reports:
+            if report.away and report.partition not in self._unowned:
+                yield f"partition {report.partition}: {report.away}"
+            if report.behind and report.partition not in stale:
+                yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -151,6 +217,10 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
+        samples += [
+            Sample("engagement_standby_lag_rows", {"partition": str(by.partition), "worker": by.worker}, by.lag)
+            for by in self.standbys()
+        ]
         for unowned in self._unowned.values():
             labels = {"partition": str(unowned.partition)}
             if unowned.rows_left is not None:
@@ -184,12 +254,3 @@ class Board:
             ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
-
-
-def _told(unowned: Unowned) -> str:
-    """Why a partition has no live numbers, in words."""
-    told = f"partition {unowned.partition}: {unowned.why}"
-    if unowned.rows_left is None:
-        return told
-    left = f"{told}, {unowned.rows_left:,} records to go"
-    return left if unowned.seconds_left is None else f"{left}, about {unowned.seconds_left:.0f} s"
