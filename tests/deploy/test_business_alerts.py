@@ -12,6 +12,9 @@ from tests.deploy.rules import Rule, alerts, recordings
 from tests.deploy.scenarios import SCENARIOS, TEXTS, Scenario, Text
 from tests.deploy.worlds import MONDAY
 
+# The first test waits for the run of all: two minutes of CPU.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+
 BUSINESS = [alert for alert in alerts() if alert.labels["layer"] == "business"]
 TRUSTED = next(rule for rule in recordings() if rule.name == "job:engagement_numbers:trusted")
 
@@ -53,20 +56,16 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return played(tmp_path_factory.mktemp("matrix"), SCENARIOS, TEXTS, probes([*expressions, *trust]))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.app.job)
 def test_what_happens_is_told_and_nothing_else(scenario: Scenario, outcome: Outcome) -> None:
     assert outcome.failures(scenario) == [], scenario.says
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.alert)
 def test_an_alert_says_how_much_and_what_is_usual(text: Text, outcome: Outcome) -> None:
     assert outcome.wrong_texts(text) == []
 
 
-@pytest.mark.slow
 @each_condition
 def test_without_any_of_its_conditions_an_alert_would_cry_wolf(alert: Rule, condition: int, outcome: Outcome) -> None:
     expr = mutants(alert)[condition]
@@ -74,7 +73,6 @@ def test_without_any_of_its_conditions_an_alert_would_cry_wolf(alert: Rule, cond
     assert any(_lasting(outcome, expr, moment) - _lasting(outcome, alert.expr, moment) for moment in MOMENTS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("reason", range(len(reasons())), ids=[" ".join(text.split())[:70] for text in reasons()])
 def test_without_any_reason_for_distrust_numbers_that_are_wrong_would_be_trusted(reason: int, outcome: Outcome) -> None:
     trusted = "job:engagement_numbers:trusted == 1"

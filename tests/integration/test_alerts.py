@@ -28,6 +28,8 @@ from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_server import RunningKafka
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 # 1,000 users are a MAU twice the least that alerts ask for.
 POPULATION = SimulatorSettings(seed=4, users=1_000)
 DROPPED_AGO_MS = 36 * HOUR_MS
@@ -129,8 +131,6 @@ def until(watch: Watch, holds: Callable[[], object], what: str) -> None:
     watch.prometheus.wait_until(holds, what, seconds=WAIT_SECONDS)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_an_ordinary_day_is_told_to_nobody(past: Past, today: Deployment, tmp_path: Path) -> None:
     today.start("worker")
     server = today.start("serve")
@@ -147,8 +147,6 @@ def test_an_ordinary_day_is_told_to_nobody(past: Past, today: Deployment, tmp_pa
         assert watch.webhook.ever_told() == {"EngagementWatchdog"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_drop_is_told_unless_there_is_no_worker_to_trust(past: Past, today: Deployment, tmp_path: Path) -> None:
     fewer_return = replace(POPULATION, scenario="drop", drop_at_ms=past.now_ms - DROPPED_AGO_MS)
     worker = today.start("worker")
