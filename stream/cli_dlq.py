@@ -5,8 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Container
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,9 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.core.events import TOPICS, Reason
-from stream.core.time import SECOND_MS, seconds_of
 from stream.settings import Settings
-from stream.terminal import BadUse, load_settings, moment, progress, settings_options, told
+from stream.terminal import load_settings, progress, settings_options, since_when, told
 
 if TYPE_CHECKING:
     from stream.agents.dead_letters import Count, Letter, Wanted
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 # Kafka's clients take most of a second to import: commands import what needs them.
 
 _PLAIN_WIDTH = 120
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -41,8 +39,8 @@ def dlq() -> None:
     """
 
 
-def _filters(command: _Command) -> _Command:
-    """What all three ask of a letter."""
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which letters; the command gets them as settings and Wanted."""
     options = (
         click.option(
             "--topic",
@@ -65,37 +63,27 @@ def _filters(command: _Command) -> _Command:
             help="Letters written since then: 2h or 7d ago, or ISO 8601, or an epoch number. Saves reading the rest.",
         ),
     )
+
+    @wraps(command)
+    def filtered(
+        file: Path | None,
+        kafka: str | None,
+        topics: tuple[str, ...],
+        reasons: tuple[str, ...],
+        since: str | None,
+        **rest: Any,
+    ) -> None:
+        from stream.agents.dead_letters import Wanted
+        from stream.telemetry import configure_logging
+
+        settings = load_settings(file, kafka)
+        configure_logging(settings.log)
+        since_ms = since_when(since, "--since")
+        command(settings, Wanted(tuple(dict.fromkeys(topics)) or TOPICS, frozenset(reasons), since_ms), **rest)
+
     for option in reversed(options):
-        command = option(command)
-    return settings_options(command)
-
-
-def _wanted(topics: tuple[str, ...], reasons: tuple[str, ...], since: str | None) -> "Wanted":
-    from stream.agents.dead_letters import Wanted
-
-    return Wanted(tuple(dict.fromkeys(topics)) or TOPICS, frozenset(reasons), since_ms(since))
-
-
-def since_ms(text: str | None) -> int | None:
-    """Milliseconds of a time, or of now less a span such as `2h`. Raises BadUse."""
-    if text is None:
-        return None
-    try:
-        span_seconds = seconds_of(text)
-    except ValueError:
-        try:
-            return moment(text, "--since")
-        except BadUse as error:
-            raise BadUse(f"{error.message}, nor a span such as '2h' or '7d'") from None
-    return max(0, time.time_ns() // 1_000_000 - span_seconds * SECOND_MS)
-
-
-def _settings(file: Path | None, kafka: str | None) -> Settings:
-    from stream.telemetry import configure_logging
-
-    settings = load_settings(file, kafka)
-    configure_logging(settings.log)
-    return settings
+        filtered = option(filtered)
+    return settings_options(filtered)
 
 
 _format_option = click.option(
@@ -107,15 +95,7 @@ _format_option = click.option(
 @_filters
 @click.option("--limit", type=click.IntRange(1), help="Count only so many, the newest.")
 @_format_option
-def list_command(
-    file: Path | None,
-    kafka: str | None,
-    topics: tuple[str, ...],
-    reasons: tuple[str, ...],
-    since: str | None,
-    limit: int | None,
-    as_format: str,
-) -> None:
+def list_command(settings: Settings, wanted: "Wanted", limit: int | None, as_format: str) -> None:
     """Count the dead letters by topic and reason.
 
     Of them, `replayed` were sent back since, `refused again` are of records that had been replayed before, and
@@ -126,7 +106,6 @@ def list_command(
     """
     from stream.letter_pages import counts_document, counts_table
 
-    settings, wanted = _settings(file, kafka), _wanted(topics, reasons, since)
     with told():
         counts = asyncio.run(_counted(settings, wanted, limit))
     if as_format == "json":
@@ -152,15 +131,7 @@ async def _counted(settings: Settings, wanted: "Wanted", limit: int | None) -> "
 @_filters
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Show so many, the newest.")
 @_format_option
-def show(
-    file: Path | None,
-    kafka: str | None,
-    topics: tuple[str, ...],
-    reasons: tuple[str, ...],
-    since: str | None,
-    limit: int,
-    as_format: str,
-) -> None:
+def show(settings: Settings, wanted: "Wanted", limit: int, as_format: str) -> None:
     """Show dead letters, the newest last: what was refused, why, and where it was produced to.
 
     Text is shown as far as it prints, the rest escaped; what is no UTF-8 as base64, and of long values the beginning.
@@ -171,7 +142,6 @@ def show(
     """
     from stream.letter_pages import letter_document, letter_lines
 
-    settings, wanted = _settings(file, kafka), _wanted(topics, reasons, since)
     with told():
         letters, replayed = asyncio.run(_newest(settings, wanted, limit))
     if as_format == "json":
@@ -207,11 +177,8 @@ async def _newest(settings: Settings, wanted: "Wanted", limit: int) -> "tuple[li
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be sent, and send nothing.")
 def replay(
-    file: Path | None,
-    kafka: str | None,
-    topics: tuple[str, ...],
-    reasons: tuple[str, ...],
-    since: str | None,
+    settings: Settings,
+    wanted: "Wanted",
     limit: int | None,
     rate: float | None,
     max_attempts: int,
@@ -235,10 +202,9 @@ def replay(
     from stream.agents.redelivery import Run
     from stream.letter_pages import outcome_table, summary
 
-    settings = _settings(file, kafka)
     run = Run(
         settings=settings,
-        wanted=_wanted(topics, reasons, since),
+        wanted=wanted,
         attempts=max_attempts,
         records=limit,
         rate=rate,

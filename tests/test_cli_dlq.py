@@ -8,12 +8,15 @@ import structlog
 from click.testing import CliRunner, Result
 
 from stream.cli import main
-from stream.cli_dlq import since_ms
-from stream.terminal import BadUse
+from stream.terminal import BadUse, since_when
 
 NOW = "2026-03-10T12:00:00Z"
 NOW_MS = 1_773_144_000_000
 HOUR_MS = 3_600_000
+
+
+def since_ms(text: str | None) -> int | None:
+    return since_when(text, "--since")
 
 
 def engagement(*arguments: str) -> Result:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError
 
+from stream.agents import reading
 from stream.agents.dead_letters import Letter
 from stream.agents.headers import Headers
 from stream.agents.kafka_options import client_options
@@ -98,23 +99,30 @@ class KafkaDelivery:
     """Sends records, and notes each letter whose record Kafka has confirmed. Use it as an async context."""
 
     def __init__(self, settings: Settings, notebook: Notebook, outcome: Outcome) -> None:
+        self._settings = settings
         self._notebook = notebook
         self._outcome = outcome
-        self._producer = AIOKafkaProducer(**client_options(settings), acks="all", max_request_size=_ANY_SIZE)
+        self._producer: Any = None
         self._sent: list[tuple[Letter, asyncio.Future[Any]]] = []
         self._sent_bytes = 0
         self._first_sent = 0.0
 
     async def __aenter__(self) -> "KafkaDelivery":
+        self._producer = AIOKafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            max_request_size=_ANY_SIZE,
+            request_timeout_ms=int(reading.ANSWER_SECONDS * 1_000),
+        )
         try:
             await self._producer.start()
         except BaseException:
-            await self._producer.stop()
+            await reading.stopped(self._producer)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._producer.stop()
+        await reading.stopped(self._producer)
 
     async def send(self, record: Outgoing) -> None:
         """Send one more record; now and then waits until all have arrived."""

@@ -10,8 +10,6 @@ from stream.agents import reading
 from stream.agents.headers import Origin
 from stream.settings import Unavailable
 
-_FETCH_SECONDS = 30.0
-
 
 class Origins:
     """Looks records up by where they were produced to."""
@@ -41,11 +39,11 @@ class Origins:
         """The first record at an offset or after it; None when nothing follows."""
         self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
-        deadline = time.monotonic() + _FETCH_SECONDS
+        deadline = time.monotonic() + reading.ANSWER_SECONDS
         while time.monotonic() < deadline:
             fetched: dict[Any, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=500, max_records=1)
             for records in fetched.values():
                 return records[0]
             if await self._consumer.position(partition) >= self._lying[partition].end:
                 return None
-        raise Unavailable(f"no record of {partition.topic} came within {_FETCH_SECONDS:g} s")
+        raise Unavailable(f"no record of {partition.topic} came within {reading.ANSWER_SECONDS:g} s")

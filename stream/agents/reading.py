@@ -14,8 +14,9 @@ from stream.agents.kafka_options import client_options
 from stream.settings import Settings, Unavailable
 
 _POLL_MS = 500
-# A broker that restarts is back by then.
-_SILENCE_SECONDS = 30.0
+# Long enough for a broker that restarts, short enough to learn that it does not.
+ANSWER_SECONDS = 60.0
+_STOP_SECONDS = 5.0
 
 
 class Span(NamedTuple):
@@ -37,10 +38,9 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaCo
     with kafka_told(settings):
         try:
             await consumer.start()
-            await asyncio.sleep(0)  # stopped before its tasks have begun, it would raise CancelledError
             yield consumer
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
 
 async def spans(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Spans:
@@ -72,8 +72,8 @@ async def read(consumer: AIOKafkaConsumer, wanted: Spans) -> AsyncIterator[Consu
         asked = time.monotonic()
         fetched = await consumer.getmany(*left, timeout_ms=_POLL_MS)
         silent_seconds = 0.0 if fetched else silent_seconds + time.monotonic() - asked
-        if silent_seconds > _SILENCE_SECONDS:
-            raise Unavailable(f"no records of {_named(left)} came for {_SILENCE_SECONDS:g} s")
+        if silent_seconds > ANSWER_SECONDS:
+            raise Unavailable(f"no records of {_named(left)} came for {ANSWER_SECONDS:g} s")
         for partition, records in fetched.items():
             for record in records:
                 if record.offset < wanted[partition].end:
@@ -86,6 +86,19 @@ async def read(consumer: AIOKafkaConsumer, wanted: Spans) -> AsyncIterator[Consu
 
 def _named(partitions: Collection[TopicPartition]) -> str:
     return ", ".join(sorted({partition.topic for partition in partitions}))
+
+
+async def stopped(client: Any) -> None:
+    """Stop a client of aiokafka.
+
+    One that can't reach its broker would wait for it, some kinds for ever, and a consumer may end with the
+    CancelledError of its own tasks: what comes of it is not looked at.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    _, unfinished = await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+    for task in unfinished:
+        task.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
 
 
 @contextmanager

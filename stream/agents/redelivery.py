@@ -105,15 +105,15 @@ class Judge:
             return Fate.BEFORE
         if letter.attempts >= self._run.attempts:
             return Fate.OFTEN_ENOUGH
+        count = self._partitions[topic]
         key, value, headers = letter.key, letter.value, letter.headers
         if letter.by_reference:
-            record = await self._origins.find(origin)
+            record = await self._origins.find(origin) if origin.partition < count else None
             if record is None:
                 return Fate.GONE
             key, value, headers = record.key, record.value, list(record.headers)
         if len(value or b"") > self._run.settings.max_message_bytes:
             return Fate.TOO_LARGE
-        count = self._partitions[topic]
         return Outgoing(
             letter=letter,
             topic=topic,

@@ -10,7 +10,7 @@ transactions either, and keep no runs apart.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -23,8 +23,6 @@ from stream.agents.dead_letters import Place
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import partition_counts
 from stream.settings import Settings, Unavailable
-
-_START_SECONDS = 30.0
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -78,48 +76,48 @@ class Notebook:
         self._producer = AIOKafkaProducer(**client_options(self._settings), **options)
         try:
             with reading.kafka_told(self._settings):
-                await asyncio.wait_for(self._producer.start(), _START_SECONDS)
-        except asyncio.TimeoutError:
-            await self._producer.stop()
-            told = f"no broker at {self._settings.kafka.servers} takes a transaction within {_START_SECONDS:g} s"
-            raise Unavailable(told) from None
+                await self._answered(self._producer.start())
         except BaseException:
-            await self._producer.stop()
+            await reading.stopped(self._producer)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._producer is not None
-        await self._producer.stop()
+        await reading.stopped(self._producer)
 
     async def write(self, notes: Mapping[str, Note | None]) -> None:
         """Write notes, all of them or none; None removes one. Raises TakenOver, or Unavailable."""
         if not notes:
             return
         with reading.kafka_told(self._settings):
-            if not self._fences:
-                await asyncio.gather(*await self._send(notes))
-                return
             try:
-                await self._write_as_one(notes)
+                await self._answered(self._write(notes))
             except (ProducerFenced, InvalidProducerEpoch):
                 raise TakenOver("another `engagement dlq replay` has begun, and goes on in place of this one") from None
 
-    async def _write_as_one(self, notes: Mapping[str, Note | None]) -> None:
-        assert self._producer is not None
-        await self._producer.begin_transaction()
-        sent = await self._send(notes)
+    async def _answered(self, request: Coroutine[Any, Any, None]) -> None:
+        """Wait no longer than a broker needs: aiokafka asks for ever where transactions are concerned."""
         try:
-            await self._producer.commit_transaction()
-        except BaseException:
-            await asyncio.gather(*sent, return_exceptions=True)  # what went wrong is told by the commit
-            raise
+            await asyncio.wait_for(request, reading.ANSWER_SECONDS)
+        except asyncio.TimeoutError:
+            told = f"no broker at {self._settings.kafka.servers} has taken notes for {reading.ANSWER_SECONDS:g} s"
+            raise Unavailable(told) from None
+
+    async def _write(self, notes: Mapping[str, Note | None]) -> None:
+        producer, topic = self._producer, self._settings.replayed_topic
+        assert producer is not None, "a notebook is opened before it is written to"
+        if self._fences:
+            await producer.begin_transaction()
+        sent: list[asyncio.Future[Any]] = []
+        for identity, note in notes.items():
+            sent.append(await producer.send(topic, None if note is None else _encode(note), key=identity.encode()))
+            sent[-1].add_done_callback(_look_at)
+        if self._fences:
+            await producer.commit_transaction()
         await asyncio.gather(*sent)
 
-    async def _send(self, notes: Mapping[str, Note | None]) -> list["asyncio.Future[Any]"]:
-        assert self._producer is not None, "a notebook is opened before it is written to"
-        topic = self._settings.replayed_topic
-        return [
-            await self._producer.send(topic, None if note is None else _encode(note), key=identity.encode())
-            for identity, note in notes.items()
-        ]
+
+def _look_at(sent: "asyncio.Future[Any]") -> None:
+    """When a commit fails it tells why, and what it took down with it need not be logged as never looked at."""
+    if not sent.cancelled():
+        sent.exception()

@@ -112,6 +112,13 @@ def test_what_is_kept_by_reference_is_fetched_from_where_it_was_produced_to() ->
         assert judged(letter) is Fate.GONE
 
 
+def test_a_partition_that_was_never_there_is_not_asked_for() -> None:
+    nowhere = Origin("logins", PARTITIONS, 7, 1_740_787_200_000)
+    record = replace(produced(b"large"), partition=PARTITIONS)
+
+    assert judged(replace(LETTER, by_reference="value", origin=nowhere), record) is Fate.GONE
+
+
 def test_what_workers_would_refuse_for_its_size_again_is_left_alone() -> None:
     letter = replace(LETTER, by_reference="value", value=None)
 

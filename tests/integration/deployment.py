@@ -252,6 +252,7 @@ class Deployment:
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
         self.piped: set[str] = set()  # names of programs whose log another process writes
+        self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
         self._expected: Counter[str] = Counter()
 
@@ -290,7 +291,7 @@ class Deployment:
     def begin(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         """Start a command of `engagement` that ends by itself; its output is text in pipes."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             dying_with_parent([sys.executable, "-m", "stream.cli", *arguments]),
             env={**environment, **self.variables, **settings},
             stdin=subprocess.DEVNULL,
@@ -298,6 +299,8 @@ class Deployment:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._commands.append(process)
+        return process
 
     def disk(self, name: str = "run") -> Path:
         """Where the state of the processes of a name lies."""
@@ -307,6 +310,9 @@ class Deployment:
         """End all processes that were started."""
         for program in self.programs:
             program.end()
+        for process in self._commands:
+            process.kill()
+            process.communicate()
 
     # -- events ----------------------------------------------------------------------------------------------------
 

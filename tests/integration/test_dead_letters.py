@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64decode
 from collections import Counter
 
 import pytest
+from aiokafka.structs import TopicPartition
 
+from stream.agents import reading
 from stream.agents.task import QUIET_SECONDS
 from stream.core.events import Reason
 from stream.core.time import DAY_MS, iso
@@ -156,6 +159,20 @@ def test_a_letter_that_a_crash_wrote_twice_is_listed_once(refusing: Deployment) 
     assert len(refusing.dead_letters(at_least=3)) == 3
     assert [one["letters"] for one in listed(refusing)] == [2]
     assert len(shown(refusing)) == 2
+
+
+def test_what_comes_while_it_is_read_is_left_for_the_next_time(refusing: Deployment) -> None:
+    topic = refusing.settings.topics.logins
+    produce(refusing, [Message("logins", b"%d" % number) for number in range(3)])
+
+    async def scenario() -> list[bytes]:
+        async with reading.reader(refusing.settings) as consumer:
+            places = [TopicPartition(topic, number) for number in refusing.all_partitions]
+            lying = await reading.spans(consumer, places)
+            await asyncio.to_thread(produce, refusing, [Message("logins", b"new")])
+            return [record.value async for record in reading.read(consumer, lying)]
+
+    assert asyncio.run(scenario()) == [b"0", b"1", b"2"]
 
 
 def test_a_dead_letter_topic_that_is_missing_is_named(deployment: Deployment) -> None:

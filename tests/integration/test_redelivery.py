@@ -224,6 +224,24 @@ def test_a_second_run_takes_over_from_the_first(mailbox: Deployment) -> None:
     assert sum(sent.values()) - 200 <= 10
 
 
+@pytest.mark.chaos
+def test_a_run_outlives_a_broker_that_restarts(own_kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(own_kafka.address)
+    deployment.create_topics()
+    refuse(deployment, produce(deployment, numbered(100)))
+    run = deployment.begin("dlq", "replay", "--rate", "10")
+    wait_for_replayed(deployment, 10)
+
+    own_kafka.kill()
+    own_kafka.restart()
+    _, told = run.communicate(timeout=120)
+
+    assert run.returncode == 0, told
+    assert told.splitlines()[-1].startswith("100 records replayed")
+    assert {record.value for record in replayed(deployment)} == {message.value for message in numbered(100)}
+    assert replay(deployment).stderr.startswith("0 records replayed")
+
+
 def wait_for_replayed(deployment: Deployment, count: int) -> None:
     deadline = time.monotonic() + 30
     while len(replayed(deployment)) < count:
