@@ -4,11 +4,16 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 
+import structlog
+
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
+from stream.export.counters import Counters, added
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+
+log = structlog.get_logger(__name__)
 
 
 class Board:
@@ -23,7 +28,9 @@ class Board:
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
         self._arrived_ms: dict[int, int] = {}
+        self._counters: dict[int, Counters] = {}
         self._merged: Snapshot | None = None
+        self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
     def put(self, told: Report | Unowned) -> None:
         """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
@@ -33,7 +40,8 @@ class Board:
         self._unowned.pop(told.partition, None)
         self._reports[told.partition] = told
         self._arrived_ms[told.partition] = self.now_ms()
-        self._merged = None
+        self._counters.setdefault(told.partition, Counters()).take(told)
+        self._merged = self._live = None
 
     @property
     def reports(self) -> list[Report]:
@@ -85,6 +93,8 @@ class Board:
         for partition, topics in behind.items():
             if partition not in stale:
                 reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        if self._is_whole() and self._samples() is None:
+            reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
         if self.preparing:
             reasons.append(self.preparing)
         return reasons
@@ -96,13 +106,21 @@ class Board:
 
     def live(self) -> list[Sample]:
         """The live number of every metric; none until every partition has reported once."""
-        if not self._is_whole():
-            return []
-        return live_samples(self.merged, self.rules)
+        return (self._samples() or []) if self._is_whole() else []
+
+    def _samples(self) -> list[Sample] | None:
+        """The live numbers, or None where the sums of the workers make no sense."""
+        if self._live is None:
+            try:
+                self._live = (live_samples(self.merged, self.rules),)
+            except ValueError as error:
+                log.error("sums of the workers can't be", reason=str(error))
+                self._live = (None,)
+        return self._live[0]
 
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole():
+        if not self._is_whole() or self._samples() is None:
             return []
         told = closed_days(self.merged, count=days)
         return [(day, closed_samples(self.merged, self.rules, day)) for day in told]
@@ -112,12 +130,12 @@ class Board:
         merged = self.merged
         samples = [
             Sample("engagement_events_total", {"topic": topic, "outcome": outcome}, count)
-            for topic, counts in merged.outcomes.items()
+            for topic, counts in added(counters.outcomes for counters in self._counters.values()).items()
             for outcome, count in sorted(counts.items())
         ]
         samples += [
             Sample("engagement_dead_letters_total", {"topic": topic, "reason": reason}, count)
-            for topic, counts in merged.reasons.items()
+            for topic, counts in added(counters.reasons for counters in self._counters.values()).items()
             for reason, count in sorted(counts.items())
         ]
         samples += [
@@ -158,11 +176,13 @@ class Board:
 
     def timings(self) -> list[tuple[str, tuple[float, ...], Timings]]:
         """The histograms: name, upper bounds in seconds, and counts."""
-        event_to_gauge = sum((report.event_to_gauge for report in self.reports), Timings())
-        checkpoints = sum((report.checkpoints for report in self.reports), Timings())
+
+        def of(name: str) -> Timings:
+            return sum((counters.timings(name) for counters in self._counters.values()), Timings())
+
         return [
-            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, event_to_gauge),
-            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, checkpoints),
+            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
+            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
 
 

@@ -12,6 +12,7 @@ from stream.export.board import Board
 from stream.partitioning import partition_of
 from stream.simulate.simulator import SimulatorSettings, simulate
 from stream.telemetry import Report, Timings
+from tests.core.live import deliver
 from tests.export.boards import NOW, Event, moment, settings
 
 DAYS = 45

@@ -247,8 +247,8 @@ class Deployment:
             **{f"topics.{topic}": unique(topic) for topic in ("sessions", "logins", "surveys")},
             **settings,
         }
-        self._variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}
-        self.settings: Settings = load(None, self._variables)
+        self.variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}
+        self.settings: Settings = load(None, self.variables)
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
         self.piped: set[str] = set()  # names of programs whose log another process writes
@@ -257,15 +257,15 @@ class Deployment:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, command: str = "run", *, name: str = "", **settings: str) -> Program:
+    def start(self, command: str = "run", *options: str, name: str = "", **settings: str) -> Program:
         """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
         port = free_port()
         name = name or command
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
-        environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self._variables}
+        environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        program = Program([command], environment, port=port, log=log, piped=name in self.piped)
+        program = Program([command, *options], environment, port=port, log=log, piped=name in self.piped)
         self.programs.append(program)
         return program
 
@@ -274,7 +274,7 @@ class Deployment:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
         return subprocess.run(
             [sys.executable, "-m", "stream.cli", *arguments],
-            env={**environment, **self._variables, **settings},
+            env={**environment, **self.variables, **settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -286,6 +286,18 @@ class Deployment:
     def each_partition(self) -> list[str]:
         """The options that name all partitions."""
         return [word for number in self.all_partitions for word in ("--partition", str(number))]
+
+    def begin(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Start a command of `engagement` that ends by itself; its output is text in pipes."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
+        return subprocess.Popen(
+            dying_with_parent([sys.executable, "-m", "stream.cli", *arguments]),
+            env={**environment, **self.variables, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def disk(self, name: str = "run") -> Path:
         """Where the state of the processes of a name lies."""
