@@ -66,18 +66,18 @@ def _asked_to_end(world: World, fault: Fault) -> Iterator[None]:
 
 @_kind("worker frozen past its session", 7.0, 11.0)
 def _frozen(world: World, fault: Fault) -> Iterator[None]:
-    zombie = world.workers[fault.target].program
-    zombie.freeze()
+    worker = world.workers[fault.target]
+    zombie = worker.freeze()
     yield
-    zombie.resume()
+    worker.resume(zombie)
 
 
 @_kind("worker frozen for a moment", 0.5, 4.0)
 def _frozen_for_a_moment(world: World, fault: Fault) -> Iterator[None]:
-    sleeper = world.workers[fault.target].program
-    sleeper.freeze()
+    worker = world.workers[fault.target]
+    sleeper = worker.freeze()
     yield
-    sleeper.resume()
+    worker.resume(sleeper)
 
 
 @_kind("server killed")

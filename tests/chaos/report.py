@@ -17,7 +17,7 @@ class Report:
     seed: int
     minutes: float
     setup: str = ""
-    only: str = ""  # words of which each fault has one
+    options: str = ""  # what else was asked for
     events: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     answers_lost: int = 0
@@ -34,8 +34,8 @@ class Report:
     @property
     def command(self) -> str:
         """What runs it again."""
-        only = f" --only '{self.only}'" if self.only else ""
-        return f'make chaos ARGS="--seed {self.seed} --minutes {self.minutes:g} --store {self.store}{only}"'
+        told = f"--seed {self.seed} --minutes {self.minutes:g} --store {self.store} {self.options}".rstrip()
+        return f'make chaos ARGS="{told}"'
 
     def as_text(self) -> str:
         """A table."""

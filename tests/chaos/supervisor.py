@@ -127,6 +127,16 @@ class Slot:
         self._note(_ASKED)
         self.program.terminate()
 
+    def freeze(self) -> Program:
+        """Let it stand still; returns what stands still."""
+        self.program.freeze()
+        return self.program
+
+    def resume(self, frozen: Program) -> None:
+        """Let it go on, if it is still there. What it was asked for meanwhile, it hears now."""
+        frozen.resume()
+        self._asked_at = time.monotonic()
+
     def shut_down(self, *, seconds: float) -> int:
         """Ask it to end and do not start it again; returns its status. Fails when it does not end in time."""
         self._stays_down = True

@@ -39,7 +39,8 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     faults = schedule(seed, kinds_for(store, only), seconds=seconds, workers=workers)
     users = math.ceil(1.5 * rate * seconds / EVENTS_OF_A_USER)
     chosen = setup(seed, can_follow=store != "redis")
-    report = Report(store=store, seed=seed, minutes=minutes, setup=str(chosen), only=",".join(only))
+    options = f"--workers {workers} --rate {rate:g}" + (f" --only '{','.join(only)}'" if any(only) else "")
+    report = Report(store=store, seed=seed, minutes=minutes, setup=str(chosen), options=options)
     tell(f"\n{report.command}\n{chosen}")
 
     deployment = deploy(chaos_kafka.kafka.address, **{"state.standbys": chosen.standbys})
