@@ -120,7 +120,9 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
             click.echo(f"serving {deployment.address}/metrics" if server else "consuming", err=True)
 
         with _recovery_progress() as tell:
-            status = asyncio.run(run_until_stopped(deployment, on_start=started, on_recovery=tell))
+            # Not asyncio.run: it would wait for whatever hangs in a thread. The process ends here.
+            running = run_until_stopped(deployment, on_start=started, on_recovery=tell)
+            status = asyncio.new_event_loop().run_until_complete(running)
     raise SystemExit(status)
 
 

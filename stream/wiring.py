@@ -130,23 +130,33 @@ async def run_until_stopped(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    status = 0
+    running = asyncio.create_task(_started_until_broken(deployment, on_start))
+    stopped = asyncio.create_task(stopping.wait())
+    telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
     try:
-        await deployment.start()
-        on_start()
-        broken = asyncio.create_task(deployment.broken())
-        stopped = asyncio.create_task(stopping.wait())
-        telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
-        await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if broken.done():
-            status = 1
-            reason = broken.result()  # what an operator can act on is told as a failure of the command
-            if isinstance(reason, (Unavailable, RulesChanged)):
-                raise reason
-            log.error("stopped because a part broke", reason=repr(reason))
-        for waiting in (broken, stopped, telling):
-            waiting.cancel()
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            return 0
+        reason = running.result()  # what an operator can act on is told as a failure of the command
+        if isinstance(reason, (Unavailable, RulesChanged)):
+            raise reason
+        if isinstance(reason, StoreBroken):
+            raise Unavailable(str(reason)) from reason
+        log.error("stopped because a part broke", reason=repr(reason))
+        return 1
     finally:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(deployment.stop(), _SHUTDOWN_SECONDS)
-    return status
+        for waiting in (running, stopped, telling):
+            waiting.cancel()
+        # Neither is waited for longer: what hangs in a thread can't be cancelled.
+        ending = asyncio.create_task(deployment.stop())
+        await asyncio.wait({ending}, timeout=_SHUTDOWN_SECONDS)
+        if not ending.done() or ending.exception() is not None:
+            why = repr(ending.exception()) if ending.done() else f"not over after {_SHUTDOWN_SECONDS:g} s"
+            log.warning("did not stop in order; what was not saved will be read again", reason=why)
+
+
+async def _started_until_broken(deployment: Deployment, on_start: Callable[[], None]) -> BaseException | None:
+    """Start, which takes as long as the state has to be recovered; returns why a part broke then."""
+    await deployment.start()
+    on_start()
+    return await deployment.broken()

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _TELL_RECOVERY_SECONDS = 2.0
 
+# A worker whose store is away reads nothing, and aiokafka would have it leave the group for that and never join again.
+_FOR_EVER_SECONDS = 1_000_000_000.0
+
 
 class EngagementApp(faust.App):
     """A Faust app whose consumer asks our tasks for offsets, and that makes no directories of its own."""
@@ -60,6 +63,7 @@ class Worker:
         self._stores = Stores(open_store)
         self._open_store = open_store
         self._shared = shared
+        self._telling: asyncio.Task[None] | None = None
         self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions = self.tasks
@@ -95,6 +99,8 @@ class Worker:
         session_seconds = seconds_of(settings.kafka.session_timeout)
         return EngagementApp(
             settings.app_id,
+            env={},  # Faust would prefer variables such as WEB_PORT, which others set for purposes of their own
+            canonical_url="http://worker",  # of who was assigned partitions; one that comes back may have another host
             broker=[f"kafkabatch://{server.strip()}" for server in settings.kafka.servers.split(",")],
             broker_credentials=faust_credentials(settings),
             broker_client_id=self.tasks.worker,
@@ -102,6 +108,7 @@ class Worker:
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
             broker_request_timeout=max(90, 2 * session_seconds),
+            broker_max_poll_interval=_FOR_EVER_SECONDS,
             broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,
             consumer_max_fetch_size=settings.kafka.fetch_bytes,
@@ -140,8 +147,8 @@ class Worker:
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
         self.tasks.topic_ids = await in_thread(lambda: topic_ids(inputs, client_options=client_options(self._settings)))
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
-        await self.app.start()
         self._telling = asyncio.create_task(self._tell_recovery())
+        await self.app.start()  # which takes as long as the first recovery
 
     # -- recovery --------------------------------------------------------------------------------------------------
 
@@ -181,11 +188,14 @@ class Worker:
 
     async def stop(self) -> None:
         """Write the last checkpoint, commit its offsets and leave the group."""
+        unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
+        await self.tasks.tell_stopped({tp.partition for tp in unread})
         if self.tasks.failure is None:
             with contextlib.suppress(ConsumerNotStarted):
                 await self.consumer.force_commit()
-        self._telling.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         await self.app.stop()
         await self.tasks.stop()
         self._stores.close()

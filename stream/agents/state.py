@@ -116,7 +116,7 @@ class LoggedState(StoredState):
             replay = Replay(before)
             counted = replay.read(between)
             if replay.seal is not None and not self._seal.outranks(replay.seal):
-                raise StoreTaken(f"{replay.seal.writer} took the partition over with epoch {replay.seal.epoch}")
+                raise _taken_by(replay.seal)
             self._overwritten |= replay.overwritten
             if counted is not None:
                 await in_thread(lambda: self._store.write(counted.items, offset=counted.offset))
@@ -129,7 +129,7 @@ class LoggedState(StoredState):
             replay = Replay(self._seal)
             replay.read(between)
             if replay.seal is None or replay.seal.writer != self._writer:
-                raise StoreTaken(f"{replay.seal} was written after the partition was taken over by {self._seal}")
+                raise _taken_by(replay.seal)
             log.warning("a worker that lost the partition has written to its changelog", records=len(between))
             self._overwritten |= replay.overwritten - {key for key, _ in run}
         await self._put(run, last)
@@ -155,6 +155,12 @@ class LoggedState(StoredState):
             keys = sorted(self._overwritten - {SEAL})
             self._overwritten = set()
             await self.save(list(zip(keys, await self.read(keys), strict=True)))
+
+
+def _taken_by(seal: Seal | None) -> StoreTaken:
+    epoch = None if seal is None else seal.epoch
+    told = f"another worker has taken the partition over, with epoch {epoch}"
+    return StoreTaken(f"{told}: this one was silent for too long, or both have the same kafka.instance_id")
 
 
 async def in_thread(work: Callable[[], _Result]) -> _Result:

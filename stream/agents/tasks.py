@@ -19,9 +19,9 @@ from stream.agents.outbox import Outbox
 from stream.agents.state import State
 from stream.agents.task import Task
 from stream.agents.transport import Records
-from stream.core.store import StoreAway
+from stream.core.store import StoreAway, StoreTaken
 from stream.core.time import seconds_of
-from stream.settings import Settings
+from stream.settings import Settings, Unavailable
 from stream.telemetry import Unowned
 
 log = structlog.get_logger(__name__)
@@ -40,8 +40,8 @@ class BatchMissing(RuntimeError):
     """A batch was given to nobody. The worker stops; it will be read again from the last checkpoint."""
 
 
-class Fenced(RuntimeError):
-    """The worker was silent for so long that its partitions may have another owner. It must not write."""
+class Fenced(Unavailable):
+    """The partitions of the worker have another owner, or may have: it was silent for too long. It must not write."""
 
 
 class Tasks:
@@ -147,9 +147,15 @@ class Tasks:
                 await asyncio.wait_for(saving, _LAST_CHECKPOINT_SECONDS)
             except Exception as error:  # noqa: BLE001  whatever it is: Kafka still has the events
                 log.warning("the last checkpoint failed; its events will be read again", reason=repr(error))
-        for number, task in tasks.items():
+        for task in tasks.values():
             task.close()
-            if leaving:
+        if leaving:
+            await self.tell_stopped(tasks)
+
+    async def tell_stopped(self, partitions: Collection[int]) -> None:
+        """Tell the servers that nobody has these partitions now, unless somebody else has taken them over."""
+        if not isinstance(self.failure, (Fenced, StoreTaken)):
+            for number in partitions:
                 await self.tell_unowned(number, f"worker {self.worker} has stopped")
 
     # -- what the consumer asks ------------------------------------------------------------------------------------
@@ -183,6 +189,11 @@ class Tasks:
         """By topic and partition: the next offset that the checkpoints written so far hold."""
         return self._saved
 
+    def replaced(self) -> None:
+        """Stop: another worker has joined under the name of this one."""
+        name = self._settings.kafka.instance_id
+        self.fail(Fenced(f"another worker has joined with kafka.instance_id {name!r}: each needs one of its own"))
+
     # -- batches ---------------------------------------------------------------------------------------------------
 
     async def apply(self, topic: str, records: Records) -> int:
@@ -214,6 +225,7 @@ class Tasks:
 
     async def _report_loop(self) -> None:
         while True:
+            self._refuse_if_silent()
             started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
             for task in list(self._tasks.values()):
@@ -247,11 +259,15 @@ class Tasks:
             if self._tasks.get(task.number) is task:
                 raise
 
-    async def _save(self, task: Task) -> None:
+    def _refuse_if_silent(self) -> None:
+        """After so long a silence somebody else may own the partitions. Whatever runs first finds it out."""
         silent = time.monotonic() - self._alive_at
         if silent > seconds_of(self._settings.kafka.session_timeout):
             limit = self._settings.kafka.session_timeout
             raise Fenced(f"nothing ran for {silent:.1f} s; kafka.session_timeout is {limit}")
+
+    async def _save(self, task: Task) -> None:
+        self._refuse_if_silent()
         await task.checkpoint()
         self._saved.update({(topic, task.number): offset for topic, offset in task.saved().items()})
         await task.forget_users(keep=self._settings.state.cached_users // max(1, len(self._tasks)))

@@ -11,6 +11,7 @@ Kafka is what the checkpoints say, for monitoring and for nothing else.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 import faust
@@ -21,6 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from stream.agents.fencing import stop_when_replaced
 from stream.agents.mismatch import Place
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,10 @@ class Positions(Protocol):
         """By topic and partition: the next offset that the checkpoints written so far hold."""
         ...
 
+    def replaced(self) -> None:
+        """Another worker has joined under the name of this one."""
+        ...
+
 
 # What Faust tells of its services is for those who look into Faust.
 _faust_log = logging.getLogger("faust.transport")
@@ -76,6 +82,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that aiokafka runs in."""
 
     logger = _faust_log
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        app: Any = self.app
+        if app.conf.consumer_group_instance_id:
+            tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
+            stop_when_replaced(self._ensure_consumer()._coordinator, tell)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
