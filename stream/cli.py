@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 import msgspec
@@ -20,12 +20,19 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream import cli_state
 from stream.core.offline import Offline
-from stream.core.partition import RulesChanged
-from stream.core.time import epoch_ms, iso, parse_iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
-from stream.settings import Settings, SettingsError, Unavailable, items, load
+from stream.settings import Settings, items
+from stream.terminal import BadUse as _BadUse
+from stream.terminal import Command as _Command
+from stream.terminal import Failure as _Failure
+from stream.terminal import load_settings as _load
+from stream.terminal import moment as _moment
+from stream.terminal import progress as _progress
+from stream.terminal import settings_options as _settings_options
+from stream.terminal import told as _told
 
 if TYPE_CHECKING:
     from stream.demo import Demo
@@ -35,24 +42,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 2.0
 _PLAIN_WIDTH = 120
-_LAST_MS = 253_370_764_800_000  # the year 9999
 _BLOCK_BYTES = 1024 * 1024
-_BAD_USE = 2  # what shells and click use for it too
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _Failure(click.ClickException):
-    """Something outside went wrong: one line says what, without a traceback."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"engagement: {self.message}", err=True)
-
-
-class _BadUse(_Failure):
-    """The operator's mistake."""
-
-    exit_code = _BAD_USE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,42 +55,6 @@ def main() -> None:
     engagement compute events.jsonl.gz     numbers of a file, without a broker
     engagement run --kafka localhost:9092  worker and server on your Kafka
     """
-
-
-def _settings_options(command: _Command) -> _Command:
-    """--settings and --kafka, for every command that needs settings."""
-    options = (
-        click.option(
-            "--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file."
-        ),
-        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas; the setting kafka.servers."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _load(file: Path | None, kafka: str | None = None, **overrides: Any) -> Settings:
-    chosen = {place.replace("__", "."): value for place, value in overrides.items() if value is not None}
-    if kafka is not None:
-        chosen["kafka.servers"] = kafka
-    try:
-        return load(file, os.environ, chosen)
-    except SettingsError as error:
-        raise _BadUse(str(error)) from None
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what may go wrong outside into one line."""
-    try:
-        yield
-    except Unavailable as error:
-        raise _Failure(str(error)) from None
-    except (SettingsError, RulesChanged) as error:
-        raise _BadUse(str(error)) from None
-    except OSError as error:
-        raise _Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
 
 
 # -- the service -------------------------------------------------------------------------------------------------
@@ -532,15 +486,6 @@ def _blocks_of_lines(source: BinaryIO, tell: Callable[[], None]) -> Iterator[lis
         yield [begun]
 
 
-def _moment(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
-    if at_ms is None or not 0 <= at_ms < _LAST_MS:
-        raise _BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
-    return at_ms
-
-
 @contextmanager
 def _reading_progress(path: str, size: int) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
@@ -550,18 +495,6 @@ def _reading_progress(path: str, size: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"reading {path}", total=size)
-        yield lambda done: progress.update(task, completed=done)
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
@@ -619,6 +552,10 @@ def _report_problems(settings: Settings) -> None:
         click.echo(f"{problem.problem}\n  mend it with: {problem.remedy}", err=True)
     if problems:
         raise SystemExit(1)
+
+
+topics.add_command(cli_state.grow)
+main.add_command(cli_state.state)
 
 
 @main.command()

@@ -120,6 +120,7 @@ class Settings(_Section, frozen=True):
     timezone: str = "UTC"  # cuts days
     clock: Literal["wall", "event"] = "wall"  # event: stay at the newest event time, for old data
     session_timeout: str = "30m"  # a gap of exactly this still belongs
+    session_cap: str = "24h"  # longer sessions count as this long; bounds the histogram of durations
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes so long after its midnight
@@ -138,6 +139,7 @@ class Settings(_Section, frozen=True):
         return Rules(
             days=Days(self.timezone),
             session_timeout_ms=seconds_of(self.session_timeout) * SECOND_MS,
+            session_cap_ms=seconds_of(self.session_cap) * SECOND_MS,
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
@@ -338,6 +340,7 @@ def _check_times(settings: Settings) -> None:
 # Lengths of time, and the least each may be.
 _LENGTHS = {
     "session_timeout": 1,
+    "session_cap": 1,
     "allowed_lateness": 0,
     "future_limit": 0,
     "close_after": 0,

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import BrokerUnreachable
+from stream.agents.upkeep import Upkeep
 from stream.core.partition import RulesChanged
 from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
@@ -48,6 +50,28 @@ def new_worker(settings: Settings) -> Worker:
         return Worker(settings, open_store=local_store_opener(settings))
     redis = Redis(settings)
     return Worker(settings, open_store=redis.of, check_store=redis.check, shared=True)
+
+
+@contextlib.contextmanager
+def upkeep(settings: Settings) -> Iterator[Upkeep]:
+    """The state of a deployment, for an operator to look at or to decide on."""
+    if is_redis_url(settings.state.url):
+        redis = Redis(settings)
+        yield Upkeep(settings, open_store=redis.of, shared=True)
+        redis.close()
+        return
+    with tempfile.TemporaryDirectory(prefix="engagement-upkeep-") as scratch:
+        opened: list[RocksStore] = []
+
+        def open_scratch(partition: int) -> Store:
+            opened.append(RocksStore(Path(scratch) / f"{len(opened)}-partition-{partition}"))
+            return opened[-1]
+
+        try:
+            yield Upkeep(settings, open_store=open_scratch, shared=False)
+        finally:
+            for store in opened:
+                store.close()
 
 
 class Deployment:

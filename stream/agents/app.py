@@ -60,6 +60,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._check_store = check_store
+        self._telling: asyncio.Task[None] | None = None
         self._stores = Stores(open_store)
         self._open_store = open_store
         self._shared = shared
@@ -145,7 +146,10 @@ class Worker:
         with contextlib.suppress(StoreAway):  # that is told partition by partition, and waited for
             await in_thread(self._check_store)
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
-        self.tasks.topic_ids = await in_thread(lambda: topic_ids(inputs, client_options=client_options(self._settings)))
+        topics = [*inputs, *([] if self._shared else [self._settings.changelog_topic])]
+        ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
+        self.tasks.topic_ids = ids
+        self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
         self._telling = asyncio.create_task(self._tell_recovery())
         await self.app.start()  # which takes as long as the first recovery
@@ -207,6 +211,7 @@ class Worker:
             self._stores.of(partition),
             PartitionChangelog(outbox, partition),
             overwritten=self._stores.overwritten(partition),
+            topic_id=self._stores.topic_id,
         )
 
     async def _open_shared(self, partition: int, outbox: Outbox) -> State:

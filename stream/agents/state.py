@@ -20,6 +20,9 @@ from stream.core.store import StateLost, Store, StoreTaken
 
 log = structlog.get_logger(__name__)
 
+# Keys removed with one record batch: a megabyte or so.
+_REMOVED_AT_ONCE = 10_000
+
 _Result = TypeVar("_Result")
 
 
@@ -40,6 +43,10 @@ class State(Protocol):
 
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Some items, and where to go on (`Store.part`)."""
+        ...
+
+    async def begin_anew(self) -> None:
+        """Remove everything."""
         ...
 
     async def save(self, delta: Delta) -> None:
@@ -77,6 +84,9 @@ class StoredState:
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         return await in_thread(lambda: self._store.part(prefix, after=after, count=count))
 
+    async def begin_anew(self) -> None:
+        await in_thread(self._store.clear)
+
     async def save(self, delta: Delta) -> None:
         held = self._store.offset()
         offset = 0 if held is None else held + 1
@@ -84,7 +94,10 @@ class StoredState:
 
 
 class LoggedState(StoredState):
-    """State in a local store that follows a changelog. `overwritten` are keys that runs without effect have touched."""
+    """State in a local store that follows a changelog, whose id in Kafka is `topic_id`.
+
+    `overwritten` are keys that runs without effect have touched.
+    """
 
     def __init__(
         self,
@@ -92,6 +105,7 @@ class LoggedState(StoredState):
         changelog: ChangelogEnd,
         *,
         overwritten: set[bytes] | None = None,
+        topic_id: str = "",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         super().__init__(store)
@@ -99,18 +113,15 @@ class LoggedState(StoredState):
         self._overwritten = set() if overwritten is None else overwritten
         self._now_ms = now_ms
         self._writer = uuid.uuid4().hex[:12]
+        self._seal = Seal(0, self._writer, 0, 0, topic_id=topic_id)
 
     async def take_over(self) -> None:
         """Append the first run of a new epoch. What the last owner wrote until then is taken in."""
         (stored,) = self._store.read([SEAL])
         before = None if stored is None else decode_seal(stored)
-        self._seal = Seal(
-            epoch=1 if before is None else before.epoch + 1,
-            writer=self._writer,
-            records=1,
-            written_ms=self._now_ms(),
-            whole_from=0 if before is None else before.whole_from,
-        )
+        if before is not None:
+            self._seal = replace(self._seal, epoch=before.epoch, whole_from=before.whole_from)
+        self._seal = replace(self._seal, epoch=self._seal.epoch + 1)
         run, between, last = await self._append([])
         if between:
             replay = Replay(before)
@@ -134,6 +145,15 @@ class LoggedState(StoredState):
             self._overwritten |= replay.overwritten - {key for key, _ in run}
         await self._put(run, last)
         await self._mend()
+
+    async def begin_anew(self) -> None:
+        """Remove everything: from here on the changelog begins with an empty state."""
+        keys = [key for key, _ in self._store.scan(b"") if key != SEAL]
+        for first in range(0, len(keys), _REMOVED_AT_ONCE):
+            await self.save([(key, None) for key in keys[first : first + _REMOVED_AT_ONCE]])
+        held = self._store.offset()
+        self._seal = replace(self._seal, whole_from=0 if held is None else held + 1)
+        await self.save([])
 
     async def _append(self, delta: Delta) -> tuple[Delta, Sequence[Entry], int]:
         """Append a run; returns it with what others wrote before it, and the offset of its last record."""

@@ -34,6 +34,7 @@ class Stores:
         self._replays: dict[int, Replay] = {}
         self._held: dict[int, int | None] = {}
         self.rows_recovered = 0
+        self.topic_id = ""  # Kafka's id of the changelog, where the broker tells
 
     def of(self, partition: int) -> Store:
         """The store of a partition, opened when it was not."""
@@ -51,6 +52,10 @@ class Stores:
             log.warning(
                 "the local state is of more than six days ago: it is read from the changelog anew", at=partition
             )
+            store.clear()
+            seal = self._held[partition] = None
+        if seal is not None and seal.topic_id and self.topic_id and seal.topic_id != self.topic_id:
+            log.warning("the changelog was made anew since the local state followed it", partition=partition)
             store.clear()
             seal = self._held[partition] = None
         before = self._replays.get(partition)

@@ -2,14 +2,15 @@
 
 All inputs must have the same number of partitions, or a user's sessions and logins would lie in partitions of
 different workers. Brokers that create topics on first use give them a number of their own, so we create ours before
-anything reads or writes. A topic that exists is never changed from here: adding partitions moves users to other ones,
-which is for an operator to decide, who gets the command.
+anything reads or writes. A topic that exists is never changed unasked: adding partitions moves users to other ones,
+which is for an operator to decide (`growth`).
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 # kafka-python's own 30 s are long for somebody who mistyped a port.
 _BOOTSTRAP_TIMEOUT_MS: Final = 10_000
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_GROWN_SECONDS: Final = 30.0
 
 # What breaks a deployment when it differs: a changelog that is not compacted grows for ever, or, deleted by age,
 # forgets users; a delta larger than max.message.bytes can't be written. The rest is the operator's taste.
@@ -78,7 +80,7 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
 
     Raises BrokerUnreachable, or TopicNotCreated with the broker's reason.
     """
-    with _admin(client_options) as admin:
+    with admin_client(client_options) as admin:
         present = _describe(admin, specs)
         missing = [spec for spec in specs if present[spec.name]["error_code"] == UnknownTopicOrPartitionError.errno]
         created = [spec.name for spec in missing if _create(admin, spec, replication=replication)]
@@ -89,9 +91,34 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         return created
 
 
+def partition_counts(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, int]:
+    """How many partitions each of these topics has; those that do not exist are left out. Raises BrokerUnreachable."""
+    with admin_client(client_options) as admin:
+        topics = _describe(admin, _named(names))
+    return {name: len(topic["partitions"]) for name, topic in topics.items() if topic["error_code"] == 0}
+
+
+def grow_topics(names: Sequence[str], partitions: int, *, client_options: Mapping[str, object]) -> None:
+    """Give topics more partitions, where they have fewer. Raises BrokerUnreachable, TopicNotCreated."""
+    counts = partition_counts(names, client_options=client_options)
+    small = [name for name in names if counts[name] < partitions]
+    with admin_client(client_options) as admin:
+        if small:
+            admin.create_partitions(dict.fromkeys(small, partitions))
+        deadline = time.monotonic() + _GROWN_SECONDS
+        while any(len(topic["partitions"]) < partitions for topic in _describe(admin, _named(names)).values()):
+            if time.monotonic() > deadline:
+                raise TopicNotCreated(f"topics were given {partitions} partitions, but not all show them yet")
+            time.sleep(0.2)
+
+
+def _named(names: Sequence[str]) -> list[TopicSpec]:
+    return [TopicSpec(name, 0) for name in names]
+
+
 def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, str]:
     """Kafka's id of each topic that has one: a topic created again has another. Raises BrokerUnreachable."""
-    with _admin(client_options) as admin:
+    with admin_client(client_options) as admin:
         described = cast(list[dict[str, Any]], admin.describe_topics(list(names)))
     ids = {topic["name"]: topic.get("topic_id") for topic in described if topic["error_code"] == 0}
     return {name: str(topic_id) for name, topic_id in ids.items() if topic_id and UUID(str(topic_id)).int}
@@ -99,7 +126,7 @@ def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> 
 
 def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:
     """Delete topics and all that is in them. Raises BrokerUnreachable."""
-    with _admin(client_options) as admin:
+    with admin_client(client_options) as admin:
         admin.delete_topics(list(names))
 
 
@@ -109,7 +136,7 @@ def check_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, obj
     Raises BrokerUnreachable.
     """
     address = _address(client_options)
-    with _admin(client_options) as admin:
+    with admin_client(client_options) as admin:
         topics = _describe(admin, specs)
         configs = _configs(admin, [spec for spec in specs if topics[spec.name]["error_code"] == 0])
     counts = {name: len(topic["partitions"]) for name, topic in topics.items() if topic["error_code"] == 0}
@@ -220,7 +247,7 @@ def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
 
 
 @contextmanager
-def _admin(client_options: Mapping[str, object]) -> Iterator[Any]:
+def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
     """An admin client whose failures to reach the cluster are all BrokerUnreachable."""
     address = _address(client_options)
     # kafka-python retries a refused connection until its timeout and then does not say what was wrong. A proxy or a

@@ -23,6 +23,7 @@ class Seal(msgspec.Struct, frozen=True, array_like=True):
     records: int  # of the run, this one too
     written_ms: int  # wall clock of the writer
     whole_from: int = 0  # the changelog offset from which on the log holds the whole state
+    topic_id: str = ""  # Kafka's id of the changelog; empty where the broker doesn't tell
 
     def outranks(self, other: "Seal | None") -> bool:
         """Whether a run of this seal counts after one of the other."""

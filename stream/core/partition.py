@@ -53,11 +53,11 @@ _WEEKS_TOLD_DAYS = 35
 Delta = list[tuple[bytes, bytes | None]]
 Stored = Mapping[bytes, bytes | None]
 
-_USER = "user/"
-_NAMED = "named/"
-_PROGRESS = b"progress"
+USER = "user/"
+NAMED = "named/"
+PROGRESS = b"progress"
 # What grows with users and responses, and is looked over from time to time.
-SWEPT = (_USER.encode(), _NAMED.encode())
+SWEPT = (USER.encode(), NAMED.encode())
 
 
 class Record(Protocol):
@@ -215,7 +215,7 @@ class Partition:
 
     def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
         """Keys whose values are needed before a batch can be applied and are not in `stored`. Ask until none is."""
-        keys = dict.fromkeys((_USER + name).encode() for name in batch.strangers)
+        keys = dict.fromkeys((USER + name).encode() for name in batch.strangers)
         for record, event in batch.events:
             if event is None and batch.topic == SURVEYS:
                 keys.update(dict.fromkeys(self._rows_of_tombstone(record, stored)))
@@ -285,7 +285,7 @@ class Partition:
         known = self._users.get(name)
         if known is not None:
             return known
-        value = stored[(_USER + name).encode()]
+        value = stored[(USER + name).encode()]
         if value is None:
             return NOBODY
         if len(value) > self._max_user_bytes:
@@ -317,14 +317,14 @@ class Partition:
         key = (record.key or b"").decode(errors="replace")
         if _response_id(record) is not None and key:
             with suppress(Rejected):  # no id of a user: that is told when it is applied
-                yield (_USER + user_of(None, key)).encode()
-                yield (_USER + user_of(key, None)).encode()
+                yield (USER + user_of(None, key)).encode()
+                yield (USER + user_of(key, None)).encode()
         else:
-            name = (_NAMED + key).encode()
+            name = (NAMED + key).encode()
             if key not in self._named:
                 yield name
             if named := self._named.get(key) or _decode_named(stored.get(name)):
-                yield (_USER + named.user).encode()
+                yield (USER + named.user).encode()
 
     def _tombstone(
         self, batch: Batch, record: Record, stored: Stored, belongs: Callable[[str], bool] | None
@@ -353,7 +353,7 @@ class Partition:
             answered = response_id in self._row(anonymous, stored).responses
             user = anonymous if answered else user_of(key, None)
             return retraction(user, response_id, at_ms=record.timestamp)
-        known = self._named.get(key) or _decode_named(stored[(_NAMED + key).encode()])
+        known = self._named.get(key) or _decode_named(stored[(NAMED + key).encode()])
         if known is None:
             told = f"a null message with key {key!r}: no response of that id is known, nor a header `response_id`"
             raise Rejected(Reason.NO_RESPONSE, told)
@@ -441,13 +441,13 @@ class Partition:
             del self._users[name]  # now the last one to be forgotten
             self._users[name] = kept
             row = rows.encode(kept)
-            delta.append(((_USER + name).encode(), row))
+            delta.append(((USER + name).encode(), row))
             if self._full or len(row) > self._max_user_bytes:
                 self._note_size(name, len(row))
         # One that is full is looked at again each time: what it holds becomes old.
         self._unsaved = dict.fromkeys(name for name in self._full if name in self._users)
         encode = msgspec.msgpack.encode
-        delta.extend(((_NAMED + response_id).encode(), encode(named)) for response_id, named in self._named.items())
+        delta.extend(((NAMED + response_id).encode(), encode(named)) for response_id, named in self._named.items())
         self._named.clear()
         delta.extend((key, None) for key in sorted(self._over))
         self._over.clear()
@@ -458,7 +458,7 @@ class Partition:
         delta.extend(self.opinions.pages())
         delta.extend(self.ledger.pages())
         progress.rules = self.rules.stored_by
-        delta.append((_PROGRESS, msgspec.msgpack.encode(progress)))
+        delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 
     def _note_size(self, name: str, size: int) -> None:
@@ -472,8 +472,8 @@ class Partition:
         watermark_ms = self.progress.watermark_ms
         for key, value in items:
             name = key.decode()
-            if name.startswith(_USER):
-                user = name.removeprefix(_USER)
+            if name.startswith(USER):
+                user = name.removeprefix(USER)
                 row = self._users.get(user) or rows.decode(value)
                 if user not in self._unsaved and rows.is_over(row, self.rules, watermark_ms=watermark_ms):
                     self._users.pop(user, None)
@@ -504,7 +504,7 @@ class Partition:
 
         Raises RulesChanged.
         """
-        for _, value in pages(_PROGRESS):
+        for _, value in pages(PROGRESS):
             self.progress = msgspec.msgpack.decode(value, type=Progress)
             self._refuse_other_rules(self.progress.rules)
         now = self.progress.now_ms // MINUTE_MS

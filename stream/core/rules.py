@@ -11,6 +11,8 @@ class Rules:
 
     days: Days = field(default_factory=Days)
     session_timeout_ms: int = 30 * MINUTE_MS
+    # Longer ones count as this long: it bounds the histogram of durations, and what one forgotten tab does to a mean.
+    session_cap_ms: int = DAY_MS
     # None: nothing is late, and all is kept (an offline run).
     allowed_lateness_ms: int | None = 3 * DAY_MS
     future_limit_ms: int = HOUR_MS
@@ -27,6 +29,7 @@ class Rules:
         return {
             "timezone": self.days.zone,
             "session_timeout": f"{self.session_timeout_ms // SECOND_MS}s",
+            "session_cap": f"{self.session_cap_ms // SECOND_MS}s",
             "windows.activity": ",".join(self.activity_windows),
             "windows.sessions": ",".join(self.session_windows),
             "windows.surveys": ",".join(self.survey_windows),

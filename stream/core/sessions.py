@@ -187,9 +187,9 @@ def _is_settled(session: Session, before_ms: int, timeout_ms: int) -> bool:
     return session.last_ms + 2 * timeout_ms < before_ms
 
 
-def contribution(session: Session) -> dict[int, int]:
-    """What one closed session adds to each number."""
-    duration_ms = min(session.last_ms - session.first_ms, DAY_MS)
+def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
+    """What one closed session adds to each number. One longer than `cap_ms` counts as that long."""
+    duration_ms = min(session.last_ms - session.first_ms, cap_ms)
     amounts = {fields.SESSIONS: 1, fields.FIRST_DURATION_BIN + bin_of(duration_ms): 1}
     if duration_ms:
         amounts[fields.DURATION_MS] = duration_ms
@@ -208,10 +208,10 @@ def contribution(session: Session) -> dict[int, int]:
     return amounts
 
 
-def bookings(sessions: Iterable[Session], *, timeout_ms: int) -> Iterator[Booking]:
+def bookings(sessions: Iterable[Session], *, timeout_ms: int, cap_ms: int = DAY_MS) -> Iterator[Booking]:
     """Each session in the minute in which it closes."""
     for session in sessions:
-        yield Booking(session.closes_ms(timeout_ms) // MINUTE_MS, contribution(session))
+        yield Booking(session.closes_ms(timeout_ms) // MINUTE_MS, contribution(session, cap_ms=cap_ms))
 
 
 def visitor_bookings(visits: Visits, *, timeout_ms: int) -> Iterator[Booking]:

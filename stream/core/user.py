@@ -84,8 +84,9 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
     if old.visits is not new.visits:
         gone, come = sessions.changed(old.visits, new.visits)
-        traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms), times=-1)
-        traffic.book(sessions.bookings(come, timeout_ms=timeout_ms))
+        cap_ms = rules.session_cap_ms
+        traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms, cap_ms=cap_ms), times=-1)
+        traffic.book(sessions.bookings(come, timeout_ms=timeout_ms, cap_ms=cap_ms))
         traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
         traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
     if old.responses is not new.responses:

@@ -80,10 +80,11 @@ def deliver(
 class Worker:
     """One partition and its store."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, **limits: int) -> None:
         self.store = Store()
         self.rules = rules
-        self.partition = Partition(rules)
+        self._limits = limits
+        self.partition = Partition(rules, **limits)
 
     def apply(
         self, topic: str, messages: Iterable[Message], *, not_after_ms: int, **options: Any
@@ -99,7 +100,7 @@ class Worker:
 
     def restart(self) -> None:
         self.checkpoint()
-        self.partition = Partition(self.rules)
+        self.partition = Partition(self.rules, **self._limits)
         self.partition.restore(self.store.pages)
 
 

@@ -163,6 +163,7 @@ def test_a_session_counts_once_with_its_duration_capped_at_a_day() -> None:
         found = contribution(Session(0, last_ms))
         assert found[fields.DURATION_MS] == DAY_MS
         assert found[fields.FIRST_DURATION_BIN + bin_of(DAY_MS)] == 1
+    assert contribution(Session(0, DAY_MS), cap_ms=HOUR_MS) == contribution(Session(0, HOUR_MS))
 
 
 @pytest.mark.parametrize(

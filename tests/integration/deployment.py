@@ -248,6 +248,24 @@ class Deployment:
         self.programs.append(program)
         return program
 
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `engagement` to its end."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
+        return subprocess.run(
+            [sys.executable, "-m", "stream.cli", *arguments],
+            env={**environment, **self._variables, **settings},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @property
+    def each_partition(self) -> list[str]:
+        """The options that name all partitions."""
+        return [word for number in self.all_partitions for word in ("--partition", str(number))]
+
     def disk(self, name: str = "run") -> Path:
         """Where the state of the processes of a name lies."""
         return self._folder / f"state-{name}"
@@ -278,6 +296,10 @@ class Deployment:
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""
         self.expect_refused(reason, len(events))
+        self._produce(events)
+
+    def send_unexpected(self, events: list[ReplayEvent]) -> None:
+        """Produce events that nothing will count."""
         self._produce(events)
 
     def _produce(self, events: Sequence[ReplayEvent]) -> None:

@@ -1,0 +1,93 @@
+"""Between a command and who typed it: the options that all share, failures in one line, times, and how far it is."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stream.core.partition import RulesChanged
+from stream.core.time import epoch_ms, iso, parse_iso
+from stream.settings import Settings, SettingsError, Unavailable, load
+
+_LAST_MS = 253_370_764_800_000  # the year 9999
+_BAD_USE = 2  # what shells and click use for it too
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """Something outside went wrong: one line says what, without a traceback."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"engagement: {self.message}", err=True)
+
+
+class BadUse(Failure):
+    """The operator's mistake."""
+
+    exit_code = _BAD_USE
+
+
+def settings_options(command: Command) -> Command:
+    """--settings and --kafka, for every command that needs settings."""
+    options = (
+        click.option(
+            "--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file."
+        ),
+        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas; the setting kafka.servers."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load_settings(file: Path | None, kafka: str | None = None, **overrides: Any) -> Settings:
+    """The settings a command was called with; an override names its place with `__` for the dot. Raises BadUse."""
+    chosen = {place.replace("__", "."): value for place, value in overrides.items() if value is not None}
+    if kafka is not None:
+        chosen["kafka.servers"] = kafka
+    try:
+        return load(file, os.environ, chosen)
+    except SettingsError as error:
+        raise BadUse(str(error)) from None
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what may go wrong outside into one line."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Failure(str(error)) from None
+    except (SettingsError, RulesChanged) as error:
+        raise BadUse(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
+
+
+def moment(text: str | None, option: str) -> int | None:
+    """Milliseconds of a time as an option takes it: ISO 8601 with an offset, or an epoch number. Raises BadUse."""
+    if text is None:
+        return None
+    at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
+    if at_ms is None or not 0 <= at_ms < _LAST_MS:
+        raise BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
+    return at_ms
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar that is told how many are done; nothing without a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)

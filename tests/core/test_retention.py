@@ -1,0 +1,182 @@
+"""What is forgotten, and what a row may hold: state stays as large as the population that the windows know."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.partition import SWEPT
+from stream.core.rules import Rules
+from stream.core.time import DAY_MS, HOUR_MS
+from tests.core.live import Store, Worker, deliver, message
+
+LOGINS, SESSIONS, SURVEYS = "logins", "sessions", "surveys"
+START_MS = 1_699_999_200_000  # an hour begins
+NEVER_MS = 1 << 60
+# 100 days of retention, three of lateness, one more.
+KEPT_DAYS = 104
+
+
+def login(user: str, *, day: float = 0, **told: object) -> dict[str, object]:
+    return {"user_id": user, "event_time": START_MS + int(day * DAY_MS), **told}
+
+
+def answer(user: str, response_id: str, *, day: float = 0) -> dict[str, object]:
+    return {**login(user, day=day), "response_id": response_id, "kind": "nps", "score": 9}
+
+
+def apply(worker: Worker, topic: str, *told: dict[str, object], key: bytes | None = None) -> list[str]:
+    refused, _ = worker.apply(topic, [message(one, key=key) for one in told], not_after_ms=NEVER_MS)
+    return [one.reason.value for one in refused]
+
+
+def move_to(worker: Worker, day: float) -> None:
+    """The clock and the watermark come to a day."""
+    worker.partition.tick(START_MS + int(day * DAY_MS), behind=())
+    worker.partition.progress.watermark_ms = START_MS + int(day * DAY_MS)
+
+
+def swept(worker: Worker) -> Store:
+    """What is stored once all of it was looked over."""
+    worker.checkpoint()
+    for prefix in SWEPT:
+        worker.partition.sweep(worker.store.pages(prefix))
+    worker.checkpoint()
+    return worker.store
+
+
+def test_a_user_is_forgotten_when_no_window_and_no_late_event_can_reach_the_last_activity() -> None:
+    worker = Worker(Rules())
+    apply(worker, LOGINS, login("ann"), login("bob", day=1))
+    worker.forget()
+    move_to(worker, KEPT_DAYS)
+    assert b"user/ann" in swept(worker)
+
+    move_to(worker, KEPT_DAYS + 0.01)
+    store = swept(worker)
+
+    assert b"user/ann" not in store
+    assert b"user/bob" in store
+    assert worker.partition.snapshot().rows["user"] == 1
+
+
+def test_retention_is_never_shorter_than_what_the_windows_need() -> None:
+    worker = Worker(Rules(retention_ms=0, survey_windows=("90d",)))
+    apply(worker, LOGINS, login("ann"))
+    move_to(worker, 94)
+    assert b"user/ann" in swept(worker)
+
+    move_to(worker, 94.01)
+    assert b"user/ann" not in swept(worker)
+
+
+def test_whatever_a_user_did_last_keeps_the_row() -> None:
+    acts = {
+        "failed": (LOGINS, login("failed", day=2, success=False)),
+        "idle": (SESSIONS, {**login("idle", day=2), "type": "heartbeat", "interactive": False, "session_id": "s"}),
+        "asked": (SURVEYS, {**answer("asked", "r", day=2), "status": "shown"}),
+    }
+    worker = Worker(Rules())
+    for topic, told in acts.values():
+        apply(worker, topic, told)
+    move_to(worker, 4)  # as long as one of these acts may be sent again
+    store = swept(worker)
+    assert {f"user/{name}".encode() for name in acts} <= store.keys()
+
+    move_to(worker, KEPT_DAYS + 3)
+    assert not {key for key in swept(worker) if key.startswith(b"user/")}
+
+
+def test_whose_a_response_is_is_forgotten_with_the_response() -> None:
+    worker = Worker(Rules())
+    apply(worker, SURVEYS, answer("ann", "r1"), key=b"r1")
+    apply(worker, SURVEYS, answer("ann", "r2", day=9), key=b"r2")
+    move_to(worker, KEPT_DAYS + 1)
+    store = swept(worker)
+
+    assert b"named/r1" not in store
+    assert b"named/r2" in store
+
+
+def test_one_who_came_back_since_the_row_was_stored_stays() -> None:
+    worker = Worker(Rules())
+    apply(worker, LOGINS, login("ann"))
+    worker.checkpoint()
+    move_to(worker, 200)
+    apply(worker, LOGINS, login("ann", day=200))
+    worker.partition.sweep(worker.store.pages(b"user/"))
+    worker.checkpoint()
+
+    assert b"user/ann" in worker.store
+
+
+def test_where_nothing_is_ever_late_nothing_is_forgotten() -> None:
+    worker = Worker(Rules(allowed_lateness_ms=None))
+    apply(worker, LOGINS, login("ann"))
+    move_to(worker, 10_000)
+
+    assert b"user/ann" in swept(worker)
+
+
+@given(days=st.lists(st.integers(0, 400), min_size=1, max_size=12))
+def test_forgetting_changes_no_number(days: list[int]) -> None:
+    forgetful, keeping = Worker(Rules()), Worker(Rules(retention_ms=100_000 * DAY_MS))
+    for number, day in enumerate(sorted(days)):
+        for worker in (forgetful, keeping):
+            move_to(worker, day)
+            apply(worker, LOGINS, login(f"user-{number % 3}", day=day))
+            swept(worker)
+            worker.forget()
+
+    one, other = forgetful.partition.snapshot(), keeping.partition.snapshot()
+    assert (one.traffic, one.closed_users, one.opinions) == (other.traffic, other.closed_users, other.opinions)
+
+
+# -- a row has a limit ------------------------------------------------------------------------------------------------
+
+
+def busy(worker: Worker, count: int, *, day: float = 0) -> list[str]:
+    return apply(worker, LOGINS, *(login("ann", day=day, event_id=f"{day}-{n}") for n in range(count)))
+
+
+def test_what_a_full_row_has_no_room_for_is_refused_until_older_events_are_let_go() -> None:
+    worker = Worker(Rules(), max_user_bytes=1_000)
+    assert busy(worker, 200) == []  # the limit is looked at with each checkpoint
+    worker.checkpoint()
+
+    assert busy(worker, 3, day=0.1) == ["user_full"] * 3
+    assert apply(worker, LOGINS, login("bob")) == []
+    assert worker.partition.progress.reasons[LOGINS] == {"user_full": 3}
+
+    move_to(worker, 4)
+    worker.checkpoint()
+    assert busy(worker, 1, day=4) == []
+
+
+def test_a_full_row_is_known_as_full_after_a_restart() -> None:
+    worker = Worker(Rules(), max_user_bytes=1_000)
+    busy(worker, 200)
+    worker.restart()
+
+    assert busy(worker, 1, day=0.1) == []  # it was read with this one
+    assert busy(worker, 1, day=0.2) == ["user_full"]
+
+
+def test_the_limit_is_on_both_sides_of_the_edge() -> None:
+    worker = Worker(Rules())
+    busy(worker, 5)
+    worker.checkpoint()
+    size = len(worker.store[b"user/ann"])
+
+    for limit, refused in ((size, []), (size - 1, ["user_full"])):
+        again = Worker(Rules(), max_user_bytes=limit)
+        busy(again, 5)
+        again.checkpoint()
+        assert busy(again, 1, day=HOUR_MS / DAY_MS) == refused
+
+
+def test_reading_a_batch_changes_nothing() -> None:
+    worker = Worker(Rules())
+    before = worker.partition.snapshot()
+    worker.partition.read(LOGINS, [message(login("ann"))], not_after_ms=NEVER_MS)
+
+    assert worker.partition.snapshot() == before
+    assert deliver(worker.partition, LOGINS, [message(login("ann"))], not_after_ms=NEVER_MS) == ([], [])
