@@ -61,8 +61,19 @@ class Unowned(msgspec.Struct, frozen=True, tag=True):
     seconds_left: float | None = None
 
 
+class Standby(msgspec.Struct, frozen=True, tag=True):
+    """What a worker tells of a partition that it follows to take it over: in the same topic, under a key of its own."""
+
+    partition: int
+    worker: str
+    reported_ms: int
+    lag: int  # records of the changelog that its store does not hold yet
+
+
 encode_report = msgspec.msgpack.Encoder().encode
-decode_report: Callable[[bytes], Report | Unowned] = msgspec.msgpack.Decoder(Report | Unowned).decode
+decode_report: Callable[[bytes], Report | Unowned | Standby] = msgspec.msgpack.Decoder(
+    Report | Unowned | Standby
+).decode
 
 
 class SeldomRepeats(logging.Filter):

@@ -110,10 +110,12 @@ class Deployment:
 
     async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
         """Tell rows read and records left while state is read from its changelog, until cancelled."""
+        rows, left = 0, 0
         while self._worker is not None:
-            progress = self._worker.recovering()
-            if progress is not None:
-                tell(*progress)
+            before = left
+            rows, left = self._worker.recovering() or (rows, 0)
+            if left or before:
+                tell(rows, left)
             await asyncio.sleep(0.5)
 
     async def broken(self) -> BaseException | None:

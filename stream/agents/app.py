@@ -27,7 +27,7 @@ from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_TELL_RECOVERY_SECONDS = 2.0
+_TELL_PROGRESS_SECONDS = 2.0
 
 # A worker whose store is away reads nothing, and aiokafka would have it leave the group for that and never join again.
 _FOR_EVER_SECONDS = 1_000_000_000.0
@@ -60,7 +60,6 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._check_store = check_store
-        self._telling: asyncio.Task[None] | None = None
         self._stores = Stores(open_store)
         self._open_store = open_store
         self._shared = shared
@@ -151,7 +150,7 @@ class Worker:
         self.tasks.topic_ids = ids
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
-        self._telling = asyncio.create_task(self._tell_recovery())
+        self._telling = asyncio.create_task(self._tell_progress())
         await self.app.start()  # which takes as long as the first recovery
 
     # -- recovery --------------------------------------------------------------------------------------------------
@@ -165,13 +164,15 @@ class Worker:
         """Changelog rows read so far and records still to read, or None when no recovery is under way."""
         if self._shared or not self._recovery.in_recovery:
             return None
-        return self._stores.rows_recovered, self._recovery.active_remaining_total()
+        left = self._recovery.active_remaining_total()
+        return (self._stores.rows_recovered, left) if left > 0 else None
 
-    async def _tell_recovery(self) -> None:
-        """Tell the servers how far each partition is that is being recovered, and how long it will take."""
+    async def _tell_progress(self) -> None:
+        """Tell the servers how far partitions are that are being recovered, how long it will take, and who follows."""
         rows, since = 0, time.monotonic()
         while True:
-            await asyncio.sleep(_TELL_RECOVERY_SECONDS)
+            await asyncio.sleep(_TELL_PROGRESS_SECONDS)
+            await self._tell_standbys()
             progress = self.recovering()
             if progress is None:
                 rows, since = self._stores.rows_recovered, time.monotonic()
@@ -182,6 +183,13 @@ class Worker:
                     why = f"worker {self.tasks.worker} is reading its state from the changelog"
                     seconds = progress[1] / rate if rate > 0 else None
                     await self.tasks.tell_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
+
+    async def _tell_standbys(self) -> None:
+        for tp in sorted(self._recovery.standby_tps):
+            end = self.consumer.end(tp)
+            if end is not None:
+                held = self._stores.held(tp.partition)
+                await self.tasks.tell_standby(tp.partition, max(0, end - (-1 if held is None else held) - 1))
 
     async def broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""

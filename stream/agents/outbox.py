@@ -14,7 +14,7 @@ from stream.agents.kafka_options import client_options
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.settings import Settings
-from stream.telemetry import Report, Unowned, encode_report
+from stream.telemetry import Report, Standby, Unowned, encode_report
 
 Headers = list[tuple[str, bytes]]
 
@@ -136,9 +136,11 @@ class Outbox:
         ]
         return await self._send(self._settings.rekey_topic, partition_key(misplaced.user), misplaced.value, headers)
 
-    async def report(self, report: Report | Unowned) -> None:
+    async def report(self, report: Report | Unowned | Standby) -> None:
         """Tell the server what a partition adds. Not awaited: the next one replaces it."""
         key = str(report.partition).encode()
+        if isinstance(report, Standby):
+            key += b"/" + report.worker.encode()
         topic = self._settings.snapshots_topic
         await self._ready().send(topic, encode_report(report), key=key, partition=report.partition)
 

@@ -22,7 +22,7 @@ from stream.agents.transport import Records
 from stream.core.store import StoreAway, StoreTaken
 from stream.core.time import seconds_of
 from stream.settings import Settings, Unavailable
-from stream.telemetry import Unowned
+from stream.telemetry import Standby, Unowned
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +133,10 @@ class Tasks:
         """Tell the servers why a partition has no numbers of this worker now."""
         told = Unowned(partition=partition, worker=self.worker, reported_ms=_wall_ms(), why=why, **progress)
         await self._outbox.report(told)
+
+    async def tell_standby(self, partition: int, lag: int) -> None:
+        """Tell the servers that this worker follows a partition."""
+        await self._outbox.report(Standby(partition=partition, worker=self.worker, reported_ms=_wall_ms(), lag=lag))
 
     def _remaining_of(self, partition: int, topic: str) -> int | None:
         return self._remaining(topic, partition)

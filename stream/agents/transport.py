@@ -11,11 +11,13 @@ Kafka is what the checkpoints say, for monitoring and for nothing else.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, cast
 
 import faust
 import structlog
+from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -95,6 +97,22 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
         return consumer
 
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, *options: Any, **named: Any) -> Any:
+        """Take fetched records, or none at all if partitions were assigned anew while they were waited for.
+
+        Whoever takes over seeks, and aiokafka lets those who wait have what is found from there on: nobody would see
+        it again. It is given back here, where nothing can come between.
+        """
+        reader = cast(BatchConsumer, self.consumer)
+        flows = reader.flows
+        records = await super()._fetch_records(consumer, active_partitions, *options, **named)
+        if not records or (reader.flow_active and reader.flows == flows):
+            return records
+        for tp, batch in records.items():
+            with suppress(IllegalStateError):  # it is another worker's now
+                consumer.seek(tp, batch[0].offset)
+        return {}
+
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
         """The committed offset of each partition that has one."""
         coordinator = self._ensure_consumer()._coordinator
@@ -115,44 +133,40 @@ class BatchConsumer(driver.Consumer):
         self._at_end: set[TP] = set()  # of which there was no more when records were last taken
         self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
+        self.flows = 0  # how often the flow was stopped, which each rebalance does
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        generation = self.app.consumer_generation_id
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's annotation knows its own events only
+        flows = self.flows
         records, active = await self._wait_next_records(timeout)
         self._note_drained()
         if not records or self.should_stop:
             return
-        if not self.flow_active:
-            await self._seek_inputs()
-            return
-        # Records that were waited for since before a rebalance may lie before or after the place that was sought then.
-        in_place = self._reads_inputs and self.app.consumer_generation_id == generation
         generation = self.app.consumer_generation_id
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if not in_place and self._is_input(tp):
-                continue
+            if self.flows != flows:
+                return  # they are read again from where whoever owns the partition has got to
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
-        if not in_place and any(map(self._is_input, records)):
-            await self._seek_inputs()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        """Fetch no input before `resume_flow`: what Faust's queues hold at that moment is lost."""
+        """Fetch no input, and nothing to stand by, before `resume_flow`: what Faust's queues hold then is lost."""
         if self._reads_inputs or active_partitions is None:
             return await super()._getmany(active_partitions, timeout)
         # A set of our own: Faust adds the inputs to its one while the fetcher waits for records.
-        changelogs = {tp for tp in active_partitions if not self._is_input(tp)}
+        standbys = self.app.assignor.assigned_standbys()
+        changelogs = {tp for tp in active_partitions if not self._is_input(tp) and tp not in standbys}
         if changelogs:
             return await super()._getmany(changelogs, min(timeout, _RECOVERY_POLL_SECONDS))
         await self.sleep(_RECOVERY_POLL_SECONDS)  # no partition would mean all to the fetcher
         return {}
 
     def stop_flow(self) -> None:
+        self.flows += 1
         self._sought = self._reads_inputs = False
         super().stop_flow()
 
@@ -252,6 +266,11 @@ class BatchConsumer(driver.Consumer):
         if self._drained[tp] >= state.highwater and applied >= self._delivered.get(tp, 0):
             return 0  # what is left are markers of transactions, which nobody is given
         return max(1, int(state.highwater) - applied)
+
+    def end(self, tp: TP) -> int | None:
+        """The offset after the newest record of a partition, as it was last fetched."""
+        state = self._fetch_state(tp)
+        return None if state is None else state.highwater
 
     def _fetch_state(self, tp: TP) -> Any:
         consumer = self._thread._consumer

@@ -304,6 +304,12 @@ _HEALTH = (
         unit="rows",
     ),
     Metric(
+        "engagement_standby_lag_rows",
+        "Records of the changelog of a partition that a worker, standing by to take it over, has not in its store yet.",
+        ("partition", "worker"),
+        unit="rows",
+    ),
+    Metric(
         "engagement_store_available",
         "1 while the owner of a partition can reach its state store, 0 while it waits for it and consumes nothing.",
         ("partition",),

@@ -4,11 +4,24 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 
+import msgspec
+
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How one partition stands."""
+
+    partition: int
+    worker: str | None  # that told last
+    age_seconds: float | None  # of its newest numbers
+    stale: bool  # its numbers are too old, or nobody owns it
+    reason: str  # why its numbers can't be trusted now; empty when they can
+    standbys: dict[str, int]  # by worker that follows it: rows of the changelog not yet in its store
 
 
 class Board:
@@ -21,11 +34,15 @@ class Board:
         self._shared = settings.shared
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
-        self._arrived_ms: dict[int, int] = {}
+        self._standbys: dict[tuple[int, str], Standby] = {}
+        self._arrived_ms: dict[int, int] = {}  # of reports
         self._merged: Snapshot | None = None
 
-    def put(self, told: Report | Unowned) -> None:
+    def put(self, told: Report | Unowned | Standby) -> None:
         """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
+        if isinstance(told, Standby):
+            self._standbys[told.partition, told.worker] = told
+            return
         if isinstance(told, Unowned):
             self._unowned[told.partition] = told
             return
@@ -50,8 +67,19 @@ class Board:
 
     def age_seconds(self, report: Report) -> float:
         """How old a report is. A worker whose clock is ahead makes none younger than it is here."""
-        told_ms = min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms))
-        return max(0.0, (self.now_ms() - told_ms) / SECOND_MS)
+        return self._seconds_since(min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms)))
+
+    def _seconds_since(self, at_ms: int) -> float:
+        return max(0.0, (self.now_ms() - at_ms) / SECOND_MS)
+
+    def standbys(self) -> list[Standby]:
+        """Who follows which partition, by number, without those not heard of for too long."""
+        limit = seconds_of(self.settings.server.stale_after)
+        return [
+            standby
+            for _, standby in sorted(self._standbys.items())
+            if self._seconds_since(standby.reported_ms) <= limit
+        ]
 
     def stale(self) -> list[int]:
         """Partitions whose owner has not reported for too long, or never, or that have none."""
@@ -70,12 +98,52 @@ class Board:
         }
         return sorted(found)
 
+    def partitions(self) -> list[Standing]:
+        """How each partition stands."""
+        stale, standbys = self.stale(), self.standbys()
+        return [self._standing(number, stale, standbys) for number in range(self.settings.topics.partitions)]
+
+    def _standing(self, number: int, stale: list[int], standbys: list[Standby]) -> Standing:
+        report = self._reports.get(number)
+        told = self._unowned.get(number, report)
+        return Standing(
+            partition=number,
+            worker=None if told is None else told.worker,
+            age_seconds=None if report is None else self.age_seconds(report),
+            stale=number in stale,
+            reason=self._reason(number, stale),
+            standbys={standby.worker: standby.lag for standby in standbys if standby.partition == number},
+        )
+
+    def _reason(self, number: int, stale: list[int]) -> str:
+        """Why the numbers of a partition can't be trusted now; empty when they can."""
+        if number in self._unowned:
+            return self._why_unowned(self._unowned[number])
+        if number in stale:
+            return f"no report for {self.settings.server.stale_after}"
+        report = self._reports[number]
+        if report.away:
+            return report.away
+        return f"still reading {', '.join(report.behind)}" if report.behind else ""
+
+    def _why_unowned(self, unowned: Unowned) -> str:
+        told = unowned.why
+        if unowned.rows_left is not None:
+            told += f", {unowned.rows_left:,} records to go"
+        if unowned.seconds_left is not None:
+            told += f", about {unowned.seconds_left:.0f} s"
+        age = self._seconds_since(unowned.reported_ms)
+        return told if age <= seconds_of(self.settings.server.stale_after) else f"{told} (told {age:.0f} s ago)"
+
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
         reasons = self.disagreements()
         stale = self.stale()
-        reasons += [_told(self._unowned[number]) for number in sorted(self._unowned)]
-        reasons += [f"partition {report.partition}: {report.away}" for report in self.reports if report.away]
+        for number in sorted(self._unowned):
+            reasons.append(f"partition {number}: {self._why_unowned(self._unowned[number])}")
+        for report in self.reports:
+            if report.away and report.partition not in self._unowned:
+                reasons.append(f"partition {report.partition}: {report.away}")
         silent = [number for number in stale if number not in self._unowned]
         if silent:
             told = ", ".join(map(str, silent))
@@ -130,6 +198,10 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
+        samples += [
+            Sample("engagement_standby_lag_rows", {"partition": str(by.partition), "worker": by.worker}, by.lag)
+            for by in self.standbys()
+        ]
         for unowned in self._unowned.values():
             labels = {"partition": str(unowned.partition)}
             if unowned.rows_left is not None:
@@ -161,12 +233,3 @@ class Board:
             ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, event_to_gauge),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, checkpoints),
         ]
-
-
-def _told(unowned: Unowned) -> str:
-    """Why a partition has no live numbers, in words."""
-    told = f"partition {unowned.partition}: {unowned.why}"
-    if unowned.rows_left is None:
-        return told
-    left = f"{told}, {unowned.rows_left:,} records to go"
-    return left if unowned.seconds_left is None else f"{left}, about {unowned.seconds_left:.0f} s"

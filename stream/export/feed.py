@@ -15,8 +15,8 @@ from stream.telemetry import decode_report
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
-# The last thing told of a partition may be that nobody owns it: its numbers lie a few records before.
-_LOOKED_BACK = 20
+# The last things told of a partition may be that nobody owns it, and who stands by: its numbers lie before them.
+_LOOKED_BACK = 40
 
 
 class Feed:

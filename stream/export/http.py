@@ -85,6 +85,7 @@ class Server:
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": with_sample_sizes(board.health()),
+                "partitions": board.partitions(),
                 "definitions": {metric["name"]: metric for metric in definitions()},
             }
         )
