@@ -23,25 +23,26 @@ test: $(VENV)/.dev ## run the tests; those that need a real Kafka are skipped wh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: lint types ## everything that is checked without running it
-	@$(BIN)/python -m compileall -q stream tests
+	@$(BIN)/python -m compileall -q stream tests deploy
 	@bash -n .ci/run
 
 ci: check test ## what CI runs: check, then test
 
 fmt: $(VENV)/.dev ## format the code and mend what can be mended
-	@$(BIN)/ruff check --fix --quiet stream tests || true
-	@$(BIN)/ruff format stream tests
+	@$(BIN)/ruff check --fix --quiet stream tests deploy || true
+	@$(BIN)/ruff format stream tests deploy
 
 lint: $(VENV)/.dev ## rules of style, format and imports
-	@$(BIN)/ruff check stream tests
-	@$(BIN)/ruff format --check stream tests
+	@$(BIN)/ruff check stream tests deploy
+	@$(BIN)/ruff format --check stream tests deploy
 	@$(BIN)/lint-imports
 
-types: $(VENV)/.dev ## mypy --strict over code and tests
+types: $(VENV)/.dev ## mypy --strict over code, tests and deploy
 	@$(BIN)/python -m mypy --strict
 
-docs: $(VENV)/.dev ## write the tables of README.md anew, from the catalogue and the settings
+docs: $(VENV)/.dev ## write README.md's tables and the dashboards anew, from the catalogue and the settings
 	@$(BIN)/python -m tests.documents
+	@$(BIN)/python -m deploy.grafana
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)

@@ -231,7 +231,7 @@ def serve(file: Path | None, kafka: str | None, host: str | None, port: int | No
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same population."
 )
 def demo(**options: Any) -> None:
-    """See it work: a broker, 35 days of history, then live traffic and its numbers.
+    """See it work: a broker, 45 days of history, then live traffic and its numbers.
 
     \b
     Example: engagement demo --scenario drop

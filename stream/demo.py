@@ -32,7 +32,8 @@ from stream.simulate.replay import ReplayEvent, read_events, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
-HISTORY_DAYS = 35
+# A month for MAU, a week before it for its trend, and a week of such trends.
+HISTORY_DAYS = 45
 
 _CHUNK = 1_000
 # Live events are sent so often; a gauge changes within about a second of it.
@@ -81,7 +82,9 @@ class Demo:
             create_topics(specs, client_options=options, replication=settings.topics.replication)
             if self._options.kafka is not None:
                 stack.callback(delete_topics, [spec.name for spec in specs], client_options=options)
-            yield Deployment(settings)
+            deployment = Deployment(settings)
+            deployment.board.preparing = "the demo is loading its history"
+            yield deployment
 
     def _settings(self, address: str, folder: Path) -> Settings:
         embedded = self._options.kafka is None
@@ -158,6 +161,7 @@ class Demo:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _load(self, deployment: Deployment, producer: BulkProducer) -> None:
+        self._console.print(f"watch it fill at {deployment.address}/")
         history = await asyncio.to_thread(self._history)
         sent = 0
         with _progress(self._console) as tell:
@@ -167,6 +171,7 @@ class Demo:
                 tell(self._loaded(deployment), _applied(deployment))
                 await asyncio.sleep(0)
             await producer.flush()
+            deployment.board.preparing = ""
             while _applied(deployment) < sent or deployment.board.unready():
                 tell(self._loaded(deployment), _applied(deployment))
                 await asyncio.sleep(0.1)
@@ -195,6 +200,7 @@ class Demo:
 
     def _where(self, deployment: Deployment) -> list[str]:
         return [
+            f"live page    {deployment.address}/",
             f"metrics      {deployment.address}/metrics",
             f"API          {deployment.address}/api/v1/metrics",
             f"definitions  {deployment.address}/api/v1/definitions",

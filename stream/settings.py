@@ -16,6 +16,7 @@ import msgspec
 from stream import redis_url
 from stream.core.rules import Rules
 from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
+from stream.redis_url import RedisUrl
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,10 +76,8 @@ class Topics(_Section, frozen=True):
 class State(_Section, frozen=True):
     """Where the state lives between checkpoints."""
 
-    # DIRECTORY may be relative. A Redis Cluster is redis+cluster://HOST:PORT; with TLS rediss://, rediss+cluster://.
-    url: str = (
-        "rocksdb://engagement-state"  # also redis://HOST:PORT/DB, or memory:// (rebuilt from Kafka at each start)
-    )
+    # A Redis Cluster is redis+cluster://HOST:PORT. With TLS: rediss:// and rediss+cluster://.
+    url: str = "rocksdb://engagement-state"  # or redis://HOST:PORT/DB, or memory:// (rebuilt from Kafka at each start)
     password_file: str = ""  # of Redis: a file that holds the password and nothing else; safer than in the URL
     ssl_cafile: str = ""  # of Redis, with rediss://; empty: the system's certificates
     ssl_certfile: str = ""  # a client certificate, where Redis asks for one
@@ -288,12 +287,18 @@ def _check(settings: Settings) -> None:
 
 
 def _check_state(state: State) -> None:
-    if not redis_url.is_redis_url(state.url):
-        if not state.url.startswith(_WITHOUT_PASSWORD) or state.url == "rocksdb://":
-            shown = redis_url.masked(state.url)
-            raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
-        return
-    url = _checked("state.url", redis_url.parse, state.url)
+    if redis_url.is_redis_url(state.url):
+        _check_redis(state, _checked("state.url", redis_url.parse, state.url))
+    elif not state.url.startswith(_WITHOUT_PASSWORD) or state.url == "rocksdb://":
+        shown = redis_url.masked(state.url)
+        raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
+    else:
+        for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if getattr(state, name):
+                raise SettingsError(f"state.{name}: {state.url} is no Redis")
+
+
+def _check_redis(state: State, url: RedisUrl) -> None:
     if url.password and state.password_file:
         raise SettingsError(f"state.password_file: state.url has a password already: {url}")
     if bool(state.ssl_certfile) != bool(state.ssl_keyfile):

@@ -63,6 +63,14 @@ def test_every_setting_has_a_variable() -> None:
             {"ENGAGEMENT_STATE_URL": "disk"},
             "state.url: 'disk' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
         ),
+        ({"ENGAGEMENT_STATE_URL": "redis://"}, "state.url: 'redis://': no host"),
+        ({"ENGAGEMENT_STATE_SSL_CAFILE": "a", "ENGAGEMENT_STATE_URL": "redis://h"}, "redis://h does not speak TLS"),
+        ({"ENGAGEMENT_STATE_SSL_KEYFILE": "a", "ENGAGEMENT_STATE_URL": "rediss://h"}, "with its key only"),
+        (
+            {"ENGAGEMENT_STATE_PASSWORD_FILE": "a", "ENGAGEMENT_STATE_URL": "redis://:b@h"},
+            "state.password_file: state.url has a password already: redis://:********@h",
+        ),
+        ({"ENGAGEMENT_STATE_PASSWORD_FILE": "a"}, "state.password_file: rocksdb://engagement-state is no Redis"),
         ({"ENGAGEMENT_TOPICS_LOGINS": "sessions"}, "topics: sessions, logins and surveys need topics of their own"),
         ({"ENGAGEMENT_APP_ID": ""}, "app_id: '' is no name"),
         ({"ENGAGEMENT_APP_ID": "../x y"}, "app_id: '../x y' is no name of letters"),
@@ -113,7 +121,23 @@ def test_a_password_is_read_from_its_file_and_never_shown(tmp_path: Path) -> Non
 
     assert settings.sasl_password() == "hunter2"
     assert given.sasl_password() == "hunter3"
-    assert "hunter" not in str([*items(settings), *items(given)])
+    assert "hunter" not in str([*items(settings), *items(given), settings, given])
+
+
+def test_the_password_of_redis_is_read_from_the_url_or_its_file_and_never_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    url = {"ENGAGEMENT_STATE_URL": "rediss://app@h:1/2"}
+    settings = load(None, {**url, "ENGAGEMENT_STATE_PASSWORD_FILE": str(secret)})
+    given = load(None, {"ENGAGEMENT_STATE_URL": "redis://app:hunter%2F3@h"})
+    missing = load(None, {**url, "ENGAGEMENT_STATE_PASSWORD_FILE": "/none"})
+
+    assert settings.redis_password() == "hunter2"
+    assert given.redis_password() == "hunter/3"
+    assert "hunter" not in str([*items(settings), *items(given), settings, given, given.state])
+    assert dict(items(given))["state.url"] == "redis://app:********@h"
+    with pytest.raises(SettingsError, match=r"state\.password_file: can't read '/none': No such file"):
+        missing.redis_password()
 
 
 def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in_it(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Board:
         self.rules = settings.rules
         self.now_ms = now_ms
         self._shared = settings.shared
+        self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
         self._standbys: dict[tuple[int, str], Standby] = {}
@@ -152,6 +153,8 @@ class Board:
         for partition, topics in behind.items():
             if partition not in stale:
                 reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        if self.preparing:
+            reasons.append(self.preparing)
         return reasons
 
     # -- the numbers -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The HTTP server: /metrics, the API, and what orchestrators ask."""
+"""The HTTP server: the live page, /metrics, the API, and what orchestrators ask."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,15 @@ import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from stream.core.time import date_of, iso
+from stream.core.time import date_of
 from stream.export.board import Board
 from stream.export.documents import definitions, with_sample_sizes
+from stream.export.live import Live
 from stream.export.prometheus import exposition
+from stream.export.pulse import Pulse
+from stream.export.state import standing
 
 _MOST_DAYS = 35
-
-INDEX = """engagement-stream {version}
-
-/metrics             every number, for Prometheus
-/api/v1/metrics      the same as JSON; ?days=N for the last N closed days (at most {days})
-/api/v1/definitions  what each number means
-/readyz              can the numbers be trusted now
-/livez  /version
-"""
 
 
 class Server:
@@ -30,6 +24,7 @@ class Server:
     def __init__(self, board: Board, *, version: str) -> None:
         self._board = board
         self._version = version
+        self._live_page = Live(Pulse(board))
         self._runner: web.AppRunner | None = None
         self.port = board.settings.server.port
 
@@ -37,7 +32,6 @@ class Server:
         """The routes, for the server and for tests."""
         app = web.Application()
         routes: dict[str, Callable[[web.Request], Any]] = {
-            "/": self._index,
             "/metrics": self._metrics,
             "/api/v1/metrics": self._api_metrics,
             "/api/v1/definitions": self._api_definitions,
@@ -47,6 +41,7 @@ class Server:
         }
         for path, handler in routes.items():
             app.router.add_get(path, handler)
+        self._live_page.add_to(app)
         return app
 
     async def start(self) -> None:
@@ -62,9 +57,6 @@ class Server:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=INDEX.format(version=self._version, days=_MOST_DAYS))
-
     async def _metrics(self, request: web.Request) -> web.Response:
         page = exposition(self._board, version=self._version)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -76,9 +68,7 @@ class Server:
         board = self._board
         return _json(
             {
-                "at": iso(board.merged.now_ms) if board.merged.now_ms >= 0 else None,
-                "ready": not board.unready(),
-                "unready": board.unready(),
+                **standing(board),
                 "live": with_sample_sizes(board.live()),
                 "closed": [
                     {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
@@ -105,4 +95,6 @@ class Server:
 
 
 def _json(content: Any, *, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")
+    response = web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")
+    response.enable_compression()  # for those who ask; five weeks of numbers shrink to a tenth
+    return response

@@ -14,32 +14,36 @@ evicted, or set back to an older copy. A write is one script, so all of it happe
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from stream import redis_url
-from stream.core.store import Items, StateLost, StoreAway, StoreBroken, StoreTaken
+from stream.core.store import Items, StateLost, StoreBroken, StoreTaken
 from stream.settings import Settings
+from stream.state.redis_checks import check_certificates, check_server
 from stream.state.redis_client import Client
 from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, WRITE, Script
-
-log = structlog.get_logger(__name__)
 
 # A command of a thousand rows keeps the server from others for a millisecond or two.
 _AT_ONCE = 1_000
 
 _START = _END = b"0"  # of a walk over rows, as Redis writes it
 
+_Write = tuple[int, list[bytes], list[bytes]]  # offset, families, arguments
+
 
 class Redis:
-    """The stores of a deployment in one Redis; `state.url` says where."""
+    """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check` or `of`.
+
+    Raises SettingsError for a file that can't be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         state = settings.state
+        check_certificates(state)
         self._app_id = settings.app_id
+        self._checked = False
         self._client = Client(
             redis_url.parse(state.url),
             password=settings.redis_password(),
@@ -54,10 +58,13 @@ class Redis:
         Raises StoreAway when it can't be reached now, StoreBroken when it must be set up otherwise.
         """
         for server, info in self._client.info():
-            _check_server(server, info, cluster=self._client.url.cluster)
+            check_server(server, info, cluster=self._client.url.cluster)
+        self._checked = True
 
     def of(self, partition: int) -> "RedisStore":
-        """Take a partition over. Raises StoreAway and StoreBroken."""
+        """Take a partition over. Raises what `check` does, which may have found nobody to ask at the start."""
+        if not self._checked:
+            self.check()
         return RedisStore(self._client, self._app_id, partition)
 
     def close(self) -> None:
@@ -78,7 +85,7 @@ class RedisStore:
         self._epoch = b"%d" % epoch
         found = dict(zip(noted[::2], noted[1::2], strict=True))
         self._offset = int(found[b"offset"]) if b"offset" in found else None
-        self._unsure: int | None = None  # the offset of a write whose answer has not come
+        self._unsure: _Write | None = None  # whose answer has not come
         # It can be opened, to clear it, but not read or written.
         self._lost: StateLost | None = None
         with suppress(StateLost):
@@ -127,8 +134,18 @@ class RedisStore:
         return found, b""
 
     def write(self, items: Items, *, offset: int) -> None:
-        if self._unsure not in (None, offset):
-            raise StoreBroken(f"{self._place}: whether offset {self._unsure} was written is not known: repeat it first")
+        families, arguments = self._arguments(items)
+        write = (offset, families, arguments)
+        if self._unsure is not None and self._unsure != write:
+            raise StoreBroken(
+                f"{self._place}: whether offset {self._unsure[0]} was written is not known: repeat it first"
+            )
+        self._unsure = write
+        self._run(WRITE, families, *self._offsets, *arguments)
+        self._offset, self._unsure = offset, None
+
+    def _arguments(self, items: Items) -> tuple[list[bytes], list[bytes]]:
+        """The families that a write changes, and what WRITE is told of each."""
         puts: dict[bytes, list[bytes]] = defaultdict(list)
         removed: dict[bytes, list[bytes]] = defaultdict(list)
         for key, value in dict(items).items():
@@ -142,9 +159,7 @@ class RedisStore:
             for values in (puts[family], removed[family]):
                 arguments.append(b"%d" % len(values))
                 arguments += values
-        self._unsure = offset
-        self._run(WRITE, families, *self._offsets, *arguments)
-        self._offset, self._unsure = offset, None
+        return families, arguments
 
     def offset(self) -> int | None:
         if self._lost is not None:
@@ -152,10 +167,10 @@ class RedisStore:
         return self._offset
 
     def clear(self) -> None:
-        # Also rows that `meta` has forgotten.
+        # They are looked for, for `meta` may have lost count of some.
         families = self._client.scan(_escaped(self._state) + b"*")
         self._run(CLEAR, sorted(families))
-        self._offset = self._unsure = self._lost = None
+        self._offset, self._unsure, self._lost = None, None, None
 
     def close(self) -> None:
         """Nothing to release: the connections are shared."""
@@ -164,7 +179,7 @@ class RedisStore:
     def _offsets(self) -> tuple[bytes, bytes]:
         """What the last write may have left."""
         known = _text(self._offset)
-        return known, known if self._unsure is None else _text(self._unsure)
+        return known, known if self._unsure is None else _text(self._unsure[0])
 
     def _family(self, key: bytes) -> bytes:
         family, slash, _ = key.partition(b"/")
@@ -214,25 +229,3 @@ def _text(offset: int | None) -> bytes:
 def _escaped(text: bytes) -> bytes:
     """A pattern that matches the text alone."""
     return re.sub(rb"([*?\[\]\\])", rb"\\\1", text)
-
-
-def _check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None:
-    told = f"redis at {server}"
-    if info.get("cluster_enabled") and not cluster:
-        raise StoreBroken(f"{told} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
-    if info.get("role") == "slave":
-        raise StoreAway(f"{told} is a replica, which takes no writes")
-    if info.get("loading"):
-        raise StoreAway(f"{told} is loading its data")
-    policy = info.get("maxmemory_policy")
-    # The others evict what has a time to live alone, and state has none.
-    if str(policy).startswith("allkeys"):
-        mend = "CONFIG SET maxmemory-policy noeviction"
-        raise StoreBroken(
-            f"{told} evicts state when memory is short: maxmemory-policy is {policy}; mend it with: {mend}"
-        )
-    if policy is None:
-        log.warning("redis does not say whether it evicts: its maxmemory-policy must be noeviction", server=server)
-    if not info.get("aof_enabled"):
-        told = "redis keeps no append-only file: when it crashes, state is lost that the worker then refuses to miss"
-        log.warning(told, server=server)

@@ -7,6 +7,7 @@ A lost connection is tried again once, at once, for the server may have closed i
 for the worker, which says so meanwhile.
 """
 
+import re
 import ssl
 import threading
 from collections.abc import Sequence
@@ -26,27 +27,21 @@ from stream.state.redis_scripts import Script
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
-# Beside those that redis-py has classes for.
-_MENDS_ITSELF = (
-    "BUSY ",
-    "LOADING",
-    "MISCONF",
-    "NOREPLICAS",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "READONLY",
-    "OOM",
-)
 _AWAY = (
     errors.ConnectionError,
     errors.TimeoutError,
-    errors.ClusterDownError,
     errors.OutOfMemoryError,
     errors.ReadOnlyError,
     errors.TryAgainError,
-    errors.SlotNotCoveredError,
+    errors.ClusterError,
 )
+# Those that redis-py has no classes for, and what a Redis before 7 says of an error inside a script.
+_MENDS_ITSELF = re.compile(r"(^|: -)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
+# Where in a script an error happened says nothing to an operator. Redis 7, Valkey and Redis 6 write
+#     OOM command not allowed ... script: 849a72e1..., on @user_script:14.
+#     OOM command not allowed ... script: on @user_script:14.
+#     Error running script (call to f_849a72e1...): @user_script:14: @user_script: 14: -OOM command not allowed ...
+_IN_A_SCRIPT = re.compile(r"\.? script: .*on @user_script:\d+\.?$|^Error running script .*@user_script: ?\d+: -?")
 _REFUSED = (
     errors.AuthenticationError,
     errors.AuthorizationError,
@@ -139,11 +134,13 @@ class Client:
         return redis.Redis(**place, retry=retry, **self._options)
 
     def _forget(self, client: Any) -> None:
-        """The nodes of a cluster may all have moved: begin anew at the address that was given."""
+        """The nodes of a cluster may all have moved: begin anew at the address that was given.
+
+        It is not closed, for other threads may be using it.
+        """
         with self._lock:
             if self._redis is client:
                 self._redis = None
-        client.close()
 
     def _translated(self, error: Exception) -> StoreBroken:
         told = f"redis at {self.url}: {_in_words(error)}"
@@ -152,13 +149,20 @@ class Client:
 
 def _mends_itself(error: BaseException) -> bool:
     causes = [error, *_causes(error)]
-    if any(isinstance(cause, (*_REFUSED, ssl.SSLCertVerificationError)) for cause in causes):
+    if any(isinstance(cause, _REFUSED) or _is_about_certificates(cause) for cause in causes):
         return False
-    if isinstance(error, errors.RedisClusterException) and "not enabled" in str(error):
-        return False
+    if isinstance(error, errors.RedisClusterException):
+        return "not enabled" not in str(error)
     if any(isinstance(cause, (*_AWAY, OSError)) for cause in causes):
         return True
-    return str(error).startswith(_MENDS_ITSELF)
+    return _MENDS_ITSELF.search(str(error)) is not None
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    """Whether we don't accept a server's certificate, or it does not accept ours."""
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, ssl.SSLCertVerificationError) or "_ALERT_" in (error.reason or "")
+    return False
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -173,4 +177,4 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _in_words(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return " ".join(text.split())
+    return " ".join(_IN_A_SCRIPT.sub("", text).split())

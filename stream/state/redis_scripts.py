@@ -72,10 +72,11 @@ return {{'ok', server, found[1], found[2]}}
 # the number of keys to remove, and these.
 #
 # The offset is written first: Redis refuses the first write of a script for want of memory, of replicas or of a disk,
-# or none. What is done twice is done once, so a write whose answer was lost is sent again as it is.
+# or none. A write whose answer was lost is sent again as it is, and answered at once when it had arrived.
 # Lua passes 8,000 values to a call at most.
 WRITE = _script(f"""\
 {_WHOLE}
+if offset == ARGV[4] and offset ~= ARGV[3] then return {{'ok'}} end
 redis.call('HSET', KEYS[1], 'offset', ARGV[4])
 local at = 5
 local function each(command, key)
@@ -103,10 +104,9 @@ return {{'ok'}}
 # KEYS: meta, families. ARGV: epoch, holder.
 CLEAR = _script(f"""\
 {_HELD}
-redis.call('HDEL', KEYS[1], 'offset')
-for family = 2, #KEYS do
-    redis.call('HDEL', KEYS[1], KEYS[family])
-    redis.call('UNLINK', KEYS[family])
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if field ~= 'epoch' and field ~= 'holder' then redis.call('HDEL', KEYS[1], field) end
 end
+for family = 2, #KEYS do redis.call('UNLINK', KEYS[family]) end
 return {{'ok'}}
 """)

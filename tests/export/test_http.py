@@ -112,7 +112,7 @@ def test_live_and_version_ask_nobody() -> None:
     assert get(board(partitions=()), "/version")[2] == {"version": "1.2.3"}
 
 
-def test_the_index_names_every_page() -> None:
+def test_the_page_names_every_other() -> None:
     _, _, text = get(board(), "/")
 
     assert all(path in text for path in ("/metrics", "/api/v1/metrics", "/api/v1/definitions", "/readyz", "/livez"))

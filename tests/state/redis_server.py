@@ -63,7 +63,7 @@ def speaks_tls(program: Path) -> bool:
             said = subprocess.run([program, *options], capture_output=True, text=True, timeout=5.0, check=False).stdout
         except subprocess.TimeoutExpired:
             return True
-    return "certificate" in said
+    return "tls-cert-file" in said
 
 
 def skip_without_redis(error: RedisUnavailable) -> None:
@@ -77,7 +77,8 @@ class RedisServer:
     """A server on a free port of 127.0.0.1, empty at first. What it saved stays until `discard()`.
 
     `options` are directives of redis.conf by name, such as {"maxmemory": "8mb"}; a `password` is that of the user
-    `default`. With `tls` (a folder with ca.pem, server.pem and server.key) it speaks nothing else.
+    `default`. With `tls` (a folder with ca.pem and .pem and .key of `server` and `client`) it speaks nothing else.
+    With `cluster` it is a node of one, with all slots or some.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class RedisServer:
         program: Path | None = None,
         password: str = "",
         cluster: bool = False,
+        slots: range = range(16_384),
         tls: Path | None = None,
         options: dict[str, str] | None = None,
     ) -> None:
@@ -93,7 +95,7 @@ class RedisServer:
         self.folder = Path(tempfile.mkdtemp(prefix="engagement-redis-"))
         self.port = free_port()
         self.password = password
-        self._cluster, self._tls = cluster, tls
+        self._cluster, self._slots, self._cluster_port, self._tls = cluster, slots, free_port(), tls
         self._options = {"save": '""', "appendonly": "no", **(options or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -104,21 +106,12 @@ class RedisServer:
         credentials = f":{quote(self.password, safe='')}@" if self.password else ""
         return f"{scheme}://{credentials}127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, *, wait: bool = True) -> None:
+        """Start it and wait until it answers: call it from a thread that lives as long as the server should."""
         if self._process is not None:
             raise RuntimeError(f"Redis runs already, at {self.url}")
-        directives = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), **self._options}
-        if self.password:
-            directives["requirepass"] = self.password
-        if self._cluster:
-            directives |= {"cluster-enabled": "yes", "cluster-port": str(free_port())}
-        if self._tls is not None:
-            directives |= {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "optional"}
-            directives |= {"tls-cert-file": f"{self._tls}/server.pem", "tls-key-file": f"{self._tls}/server.key"}
-            directives |= {"tls-ca-cert-file": f"{self._tls}/ca.pem"}
         config = self.folder / "redis.conf"
-        config.write_text("".join(f"{name} {value}\n" for name, value in directives.items()))
+        config.write_text("".join(f"{name} {value}\n" for name, value in self._directives().items()))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 dying_with_parent([str(self._program), str(config)]),
@@ -127,7 +120,19 @@ class RedisServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until it answers, with all its data."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self._answers():
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
+                self.discard()
+                raise RuntimeError(f"Redis did not start at port {self.port}: {said}")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """End it in an orderly way: it saves what its options tell it to."""
@@ -148,6 +153,11 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def move(self) -> None:
+        """Stop it; it starts again at another address."""
+        self.stop()
+        self.port, self._cluster_port = free_port(), free_port()
+
     def pause(self) -> None:
         """Let it take connections and answer nothing, as a host that hangs."""
         self._signal(signal.SIGSTOP)
@@ -161,46 +171,62 @@ class RedisServer:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def meet(self, other: RedisServer) -> None:
+        """Make one cluster of two."""
+        self.ask("CLUSTER", "MEET", "127.0.0.1", other.port, other._cluster_port)
+
+    def wait_until(self, words: str) -> None:
+        """Wait until CLUSTER INFO says so."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self._says(words):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster at {self.url} does not say {words!r}")
+            time.sleep(0.02)
+
     @property
     def log_path(self) -> Path:
         """What it said, of all its starts."""
         return self.folder / "server.log"
 
-    def ask(self, *command: str | bytes | int) -> object:
+    def ask(self, *command: str | bytes | int) -> Any:
         """The answer to a command, asked by nobody of ours."""
-        files = {} if self._tls is None else {"ssl": True, "ssl_ca_certs": f"{self._tls}/ca.pem"}
-        password = self.password or None
-        client: Any = redis.Redis("127.0.0.1", self.port, password=password, protocol=2, **files)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"password": self.password or None, "protocol": 2}
+        if self._tls is not None:
+            options |= {"ssl": True, "ssl_ca_certs": f"{self._tls}/ca.pem"}
+            options |= {"ssl_certfile": f"{self._tls}/client.pem", "ssl_keyfile": f"{self._tls}/client.key"}
+        client: Any = redis.Redis("127.0.0.1", self.port, **options)
         try:
             return client.execute_command(*command)
         finally:
             client.close()
 
+    def _directives(self) -> dict[str, str]:
+        told = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
+        if self.password:
+            told["requirepass"] = self.password
+        if self._cluster:
+            told |= {"cluster-enabled": "yes", "cluster-port": str(self._cluster_port)}
+        if self._tls is not None:
+            told |= {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "optional"}
+            told |= {"tls-cert-file": f"{self._tls}/server.pem", "tls-key-file": f"{self._tls}/server.key"}
+            told |= {"tls-ca-cert-file": f"{self._tls}/ca.pem", "tls-cluster": "yes" if self._cluster else "no"}
+        return told | self._options
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not self._answers():
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                said = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
-                self.discard()
-                raise RuntimeError(f"Redis did not start at port {self.port}: {said}")
-            time.sleep(0.02)
-
     def _answers(self) -> bool:
         try:
-            if self.ask("PING") is False:
-                return False
-            return self._serves_all_slots() if self._cluster else True
+            self.ask("PING")
+            return self._serves_its_slots() if self._cluster else True
         except (redis.RedisError, OSError):
             return False
 
-    def _serves_all_slots(self) -> bool:
-        told = self.ask("CLUSTER", "INFO")
-        assert isinstance(told, bytes)
-        if b"cluster_slots_assigned:0\r" in told:
-            self.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
-        return b"cluster_state:ok" in told
+    def _serves_its_slots(self) -> bool:
+        if self._says("cluster_slots_assigned:0\r"):
+            self.ask("CLUSTER", "ADDSLOTSRANGE", self._slots[0], self._slots[-1])
+        return len(self._slots) < 16_384 or self._says("cluster_state:ok")
+
+    def _says(self, words: str) -> bool:
+        return words.encode() in self.ask("CLUSTER", "INFO")

@@ -1,6 +1,7 @@
 """The contract of a store, kept by every one of them."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,24 @@ def test_partitions_hold_nothing_of_each_other(open_partition: Open) -> None:
     assert list(other.scan(b"")) == []
     one.close()
     other.close()
+
+
+def test_stores_of_several_partitions_work_in_threads_side_by_side(open_partition: Open) -> None:
+    def work(partition: int) -> list[tuple[bytes, bytes]]:
+        store = open_partition(partition)
+        for offset in range(30):
+            rows = [(b"user/%d" % (offset * 50 + number), b"%d" % partition) for number in range(50)]
+            store.write(rows, offset=offset)
+            assert store.read([key for key, _ in rows]) == [b"%d" % partition] * 50
+        found = list(store.scan(b""))
+        store.close()
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(work, range(8)))
+
+    for partition, rows in enumerate(found):
+        assert rows == sorted((b"user/%d" % number, b"%d" % partition) for number in range(1_500))
 
 
 def test_a_database_in_use_is_named_when_it_can_not_be_opened(tmp_path: Path) -> None:

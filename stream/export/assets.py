@@ -1,0 +1,36 @@
+"""The files of the live page, read once: they lie beside this module, in `page`."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+_FOLDER = Path(__file__).parent / "page"
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    "LICENSE": "text/plain; charset=utf-8",
+}
+
+
+class Asset(NamedTuple):
+    """A file as it is served."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+def page_assets() -> dict[str, Asset]:
+    """Every file of the page, by the path it is served at; `/` is the page itself."""
+    found = {}
+    for file in sorted(_FOLDER.rglob("*")):
+        name = file.relative_to(_FOLDER).as_posix()
+        content_type = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)
+        if content_type is not None:
+            body = file.read_bytes()
+            path = "/" if name == "index.html" else f"/page/{name}"
+            found[path] = Asset(body, content_type, hashlib.sha256(body).hexdigest()[:16])
+    return found

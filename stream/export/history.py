@@ -1,0 +1,141 @@
+"""The last hours of the live numbers, as this server has seen them.
+
+The server keeps nothing, so its past begins when it starts, and it says since when. A point is taken each minute for a
+day, and each five seconds for the last quarter of an hour, on the clock of the numbers. While the numbers can't be
+trusted, or only for a moment between two backlogs, there is none: an empty point marks the gap.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from stream.core.report import Sample
+from stream.core.rules import Rules
+from stream.core.time import DAY_MS, MINUTE_MS, SECOND_MS, iso, minutes_of
+from stream.export.board import Board
+
+_FINE_STEP_MS = 5 * SECOND_MS
+_FINE_SPAN_MS = 15 * MINUTE_MS
+# Looks in a row, a second each, at numbers that can be trusted, before the first point is taken.
+_STEADY_LOOKS = 5
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class Point(NamedTuple):
+    """The values of every series at a moment; None where one is undefined."""
+
+    at_ms: int
+    values: tuple[float | None, ...]
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it says that nothing is known from here to the next point."""
+        return all(value is None for value in self.values)
+
+
+class Ring:
+    """Points of the last `span_ms`, one in each `step_ms` at most."""
+
+    def __init__(self, *, step_ms: int, span_ms: int) -> None:
+        self._step_ms = step_ms
+        self._span_ms = span_ms
+        self.points: deque[Point] = deque(maxlen=span_ms // step_ms)
+
+    def is_due(self, at_ms: int) -> bool:
+        """Whether the step of this moment has no point yet. An earlier moment than the last has its point."""
+        return not self.points or at_ms // self._step_ms > self.points[-1].at_ms // self._step_ms
+
+    def put(self, point: Point) -> None:
+        """Take a point in, and forget those that are too old."""
+        self.points.append(point)
+        while self.points[0].at_ms <= point.at_ms - self._span_ms:
+            self.points.popleft()
+
+
+class History:
+    """What the live numbers were while this server watched."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._series = _series(rules)
+        self._steady_looks = 0
+        self._minutes = Ring(step_ms=MINUTE_MS, span_ms=DAY_MS)
+        self._fine = Ring(step_ms=_FINE_STEP_MS, span_ms=_FINE_SPAN_MS)
+
+    def look(self, board: Board) -> None:
+        """Take a point when one is due and the numbers can be trusted. Called once a second."""
+        self._steady_looks = 0 if board.unready() else self._steady_looks + 1
+        if self._steady_looks == 0:
+            self._leave_gap()
+        at_ms = board.merged.now_ms
+        due = [ring for ring in (self._minutes, self._fine) if ring.is_due(at_ms)]
+        if at_ms < 0 or not due or self._steady_looks < _STEADY_LOOKS:
+            return
+        point = Point(at_ms, tuple(_values(self._series, [*board.live(), *totals(board.health())])))
+        for ring in due:
+            ring.put(point)
+
+    def _leave_gap(self) -> None:
+        for ring in (self._minutes, self._fine):
+            if ring.points and not ring.points[-1].is_gap:
+                ring.put(Point(ring.points[-1].at_ms + 1, (None,) * len(self._series)))
+
+    def document(self) -> dict[str, Any]:
+        """All points, oldest first, a list a series; `since` is the oldest."""
+        points = list(self._fine.points)
+        since_fine = points[0].at_ms if points else 0
+        points = [point for point in self._minutes.points if point.at_ms < since_fine] + points
+        return {
+            "since": iso(points[0].at_ms) if points else None,
+            "at": [point.at_ms / SECOND_MS for point in points],
+            "series": [
+                {"name": name, "labels": dict(labels), "values": [_rounded(point.values[place]) for point in points]}
+                for place, (name, labels) in enumerate(self._series)
+            ],
+        }
+
+
+def _series(rules: Rules) -> tuple[Key, ...]:
+    within_a_day = [window for window in rules.activity_windows if minutes_of(window) <= minutes_of("1d")]
+    month = _window(rules.activity_windows, "30d")
+    sessions, surveys = _window(rules.session_windows, "1d"), _window(rules.survey_windows, "30d")
+    return (
+        *(("engagement_active_users", (("window", window),)) for window in within_a_day),
+        ("engagement_stickiness_ratio", (("window", month),)),
+        ("engagement_open_sessions", ()),
+        ("engagement_session_duration_seconds", (("quantile", "0.5"), ("window", sessions))),
+        ("engagement_bounce_ratio", (("rule", "ga4"), ("window", sessions))),
+        ("engagement_csat_ratio", (("window", surveys),)),
+        ("engagement_nps", (("window", surveys),)),
+        ("engagement_events_total", ()),
+        ("engagement_lag_events", ()),
+    )
+
+
+def _window(windows: tuple[str, ...], wanted: str) -> str:
+    """The window that a headline takes: the usual one, else the longest there is."""
+    return wanted if wanted in windows else max(windows, key=minutes_of)
+
+
+def totals(health: Iterable[Sample]) -> list[Sample]:
+    """Events read and records waiting, over all topics and partitions. A forwarded record is counted where it ends."""
+    sums: dict[str, float] = {"engagement_events_total": 0, "engagement_lag_events": 0}
+    for sample in health:
+        if sample.name in sums and sample.labels.get("outcome") != "rekeyed":
+            sums[sample.name] += sample.value
+    return [Sample(name, {}, value) for name, value in sums.items()]
+
+
+def _values(series: Iterable[Key], samples: Iterable[Sample]) -> list[float | None]:
+    values = {key_of(sample.name, sample.labels): sample.value for sample in samples}
+    return [values.get(key) for key in series]
+
+
+def key_of(name: str, labels: Mapping[str, str]) -> Key:
+    """What names a sample, whatever the order of its labels."""
+    return name, tuple(sorted(labels.items()))
+
+
+def _rounded(value: float | None) -> float | None:
+    # Finer than a chart shows; whole numbers stay whole.
+    return round(value, 4) if isinstance(value, float) else value

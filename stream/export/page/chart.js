@@ -1,0 +1,159 @@
+// A chart over time with its legend, and the same numbers as a table for those who can't see it.
+
+import { term } from "./definitions.js";
+import { colour, h, s, say } from "./dom.js";
+import { KINDS, NONE, day, shown, time } from "./text.js";
+
+const { uPlot } = window;
+const DAY = 86_400_000;
+const MOST_ROWS = 48;
+const FONT = "12px system-ui, sans-serif";
+
+const charts = new Set();
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const chart of charts) chart.redraw();
+});
+
+/**
+ * `series` are {label, metric, colour, dash, width, fill}; one without a label is the end of a `band`, two places of
+ * series. `x` is "day" or "time"; `zone()` the time zone of times.
+ */
+export function chart({ title, kind, series, x = "time", bands = [], zone = () => "UTC", note = "" }) {
+  const isDay = x === "day";
+  const named = series.map((one, place) => ({ ...one, place: place + 1 })).filter((one) => one.label);
+  const when = (at) => (isDay ? day(new Date(at).toISOString().slice(0, 10)) : time(at, zone(), true));
+  const values = named.map(() => h("b", {}, NONE));
+  const moment = h("span", { class: "when" });
+  const legend = h(
+    "ul",
+    { class: "legend" },
+    ...named.map((one, place) => h("li", {}, swatch(one), term(one.label, one.metric), values[place])),
+  );
+  const plot = h("div", { class: "plot", role: "img", "aria-label": title });
+  const empty = h("p", { class: "empty" }, note);
+  const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, as a table` });
+  const details = h("details", {}, h("summary", {}, "As a table"), table);
+  const heading = h("div", { class: "title" }, h("h3", {}, title), moment);
+  const element = h("figure", { class: "chart" }, heading, legend, plot, empty, details);
+  let data = [[], ...series.map(() => [])];
+  let drawn = null;
+
+  function tell(place) {
+    const at = place ?? data[0].length - 1;
+    say(moment, at >= 0 ? when(data[0][at]) : "");
+    named.forEach((one, number) => say(values[number], shown(kind, data[one.place][at])));
+  }
+
+  function options() {
+    const axis = { stroke: () => colour("--soft"), font: FONT, grid: { show: false }, ticks: { show: false } };
+    return {
+      ms: 1,
+      width: plot.clientWidth,
+      height: plot.clientHeight,
+      padding: [10, 24, 0, 0],
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false }, points: { size: 7, width: 2 }, y: false },
+      tzDate: (at) => uPlot.tzDate(new Date(at), isDay ? "Etc/UTC" : zone()),
+      scales: {
+        x: { range: (_, low, high) => (isDay ? [low - DAY / 2, high + DAY / 2] : [Math.min(low, high - 120_000), high]) },
+        y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.06 : 1] },
+      },
+      axes: [
+        { ...axis, space: 64, size: 28, incrs: isDay ? [1, 2, 7, 14, 28].map((days) => days * DAY) : undefined, values: ticks },
+        {
+          ...axis,
+          size: 46,
+          gap: 6,
+          space: 36,
+          grid: { stroke: () => colour("--grid"), width: 1 },
+          values: (_, splits) => splits.map((value) => tick(kind, value)),
+        },
+      ],
+      bands: bands.map(({ upper, lower }) => ({ series: [upper + 1, lower + 1], fill: () => colour("--band") })),
+      series: [{}, ...series.map(line)],
+      hooks: {
+        setCursor: [(u) => tell(u.cursor.idx)],
+        drawAxes: isDay ? [weekends] : [],
+      },
+    };
+  }
+
+  function line(one) {
+    if (!one.label) return { stroke: "transparent", points: { show: false } };
+    return {
+      stroke: () => colour(one.colour),
+      width: one.width ?? 2,
+      dash: one.dash,
+      fill: one.fill ? () => colour("--fill") : undefined,
+      points: { show: false },
+    };
+  }
+
+  function ticks(_, splits, __, ___, step) {
+    if (isDay || step >= DAY) return splits.map((at) => day(new Date(at).toISOString().slice(0, 10)).slice(4));
+    return splits.map((at) => time(at, zone(), step < 60_000));
+  }
+
+  function size() {
+    if (drawn !== null) drawn.setSize({ width: plot.clientWidth, height: plot.clientHeight });
+    else if (plot.clientWidth > 0 && data[0].length > 1) drawn = new uPlot(options(), data, plot);
+  }
+
+  function fillTable() {
+    if (!details.open) return;
+    const [moments] = data;
+    const step = Math.max(1, Math.ceil(moments.length / MOST_ROWS));
+    const rows = moments.map((at, place) => [at, place]).filter(([, place]) => (moments.length - 1 - place) % step === 0);
+    const head = ["", ...named.map((one) => one.label)].map((label) =>
+      label ? h("th", { scope: "col" }, label) : h("td", {}),
+    );
+    const cells = (place) => named.map((one) => h("td", {}, shown(kind, data[one.place][place])));
+    const body = rows.reverse().map(([at, place]) => h("tr", {}, h("th", { scope: "row" }, when(at)), ...cells(place)));
+    table.replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body)));
+  }
+
+  function draw(moments, columns) {
+    data = [moments, ...columns];
+    element.classList.toggle("is-empty", moments.length < 2);
+    if (drawn === null) size();
+    else drawn.setData(data);
+    tell(drawn?.cursor.idx);
+    plot.setAttribute("aria-label", `${title}. ${named.map((one) => summary(one)).join(" ")}`);
+    fillTable();
+  }
+
+  function summary(one) {
+    const known = data[one.place].filter((value) => value !== null && value !== undefined);
+    if (known.length === 0) return `${one.label}: no data yet.`;
+    const [low, high] = [Math.min(...known), Math.max(...known)].map(KINDS[kind].show);
+    return `${one.label}: last ${KINDS[kind].show(known.at(-1))}, between ${low} and ${high}.`;
+  }
+
+  details.addEventListener("toggle", fillTable);
+  new ResizeObserver(size).observe(plot);
+  charts.add({ redraw: () => drawn?.redraw() });
+  return { element, draw, setNote: (text) => say(empty, text) };
+}
+
+function tick(kind, value) {
+  if (kind === "share") return `${Math.round(1_000 * value) / 10}%`;
+  return value.toLocaleString("en-US");
+}
+
+function swatch({ colour: name, dash, width = 2 }) {
+  const path = s("path", { d: "M1 5H21", "stroke-width": width, "stroke-dasharray": dash?.join(" ") });
+  return s("svg", { class: `swatch ${name.slice(2)}`, viewBox: "0 0 22 10", "aria-hidden": "true" }, path);
+}
+
+/** Saturdays and Sundays a shade darker: a week has its shape, and a weekend is no fall. */
+function weekends(u) {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.fillStyle = colour("--weekend");
+  for (const at of u.data[0]) {
+    if (![0, 6].includes(new Date(at).getUTCDay())) continue;
+    const [from, to] = [at - DAY / 2, at + DAY / 2].map((edge) => Math.round(u.valToPos(edge, "x", true)));
+    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+  }
+  ctx.restore();
+}

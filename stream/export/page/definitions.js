@@ -1,0 +1,86 @@
+// What a number means: on hover, on focus and on a tap. Escape or a tap elsewhere closes it.
+
+import { h, say } from "./dom.js";
+
+const GAP = 8;
+let known = {};
+let next = 0;
+let shownFor = null;
+
+const box = h("div", { id: "definition", hidden: "" });
+const texts = h("div", { hidden: "" });
+
+/** The definitions of the API, by name. */
+export function define(definitions) {
+  known = definitions;
+  for (const text of texts.children) say(text, describe(text.dataset.metric));
+}
+
+function describe(metric) {
+  const found = known[metric];
+  if (found === undefined) return "";
+  const method = found.interval ? ` 95% interval: ${found.interval.method}.` : "";
+  return `${found.definition}${method}`;
+}
+
+/** A button with the name of a number, which tells what it means. */
+export function term(text, metric) {
+  next += 1;
+  const told = h("span", { id: `meaning-${next}`, "data-metric": metric }, describe(metric));
+  texts.append(told);
+  const button = h("button", { type: "button", class: "term", "aria-describedby": told.id, "data-metric": metric }, text);
+  button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && show(button));
+  button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hideSoon());
+  button.addEventListener("focus", () => show(button));
+  button.addEventListener("blur", hide);
+  button.addEventListener("click", () => show(button));
+  return button;
+}
+
+let hiding = null;
+
+function hideSoon() {
+  // Time to move the pointer onto the text, to read or copy it.
+  hiding = setTimeout(hide, 250);
+}
+
+function hide() {
+  clearTimeout(hiding);
+  box.hidden = true;
+  shownFor?.classList.remove("open");
+  shownFor = null;
+}
+
+function show(button) {
+  clearTimeout(hiding);
+  const metric = button.dataset.metric;
+  if (known[metric] === undefined) return;
+  shownFor?.classList.remove("open");
+  shownFor = button;
+  button.classList.add("open");
+  box.replaceChildren(h("p", {}, describe(metric)), h("code", {}, metric));
+  box.hidden = false;
+  place(button.getBoundingClientRect());
+}
+
+function place(beside) {
+  const { width, height } = box.getBoundingClientRect();
+  const most = document.documentElement.clientWidth - width - GAP;
+  const below = beside.bottom + GAP;
+  const fits = below + height <= window.innerHeight || beside.top < height + GAP;
+  box.style.left = `${Math.max(GAP, Math.min(beside.left, most)) + window.scrollX}px`;
+  box.style.top = `${(fits ? below : beside.top - height - GAP) + window.scrollY}px`;
+}
+
+/** Put the box into the page, and let Escape and taps elsewhere close it. */
+export function start() {
+  // The text is told by the button it belongs to: the box is for eyes only.
+  box.setAttribute("aria-hidden", "true");
+  box.addEventListener("pointerenter", () => clearTimeout(hiding));
+  box.addEventListener("pointerleave", hideSoon);
+  document.body.append(texts, box);
+  document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  document.addEventListener("pointerdown", (event) => {
+    if (!box.contains(event.target) && !event.target.closest?.(".term")) hide();
+  });
+}

@@ -1,0 +1,64 @@
+// A table of intervals: a row a window, the interval drawn on a line that all rows share, the value and its sample.
+
+import { term } from "./definitions.js";
+import { h } from "./dom.js";
+import { interval, scale } from "./pictures.js";
+import { KINDS, NONE, NO_DATA, interval as words, shown, windowShort } from "./text.js";
+
+/** Returns an element and what renders rows of {label, value, lower, upper, n} into it. */
+export function forest({ title, metric, short, kind, labelled = windowShort, rows: rowsName = "window" }) {
+  const body = h("tbody");
+  const ends = h("td", { class: "ends" });
+  const about = h("p", { class: "about" });
+  const head = h(
+    "tr",
+    {},
+    h("th", { scope: "col" }, h("span", { class: "unseen" }, rowsName)),
+    h("td", { class: "drawn" }),
+    h("th", { scope: "col" }, "value"),
+    h("th", { scope: "col", class: "wide" }, "95% interval"),
+    h("th", { scope: "col" }, "n"),
+  );
+  const foot = h("tr", { "aria-hidden": "true" }, h("td"), ends, h("td", { colspan: "3" }));
+  const heading = h("h3", {}, term(title, metric), h("span", { class: "short" }, short));
+  const table = h("table", { class: "forest", "aria-label": title }, h("thead", {}, head), body, h("tfoot", {}, foot));
+  const element = h("div", { class: "block" }, heading, table, about);
+  let drawn = "";
+
+  function render(rows, { reference = rows.at(-1)?.value, note = "" } = {}) {
+    const told = JSON.stringify([rows, note]);
+    if (told === drawn) return;
+    drawn = told;
+    const [low, high] = domain(kind, rows);
+    const at = scale(low, high);
+    body.replaceChildren(...rows.map((row) => rowOf(row, at, reference)));
+    foot.hidden = rows.every((row) => row.value === undefined);
+    ends.replaceChildren(h("span", {}, KINDS[kind].show(low).replace(".0", "")), h("span", {}, KINDS[kind].show(high).replace(".0", "")));
+    about.textContent = note;
+  }
+
+  function rowOf(row, at, reference) {
+    const isKnown = row.value !== undefined;
+    const range = words(kind, row.lower, row.upper);
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, labelled(row.label)),
+      h("td", { class: "drawn" }, isKnown ? interval(at, { ...row, reference: reference ?? undefined }) : ""),
+      h("td", { class: "number" }, h("b", {}, shown(kind, row.value)), h("span", { class: "narrow" }, range)),
+      h("td", { class: "wide" }, isKnown ? range || NONE : NO_DATA),
+      h("td", { class: "number soft" }, row.n === undefined ? NONE : KINDS.count.show(row.n)),
+    );
+  }
+
+  return { element, render };
+}
+
+/** The ends of the common line: round numbers around all intervals, at most what there can be. */
+function domain(kind, rows) {
+  const [least, most, step] = kind === "share" ? [0, 1, 0.1] : [-100, 100, 20];
+  const all = rows.flatMap((row) => [row.lower ?? row.value, row.upper ?? row.value]).filter((value) => value !== undefined);
+  if (all.length === 0) return [least, most];
+  const low = Math.max(least, Math.floor(Math.min(...all) / step) * step);
+  return [low, Math.max(low + step, Math.min(most, Math.ceil(Math.max(...all) / step) * step))];
+}

@@ -1,0 +1,105 @@
+// The live page: reads the API once, then follows the stream of changes.
+
+import { days } from "./days.js";
+import { define, start } from "./definitions.js";
+import { say } from "./dom.js";
+import { follow } from "./follow.js";
+import { headline } from "./headline.js";
+import { hours } from "./hours.js";
+import { Numbers } from "./numbers.js";
+import { Past } from "./past.js";
+import { pipeline } from "./pipeline.js";
+import { sessions } from "./sessions.js";
+import { state } from "./state.js";
+import { surveys } from "./surveys.js";
+import { NONE, moment } from "./text.js";
+
+const CLOSED_DAYS = 35;
+const RELOAD_MS = 5 * 60_000;
+const AT_MOST_EVERY_MS = 10_000;
+
+const at = (id) => document.getElementById(id);
+const numbers = new Numbers();
+const past = new Past();
+const tellState = state(at("state"));
+const panels = [
+  headline(at("headline")),
+  days(at("days"), at("days-note")),
+  hours(at("hours"), at("hours-note"), at("hours-range")),
+  sessions(at("sessions"), at("sessions-note")),
+  surveys(at("surveys")),
+  pipeline(at("stream"), at("stream-note")),
+];
+
+let cutSince = null;
+let heardAt = Date.now();
+let isFollowing = false;
+let isLoading = false;
+let loadedAt = -Infinity;
+let coming = null;
+
+function render() {
+  tellState(numbers, cutSince);
+  const clock = at("clock").querySelector("time");
+  say(clock, numbers.atMs === null ? NONE : moment(numbers.atMs, numbers.zone));
+  if (numbers.about.at !== null) clock.dateTime = numbers.about.at;
+  say(at("zone"), numbers.about.timezone);
+  for (const panel of panels) panel(numbers, past);
+}
+
+async function load() {
+  if (isLoading) return;
+  isLoading = true;
+  clearTimeout(coming);
+  coming = null;
+  loadedAt = performance.now();
+  try {
+    const [all, history] = await Promise.all([`api/v1/metrics?days=${CLOSED_DAYS}`, "api/v1/history"].map(read));
+    // Who follows the stream has newer numbers, and the next changes are changes of those.
+    numbers.take(all, { isFollowing });
+    past.take(history);
+    define(numbers.definitions);
+    render();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // no connection: the state says so
+  } finally {
+    isLoading = false;
+  }
+}
+
+/** Load again, but not more often than is good for the server: late events correct closed days all the time. */
+function loadSoon() {
+  coming ??= setTimeout(load, Math.max(0, loadedAt + AT_MOST_EVERY_MS - performance.now()));
+}
+
+async function read(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new TypeError(`${path}: status ${answer.status}`);
+  return answer.json();
+}
+
+function hear(event, message) {
+  const isBack = cutSince !== null;
+  const before = numbers.about;
+  cutSince = null;
+  isFollowing = true;
+  heardAt = Date.now();
+  numbers.hear(event, message);
+  const { about } = numbers;
+  past.add(numbers, about.state === "live");
+  if (isBack || about.state !== before.state) load();
+  else if (message.days_changed) loadSoon();
+  render();
+}
+
+function cut() {
+  cutSince ??= heardAt;
+  isFollowing = false;
+  load(); // a server without room for one more listener still answers
+  render();
+}
+
+start();
+load();
+follow("api/v1/stream", { hear, cut });
+setInterval(load, RELOAD_MS);

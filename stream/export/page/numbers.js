@@ -1,0 +1,123 @@
+// What is known: the samples of the API, kept up to date by the stream.
+
+const key = (name, labels) => {
+  const parts = Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`);
+  return `${name}|${parts.join(",")}`;
+};
+
+class Samples {
+  #values = new Map();
+
+  constructor(samples = []) {
+    this.put(samples);
+  }
+
+  put(samples) {
+    for (const sample of samples) this.#values.set(key(sample.name, sample.labels), sample);
+  }
+
+  drop(samples) {
+    for (const sample of samples) this.#values.delete(key(sample.name, sample.labels));
+  }
+
+  named(name) {
+    return [...this.#values.values()].filter((sample) => sample.name === name);
+  }
+
+  /** Value, interval and sample size of a metric; each is undefined where there is none. */
+  find(name, labels = {}) {
+    const sample = this.#values.get(key(name, labels));
+    const value = (end) => this.#values.get(key(name + end, labels))?.value;
+    return { value: sample?.value, lower: value("_lower"), upper: value("_upper"), n: sample?.sample_size };
+  }
+}
+
+const NOTHING = {
+  at: null,
+  state: "connecting",
+  unready: [],
+  first_day: null,
+  last_closed_day: null,
+  timezone: "UTC",
+  windows: { activity: [], sessions: [], surveys: [] },
+};
+
+export class Numbers {
+  about = NOTHING;
+  definitions = {};
+  live = new Samples();
+  health = new Samples();
+  closed = []; // {day, samples}, oldest first
+
+  /** Take in the whole document of the API; while the stream is followed, only what that does not tell. */
+  take(document, { isFollowing }) {
+    if (!isFollowing) {
+      this.#stand(document);
+      this.live = new Samples(document.live);
+      this.health = new Samples(document.health);
+    }
+    this.definitions = document.definitions;
+    this.closed = document.closed.map(({ day, samples }) => ({ day, samples: new Samples(samples) }));
+  }
+
+  /** Take in an event of the stream. */
+  hear(event, message) {
+    if (event === "beat") return;
+    if (event === "numbers") {
+      this.live = new Samples(message.live);
+      this.health = new Samples(message.health);
+    } else {
+      for (const samples of [this.live, this.health]) samples.drop(message.gone);
+      this.live.put(message.live);
+      this.health.put(message.health);
+    }
+    this.#stand(message);
+  }
+
+  #stand(document) {
+    this.about = Object.fromEntries(Object.keys(NOTHING).map((name) => [name, document[name] ?? NOTHING[name]]));
+  }
+
+  /** The zone that times are shown in: that of the deployment, where this browser knows it. */
+  get zone() {
+    try {
+      new Intl.DateTimeFormat("en-GB", { timeZone: this.about.timezone });
+      return this.about.timezone;
+    } catch {
+      return "UTC";
+    }
+  }
+
+  get atMs() {
+    return this.about.at === null ? null : Date.parse(this.about.at);
+  }
+
+  /** The window that is wanted, else the longest that is configured. */
+  window(family, wanted) {
+    const windows = this.about.windows[family];
+    return windows.includes(wanted) ? wanted : byLength(windows).at(-1) ?? wanted;
+  }
+
+  /** A metric on each closed day. Nothing on days whose window is not whole: of the first day that is known, an
+   *  unknown part lies before the first event. */
+  closedSeries(name, window) {
+    const first = this.about.first_day;
+    return this.closed.map(({ day, samples }) => {
+      const isWhole = first !== null && daysBetween(first, day) >= Number.parseInt(window, 10);
+      return { day, isWhole, ...(isWhole ? samples.find(name, { window }) : {}) };
+    });
+  }
+}
+
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
+
+export const secondsOf = (window) => Number.parseInt(window, 10) * SECONDS[window.at(-1)];
+
+export const byLength = (windows) => [...windows].sort((one, other) => secondsOf(one) - secondsOf(other));
+
+export const dayMs = (day) => Date.parse(`${day}T00:00Z`);
+
+const daysBetween = (from, to) => Math.round((dayMs(to) - dayMs(from)) / 86_400_000);
+
+/** The day `days` before one. */
+export const dayBefore = (day, days) => new Date(dayMs(day) - days * 86_400_000).toISOString().slice(0, 10);

@@ -1,0 +1,80 @@
+// The stream itself: how fast it is read, what became of the events, what waits.
+
+import { chart } from "./chart.js";
+import { term } from "./definitions.js";
+import { h, say } from "./dom.js";
+import { KINDS, NONE, NO_DATA, length, shown } from "./text.js";
+
+const EVENTS = "engagement_events_total";
+const TOPICS = ["sessions", "logins", "surveys"];
+const OUTCOMES = ["applied", "duplicate", "late", "future", "invalid", "bot", "rekeyed"];
+
+/** Returns what renders the panel. */
+export function pipeline(root, note) {
+  const body = h("tbody");
+  const table = h("table", { class: "figures", "aria-label": "Events read" }, body);
+  const facts = h("ul", { class: "facts" });
+  const heading = h("h3", {}, term("Events read", EVENTS), h("span", { class: "short" }, "since the state began"));
+  let zone = "UTC";
+  const speed = chart({
+    title: "Events a second",
+    kind: "mean",
+    series: [{ label: "mean of a minute", metric: EVENTS, colour: "--line-1", width: 2.5, fill: true }],
+    zone: () => zone,
+    note: "The first points come within seconds.",
+  });
+  root.append(h("div", { class: "block" }, heading, table, facts), speed.element);
+  let drawn = "";
+
+  return (numbers, past) => {
+    zone = numbers.zone;
+    const points = past.rate(EVENTS);
+    speed.draw(points.map(([at]) => at), [points.map(([, value]) => value)]);
+    const made = rows(numbers);
+    const told = made.map((row) => row.textContent).join();
+    if (told !== drawn) {
+      drawn = told;
+      body.replaceChildren(...made);
+    }
+    const listed = waiting(numbers);
+    if (facts.textContent !== listed.join("")) facts.replaceChildren(...listed.map((text) => h("li", {}, text)));
+    const [owned, all] = ["engagement_partitions_owned", "engagement_partitions"].map((name) => numbers.health.find(name).value);
+    say(note, all === undefined ? "" : `${owned} of ${all} partitions report.`);
+  };
+}
+
+function rows(numbers) {
+  const counted = numbers.health.named(EVENTS);
+  const topics = TOPICS.filter((topic) => counted.some((sample) => sample.labels.topic === topic));
+  if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
+  const seen = OUTCOMES.filter((outcome) => outcome === "applied" || counted.some((sample) => sample.labels.outcome === outcome));
+  const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", {}, of(topic))));
+  return [
+    h("tr", {}, h("td"), ...topics.map((topic) => h("th", { scope: "col" }, topic))),
+    ...seen.map((outcome) =>
+      row(outcome, (topic) => KINDS.count.show(numbers.health.find(EVENTS, { topic, outcome }).value ?? 0)),
+    ),
+    row("newest", (topic) => newest(numbers, topic)),
+  ];
+}
+
+function newest(numbers, topic) {
+  const { value } = numbers.health.find("engagement_event_time_seconds", { topic });
+  return value === undefined || numbers.atMs === null ? NONE : `${length(Math.max(0, numbers.atMs / 1_000 - value))} ago`;
+}
+
+function waiting(numbers) {
+  const facts = [];
+  const lag = numbers.health.named("engagement_lag_events");
+  if (lag.length) {
+    const left = lag.reduce((sum, sample) => sum + sample.value, 0);
+    facts.push(left ? `${shown("count", left)} records wait in Kafka` : "No record waits in Kafka");
+  }
+  for (const sample of numbers.health.named("engagement_dead_letters_total")) {
+    facts.push(`${shown("count", sample.value)} dead letters of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
+  }
+  for (const sample of numbers.health.named("engagement_recovery_remaining_seconds")) {
+    facts.push(`Partition ${sample.labels.partition} recovers: about ${length(sample.value)} left`);
+  }
+  return facts;
+}

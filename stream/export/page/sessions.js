@@ -1,0 +1,100 @@
+// Sessions: how long, how many bounce under either rule, how many views.
+
+import { term } from "./definitions.js";
+import { forest } from "./forest.js";
+import { h, say } from "./dom.js";
+import { byLength } from "./numbers.js";
+import { interval, scale } from "./pictures.js";
+import { KINDS, NONE, clock, shown, windowShort } from "./text.js";
+
+const DURATION = "engagement_session_duration_seconds";
+const BOUNCE = "engagement_bounce_ratio";
+const QUANTILES = ["0.5", "0.75", "0.9", "0.95", "0.99"];
+const spell = (value) => (value === undefined ? NONE : clock(value));
+const PER_SESSION = [
+  ["Sessions", "engagement_sessions", (value) => shown("count", value)],
+  ["Views per session", "engagement_page_views_per_session", (value) => shown("mean", value)],
+  ["Mean time", "engagement_session_duration_mean_seconds", spell],
+  ["Mean engaged time", "engagement_session_engaged_mean_seconds", spell],
+  ["Time on site, a visitor", "engagement_time_on_site_seconds", spell],
+];
+
+/** Returns what renders the panel. */
+export function sessions(root, note) {
+  const rules = [
+    { rule: "ga4", made: forest({ title: "Bounce", short: "GA4 rule", metric: BOUNCE, kind: "share" }) },
+    { rule: "single_page", made: forest({ title: "Bounce", short: "single-page rule", metric: BOUNCE, kind: "share" }) },
+  ];
+  const durations = durationTable();
+  const counts = countTable();
+  root.append(durations.element, counts.element, ...rules.map(({ made }) => made.element));
+
+  return (numbers) => {
+    const windows = byLength(numbers.about.windows.sessions);
+    if (windows.length === 0) return;
+    durations.render(numbers, windows);
+    counts.render(numbers, windows);
+    for (const { rule, made } of rules) {
+      made.render(windows.map((window) => ({ label: window, ...numbers.live.find(BOUNCE, { window, rule }) })));
+    }
+    const open = numbers.live.find("engagement_open_sessions").value;
+    say(note, open === undefined ? "" : `${KINDS.count.show(open)} open now. A session counts when it has closed, in the window it closed in.`);
+  };
+}
+
+function durationTable() {
+  const table = h("table", { class: "figures", "aria-label": "Session time" });
+  const short = h("span", { class: "short" }, "minutes:seconds; the line runs from the median to 99%");
+  let drawn = "";
+
+  function render(numbers, windows) {
+    const found = windows.map((window) => QUANTILES.map((quantile) => numbers.live.find(DURATION, { window, quantile }).value));
+    const told = JSON.stringify([windows, found]);
+    if (told === drawn) return;
+    drawn = told;
+    const known = found.flat().filter((value) => value !== undefined);
+    const at = scale(Math.max(1, Math.min(...known)), Math.max(2, ...known), true);
+    const body = h("tbody", {}, ...windows.map((window, place) => durationRow(window, found[place], at)));
+    table.replaceChildren(durationHead(), body);
+  }
+
+  return { element: h("div", { class: "block" }, h("h3", {}, term("Session time", DURATION), short), table), render };
+}
+
+function durationHead() {
+  const names = ["median", ...QUANTILES.slice(1).map((quantile) => `${Math.round(100 * quantile)}%`)];
+  const heads = names.map((name) => h("th", { scope: "col" }, name));
+  const window = h("th", { scope: "col" }, h("span", { class: "unseen" }, "window"));
+  return h("thead", {}, h("tr", {}, window, h("td", { class: "drawn" }), ...heads));
+}
+
+function durationRow(window, values, at) {
+  const [median, ...rest] = values;
+  const picture = median === undefined ? "" : interval(at, { value: median, lower: median, upper: rest.at(-1), ticks: rest });
+  const cells = values.map((value) => h("td", { class: "number" }, spell(value)));
+  return h("tr", {}, h("th", { scope: "row" }, windowShort(window)), h("td", { class: "drawn" }, picture), ...cells);
+}
+
+/** Made once, for its rows tell what they mean; then only the numbers change. */
+function countTable() {
+  const table = h("table", { class: "figures", "aria-label": "Per session" });
+  const heading = h("h3", {}, "Per session", h("span", { class: "short" }, "times in minutes:seconds"));
+  let cells = null;
+
+  function build(windows) {
+    const many = windows.length > 4 ? "many" : undefined;
+    const heads = windows.map((window) => h("th", { scope: "col", class: many }, windowShort(window)));
+    cells = PER_SESSION.map(() => windows.map(() => h("td", { class: many }, NONE)));
+    const rows = PER_SESSION.map(([title, name], row) => h("tr", {}, h("th", { scope: "row" }, term(title, name)), ...cells[row]));
+    table.append(h("thead", {}, h("tr", {}, h("td"), ...heads)), h("tbody", {}, ...rows));
+  }
+
+  function render(numbers, windows) {
+    if (cells === null) build(windows);
+    PER_SESSION.forEach(([, name, show], row) => {
+      windows.forEach((window, column) => say(cells[row][column], show(numbers.live.find(name, { window }).value)));
+    });
+  }
+
+  return { element: h("div", { class: "block" }, heading, table), render };
+}

@@ -1,0 +1,48 @@
+// Can the numbers be trusted now: in words, with the server's reasons.
+
+import { h } from "./dom.js";
+import { length, time } from "./text.js";
+
+const WORDS = {
+  connecting: ["Connecting", () => "asking the server for its numbers"],
+  live: ["Live", (numbers) => (numbers.atMs === null ? "no event yet" : `updated every second${waiting(numbers, 1_000)}`)],
+  starting: ["Starting", () => "no number is shown before every partition has reported"],
+  recovering: ["Recovering", (numbers) => `state is being read back${remaining(numbers)}; until then numbers are missing or stand still`],
+  behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers, 1)}; numbers change until it is done`],
+  stale: ["Stale", () => "part of the stream is silent: what happens there is missing"],
+  mismatch: ["Mismatch", () => "workers and server have other settings, so no number is shown"],
+};
+
+/** Returns what renders the state. `cutSince` is when the connection to the server was lost, in milliseconds, or null. */
+export function state(root) {
+  let drawn = "";
+  return (numbers, cutSince) => {
+    const { about, zone } = numbers;
+    const word = cutSince === null ? about.state : "cut";
+    const [title, explain] = WORDS[about.state] ?? [about.state, () => ""];
+    const [head, text] =
+      cutSince === null
+        ? [title, explain(numbers)]
+        : [`Not live since ${time(cutSince, zone, true)}`, "the stream of changes is cut; trying again"];
+    const reasons = cutSince === null ? about.unready : [];
+    const told = JSON.stringify([word, head, text, reasons]);
+    if (told === drawn) return;
+    drawn = told;
+    root.dataset.state = word;
+    document.body.dataset.trusted = word === "live" ? "yes" : "no";
+    document.title = word === "live" ? "Engagement, live" : `${head} – Engagement`;
+    const list = reasons.length ? [h("ul", {}, ...reasons.map((reason) => h("li", {}, reason)))] : [];
+    root.replaceChildren(h("p", {}, h("b", {}, head), " ", h("span", {}, text)), ...list);
+  };
+}
+
+function waiting(numbers, least) {
+  const left = numbers.health.named("engagement_lag_events").reduce((sum, sample) => sum + sample.value, 0);
+  // Rounded, or a screen reader would be told each second.
+  return left >= least ? `, about ${Number(left.toPrecision(1)).toLocaleString("en-US")} records to go` : "";
+}
+
+function remaining(numbers) {
+  const seconds = numbers.health.named("engagement_recovery_remaining_seconds").map((sample) => sample.value);
+  return seconds.length ? `, about ${length(10 * Math.ceil(Math.max(...seconds) / 10))} left` : "";
+}

@@ -1,0 +1,45 @@
+"""Chromium for the tests of the live page: the one that is installed, never one that is downloaded."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class BrowserMissing(Exception):
+    """There is no Chromium here. The text says how to get one."""
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A browser without a window. Raises BrowserMissing."""
+    path = os.environ.get("ENGAGEMENT_TEST_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        raise BrowserMissing("no Chromium here: apt-get install chromium, or name one with ENGAGEMENT_TEST_CHROMIUM")
+    # Chromium's sandbox refuses to run as root, as whom CI mostly runs.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, address: str, *, may_fail: bool = False, **options: Any) -> Iterator[Page]:
+    """A page in a profile of its own. Whatever its console complains of fails the test, unless the server is to go."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    if not may_fail:
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.goto(address)
+    yield page
+    context.close()
+    assert complaints == []

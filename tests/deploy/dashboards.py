@@ -1,0 +1,93 @@
+"""A dashboard's file as Grafana would work with it: its panels, its variables, and what it would ask Prometheus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stream.core.time import seconds_of
+
+Json = dict[str, Any]
+
+# What Grafana knows of the scrape interval, from provisioning/datasources/prometheus.yaml.
+SCRAPE_SECONDS = 15
+
+_LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query of a panel or an annotation, with its variables in place."""
+
+    ref: str
+    expression: str
+    legend: str
+    instant: bool
+    start: float
+    end: float
+    step: float
+
+
+def panels(board: Json) -> list[Json]:
+    """All panels that show something, those of folded rows too."""
+    nested = (each for panel in board["panels"] for each in (panel, *panel.get("panels", ())))
+    return [panel for panel in nested if panel["type"] != "row"]
+
+
+def variables(board: Json) -> dict[str, Json]:
+    """The variables by name."""
+    return {variable["name"]: variable for variable in board["templating"]["list"]}
+
+
+def expressions(board: Json) -> list[str]:
+    """Every piece of PromQL in a dashboard: of panels, annotations and variables."""
+    asked = [target["expr"] for panel in panels(board) for target in panel["targets"]]
+    asked += [annotation["target"]["expr"] for annotation in board["annotations"]["list"]]
+    return asked + [variable["query"] for variable in board["templating"]["list"] if variable["type"] == "query"]
+
+
+def asked_for_values(variable: Json, chosen: Mapping[str, str]) -> tuple[str, str] | None:
+    """Selector and label whose values a variable offers; None for one that asks nobody."""
+    found = _LABEL_VALUES.fullmatch(str(variable["query"])) if variable["type"] == "query" else None
+    return (replaced(found["selector"], chosen), found["label"]) if found else None
+
+
+def replaced(text: str, chosen: Mapping[str, str]) -> str:
+    """The text with variables replaced. Raises KeyError for one that is not there."""
+    return _VARIABLE.sub(lambda found: chosen[found[1]], text)
+
+
+def asked_by_panel(panel: Json, board: Json, chosen: Mapping[str, str], *, now: float) -> Iterator[Asked]:
+    """What a panel asks at a moment."""
+    shown = panel.get("timeFrom") or board["time"]["from"].removeprefix("now-")
+    least = seconds_of(panel["interval"]) if "interval" in panel else SCRAPE_SECONDS
+    for target in panel["targets"]:
+        yield _asked(target, chosen, seconds=seconds_of(shown), least_step=least, now=now)
+
+
+def asked_by_annotation(annotation: Json, board: Json, chosen: Mapping[str, str], *, now: float) -> Asked:
+    """What an annotation asks at a moment."""
+    target, shown = annotation["target"], board["time"]["from"].removeprefix("now-")
+    return _asked(target, chosen, seconds=seconds_of(shown), least_step=seconds_of(target["interval"]), now=now)
+
+
+def _asked(target: Json, chosen: Mapping[str, str], *, seconds: int, least_step: int, now: float) -> Asked:
+    # A divisor of the times at which the tests' samples lie, near the hundred points that a small panel asks for.
+    step = next(step for step in (15, 30, 60, 120, 300, 900, 3_600, 21_600, 43_200) if step >= seconds / 100)
+    step = max(step, least_step)
+    chosen = {
+        **chosen,
+        "__interval": f"{step}s",
+        "__rate_interval": f"{max(step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)}s",
+    }
+    expression = replaced(target["expr"], chosen)
+    instant = bool(target.get("instant"))
+    return Asked(target["refId"], expression, target.get("legendFormat", ""), instant, now - seconds, now, step)
+
+
+def named(legend: str, labels: Mapping[str, str]) -> str:
+    """What a series is called. Raises KeyError for a label that it has not."""
+    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels[found[1]], legend)

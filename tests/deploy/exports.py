@@ -1,0 +1,175 @@
+"""What the servers of a deployment would have exported over five weeks, for a Prometheus to read.
+
+A simulated population goes through the partitions of the core; at each moment their reports are put on a board, and the
+page that it gives is taken down as two servers would give it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from operator import itemgetter
+
+from stream.core.events import TOPICS, partition_key
+from stream.core.partition import Partition
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, parse_iso
+from stream.export.board import Board
+from stream.export.prometheus import exposition
+from stream.partitioning import partition_of
+from stream.settings import load
+from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+from tests.core.live import Message, deliver
+
+PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
+
+JOB, SERVERS = "engagement", ("server-1:8600", "server-2:8600")
+# With something of everything that can go wrong with events.
+_POPULATION = SimulatorSettings(
+    seed=11, users=400, late=0.02, duplicate=0.02, misrouted=0.01, bot=0.02, broken=0.02, shuffled=0.02
+)
+
+# A demo: nothing goes wrong, and Prometheus was started a few minutes ago.
+DEMO_JOB, _DEMO_SERVERS, _DEMO_FOR_MS = "demo", ("demo:8600",), 5 * MINUTE_MS
+_DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000)
+
+# Enough that the days before are already on record where the exports begin.
+_HISTORY_MS = 10 * DAY_MS
+_SHOWN_MS = 35 * DAY_MS
+# For ten minutes of the last hour one partition is recovered.
+_RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
+# Half an hour before the end another version is deployed.
+_DEPLOYED_BEFORE_END_MS = HOUR_MS // 2
+
+_LINE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$", re.MULTILINE)
+
+
+def end_ms() -> int:
+    """The moment at which the dashboards are looked at: noon, hours after the day before has closed."""
+    at_ms = parse_iso("2026-03-10T12:00:00Z")
+    assert at_ms is not None
+    return at_ms
+
+
+class Deployment:
+    """The partitions of a deployment, without Kafka between them."""
+
+    def __init__(self) -> None:
+        self.settings = load(None, {}, {"topics.partitions": PARTITIONS, "allowed_lateness": "1d"})
+        self._partitions = [Partition(self.settings.rules) for _ in range(PARTITIONS)]
+        self._timed = [0] * PARTITIONS
+
+    def arrive(self, event: SimulatedEvent) -> None:
+        """Apply one event in the partition its key leads to; one of another user goes on to that user's own."""
+        key = event.key.encode()
+        record = Message(event.value, timestamp=event.arrives_at_ms, key=key)
+        self._apply(partition_of(key, PARTITIONS), event, record)
+
+    def _apply(self, number: int, event: SimulatedEvent, record: Message) -> None:
+        misplaced = deliver(
+            self._partitions[number],
+            event.topic,
+            [record],
+            not_after_ms=event.arrives_at_ms + HOUR_MS,
+            belongs=lambda user: _owner_of(user) == number,
+        )[1]
+        for place in misplaced:
+            self._apply(_owner_of(place.user), event, record)
+        self._timed[number] += 1
+
+    def report(self, number: int, *, at_ms: int) -> Report:
+        """What the owner of a partition tells at this moment."""
+        partition = self._partitions[number]
+        partition.tick(at_ms, behind=())
+        timed = self._timed[number]
+        return Report(
+            partition=number,
+            worker=WORKERS[number % len(WORKERS)],
+            reported_ms=at_ms - 400 * number,
+            snapshot=partition.snapshot(),
+            lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
+            behind=(),
+            event_to_gauge=_timings(timed, 0.4, LATENCY_BOUNDS),
+            checkpoints=_timings(at_ms // 1_000 % 10_000_000, 0.02, CHECKPOINT_BOUNDS),
+            recovery_seconds=0.5 + number,
+            settings=self.settings.shared,
+        )
+
+
+def _owner_of(user: str) -> int:
+    return partition_of(partition_key(user), PARTITIONS)
+
+
+def _timings(count: int, seconds: float, bounds: tuple[float, ...]) -> Timings:
+    """So many, most about `seconds`, one in twenty twice and one in a hundred four times as long."""
+    counts = [0] * (len(bounds) + 1)
+    for factor, share in ((4, 0.01), (2, 0.04), (1, 0.95)):
+        place = next(place for place, bound in enumerate(bounds) if bound >= factor * seconds)
+        counts[place] += int(count * share)
+    return Timings(tuple(counts), seconds * count)
+
+
+def exports(end: int) -> Iterator[tuple[int, str]]:
+    """Each moment at which Prometheus scraped servers, up to `end`, with the lines that it would have stored."""
+    often_since = end - HOUR_MS
+    scraped_at = [*range(end - _SHOWN_MS, often_since, 12 * HOUR_MS), *range(often_since, end + 1, 30_000)]
+    lately = range(end - _DEMO_FOR_MS, end + 1, 30_000)
+    return merge(
+        _exported(JOB, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
+        _exported(DEMO_JOB, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_HISTORY_MS, incidents=False),
+        key=itemgetter(0),
+    )
+
+
+def _exported(
+    job: str,
+    servers: Iterable[str],
+    population: SimulatorSettings,
+    scraped_at: Sequence[int],
+    *,
+    history_ms: int,
+    incidents: bool,
+) -> Iterator[tuple[int, str]]:
+    deployment, end = Deployment(), scraped_at[-1]
+    events = simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end)
+    coming = next(events, None)
+    for at_ms in scraped_at:
+        while coming is not None and coming.arrives_at_ms <= at_ms:
+            deployment.arrive(coming)
+            coming = next(events, None)
+        board = Board(deployment.settings, now_ms=lambda at_ms=at_ms: at_ms)  # type: ignore[misc]
+        for number in range(PARTITIONS):
+            board.put(deployment.report(number, at_ms=at_ms))
+        left_ms = end - _RECOVERY_BEFORE_END_MS + _RECOVERY_MS - at_ms
+        if incidents and 0 < left_ms <= _RECOVERY_MS:
+            board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))
+        version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
+        page = exposition(board, version=version).decode()
+        scraped = "".join(_scraped(page, job, server, at_ms) for server in servers)
+        yield at_ms, scraped + (_alerts(at_ms, until_ms=end) if incidents else "")
+
+
+def _recovering(number: int, *, at_ms: int, left_ms: int) -> Unowned:
+    left = left_ms // SECOND_MS
+    why = "its state is being recovered"
+    return Unowned(number, WORKERS[0], at_ms, why, rows_left=left * 10_000, seconds_left=left)
+
+
+def _alerts(at_ms: int, *, until_ms: int) -> str:
+    """As Prometheus itself tells of them: one fires in the last half hour, one always, one of another deployment."""
+    firing = [("EngagementWatchdog", JOB), ("EngagementStickinessDrop", "another")]
+    if at_ms >= until_ms - HOUR_MS // 2:
+        firing.append(("EngagementStickinessDrop", JOB))
+    lines = (
+        f'ALERTS{{alertname="{alert}",alertstate="firing",severity="critical",job="{job}"}} 1' for alert, job in firing
+    )
+    return "".join(f"{line} {at_ms / 1_000:.3f}\n" for line in lines)
+
+
+def _scraped(page: str, job: str, server: str, at_ms: int) -> str:
+    """The page's samples as Prometheus stores them: with job, instance and time."""
+
+    def stored(line: re.Match[str]) -> str:
+        labels = ",".join(filter(None, (line["labels"], f'job="{job}"', f'instance="{server}"')))
+        return f"{line['name']}{{{labels}}} {line['value']} {at_ms / 1_000:.3f}\n"
+
+    return "".join(stored(line) for line in _LINE.finditer(page))

@@ -1,0 +1,63 @@
+"""A board on which a simulated population has left seven weeks, for the tests of what people see."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import groupby
+
+import msgspec
+
+from stream.core.partition import Partition
+from stream.core.time import DAY_MS, HOUR_MS
+from stream.export.board import Board
+from stream.partitioning import partition_of
+from stream.simulate.simulator import SimulatorSettings, simulate
+from stream.telemetry import Report, Timings
+from tests.export.boards import NOW, Event, moment, settings
+
+DAYS = 45
+
+
+@lru_cache
+def reports(scenario: str = "steady", users: int = 150) -> tuple[Report, ...]:
+    """What the owners of two partitions report at noon of the last day."""
+    now_ms = moment(NOW)
+    world = SimulatorSettings(users=users, scenario=scenario)
+    partitions = [Partition(settings().rules) for _ in range(2)]
+    events = enumerate(simulate(world, start_ms=now_ms - DAYS * DAY_MS, end_ms=now_ms))
+    for hour_ms, of_the_hour in groupby(events, key=lambda told: told[1].arrives_at_ms // HOUR_MS * HOUR_MS):
+        for offset, event in of_the_hour:
+            key = event.key.encode()
+            record = Event(event.value, offset, key)
+            deliver(partitions[partition_of(key, 2)], event.topic, [record], not_after_ms=now_ms)
+        for partition in partitions:
+            partition.tick(min(now_ms, hour_ms + HOUR_MS), behind=())
+    return tuple(_report(number, partition) for number, partition in enumerate(partitions))
+
+
+def _report(number: int, partition: Partition) -> Report:
+    return Report(
+        partition=number,
+        worker="worker-1",
+        reported_ms=moment(NOW),
+        snapshot=partition.snapshot(),
+        lag={"sessions": 0, "logins": 0, "surveys": 0},
+        behind=(),
+        event_to_gauge=Timings(),
+        checkpoints=Timings(),
+        recovery_seconds=0.0,
+        settings=settings().shared,
+    )
+
+
+def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady") -> Board:
+    """The board of that population."""
+    shown = Board(settings(), now_ms=lambda: moment(now()))
+    for report in reports(scenario):
+        shown.put(report)
+    return shown
+
+
+def later(report: Report, milliseconds: int) -> Report:
+    """The same report, some time later: nothing happened since."""
+    snapshot = msgspec.structs.replace(report.snapshot, now_ms=report.snapshot.now_ms + milliseconds)
+    return msgspec.structs.replace(report, reported_ms=report.reported_ms + milliseconds, snapshot=snapshot)

@@ -1,0 +1,51 @@
+"""A server that serves a board on a port of its own, in a thread of its own, for those who come by HTTP."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import msgspec
+
+from stream.export.board import Board
+from stream.export.http import Server
+
+
+class Serving:
+    """Serves `board` while the context lasts."""
+
+    def __init__(self, board: Board, *, port: int = 0) -> None:
+        server = msgspec.structs.replace(board.settings.server, port=port)
+        board.settings = msgspec.structs.replace(board.settings, server=server)
+        self._server = Server(board, version="1.2.3")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> "Serving":
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=30)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(timeout=30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def change(self, what: Callable[[], None]) -> None:
+        """Do something to the board where the server reads it."""
+
+        async def do() -> None:
+            what()
+
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=30)

@@ -1,0 +1,66 @@
+"""The word for the state of the stream, and what all numbers have in common."""
+
+import msgspec
+import pytest
+
+from stream.core.report import Sample
+from stream.export.board import Board
+from stream.export.state import standing, state_of
+from tests.export.boards import board
+
+_RECOVERY = "engagement_recovery_remaining_seconds"
+
+
+def mismatched() -> Board:
+    shown = board()
+    shown.put(msgspec.structs.replace(shown.reports[0], settings={"timezone": "Asia/Tokyo"}))
+    return shown
+
+
+def test_the_word_says_what_keeps_the_numbers_from_being_trusted() -> None:
+    assert state_of(board()) == "live"
+    assert state_of(board(partitions=())) == "starting"
+    assert state_of(board(partitions=(0,))) == "starting"
+    assert state_of(board(behind=("sessions",))) == "behind"
+    assert state_of(board(now="2026-03-10T12:00:15Z")) == "live"
+    assert state_of(board(now="2026-03-10T12:00:16Z")) == "stale"
+    assert state_of(mismatched()) == "mismatch"
+
+
+def test_who_still_sends_what_the_numbers_are_to_hold_says_so() -> None:
+    shown = board()
+    shown.preparing = "the demo is loading its history"
+
+    assert shown.unready() == ["the demo is loading its history"]
+    assert state_of(shown) == "behind"
+
+
+def test_it_is_live_exactly_when_the_board_is_ready() -> None:
+    for shown in (board(), board(partitions=(0,)), board(behind=("logins",)), mismatched()):
+        assert (state_of(shown) == "live") is not bool(shown.unready())
+
+
+def test_a_partition_that_tells_how_long_its_recovery_takes_is_recovering(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = board(partitions=(0,))
+    health = [*shown.health(), Sample(_RECOVERY, {"partition": "1"}, 42.0)]
+    monkeypatch.setattr(shown, "health", lambda: health)
+
+    assert state_of(shown) == "recovering"
+
+
+def test_numbers_come_with_their_time_their_trust_and_their_cut() -> None:
+    told = standing(board())
+
+    assert told["at"] == "2026-03-10T12:00:00Z"
+    assert (told["state"], told["ready"], told["unready"]) == ("live", True, [])
+    assert (told["first_day"], told["last_closed_day"]) == ("2026-03-08", "2026-03-09")
+    assert told["timezone"] == "UTC"
+    assert told["windows"]["surveys"] == ("1d", "7d", "28d", "30d", "90d")
+
+
+def test_before_every_partition_has_reported_no_day_is_closed() -> None:
+    told = standing(board(partitions=(0,)))
+
+    assert told["last_closed_day"] is None
+    assert told["ready"] is False
+    assert standing(board(partitions=()))["at"] is None

@@ -1,0 +1,15 @@
+"""Stores in a Redis, opened as a worker would, with settings."""
+
+from stream.settings import load
+from stream.state.redis import Redis
+from tests.state.redis_server import RedisServer
+
+# What a crash keeps of a server that runs with these is every write it has answered.
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def stores(server: RedisServer | str, app_id: str = "engagement", **state: str) -> Redis:
+    """The stores of a deployment; `state` are settings of that section."""
+    url = server if isinstance(server, str) else server.url
+    variables = {f"ENGAGEMENT_STATE_{name.upper()}": value for name, value in state.items()}
+    return Redis(load(None, {"ENGAGEMENT_STATE_URL": url, "ENGAGEMENT_APP_ID": app_id, **variables}))

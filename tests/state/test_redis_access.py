@@ -1,0 +1,249 @@
+"""Which servers state is trusted to, and how one is let in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trustme
+
+from stream.core.store import StoreAway, StoreBroken
+from stream.settings import SettingsError
+from tests.state.conftest import RunRedis
+from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
+from tests.state.redis_stores import DURABLE, stores
+
+# What a worker needs, for keys that begin with its app_id, and nothing else.
+ACL = (
+    "~{engagement/* -@all +eval +evalsha +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +info"
+    " +scan +unlink"
+)
+
+
+def _usable(server: RedisServer | str, **state: str) -> bool:
+    deployment = stores(server, **state)
+    deployment.check()
+    store = deployment.of(0)
+    store.clear()
+    store.write([(b"user/a", b"1"), (b"user/b", None), (b"progress", b"2")], offset=1)
+    return store.read([b"user/a"]) == [b"1"] and list(store.scan(b"")) == [(b"progress", b"2"), (b"user/a", b"1")]
+
+
+# -- eviction --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_server_that_would_evict_state_is_refused_and_how_to_mend_it_is_told(
+    run_redis: RunRedis, policy: str, cluster: bool
+) -> None:
+    server = run_redis(options={"maxmemory-policy": policy}, cluster=cluster)
+
+    with pytest.raises(StoreBroken) as refused:
+        stores(server).check()
+    told = str(refused.value)
+    assert f"127.0.0.1:{server.port} evicts state when memory is short: maxmemory-policy is {policy};" in told
+    mend = told.rpartition("mend it with: ")[2]
+    server.ask(*mend.split())
+    stores(server).check()
+
+
+def test_a_server_that_was_away_at_the_check_is_checked_when_a_partition_is_opened(run_redis: RunRedis) -> None:
+    server = run_redis(options={"maxmemory-policy": "allkeys-lru"})
+    deployment = stores(server)
+    server.stop()
+    with pytest.raises(StoreAway):
+        deployment.check()
+    server.start()
+
+    with pytest.raises(StoreBroken, match="maxmemory-policy is allkeys-lru"):
+        deployment.of(0)
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"])
+def test_a_full_server_that_evicts_only_what_has_a_time_to_live_keeps_state(run_redis: RunRedis, policy: str) -> None:
+    server = run_redis(options={"maxmemory-policy": policy, "maxmemory": "4mb"})
+    stores(server).check()
+    store = stores(server).of(0)
+    written = 0
+    with pytest.raises(StoreAway, match="maxmemory"):  # noqa: PT012  # how much fits is the server's business
+        while written < 100:
+            store.write([(b"user/%d" % written, bytes(100_000))], offset=written)
+            written += 1
+
+    assert 0 < written < 100
+    assert store.read([b"user/%d" % number for number in range(written)]) == [bytes(100_000)] * written
+
+
+# -- crashes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_keeps_no_log_is_taken_with_a_warning(
+    run_redis: RunRedis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores(run_redis(options=DURABLE)).check()
+    assert "append-only" not in capsys.readouterr().out
+
+    stores(run_redis()).check()
+
+    assert "a crash takes the last writes, and the worker refuses what is left" in capsys.readouterr().out
+
+
+# -- who may come in -------------------------------------------------------------------------------------------------
+
+
+def _refused(server: RedisServer | str, *secrets: str, **state: str) -> str:
+    """Why a server can't be used; both at the check and on opening."""
+    told = []
+    for asked in (lambda: stores(server, **state).check(), lambda: stores(server, **state).of(0)):
+        with pytest.raises(StoreBroken) as refused:
+            asked()
+        assert not isinstance(refused.value, StoreAway)
+        told.append(str(refused.value))
+    assert not any(secret in text for secret in secrets for text in told)
+    return told[0]
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_password_opens_and_a_wrong_one_is_told_and_never_shown(run_redis: RunRedis, cluster: bool) -> None:
+    server = run_redis(password="s3cret:/@#", cluster=cluster)
+
+    assert _usable(server)
+    assert "invalid username-password pair" in _refused(server.url.replace("s3cret", "wr0ng"), "s3cret", "wr0ng")
+    assert "Authentication required" in _refused(re.sub(r"//.*@", "//", server.url))
+
+
+def test_a_password_comes_from_a_file(run_redis: RunRedis, tmp_path: Path) -> None:
+    server = run_redis(password="s3cret")
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    url = f"redis://default@127.0.0.1:{server.port}"
+
+    assert _usable(url, password_file=str(file))
+    assert _usable(url.replace("default@", ""), password_file=str(file))
+    file.write_text("wr0ng")
+    assert "invalid username-password pair" in _refused(url, "wr0ng", password_file=str(file))
+
+
+def test_a_user_needs_few_commands_and_no_keys_but_its_own(run_redis: RunRedis) -> None:
+    server = run_redis(options={"user": f"worker on >s3cret {ACL}"})
+    url = f"redis://worker:s3cret@127.0.0.1:{server.port}"
+
+    assert _usable(url)
+    server.ask("ACL", "SETUSER", "worker", "-eval", "-evalsha")
+    with pytest.raises(StoreBroken, match=r"permission.* 'evalsha'"):
+        stores(url).of(0)
+    server.ask("ACL", "SETUSER", "worker", "+eval", "+evalsha")
+    with pytest.raises(StoreBroken, match=r"permission.* key"):
+        stores(url, "other").of(0)
+    server.ask("ACL", "SETUSER", "worker", "off")
+    assert "invalid username-password pair or user is disabled" in _refused(url, "s3cret")
+
+
+def test_who_is_locked_out_while_working_is_broken_not_away(run_redis: RunRedis) -> None:
+    server = run_redis(options={"user": f"worker on >s3cret {ACL}"})
+    store = stores(f"redis://worker:s3cret@127.0.0.1:{server.port}").of(0)
+    server.ask("ACL", "SETUSER", "worker", ">other", "<s3cret", "-hmget")
+
+    with pytest.raises(StoreBroken, match="permission") as refused:
+        store.read([b"user/a"])
+    assert not isinstance(refused.value, StoreAway)
+
+
+def test_no_text_of_a_store_shows_the_password(run_redis: RunRedis) -> None:
+    server = run_redis(password="s3cret")
+    deployment = stores(server)
+    store = deployment.of(0)
+
+    held = [deployment, deployment._client, deployment._client._redis, deployment._client.url, store]
+    assert "s3cret" not in "".join(f"{thing!r}{thing}" for thing in held)
+
+
+# -- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with a certificate of a CA of our own, and one of a server and of a client that it signed."""
+    own, another = trustme.CA(), trustme.CA()
+    own.cert_pem.write_to_path(tmp_path / "ca.pem")
+    another.cert_pem.write_to_path(tmp_path / "another-ca.pem")
+    for name, authority in (("server", own), ("client", own), ("another", another)):
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    return tmp_path
+
+
+@pytest.fixture
+def run_tls(run_redis: RunRedis, certificates: Path) -> RunRedis:
+    """Starts servers that speak TLS alone."""
+    try:
+        if not speaks_tls(redis_program()):
+            raise RedisUnavailable(f"{redis_program()} was built without TLS (install Debian's redis-server)")
+    except RedisUnavailable as error:
+        skip_without_redis(error)
+    return lambda **options: run_redis(tls=certificates, **options)
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_server_is_known_by_its_certificate(run_tls: RunRedis, certificates: Path, cluster: bool) -> None:
+    server = run_tls(password="s3cret", cluster=cluster)
+
+    assert server.url.startswith("rediss")
+    assert _usable(server, ssl_cafile=f"{certificates}/ca.pem")
+    assert "certificate verify failed" in _refused(server, "s3cret", ssl_cafile=f"{certificates}/another-ca.pem")
+    assert "certificate verify failed" in _refused(server, "s3cret")  # of the system's authorities
+    with pytest.raises(StoreAway):
+        stores(server.url.replace("rediss", "redis")).check()
+
+
+def test_a_server_under_another_name_than_its_certificate_is_refused(run_tls: RunRedis, certificates: Path) -> None:
+    server = run_tls()
+    url = f"rediss://localhost:{server.port}"
+
+    assert "certificate is not valid for 'localhost'" in _refused(url, ssl_cafile=f"{certificates}/ca.pem")
+
+
+def test_a_server_may_ask_for_a_certificate_of_ours(run_tls: RunRedis, certificates: Path) -> None:
+    server = run_tls(options={"tls-auth-clients": "yes"})
+    ours = {"ssl_certfile": f"{certificates}/client.pem", "ssl_keyfile": f"{certificates}/client.key"}
+
+    assert _usable(server, ssl_cafile=f"{certificates}/ca.pem", **ours)
+    with pytest.raises(StoreBroken):
+        stores(server, ssl_cafile=f"{certificates}/ca.pem").check()
+    theirs = {"ssl_certfile": f"{certificates}/another.pem", "ssl_keyfile": f"{certificates}/another.key"}
+    with pytest.raises(StoreBroken):
+        stores(server, ssl_cafile=f"{certificates}/ca.pem", **theirs).check()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"ssl_cafile": "none.pem"}, r"state\.ssl_cafile: can't use .*none\.pem: No such file"),
+        ({"ssl_cafile": "server.key"}, r"state\.ssl_cafile: can't use .*server\.key: .*no certificate"),
+        (
+            {"ssl_certfile": "client.pem", "ssl_keyfile": "none.key"},
+            r"ssl_keyfile: can't use .*none\.key: No such file",
+        ),
+        (
+            {"ssl_certfile": "client.pem", "ssl_keyfile": "server.key"},
+            r"ssl_keyfile: can't use .*server\.key: .*mismatch",
+        ),
+    ],
+)
+def test_a_certificate_that_can_not_be_used_is_named(certificates: Path, files: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        stores("rediss://127.0.0.1:1", **{name: f"{certificates}/{file}" for name, file in files.items()})
+
+
+# -- sockets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_on_this_machine_is_reached_by_its_socket(run_redis: RunRedis, tmp_path: Path) -> None:
+    run_redis(password="s3cret", options={"unixsocket": f"{tmp_path}/redis.sock"})
+
+    assert _usable(f"unix://:s3cret@{tmp_path}/redis.sock")
+    with pytest.raises(StoreAway, match=r"none\.sock"):
+        stores(f"unix://{tmp_path}/none.sock").check()
