@@ -86,8 +86,8 @@ class RedisStore:
         found = dict(zip(noted[::2], noted[1::2], strict=True))
         self._offset = int(found[b"offset"]) if b"offset" in found else None
         self._unsure: _Write | None = None  # whose answer has not come
-        # It can be opened, to clear it, but not read or written.
-        self._lost: StateLost | None = None
+        # What is missing. Then it can be cleared, but not read or written.
+        self._lost = ""
         with suppress(StateLost):
             self._check(family for family in found if family.startswith(self._state))
 
@@ -162,15 +162,15 @@ class RedisStore:
         return families, arguments
 
     def offset(self) -> int | None:
-        if self._lost is not None:
-            raise self._lost
+        if self._lost:
+            raise StateLost(self._lost)
         return self._offset
 
     def clear(self) -> None:
         # They are looked for, for `meta` may have lost count of some.
         families = self._client.scan(_escaped(self._state) + b"*")
         self._run(CLEAR, sorted(families))
-        self._offset, self._unsure, self._lost = None, None, None
+        self._offset, self._unsure, self._lost = None, None, ""
 
     def close(self) -> None:
         """Nothing to release: the connections are shared."""
@@ -199,16 +199,16 @@ class RedisStore:
         self._run(CHECK, list(families), *self._offsets)
 
     def _run(self, script: Script, families: Sequence[bytes], *arguments: bytes) -> list[Any]:
-        if self._lost is not None and script is not CLEAR:
-            raise self._lost
+        if self._lost and script is not CLEAR:
+            raise StateLost(self._lost)
         keys = [self._meta, *families]
         told: list[Any]
         standing, *told = self._client.run(script, keys, self._epoch, self._holder, *arguments)
         if standing == b"taken":
             raise StoreTaken(f"another worker has taken over {self._place}")
         if standing == b"lost":
-            self._lost = StateLost(f"{self._place} is not what was written to it: {_loss(*told)}")
-            raise self._lost
+            self._lost = f"{self._place} is not what was written to it: {_loss(*told)}"
+            raise StateLost(self._lost)
         return told
 
 

@@ -1,11 +1,13 @@
 """Stores in a Redis, opened as a worker would, with settings."""
 
 from stream.settings import load
-from stream.state.redis import Redis
+from stream.state.redis import Redis, RedisStore
 from tests.state.redis_server import RedisServer
 
 # What a crash keeps of a server that runs with these is every write it has answered.
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+ROWS = [(b"user/%d" % number, b"row %d" % number) for number in range(100)]
 
 
 def stores(server: RedisServer | str, app_id: str = "engagement", **state: str) -> Redis:
@@ -13,3 +15,10 @@ def stores(server: RedisServer | str, app_id: str = "engagement", **state: str) 
     url = server if isinstance(server, str) else server.url
     variables = {f"ENGAGEMENT_STATE_{name.upper()}": value for name, value in state.items()}
     return Redis(load(None, {"ENGAGEMENT_STATE_URL": url, "ENGAGEMENT_APP_ID": app_id, **variables}))
+
+
+def written(server: RedisServer, app_id: str = "engagement") -> RedisStore:
+    """Partition 3 with ROWS and one more item, written at offset 7."""
+    store = stores(server, app_id).of(3)
+    store.write([*ROWS, (b"progress", b"here")], offset=7)
+    return store

@@ -11,9 +11,7 @@ from stream.state.redis import RedisStore
 from tests.state.conftest import RunRedis
 from tests.state.proxy import Proxy
 from tests.state.redis_server import RedisServer
-from tests.state.redis_stores import DURABLE, stores
-
-ROWS = [(b"user/%d" % number, b"row %d" % number) for number in range(100)]
+from tests.state.redis_stores import DURABLE, ROWS, stores
 
 
 @pytest.fixture
