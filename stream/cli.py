@@ -64,7 +64,7 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
-    configure_logging(settings.log)
+    configure_logging(settings.log, secrets=settings.secrets())
     with _told():
         if worker:
             _make_topics(settings)

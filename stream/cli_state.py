@@ -157,7 +157,7 @@ def _run(settings: Settings, work: "Callable[[Upkeep], Awaitable[_Result]]") -> 
     from stream.telemetry import configure_logging
     from stream.wiring import upkeep
 
-    configure_logging(settings.log)
+    configure_logging(settings.log, secrets=settings.secrets())
 
     async def with_upkeep() -> _Result:
         with upkeep(settings) as opened:

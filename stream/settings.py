@@ -7,6 +7,7 @@ over the file. Unknown names and impossible values are refused by name, for a ty
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -187,12 +188,22 @@ class Settings(_Section, frozen=True):
         path = self.state.password_file
         return _secret_in(path, "state.password_file") if path else redis_url.parse(self.state.url).password
 
+    def secrets(self) -> list[str]:
+        """All passwords, without those whose file can't be read: whoever needs them is told that."""
+        found = []
+        for password in (self.sasl_password, self.redis_password):
+            with suppress(SettingsError, ValueError):  # the state is in no Redis
+                found.append(password())
+        return [secret for secret in found if secret]
+
 
 def _secret_in(path: str, place: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:
         raise SettingsError(f"{place}: can't read {path!r}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{place}: {path!r} is no UTF-8 text") from None
 
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:

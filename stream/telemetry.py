@@ -1,20 +1,27 @@
 """What the program says of itself: logs, and the reports that workers send to the server."""
 
+import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from stream.core.snapshot import Snapshot
+from stream.redis_url import HIDDEN
 from stream.settings import Log
 
 # Upper bounds in seconds. An event should be in a gauge within a second or two, a checkpoint take a part of one.
 LATENCY_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 CHECKPOINT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+# A shorter one would be found in every other word.
+_SHORTEST_SECRET = 4
 
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
 
@@ -98,8 +105,24 @@ class SeldomRepeats(logging.Filter):
         return True
 
 
-def configure_logging(settings: Log, *, stream: Any = None) -> None:
-    """Send all logs, of the standard library's loggers too, to standard error as settings ask."""
+def without(secrets: Collection[str]) -> Callable[[str], str]:
+    """What puts asterisks for these in a text, however a library or JSON has written them."""
+    known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+    raw = {
+        form for secret in known for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1], quote(secret))
+    }
+    forms = raw | {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in raw for ascii_only in (True, False)}
+    if not forms:
+        return lambda text: text
+    pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+    return lambda text: pattern.sub(HIDDEN, text)
+
+
+def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: Any = None) -> None:
+    """Send all logs, of the standard library's loggers too, to standard error as settings ask, but not the secrets.
+
+    Kafka's clients tell at `debug` what they send, passwords too.
+    """
     out = sys.stderr if stream is None else stream
     as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
     shared: Iterable[Any] = (
@@ -108,7 +131,8 @@ def configure_logging(settings: Log, *, stream: Any = None) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     )
-    last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    render: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    masked = without(secrets)
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -116,7 +140,7 @@ def configure_logging(settings: Log, *, stream: Any = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                last,
+                lambda logger, name, event: masked(render(logger, name, event)),
             ],
         )
     )

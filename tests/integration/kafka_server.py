@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -63,6 +64,15 @@ appender.console.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use the listener of a server that asks for it: TLS, and a user's password by PLAIN or SCRAM."""
+
+    certificates: Path  # a folder with ca.pem, and server.pem, which holds the key too (PKCS #8)
+    user: str
+    password: str
 
 
 class KafkaUnavailable(RuntimeError):
@@ -158,16 +168,23 @@ def _copy_jars(version: str, libs: Path) -> None:
 class KafkaServer:
     """Broker and controller in one Java process, with a folder of its own."""
 
-    def __init__(self, libs: Path) -> None:
+    def __init__(self, libs: Path, *, access: Access | None = None) -> None:
+        """With `access` it has a second listener, for those alone."""
         self._classpath = f"{libs}/*"
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
-        self._port, self._controller_port = free_port(), free_port()
+        self._port, self._controller_port, self._secured_port = free_port(), free_port(), free_port()
+        self._access = access
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """What goes into `bootstrap_servers`."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def secured_address(self) -> str:
+        """What goes into `bootstrap_servers` of those who have access."""
+        return f"127.0.0.1:{self._secured_port}"
 
     @property
     def log_path(self) -> Path:
@@ -233,11 +250,16 @@ class KafkaServer:
             "log.dirs": str(self._folder / "storage"),
             **SERVER_PROPERTIES,
         }
+        if self._access is not None:
+            properties = self._with_access(properties, self._access)
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # It runs for a second: the quick compiler is all it needs.
         tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
+        if self._access is not None:
+            user = f"name={self._access.user},password={self._access.password}"
+            tool += [f"--add-scram={mechanism}=[{user}]" for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")]
         done = subprocess.run(
             [*tool, f"--cluster-id={cluster_id}", "-c", str(self._properties)],  # the id may begin with a dash
             capture_output=True,
@@ -246,6 +268,25 @@ class KafkaServer:
         )
         if done.returncode != 0:
             raise RuntimeError(f"Kafka could not format its storage: {done.stdout}{done.stderr}")
+
+    def _with_access(self, properties: dict[str, str], access: Access) -> dict[str, str]:
+        modules = "org.apache.kafka.common.security"
+        scram = f"{modules}.scram.ScramLoginModule required;"
+        plain = f'{modules}.plain.PlainLoginModule required user_{access.user}="{access.password}";'
+        secured = f"SASL_SSL://{self.secured_address}"
+        return {
+            **properties,
+            "listeners": f"{properties['listeners']},{secured}",
+            "advertised.listeners": f"{properties['advertised.listeners']},{secured}",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
+            "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": f"{access.certificates}/server.pem",
+        }
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
