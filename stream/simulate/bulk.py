@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from stream.partitioning import partition_of
+from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatedEvent
 
 _BATCH_BYTES = 512 * 1024
@@ -43,7 +44,7 @@ class BulkProducer:
     ) -> None:
         await self._producer.stop()
 
-    async def send(self, events: Iterable[SimulatedEvent]) -> None:
+    async def send(self, events: Iterable[SimulatedEvent | ReplayEvent]) -> None:
         """Add events to the batches of their partitions; full ones are sent."""
         for event in events:
             self._unsent += 1

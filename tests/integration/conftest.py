@@ -12,6 +12,7 @@ import pytest
 from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
+from tests.state.conftest import run_redis as run_redis
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if "embedded_broker" in fixtures:
             item.add_marker("broker")
+        if "run_redis" in fixtures:
+            item.add_marker("redis")
 
 
 @pytest.fixture(scope="session")

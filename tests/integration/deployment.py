@@ -7,6 +7,7 @@ broker, no checkpoint and no crash.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -32,10 +33,11 @@ from stream.core import catalogue
 from stream.core.events import Reason
 from stream.core.offline import Computed, Offline
 from stream.core.report import Sample
-from stream.core.time import DAY_MS, date_of
+from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
@@ -109,6 +111,11 @@ class Program:
         taken = [line for line in self.log.splitlines() if "partitions taken over" in line]
         return set(json.loads(taken[-1])["partitions"]) if taken else set()
 
+    @property
+    def takeovers(self) -> int:
+        """How often it has taken partitions over: after each rebalance that it took part in."""
+        return self.log.count("partitions taken over")
+
     # -- what it serves --------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> tuple[int, str]:
@@ -136,6 +143,11 @@ class Program:
             for family in text_string_to_metric_families(page)
             for sample in family.samples
         }
+
+    def standings(self) -> list[dict[str, Any]]:
+        """How it says that each partition stands."""
+        standings: list[dict[str, Any]] = self.api().get("partitions", [])
+        return standings
 
     def outcomes(self) -> Counter[str]:
         """How many events met which fate, over all topics."""
@@ -292,6 +304,23 @@ class Deployment:
         wanted = list(events)
         self.expect((event.topic, event.value) for event in wanted)
         self._produce(wanted)
+
+    def send_in_bulk(self, events: Iterable[ReplayEvent]) -> None:
+        """Produce events faster than a worker reads them, and take them into the recount."""
+        wanted = list(events)
+        self.expect((event.topic, event.value) for event in wanted)
+        asyncio.run(self._produce_in_bulk(wanted))
+
+    async def _produce_in_bulk(self, events: Sequence[ReplayEvent]) -> None:
+        topics, partitions = self.settings.input_topics, self.settings.topics.partitions
+        async with BulkProducer({"bootstrap_servers": self.address}, topics=topics, partitions=partitions) as producer:
+            await producer.send(events)
+            await producer.flush()
+
+    def level_the_clocks(self) -> None:
+        """With `--clock event` a worker's clock is the newest event of its own partitions: give each the same one."""
+        newest_ms = self.newest_ms + HOUR_MS
+        self.send(login(user, newest_ms) for user in self.user_of_each_partition)
 
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from stream.core.time import HOUR_MS
-from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, login, simulated
+from tests.integration.conftest import Deploy
+from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, simulated
+from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
@@ -22,7 +25,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
     events = iter(simulated(users=600, days=28, **FAULTS))
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 4_000, "some events read")
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.level_the_clocks()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     lost = ada.partitions
@@ -34,7 +37,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         assert server.metrics()["engagement_partitions_owned"] == len(everything - lost)
         grace.wait_until(lambda: grace.partitions == everything, "the other has all partitions")
         server.wait_until(lambda: server.get("/readyz")[0] == 200, "the server is ready again")
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.level_the_clocks()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     # And back: who comes again continues from its old disk with what it has missed.
@@ -44,7 +47,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         server.wait_until(lambda: server.read() > 20_000, "even more events read")
         grace.terminate()
         assert grace.wait_for_exit(seconds=10) == 0
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.level_the_clocks()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
 
@@ -52,7 +55,7 @@ def test_a_server_started_anew_knows_all_numbers_at_once(deployment: Deployment)
     worker, server = deployment.start("worker"), deployment.start("serve")
     server.wait_until_ready()
     deployment.send(simulated(users=100, days=10))
-    everybody_looks_at_the_same_clock(deployment)
+    deployment.level_the_clocks()
     deployment.wait_until_every_gauge_equals_the_recount(server)
     server.kill()
 
@@ -66,15 +69,54 @@ def test_a_server_started_anew_knows_all_numbers_at_once(deployment: Deployment)
     assert server.get("/readyz")[1] == stale_partitions(set(deployment.all_partitions))
 
 
+def test_a_partition_is_told_with_its_worker_and_is_stale_as_soon_as_that_has_left(
+    kafka: RunningKafka, deploy: Deploy
+) -> None:
+    # So long that nothing is found to be stale by its age.
+    deployment = deploy(kafka.address, **{"server.stale_after": "10m"})
+    ada, server = deployment.start("worker", name="ada"), deployment.start("serve")
+    server.wait_until_ready()
+
+    worker = name_of(ada)
+    assert {standing["worker"] for standing in server.standings()} == {worker}
+    assert [standing["partition"] for standing in server.standings()] == list(deployment.all_partitions)
+    assert {(standing["stale"], standing["reason"]) for standing in server.standings()} == {(False, "")}
+    assert max(standing["age_seconds"] for standing in server.standings()) < 60
+
+    ada.terminate()
+    assert ada.wait_for_exit(seconds=10) == 0
+    server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready")
+    reason = f"worker {worker} has stopped"
+    server.wait_until(lambda: all(standing["stale"] for standing in server.standings()), "all partitions are stale")
+    assert {standing["reason"] for standing in server.standings()} == {reason}
+    assert server.metrics()["engagement_partitions_owned"] == 0
+    assert server.get("/readyz")[1] == "".join(f"partition {n}: {reason}\n" for n in deployment.all_partitions)
+
+
+def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> None:
+    everything = set(deployment.all_partitions)
+    ada, grace = (deployment.start("worker", name=name) for name in ("ada", "grace"))
+    server = deployment.start("serve")
+    server.wait_until_ready()
+    ada.wait_until(lambda: shared(ada, grace, everything), "both have partitions")
+
+    deployment.send_in_bulk(simulated(users=450, days=28))
+    grace.terminate()
+    ada.wait_until(lambda: ada.partitions == everything, "the other has all partitions")
+
+    server.wait_until(lambda: {standing["worker"] for standing in server.standings()} == {name_of(ada)}, "it reports")
+    assert all(standing["reason"].startswith("still reading") for standing in server.standings())
+    deployment.level_the_clocks()
+    deployment.wait_until_every_gauge_equals_the_recount(server)
+
+
+def name_of(worker: Program) -> str:
+    return f"{socket.gethostname()}-{worker.pid}"
+
+
 def shared(one: Program, other: Program, everything: set[int]) -> bool:
     return bool(one.partitions and other.partitions) and one.partitions ^ other.partitions == everything
 
 
 def stale_partitions(partitions: set[int]) -> str:
     return f"no report for {STALE_AFTER_SECONDS}s of partitions {', '.join(map(str, sorted(partitions)))}\n"
-
-
-def everybody_looks_at_the_same_clock(deployment: Deployment) -> None:
-    """With `--clock event` each worker's clock is the newest event of its own partitions: give each the same one."""
-    newest_ms = deployment.newest_ms + HOUR_MS
-    deployment.send(login(user, newest_ms) for user in deployment.user_of_each_partition)
