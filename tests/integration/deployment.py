@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.agents.inventory import topic_specs
@@ -378,6 +378,14 @@ class Deployment:
             found += [_stored(record) for batch in fetched.values() for record in batch]
         consumer.close()
         return found
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """The offsets that the consumer group has committed, by topic and partition."""
+        group = self.settings.app_id
+        admin = KafkaAdminClient(**self.client)
+        committed = admin.list_group_offsets({group: None})[group]
+        admin.close()
+        return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}
 
     def produced(self) -> dict[tuple[str, int, int], StoredRecord]:
         """What lies in the inputs, by topic, partition and offset."""
