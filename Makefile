@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ci fmt lint types docs bench clean
+.PHONY: help demo test check ci fmt lint types docs chaos bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,9 +40,13 @@ lint: $(VENV)/.dev ## rules of style, format and imports
 types: $(VENV)/.dev ## mypy --strict over code, tests and deploy
 	@$(BIN)/python -m mypy --strict
 
-docs: $(VENV)/.dev ## write README.md's tables and the dashboards anew, from the catalogue and the settings
+docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made manifests anew
 	@$(BIN)/python -m tests.documents
 	@$(BIN)/python -m deploy.grafana
+	@$(BIN)/python -m deploy.kubernetes
+
+chaos: $(VENV)/.dev ## faults of every kind under load, minutes of them; ARGS="--seed 7 --minutes 10 --store rocksdb"
+	@$(BIN)/python -m pytest tests/chaos/test_chaos.py --seed random --minutes 5 -s $(ARGS)
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)

@@ -6,6 +6,7 @@ import gzip
 import os
 import signal
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream import cli_state
+from stream.cli_dlq import dlq
+from stream.cli_state import grow, state
 from stream.core.offline import Offline
+from stream.core.time import iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
 from stream.settings import Settings, items
@@ -57,6 +60,9 @@ def main() -> None:
     """
 
 
+main.add_command(dlq)
+
+
 # -- the service -------------------------------------------------------------------------------------------------
 
 
@@ -72,6 +78,8 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
 
         def started() -> None:
             click.echo(f"serving {deployment.address}/metrics" if server else "consuming", err=True)
+            if deployment.probes_address is not None:
+                click.echo(f"worker at {deployment.probes_address}/readyz", err=True)
 
         with _recovery_progress() as tell:
             # Not asyncio.run: it would wait for whatever hangs in a thread. The process ends here.
@@ -182,15 +190,26 @@ def _of_worker(instance_id: str | None, standbys: int | None, clock: str | None)
 @_settings_options
 @_worker_options
 @_clock_option
+@click.option("--host", help="Address of the worker's own pages; the setting worker.host, 127.0.0.1 unless asked.")
+@click.option(
+    "--port", type=int, help="Port of its /livez and /readyz; the setting worker.port. No listener unless asked."
+)
 def worker(
-    file: Path | None, kafka: str | None, instance_id: str | None, standbys: int | None, clock: str | None
+    file: Path | None,
+    kafka: str | None,
+    host: str | None,
+    port: int | None,
+    instance_id: str | None,
+    standbys: int | None,
+    clock: str | None,
 ) -> None:
     """Run a worker only; several share the partitions.
 
     \b
     Example: ENGAGEMENT_STATE_URL=rocksdb:///var/lib/engagement engagement worker --kafka kafka:9092
     """
-    _serve(_load(file, kafka, **_of_worker(instance_id, standbys, clock)), worker=True, server=False)
+    chosen = {"worker__host": host, "worker__port": port, **_of_worker(instance_id, standbys, clock)}
+    _serve(_load(file, kafka, **chosen), worker=True, server=False)
 
 
 @main.command()
@@ -203,6 +222,30 @@ def serve(file: Path | None, kafka: str | None, host: str | None, port: int | No
     Example: engagement serve --kafka kafka:9092 --host 0.0.0.0 --port 8600
     """
     _serve(_load(file, kafka, server__host=host, server__port=port), worker=False, server=True)
+
+
+@main.command()
+@_settings_options
+@click.option("--worker", "of_worker", is_flag=True, help="Ask the worker at worker.port instead of the server.")
+def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
+    """Ask the server, or a worker, that runs with these settings whether it is ready; exits with 1 when it is not.
+
+    \b
+    Example: engagement health
+    """
+    from stream.export.probes import ask
+
+    settings = _load(file, kafka)
+    place = "worker" if of_worker else "server"
+    asked = settings.worker if of_worker else settings.server
+    if asked.port <= 0:
+        raise _BadUse(f"{place}.port: {asked.port} is no port that can be asked")
+    try:
+        ready, told = ask(asked.host, asked.port)
+    except OSError as error:
+        raise _Failure(f"nobody answers at {asked.host}:{asked.port}: {error.strerror or error}") from None
+    click.echo(told)
+    raise SystemExit(0 if ready else 1)
 
 
 # -- the demo ----------------------------------------------------------------------------------------------------
@@ -294,11 +337,14 @@ async def _run_demo(shown: "Demo", deployment: "Deployment") -> None:
     default=Path("-"),
     help="A file of JSON lines, .gz too. [default: standard output]",
 )
+@click.option("--live", is_flag=True, help="With --kafka: go on from now, each event when it happens, until stopped.")
 @_settings_options
 def simulate_command(
-    days: float, until: str | None, output: Path, file: Path | None, kafka: str | None, **population: Any
+    days: float, until: str | None, output: Path, live: bool, file: Path | None, kafka: str | None, **population: Any
 ) -> None:
     """Make up the events of a believable population: as JSON lines, or into Kafka with --kafka.
+
+    With --live the population goes on after its history; started again it goes on where it ended.
 
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
@@ -309,6 +355,11 @@ def simulate_command(
 
     asked_ms = _moment(until, "--until")
     end_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
+    if live:
+        if kafka is None or asked_ms is not None:
+            raise _BadUse("--live: needs --kafka, and no --until")
+        _simulate_live(_load(file, kafka), days=days, now_ms=end_ms, population=population)
+        return
     try:
         events = simulate(SimulatorSettings(**population), start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
         first = list(islice(events, 1))  # what can't be simulated is refused with the first event
@@ -328,6 +379,35 @@ def simulate_command(
                 for event in events:
                     sink.write(_with_topic(event.topic, event.value))
                     count += 1
+    click.echo(f"{count:,} events", err=True)
+
+
+def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
+    """Send a population's history and then what it does, until SIGINT or SIGTERM."""
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
+    from stream.simulate.producer import EventProducer
+    from stream.simulate.simulator import SimulatorSettings, simulate
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        world = SimulatorSettings(**population).with_drop_before(now_ms)
+    except ValueError as error:
+        raise _BadUse(str(error)) from None
+    topics, options = settings.input_topics, client_options(settings)
+    with _told():
+        start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
+        with EventProducer(options) as producer:
+            count = send_as_they_happen(
+                simulate(world, start_ms=start_ms, end_ms=now_ms + FOR_EVER_MS),
+                producer,
+                topics=topics,
+                wait=stopping.wait,
+                now_ms=lambda: time.time_ns() // 1_000_000,
+                on_live=lambda sent: click.echo(f"{sent:,} events since {iso(start_ms)} are sent; now live", err=True),
+            )
     click.echo(f"{count:,} events", err=True)
 
 
@@ -554,8 +634,8 @@ def _report_problems(settings: Settings) -> None:
         raise SystemExit(1)
 
 
-topics.add_command(cli_state.grow)
-main.add_command(cli_state.state)
+topics.add_command(grow)
+main.add_command(state)
 
 
 @main.command()

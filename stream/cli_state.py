@@ -131,8 +131,11 @@ def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
     2. engagement topics grow --partitions 8
     3. set topics.partitions = 8 for workers and servers, and start them
 
-    Nothing is counted twice or lost; a run that was interrupted is started again. Memory and disk are free to spare
-    for the state of all partitions.
+    Nothing is counted twice or lost; a run that was interrupted is started again. It needs room for the state of all
+    partitions on the disk of temporary files.
+
+    \b
+    Example: engagement topics grow --partitions 8
     """
     from stream.agents.growth import grow as grow_partitions
 

@@ -106,6 +106,13 @@ class Server(_Section, frozen=True):
     stale_after: str = "15s"  # a partition without a snapshot for so long is stale, and the server is not ready
 
 
+class Worker(_Section, frozen=True):
+    """Where a worker says of itself how it fares."""
+
+    host: str = "127.0.0.1"  # this machine only, unless asked
+    port: int = -1  # of a worker's own /livez and /readyz; -1: no listener, 0: a free port
+
+
 class Log(_Section, frozen=True):
     """What is logged, and how."""
 
@@ -131,6 +138,7 @@ class Settings(_Section, frozen=True):
     state: State = msgspec.field(default_factory=State)
     windows: Windows = msgspec.field(default_factory=Windows)
     server: Server = msgspec.field(default_factory=Server)
+    worker: Worker = msgspec.field(default_factory=Worker)
     log: Log = msgspec.field(default_factory=Log)
 
     @property
@@ -168,6 +176,11 @@ class Settings(_Section, frozen=True):
     def rekey_topic(self) -> str:
         """Where records go that lie in the wrong partition."""
         return f"{self.app_id}-rekey"
+
+    @property
+    def replayed_topic(self) -> str:
+        """Where `engagement dlq replay` notes which dead letters it has sent back."""
+        return f"{self.app_id}-replayed"
 
     @property
     def snapshots_topic(self) -> str:
@@ -291,8 +304,9 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
-    if not 0 <= settings.server.port <= 65_535:
-        raise SettingsError(f"server.port: {settings.server.port} is no port")
+    for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
+        if not least <= port <= 65_535:
+            raise SettingsError(f"{place}: {port} is no port")
     _check_state(settings.state)
     _check_names(settings)
 
@@ -327,7 +341,7 @@ def _check_names(settings: Settings) -> None:
     for place, name in (("app_id", settings.app_id), *((f"topics.{topic}", inputs[topic]) for topic in inputs)):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.snapshots_topic)
+    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         told = ", ".join(inputs.values())

@@ -1,6 +1,7 @@
 """Between a command and who typed it: the options that all share, failures in one line, times, and how far it is."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.core.partition import RulesChanged
-from stream.core.time import epoch_ms, iso, parse_iso
+from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
@@ -78,6 +79,20 @@ def moment(text: str | None, option: str) -> int | None:
     if at_ms is None or not 0 <= at_ms < _LAST_MS:
         raise BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
     return at_ms
+
+
+def since_when(text: str | None, option: str) -> int | None:
+    """Milliseconds of a time as `moment` takes it, or of now less a span such as `2h`. Raises BadUse."""
+    if text is None:
+        return None
+    try:
+        span_seconds = seconds_of(text)
+    except ValueError:
+        try:
+            return moment(text, option)
+        except BadUse as error:
+            raise BadUse(f"{error.message}, nor a span such as '2h' or '7d'") from None
+    return max(0, time.time_ns() // 1_000_000 - span_seconds * SECOND_MS)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
+from stream.export.probes import Probes
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
@@ -84,6 +85,12 @@ class Deployment:
         self._server = Server(self.board, version=VERSION) if server else None
         self._feed = Feed(self.board, client_options(settings)) if server else None
         self._feeding: asyncio.Task[None] | None = None
+        self._probes = _probes_of(self._worker, settings)
+
+    @property
+    def probes_address(self) -> str | None:
+        """Where the worker's own pages are, or None when it has none."""
+        return f"http://{self.settings.worker.host}:{self._probes.port}" if self._probes is not None else None
 
     @property
     def address(self) -> str:
@@ -94,6 +101,8 @@ class Deployment:
     async def start(self) -> None:
         """Start what there is, the server first: it tells why it is not ready. Raises BrokerUnreachable."""
         try:
+            if self._probes is not None:
+                await self._probes.start()
             if self._server is not None and self._feed is not None:
                 await self._server.start()
                 self._feeding = asyncio.create_task(self._feed.run())
@@ -140,6 +149,14 @@ class Deployment:
             await cancelled(self._feeding)
         if self._server is not None:
             await self._server.stop()
+        if self._probes is not None:
+            await self._probes.stop()
+
+
+def _probes_of(worker: Worker | None, settings: Settings) -> Probes | None:
+    if worker is None or settings.worker.port < 0:
+        return None
+    return Probes(settings.worker.host, settings.worker.port, unready=worker.unready)
 
 
 async def run_until_stopped(

@@ -151,6 +151,10 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         (("topics", "check", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("run", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("run", "--port", "99999"), 2, "server.port: 99999 is no port"),
+        (("worker", "--port", "99999"), 2, "worker.port: 99999 is no port"),
+        (("health", "--worker"), 2, "worker.port: -1 is no port that can be asked"),
+        (("simulate", "--live"), 2, "--live: needs --kafka, and no --until"),
+        (("simulate", "--live", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

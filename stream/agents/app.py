@@ -67,6 +67,8 @@ class Worker:
         self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions = self.tasks
+        self._assigned: set[int] | None = None  # partitions; None: not in the group, or a rebalance is under way
+        self.app.on_partitions_assigned.connect(self._note_assigned)
         if shared:
             self.app.on_rebalance_complete.connect(self._on_assigned)
         else:
@@ -184,6 +186,19 @@ class Worker:
                     seconds = progress[1] / rate if rate > 0 else None
                     await self.tasks.tell_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
 
+    def unready(self) -> list[str]:
+        """Why some partition of this worker is not processed now; empty when all it was given are recovered."""
+        if self.tasks.failure is not None:
+            return [f"it stops: {self.tasks.failure!r}"]
+        if self._assigned is None:
+            return ["no partitions are assigned yet"]
+        waiting = sorted(partition for partition in self._assigned if not self.tasks.owns(partition))
+        if not waiting:
+            return []
+        progress = self.recovering()
+        left = f": {progress[1]:,} records to read" if progress is not None else ""
+        return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
+
     async def _tell_standbys(self) -> None:
         for tp in sorted(self._recovery.standby_tps):
             end = self.consumer.end(tp)
@@ -235,6 +250,10 @@ class Worker:
             return
         await self.tasks.open(partitions, recovery_seconds=seconds)
 
+    async def _note_assigned(self, *args: Any, **_: Any) -> None:
+        inputs = set(self._settings.input_topics.values())
+        self._assigned = {tp.partition for tp in args[-1] if tp.topic in inputs}
+
     async def _refuse_broken_changelogs(self, partitions: Collection[int]) -> None:
         topic = self._settings.changelog_topic
         places = [TP(topic, partition) for partition in partitions]
@@ -261,4 +280,5 @@ class Worker:
         )
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self._assigned = None
         await self.tasks.close(save=True)

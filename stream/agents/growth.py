@@ -69,7 +69,8 @@ async def _move(upkeep: Upkeep, held: list[Held], sources: list[Held], partition
 
 
 def _counts(upkeep: Upkeep) -> dict[str, int]:
-    names = [spec.name for spec in topic_specs(upkeep.settings)]
+    partitions = upkeep.settings.topics.partitions
+    names = [spec.name for spec in topic_specs(upkeep.settings) if spec.partitions == partitions]
     counts = partition_counts(names, client_options=upkeep.options)
     missing = [name for name in names if name not in counts]
     if missing:

@@ -11,7 +11,10 @@ _HEADERS = 64 * 1024  # room for reason and origin beside a message of the large
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Every topic, the inputs first. All have as many partitions, for users must lie in the same one everywhere."""
+    """Every topic, the inputs first.
+
+    All but the notes of replays have as many partitions, for users must lie in the same one everywhere.
+    """
     partitions = settings.topics.partitions
     letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_message_bytes + _HEADERS))}
     changelog = {
@@ -26,6 +29,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         *(TopicSpec(name, partitions, {}) for name in inputs),
         *(TopicSpec(settings.dead_letter_topic(name), partitions, letters) for name in inputs),
         TopicSpec(settings.rekey_topic, partitions, letters),
+        replayed_topic_spec(settings),
         *([] if is_redis_url(settings.state.url) else [TopicSpec(settings.changelog_topic, partitions, changelog)]),
         TopicSpec(
             settings.snapshots_topic,
@@ -33,3 +37,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)},
         ),
     ]
+
+
+def replayed_topic_spec(settings: Settings) -> TopicSpec:
+    """The notes of which dead letters were replayed: one partition, for they are read as one."""
+    return TopicSpec(settings.replayed_topic, 1, {"cleanup.policy": "compact"})

@@ -10,24 +10,33 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from stream.agents.headers import (
+    ATTEMPTS,
+    BY_REFERENCE,
+    DETAIL,
+    FORWARDED,
+    ORIGIN_KEY,
+    ORIGIN_OFFSET,
+    ORIGIN_PARTITION,
+    ORIGIN_SAVED,
+    ORIGIN_TOPIC,
+    ORIGIN_VALUE,
+    REASON,
+    RECORD,
+    VALUE,
+    Headers,
+    Origin,
+    origin_headers,
+    origin_in,
+    parted,
+    replayed_headers,
+    replayed_in,
+)
 from stream.agents.kafka_options import client_options
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.settings import Settings
 from stream.telemetry import Report, Standby, Unowned, encode_report
-
-Headers = list[tuple[str, bytes]]
-
-# Where a record was produced to. Headers of these names that producers send are not believed.
-_ORIGIN = "origin-"
-_OURS = ("reason", "detail")
-ORIGIN_TOPIC, ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_TIMESTAMP, ORIGIN_SAVED = (
-    "origin-topic",
-    "origin-partition",
-    "origin-offset",
-    "origin-timestamp",
-    "origin-saved",  # of a forwarded record: what comes before this offset is never forwarded again
-)
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
@@ -104,20 +113,24 @@ class Outbox:
         """Send a refused message, key and value byte for byte, with the reason and where it came from.
 
         A message that is too large is sent by reference: its value, and also a key or headers too large for a dead
-        letter, stay where they came from.
+        letter, stay where they came from. A header says which.
         """
-        record = refused.record
-        key = record.key
-        value = None if refused.reason is Reason.TOO_LARGE else record.value
-        theirs = _theirs(record)
-        if len(key or b"") + _bytes_of(theirs) > _LARGEST_KEY_AND_HEADERS:
-            key, value, theirs = None, None, []
-        headers = [
-            ("reason", refused.reason.value.encode()),
-            ("detail", refused.detail[:1_000].encode(errors="replace")),
-            *_origin(topic, partition, record, forwarded=forwarded),
-            *theirs,
+        key, value, theirs, origin, is_whole = _as_produced(topic, partition, refused.record, forwarded=forwarded)
+        replayed, theirs = replayed_in(theirs, topic)
+        ours: Headers = [
+            (REASON, refused.reason.value.encode()),
+            (DETAIL, refused.detail[:1_000].encode(errors="replace")),
+            *origin_headers(replayed.origin if replayed else origin),
         ]
+        if replayed:
+            ours.append((ATTEMPTS, str(replayed.attempts).encode()))
+        if not is_whole or not _is_small(key, theirs):
+            key, value, theirs = None, None, []
+            ours.append((BY_REFERENCE, RECORD))
+        elif refused.reason is Reason.TOO_LARGE:
+            value = None
+            ours.append((BY_REFERENCE, VALUE))
+        headers = [*theirs, *ours]
         if key is None and value is None:
             return await self._send_empty(self._settings.dead_letter_topic(topic), partition, headers)
         return await self._send(self._settings.dead_letter_topic(topic), key, value, headers)
@@ -127,14 +140,20 @@ class Outbox:
 
         `saved` is the offset up to which checkpoints have dealt with the topic.
         """
-        record = misplaced.record
-        theirs = _theirs(record)
-        headers = [
-            *_origin(topic, partition, record, forwarded=False),
-            (ORIGIN_SAVED, str(saved).encode()),
-            *(theirs if _bytes_of(theirs) <= _LARGEST_KEY_AND_HEADERS else []),
-        ]
-        return await self._send(self._settings.rekey_topic, partition_key(misplaced.user), misplaced.value, headers)
+        record, key = misplaced.record, partition_key(misplaced.user)
+        replayed, theirs = replayed_in(record.headers, topic)
+        ours = origin_headers(Origin(topic, partition, record.offset, record.timestamp))
+        ours.append((ORIGIN_SAVED, str(saved).encode()))
+        if not _is_small(record.key, theirs):
+            theirs = []
+            ours.append((BY_REFERENCE, RECORD))
+        elif record.key != key:
+            ours.append((ORIGIN_KEY, record.key))
+        if record.value is None:
+            ours.append((ORIGIN_VALUE, None))
+        if replayed:
+            theirs += replayed_headers(replayed)
+        return await self._send(self._settings.rekey_topic, key, misplaced.value, [*theirs, *ours])
 
     async def report(self, report: Report | Unowned | Standby) -> None:
         """Tell the server what a partition adds. Not awaited: the next one replaces it."""
@@ -157,24 +176,31 @@ class Outbox:
         return future
 
 
-def _origin(topic: str, partition: int, record: Record, *, forwarded: bool) -> Headers:
-    if forwarded:  # its first origin is the one to tell
-        return [(name, value) for name, value in record.headers if name.startswith(_ORIGIN) and name != ORIGIN_SAVED]
-    return [
-        (ORIGIN_TOPIC, topic.encode()),
-        (ORIGIN_PARTITION, str(partition).encode()),
-        (ORIGIN_OFFSET, str(record.offset).encode()),
-        (ORIGIN_TIMESTAMP, str(record.timestamp).encode()),
-    ]
+class _Produced(NamedTuple):
+    """A record as its producer sent it, and where to."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    origin: Origin
+    is_whole: bool = True
 
 
-def _theirs(record: Record) -> Headers:
-    return [(name, value) for name, value in record.headers if not name.startswith((_ORIGIN, *_OURS))]
+def _as_produced(topic: str, partition: int, record: Record, *, forwarded: bool) -> _Produced:
+    if not forwarded:
+        origin = Origin(topic, partition, record.offset, record.timestamp)
+        return _Produced(record.key, record.value, list(record.headers), origin)
+    ours, theirs = parted(record.headers, FORWARDED)
+    first = origin_in(ours)
+    assert first is not None, "who takes a record of the re-key topic has read its origin"
+    value = None if ORIGIN_VALUE in ours else record.value
+    return _Produced(ours.get(ORIGIN_KEY, record.key), value, theirs, first, BY_REFERENCE not in ours)
 
 
-def _bytes_of(headers: Headers) -> int:
-    # Kafka allows headers without a value.
-    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
+def _is_small(key: bytes | None, headers: Headers) -> bool:
+    """Whether there is room for key and headers beside a value of the largest size. Header values may be null."""
+    bytes_of_headers = sum(len(name.encode()) + len(value or b"") for name, value in headers)
+    return len(key or b"") + bytes_of_headers <= _LARGEST_KEY_AND_HEADERS
 
 
 class PartitionChangelog:
@@ -193,7 +219,7 @@ class PartitionChangelog:
         return await self._outbox.read_changelog(self._partition, first, end)
 
 
-class Origin(NamedTuple):
+class ForwardedOrigin(NamedTuple):
     """Where a forwarded record was produced to, and how far the checkpoints of who forwarded it had got."""
 
     topic: str
@@ -202,11 +228,11 @@ class Origin(NamedTuple):
     saved: int
 
 
-def origin_of(record: Record) -> Origin | None:
+def origin_of(record: Record) -> ForwardedOrigin | None:
     """The origin of a forwarded record; None when its headers don't tell."""
     headers = dict(record.headers)
     try:
         numbers = (int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_SAVED))
-        return Origin(headers[ORIGIN_TOPIC].decode(), *numbers)
+        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), *numbers)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

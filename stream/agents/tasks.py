@@ -37,7 +37,7 @@ OpenState = Callable[[int, Outbox], Awaitable[State]]
 
 
 class BatchMissing(RuntimeError):
-    """A batch was given to nobody. The worker stops; it will be read again from the last checkpoint."""
+    """A batch does not follow the one before it. The worker stops, and begins anew at the last checkpoint."""
 
 
 class Fenced(Unavailable):
@@ -208,8 +208,8 @@ class Tasks:
         try:
             applied_to = task.position(topic) or 0
             if records[0].offset < records.follows:
-                told = f"offset {records[0].offset} came after {records.follows - 1}: was it created again?"
-                raise StateMismatch(f"partition {task.number}: {topic!r} went back, {told}")
+                told = f"offset {records[0].offset} came after {records.follows - 1}"
+                raise BatchMissing(f"{topic}/{task.number} went back: {told}")
             if records.follows > applied_to:
                 raise BatchMissing(
                     f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"

@@ -95,6 +95,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
+        # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
+        # different workers.
+        self._assignor = self.app.assignor
+        consumer._partition_assignment_strategy = [self.app.assignor]
         return consumer
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, *options: Any, **named: Any) -> Any:
@@ -208,8 +212,9 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """What Faust calls at the end of a recovery."""
+        generation = self.app.consumer_generation_id
         await self._seek_inputs()
-        self._sought = True
+        self._sought = self.app.consumer_generation_id == generation
 
     async def _seek_inputs(self) -> None:
         """Read each input partition from where its state has got to; from its beginning where there is no state."""

@@ -22,10 +22,12 @@ def wilson(part: float, whole: int) -> Interval | None:
     """Interval of the share part / whole, or None for a share of nothing.
 
     `part` may be a sum of fractions: a mean of values between 0 and 1 varies at most as much as a coin of the
-    same mean, so the interval is then wider than need be, never narrower.
+    same mean, so the interval is then wider than need be, never narrower. Raises ValueError for a part that is none.
     """
     if whole == 0:
         return None
+    if not 0 <= part <= whole:
+        raise ValueError(f"{part} is no part of {whole}")
     share = part / whole
     z2 = _Z * _Z
     centre = share + z2 / (2 * whole)

@@ -1,16 +1,20 @@
 """The newest report of each partition, and what they add up to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import add
 
 import msgspec
+import structlog
 
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, seconds_of
+from stream.export.counters import Counters, added
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
+
+log = structlog.get_logger(__name__)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -35,9 +39,11 @@ class Board:
         self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
+        self._counters: dict[int, Counters] = {}
         self._standbys: dict[tuple[int, str], Standby] = {}
         self._arrived_ms: dict[int, int] = {}  # of reports
         self._merged: Snapshot | None = None
+        self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
     def put(self, told: Report | Unowned | Standby) -> None:
         """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
@@ -50,7 +56,8 @@ class Board:
         self._unowned.pop(told.partition, None)
         self._reports[told.partition] = told
         self._arrived_ms[told.partition] = self.now_ms()
-        self._merged = None
+        self._counters.setdefault(told.partition, Counters()).take(told)
+        self._merged = self._live = None
 
     @property
     def reports(self) -> list[Report]:
@@ -138,24 +145,25 @@ class Board:
 
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
-        reasons = self.disagreements()
-        stale = self.stale()
-        for number in sorted(self._unowned):
-            reasons.append(f"partition {number}: {self._why_unowned(self._unowned[number])}")
-        for report in self.reports:
-            if report.away and report.partition not in self._unowned:
-                reasons.append(f"partition {report.partition}: {report.away}")
-        silent = [number for number in stale if number not in self._unowned]
-        if silent:
-            told = ", ".join(map(str, silent))
-            reasons.append(f"no report for {self.settings.server.stale_after} of partitions {told}")
-        behind = {report.partition: report.behind for report in self.reports if report.behind}
-        for partition, topics in behind.items():
-            if partition not in stale:
-                reasons.append(f"partition {partition} is still reading {', '.join(topics)}")
+        reasons = [*self.disagreements(), *self._reasons_of_partitions()]
+        if self._is_whole() and self._samples() is None:
+            reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
         if self.preparing:
             reasons.append(self.preparing)
         return reasons
+
+    def _reasons_of_partitions(self) -> Iterator[str]:
+        stale = self.stale()
+        for number, unowned in sorted(self._unowned.items()):
+            yield f"partition {number}: {self._why_unowned(unowned)}"
+        silent = [number for number in stale if number not in self._unowned]
+        if silent:
+            yield f"no report for {self.settings.server.stale_after} of partitions {', '.join(map(str, silent))}"
+        for report in self.reports:
+            if report.away and report.partition not in self._unowned:
+                yield f"partition {report.partition}: {report.away}"
+            if report.behind and report.partition not in stale:
+                yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -164,13 +172,21 @@ class Board:
 
     def live(self) -> list[Sample]:
         """The live number of every metric; none until every partition has reported once."""
-        if not self._is_whole():
-            return []
-        return live_samples(self.merged, self.rules)
+        return (self._samples() or []) if self._is_whole() else []
+
+    def _samples(self) -> list[Sample] | None:
+        """The live numbers, or None where the sums of the workers make no sense."""
+        if self._live is None:
+            try:
+                self._live = (live_samples(self.merged, self.rules),)
+            except ValueError as error:
+                log.error("sums of the workers can't be", reason=str(error))
+                self._live = (None,)
+        return self._live[0]
 
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole():
+        if not self._is_whole() or self._samples() is None:
             return []
         told = closed_days(self.merged, count=days)
         return [(day, closed_samples(self.merged, self.rules, day)) for day in told]
@@ -180,12 +196,12 @@ class Board:
         merged = self.merged
         samples = [
             Sample("engagement_events_total", {"topic": topic, "outcome": outcome}, count)
-            for topic, counts in merged.outcomes.items()
+            for topic, counts in added(counters.outcomes for counters in self._counters.values()).items()
             for outcome, count in sorted(counts.items())
         ]
         samples += [
             Sample("engagement_dead_letters_total", {"topic": topic, "reason": reason}, count)
-            for topic, counts in merged.reasons.items()
+            for topic, counts in added(counters.reasons for counters in self._counters.values()).items()
             for reason, count in sorted(counts.items())
         ]
         samples += [
@@ -230,9 +246,11 @@ class Board:
 
     def timings(self) -> list[tuple[str, tuple[float, ...], Timings]]:
         """The histograms: name, upper bounds in seconds, and counts."""
-        event_to_gauge = sum((report.event_to_gauge for report in self.reports), Timings())
-        checkpoints = sum((report.checkpoints for report in self.reports), Timings())
+
+        def of(name: str) -> Timings:
+            return sum((counters.timings(name) for counters in self._counters.values()), Timings())
+
         return [
-            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, event_to_gauge),
-            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, checkpoints),
+            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
+            ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]

@@ -11,6 +11,7 @@ from stream.core.time import date_of
 from stream.export.board import Board
 from stream.export.documents import definitions, with_sample_sizes
 from stream.export.live import Live
+from stream.export.probes import readiness
 from stream.export.prometheus import exposition
 from stream.export.pulse import Pulse
 from stream.export.state import standing
@@ -87,8 +88,7 @@ class Server:
         return web.Response(text="ok\n")
 
     async def _ready(self, request: web.Request) -> web.Response:
-        reasons = self._board.unready()
-        return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
+        return readiness(self._board.unready())
 
     async def _tell_version(self, request: web.Request) -> web.Response:
         return _json({"version": self._version})

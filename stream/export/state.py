@@ -4,8 +4,8 @@ live        every partition has reported lately and has read all there is
 starting    some partition has never reported: no number is shown yet
 recovering  some partition's state is being read back
 behind      a backlog is being read; the numbers are those of its clock
-stale       some partition's owner is silent: what its users do is missing
-mismatch    workers and this server have other settings: no number is shown
+stale       some partition's owner is silent, has left or can't go on: what its users do is missing
+mismatch    what workers report does not fit this server, or together: no number is shown
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from stream.core.time import date_of, iso
 from stream.export.board import Board
 
-_RECOVERY = "engagement_recovery_remaining_seconds"
+_RECOVERY = ("engagement_recovery_rows_remaining", "engagement_recovery_remaining_seconds")
 
 
 def state_of(board: Board) -> str:
@@ -22,11 +22,13 @@ def state_of(board: Board) -> str:
         return "live"
     if board.disagreements():
         return "mismatch"
-    if any(sample.name == _RECOVERY for sample in board.health()):
+    if any(sample.name in _RECOVERY for sample in board.health()):
         return "recovering"
     if len(board.reports) < board.settings.topics.partitions:
         return "starting"
-    return "stale" if board.stale() else "behind"
+    if board.merged.now_ms >= 0 and not board.live():
+        return "mismatch"
+    return "stale" if board.stale() or any(report.away for report in board.reports) else "behind"
 
 
 def standing(board: Board) -> dict[str, Any]:

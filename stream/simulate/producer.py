@@ -37,6 +37,9 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 # kafka-python has no limit of its own on what waits for delivery. 20,000 events are a few MB and one second.
 _MOST_UNCONFIRMED: Final = 20_000
 
+# A little longer than a delivery may take (`delivery_timeout_ms`; a test may ask for minutes).
+_FLUSH_GRACE_SECONDS: Final = 30.0
+
 # For the rest of the events when something else went wrong already.
 _CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
@@ -91,7 +94,13 @@ class EventProducer:
 
     def flush(self) -> None:
         """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed for the first that it has not."""
-        self._producer.flush()
+        seconds = self._producer.config["delivery_timeout_ms"] / 1_000 + _FLUSH_GRACE_SECONDS
+        try:
+            # kafka-python may wait for ever for a batch that was on its way when it began a new epoch.
+            self._producer.flush(timeout=seconds)
+        except KafkaTimeoutError as error:
+            self._raise_first_failure()
+            raise DeliveryFailed(f"{self._address} has not confirmed all events within {seconds:.0f} s") from error
         self._unconfirmed = 0
         self._raise_first_failure()
 

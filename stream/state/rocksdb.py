@@ -7,12 +7,16 @@ Memory is bounded on purpose: RocksDB's defaults are a cache and two memtables f
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from stream.core.store import Items, StoreBroken
+
+log = structlog.get_logger(__name__)
 
 # No key of a delta begins with a zero byte.
 _OFFSET_KEY = b"\0changelog-offset"
@@ -36,11 +40,9 @@ class RocksStore:
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property, whatever the stub says
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        try:
+        with self._told("read"):
             # All at once: a fifth faster than one by one, and other threads run meanwhile.
             values: list[bytes | None] = self._db.get(list(keys))  # type: ignore[assignment]  # raw mode
-        except Exception as error:  # rocksdict raises plain Exception
-            raise StoreBroken(f"can't read the state in {str(self._directory)!r}: {error}") from error
         return values
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -66,32 +68,38 @@ class RocksStore:
             else:
                 batch.put(key, value)
         batch.put(_OFFSET_KEY, str(offset).encode())
-        try:
+        with self._told("write"):
             self._db.write(batch, self._write_options)
-        except Exception as error:  # rocksdict raises plain Exception
-            raise StoreBroken(f"can't write the state in {str(self._directory)!r}: {error}") from error
 
     def offset(self) -> int | None:
-        value = self._db.get(_OFFSET_KEY)
+        with self._told("read"):
+            value = self._db.get(_OFFSET_KEY)
         return None if value is None else int(value)
 
     def clear(self) -> None:
-        self._db.close()
-        try:
+        with self._told("remove"):
+            self._db.close()
             Rdict.destroy(str(self._directory), _options())
-        except Exception as error:  # rocksdict raises plain Exception
-            raise StoreBroken(f"can't remove the state in {str(self._directory)!r}: {error}") from error
         self._db = self._open()
 
     def close(self) -> None:
-        self._db.flush()
-        self._db.close()
+        try:
+            self._db.close()  # it flushes, which saves reading: all of it is in the changelog
+        except Exception as error:  # noqa: BLE001  rocksdict raises plain Exception
+            told = "the state could not be flushed; what is missing will be read from the changelog"
+            log.warning(told, directory=str(self._directory), why=str(error))
 
     def _open(self) -> Rdict:
-        try:
+        with self._told("open"):
             return Rdict(str(self._directory), _options())
-        except Exception as error:  # rocksdict raises plain Exception
-            raise StoreBroken(f"can't open the state in {str(self._directory)!r}: {error}") from error
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Rocksdict raises plain Exception: say what could not be done, and where."""
+        try:
+            yield
+        except Exception as error:
+            raise StoreBroken(f"can't {doing} the state in {str(self._directory)!r}: {error}") from error
 
 
 def _options() -> Options:

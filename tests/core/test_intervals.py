@@ -52,3 +52,9 @@ def test_a_net_score_of_both_sides_swapped_has_the_interval_swapped(good: int, m
     else:
         assert found == pytest.approx((-swapped.upper, -swapped.lower))
         assert -100 <= found.lower <= found.upper <= 100
+
+
+def test_a_part_that_is_larger_than_its_whole_is_no_share() -> None:
+    for part in (-1, 11):
+        with pytest.raises(ValueError, match=f"{part} is no part of 10"):
+            wilson(part, 10)

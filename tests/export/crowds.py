@@ -1,8 +1,9 @@
 """A board on which a simulated population has left seven weeks, for the tests of what people see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import groupby
+from typing import TypeVar
 
 import msgspec
 
@@ -12,9 +13,13 @@ from stream.export.board import Board
 from stream.partitioning import partition_of
 from stream.simulate.simulator import SimulatorSettings, simulate
 from stream.telemetry import Report, Timings
+from tests.core.live import deliver
 from tests.export.boards import NOW, Event, moment, settings
 
 DAYS = 45
+
+Key = TypeVar("Key")
+Name = TypeVar("Name")
 
 
 @lru_cache
@@ -55,6 +60,25 @@ def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady") -> 
     for report in reports(scenario):
         shown.put(report)
     return shown
+
+
+def of_millions(shown: Board, times: int = 5_000_000) -> Board:
+    """The same board, but so many times as much of everything that counts."""
+    for report in shown.reports:
+        told = report.snapshot
+        grown = msgspec.structs.replace(
+            told,
+            traffic=_times(told.traffic, times),
+            opinions=_times(told.opinions, times),
+            closed_users=_times(told.closed_users, times),
+            outcomes=_times(told.outcomes, times),
+        )
+        shown.put(msgspec.structs.replace(report, snapshot=grown))
+    return shown
+
+
+def _times(counts: Mapping[Key, Mapping[Name, int]], times: int) -> dict[Key, dict[Name, int]]:
+    return {key: {name: count * times for name, count in inner.items()} for key, inner in counts.items()}
 
 
 def later(report: Report, milliseconds: int) -> Report:

@@ -1,14 +1,12 @@
 """The word for the state of the stream, and what all numbers have in common."""
 
 import msgspec
-import pytest
 
-from stream.core.report import Sample
+from stream.core.fields import ACTIVE_USERS
 from stream.export.board import Board
 from stream.export.state import standing, state_of
-from tests.export.boards import board
-
-_RECOVERY = "engagement_recovery_remaining_seconds"
+from stream.telemetry import Unowned
+from tests.export.boards import NOW, board, moment
 
 
 def mismatched() -> Board:
@@ -40,12 +38,33 @@ def test_it_is_live_exactly_when_the_board_is_ready() -> None:
         assert (state_of(shown) == "live") is not bool(shown.unready())
 
 
-def test_a_partition_that_tells_how_long_its_recovery_takes_is_recovering(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = board(partitions=(0,))
-    health = [*shown.health(), Sample(_RECOVERY, {"partition": "1"}, 42.0)]
-    monkeypatch.setattr(shown, "health", lambda: health)
+def test_a_partition_whose_state_is_read_back_is_recovering() -> None:
+    shown = board()
+    shown.put(Unowned(1, "worker-2", moment(NOW), "worker-2 reads its state back", rows_left=9))
 
     assert state_of(shown) == "recovering"
+
+
+def test_a_partition_that_nobody_owns_or_whose_store_is_away_is_stale() -> None:
+    left, away = board(), board()
+    left.put(Unowned(1, "worker-1", moment(NOW), "worker-1 has stopped"))
+    away.put(msgspec.structs.replace(away.reports[0], away="redis at redis://r: connection refused"))
+
+    assert state_of(left) == "stale"
+    assert state_of(away) == "stale"
+
+
+def test_sums_that_can_not_be_are_a_mismatch() -> None:
+    shown = board()
+    told = shown.reports[0]
+    traffic = {
+        minutes: {**tally, ACTIVE_USERS: 99} for minutes, tally in told.snapshot.traffic.items() if minutes == 1_440
+    }
+    snapshot = msgspec.structs.replace(told.snapshot, traffic={**told.snapshot.traffic, **traffic})
+    shown.put(msgspec.structs.replace(told, snapshot=snapshot))
+
+    assert shown.unready() != []
+    assert state_of(shown) == "mismatch"
 
 
 def test_numbers_come_with_their_time_their_trust_and_their_cut() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[RunningKafka]:
     """A real Apache Kafka, shared by all tests: leave it running."""
-    server = _start_kafka_or_skip()
+    server = start_kafka_or_skip()
     yield server
     server.discard()
 
@@ -38,14 +38,15 @@ def kafka() -> Iterator[RunningKafka]:
 @pytest.fixture
 def own_kafka() -> Iterator[RunningKafka]:
     """A real Apache Kafka for one test, which may stop and kill it."""
-    server = _start_kafka_or_skip()
+    server = start_kafka_or_skip()
     yield server
     server.discard()
 
 
-def _start_kafka_or_skip() -> RunningKafka:
+def start_kafka_or_skip(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
+    """A new Kafka; without one the test is skipped, or fails where Kafka is required."""
     try:
-        return start_kafka()
+        return start_kafka(proxy_ports=proxy_ports)
     except KafkaUnavailable as error:
         skip_without_kafka(error)
         raise

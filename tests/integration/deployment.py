@@ -17,10 +17,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,11 +76,15 @@ def login(user: str, at_ms: int) -> ReplayEvent:
 class Program:
     """One process of `engagement`, from its start until `end`."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], *, port: int, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str], *, port: int, log: Path, piped: bool = False
+    ) -> None:
+        """`piped` lets another process write the log, for one that may not write files."""
         self.port = port
         self._log = log
         self.started = time.monotonic()
-        with log.open("ab") as sink:
+        self._writer = _writer_of(log) if piped else None
+        with log.open("ab") if self._writer is None or self._writer.stdin is None else self._writer.stdin as sink:
             self._process = subprocess.Popen(
                 dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
                 env=environment,
@@ -195,9 +199,25 @@ class Program:
         """Ask it to end."""
         self._process.send_signal(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """Let it stand still, as a machine does that is suspended."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on as if no time had passed."""
+        self._process.send_signal(signal.SIGCONT)
+
     def end(self) -> None:
         """Make sure that it is gone."""
         end_process_group(self._process, timeout_seconds=0.1)
+        if self._writer is not None:
+            self._writer.wait()
+
+
+def _writer_of(log: Path) -> subprocess.Popen[bytes]:
+    """A process that writes what is piped into it, until nobody has the pipe open any more."""
+    with log.open("ab") as sink:
+        return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=sink, start_new_session=True)
 
 
 class StoredRecord(NamedTuple):
@@ -239,24 +259,26 @@ class Deployment:
             **{f"topics.{topic}": unique(topic) for topic in ("sessions", "logins", "surveys")},
             **settings,
         }
-        self._variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}
-        self.settings: Settings = load(None, self._variables)
+        self.variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}
+        self.settings: Settings = load(None, self.variables)
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
+        self.piped: set[str] = set()  # names of programs whose log another process writes
+        self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
         self._expected: Counter[str] = Counter()
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, command: str = "run", *, name: str = "", **settings: str) -> Program:
+    def start(self, command: str = "run", *options: str, name: str = "", **settings: str) -> Program:
         """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
         port = free_port()
         name = name or command
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
-        environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self._variables}
+        environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        program = Program([command], environment, port=port, log=log)
+        program = Program([command, *options], environment, port=port, log=log, piped=name in self.piped)
         self.programs.append(program)
         return program
 
@@ -265,7 +287,7 @@ class Deployment:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
         return subprocess.run(
             [sys.executable, "-m", "stream.cli", *arguments],
-            env={**environment, **self._variables, **settings},
+            env={**environment, **self.variables, **settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -278,6 +300,20 @@ class Deployment:
         """The options that name all partitions."""
         return [word for number in self.all_partitions for word in ("--partition", str(number))]
 
+    def begin(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Start a command of `engagement` that ends by itself; its output is text in pipes."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
+        process = subprocess.Popen(
+            dying_with_parent([sys.executable, "-m", "stream.cli", *arguments]),
+            env={**environment, **self.variables, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._commands.append(process)
+        return process
+
     def disk(self, name: str = "run") -> Path:
         """Where the state of the processes of a name lies."""
         return self._folder / f"state-{name}"
@@ -286,15 +322,19 @@ class Deployment:
         """End all processes that were started."""
         for program in self.programs:
             program.end()
+        for process in self._commands:
+            process.kill()
+            process.communicate()
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def create_topics(self, **config: str) -> None:
-        """Create the topics, the inputs with some settings of Kafka's (dots as underscores)."""
+    def create_topics(self, *, changelog: Mapping[str, str] | None = None, **config: str) -> None:
+        """Create the topics, the inputs with some settings of Kafka's (dots as underscores), the changelog too."""
         told = {name.replace("_", "."): value for name, value in config.items()}
-        inputs = self.settings.input_topics.values()
+        more = dict.fromkeys(self.settings.input_topics.values(), told)
+        more[self.settings.changelog_topic] = dict(changelog or {})
         specs = [
-            TopicSpec(spec.name, spec.partitions, told) if spec.name in inputs else spec
+            TopicSpec(spec.name, spec.partitions, {**spec.config, **more.get(spec.name, {})})
             for spec in topic_specs(self.settings)
         ]
         create_topics(specs, client_options=self.client, replication=1)
@@ -317,11 +357,6 @@ class Deployment:
             await producer.send(events)
             await producer.flush()
 
-    def level_the_clocks(self) -> None:
-        """With `--clock event` a worker's clock is the newest event of its own partitions: give each the same one."""
-        newest_ms = self.newest_ms + HOUR_MS
-        self.send(login(user, newest_ms) for user in self.user_of_each_partition)
-
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""
         self.expect_refused(reason, len(events))
@@ -337,9 +372,12 @@ class Deployment:
         replay(named, self.client, rate=None, on_progress=lambda sent: None)
 
     @contextmanager
-    def load(self, events: Iterable[ReplayEvent], *, rate: float) -> Iterator[Load]:
-        """Produce events at a rate for as long as the block runs; all that were sent are in Kafka after it."""
-        load = Load(events, self.settings.input_topics, self.client, rate=rate)
+    def load(self, events: Iterable[ReplayEvent], *, rate: float, **options: object) -> Iterator[Load]:
+        """Produce events at a rate for as long as the block runs; all that were sent are in Kafka after it.
+
+        `options` are those of the producer, such as another address of Kafka's.
+        """
+        load = Load(events, self.settings.input_topics, {**self.client, **options}, rate=rate)
         load.start()
         try:
             yield load
@@ -347,10 +385,18 @@ class Deployment:
             load.stop()
         self.expect((event.topic, event.value) for event in load.sent)
 
+    def send_to_every_partition(self) -> None:
+        """Produce an event to each partition, all of one moment after the newest.
+
+        With `--clock event` each worker's clock is the newest event of its own partitions: now all are the same.
+        """
+        newest_ms = self.newest_ms + HOUR_MS
+        self.send(login(user, newest_ms) for user in self.user_of_each_partition)
+
     def expect(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """Take messages, by input and value, into the recount."""
         for topic, value in messages:
-            self._lines.append(_line(topic, value))
+            self._lines.append(line_of(topic, value))
             if not value.strip():  # a file may have blank lines, which are no messages
                 self._expected["invalid"] += 1
 
@@ -387,14 +433,15 @@ class Deployment:
         admin.close()
         return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}
 
-    def produced(self) -> dict[tuple[str, int, int], StoredRecord]:
+    def produced(self, *, at_least: int = 1, seconds: float = 15.0) -> dict[tuple[str, int, int], StoredRecord]:
         """What lies in the inputs, by topic, partition and offset."""
-        return {record.place: record for record in self.stored(self.settings.input_topics.values(), at_least=1)}
+        found = self.stored(self.settings.input_topics.values(), at_least=at_least, seconds=seconds)
+        return {record.place: record for record in found}
 
-    def dead_letters(self, *, at_least: int) -> list[StoredRecord]:
+    def dead_letters(self, *, at_least: int, seconds: float = 15.0) -> list[StoredRecord]:
         """What lies in the dead-letter topics."""
         topics = (self.settings.dead_letter_topic(topic) for topic in self.settings.input_topics.values())
-        return self.stored(topics, at_least=at_least)
+        return self.stored(topics, at_least=at_least, seconds=seconds)
 
     @property
     def newest_ms(self) -> int:
@@ -426,22 +473,16 @@ class Deployment:
         """What must have become of all events. Whether one counts as a duplicate may depend on the order of arrival."""
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
-    def wait_until_every_gauge_equals_the_recount(self, program: Program, *, seconds: float = EQUAL_SECONDS) -> None:
+    def wait_until_every_gauge_equals_the_recount(
+        self, program: Program, *, seconds: float = EQUAL_SECONDS, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
-        wanted, outcomes = _numbers_of(recount), self.expected_outcomes(recount)
         differing = ["nothing was read"]
 
         def equal() -> bool:
-            told = program.api()
-            if not told:
-                return False
-            counted = _accepted_or_not(_outcomes(told))
-            differing[:] = [
-                *(f"not ready: {reason}" for reason in told["unready"]),
-                *_differences(_prefixed(outcomes), _prefixed(counted)),
-                *_differences(wanted, _told_numbers(told)),
-            ]
+            meanwhile()
+            differing[:] = self.differences(program, recount)
             return not differing
 
         try:
@@ -450,6 +491,18 @@ class Deployment:
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise AssertionError("\n".join(differing[:_SHOWN]) + more + f"\n\n{error}") from None
         self._check_the_page(program, recount)
+
+    def differences(self, program: Program, recount: Computed) -> list[str]:
+        """Why a server can't be trusted, and each number in which it differs from the recount; one a line."""
+        told = program.api()
+        if not told:
+            return ["the server does not answer"]
+        counted = _accepted_or_not(_outcomes(told))
+        return [
+            *(f"not ready: {reason}" for reason in told["unready"]),
+            *_differences(_prefixed(self.expected_outcomes(recount)), _prefixed(counted)),
+            *_differences(_numbers_of(recount), _told_numbers(told)),
+        ]
 
     def _check_the_page(self, program: Program, recount: Computed) -> None:
         """/metrics must tell the live numbers and those of the last closed day, and no others."""
@@ -469,6 +522,7 @@ class Load(threading.Thread):
         super().__init__(name="load", daemon=True)
         self._events, self._topics, self._client, self._rate = iter(events), topics, client, rate
         self._enough = threading.Event()
+        self._repeated: deque[int] = deque()
         self._failure: Exception | None = None
         self.sent: list[ReplayEvent] = []
 
@@ -477,11 +531,16 @@ class Load(threading.Thread):
         try:
             with EventProducer(self._client) as producer:
                 while not self._enough.wait(0.1):
-                    for event in islice(self._events, round(self._rate / 10)):
+                    again = self.sent[-self._repeated.popleft() :] if self._repeated else []
+                    for event in chain(again, islice(self._events, round(self._rate / 10))):
                         producer.send(self._topics[event.topic], event.key, event.value)
                         self.sent.append(event)
         except Exception as error:  # noqa: BLE001  raised again where the load is stopped
             self._failure = error
+
+    def repeat(self, count: int) -> None:
+        """Send the last so many events again, as a producer does that has lost its place."""
+        self._repeated.append(count)
 
     def stop(self) -> None:
         """Stop when all that was sent is delivered. Raises what went wrong meanwhile."""
@@ -551,7 +610,7 @@ def _differences(wanted: Numbers, told: Numbers) -> list[str]:
 # -- messages ----------------------------------------------------------------------------------------------------
 
 
-def _line(topic: str, value: bytes) -> bytes:
+def line_of(topic: str, value: bytes) -> bytes:
     """A line of a file: the message with its topic. What is no object stays as it is, and is refused for that."""
     bare = value.lstrip(b" \t\r\n")
     if bare[:1] != b"{":

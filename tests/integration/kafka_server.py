@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,7 +24,8 @@ from stream.simulate.broker import cluster_at, dying_with_parent, end_process_gr
 _HERE: Final = Path(__file__).parent
 _REPOSITORY: Final = _HERE.parent.parent
 
-START_TIMEOUT_SECONDS: Final = 60.0
+# It takes 4 s, and on a machine that others use too more than a minute. One that fails is seen at once.
+START_TIMEOUT_SECONDS: Final = 240.0
 # A single node leaves in about a second; the controlled shutdown of one with nobody to hand over to may hang.
 STOP_TIMEOUT_SECONDS: Final = 20.0
 
@@ -51,6 +52,8 @@ SERVER_PROPERTIES: Final = {
     # A checkpoint is one record batch.
     "message.max.bytes": str(_64_MIB),
     "replica.fetch.max.bytes": str(_64_MIB),
+    # A compacted topic is compacted while a test still runs, not 15 s later.
+    "log.cleaner.backoff.ms": "1000",
     # Recorded events may be of 2015.
     "log.retention.ms": "-1",
 }
@@ -66,15 +69,6 @@ rootLogger.appenderRef.console.ref = console
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may use the listener of a server that asks for it: TLS, and a user's password by PLAIN or SCRAM."""
-
-    certificates: Path  # a folder with ca.pem, and server.pem, which holds the key too (PKCS #8)
-    user: str
-    password: str
-
-
 class KafkaUnavailable(RuntimeError):
     """This machine can't run Kafka; the message says what it lacks."""
 
@@ -85,6 +79,10 @@ class RunningKafka(Protocol):
     @property
     def address(self) -> str:
         """What goes into `bootstrap_servers`."""
+
+    @property
+    def behind_proxies(self) -> list[str]:
+        """Where each proxy that it was told about must connect to, in the order of their ports."""
 
     def stop(self) -> None:
         """End it in an orderly way; its data stays until `discard()`."""
@@ -99,13 +97,17 @@ class RunningKafka(Protocol):
         """Stop it and remove all it wrote."""
 
 
-def start_kafka() -> RunningKafka:
-    """A new, empty Kafka, by Java or else by Docker. Raises KafkaUnavailable."""
+def start_kafka(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
+    """A new, empty Kafka, by Java or else by Docker. Raises KafkaUnavailable.
+
+    Clients come back to the address that a broker advertises. So it has a listener for each of the `proxy_ports`, which
+    advertises that port of this machine: who comes through a proxy stays behind it.
+    """
     try:
-        server: KafkaServer | KafkaContainer = KafkaServer(kafka_libs())
+        server: KafkaServer | KafkaContainer = KafkaServer(kafka_libs(), proxy_ports)
     except KafkaUnavailable as no_java:
         try:
-            server = KafkaContainer()
+            server = KafkaContainer(proxy_ports)
         except KafkaUnavailable as no_docker:
             raise KafkaUnavailable(f"Apache Kafka is not available: {no_java}; {no_docker}") from None
     try:
@@ -165,15 +167,26 @@ def _copy_jars(version: str, libs: Path) -> None:
                 raise
 
 
+def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[str, int]]) -> dict[str, str]:
+    """The listeners as properties: its own ones by name, and for each proxy one that advertises its port."""
+    behind = {f"PROXIED{number}": place for number, place in enumerate(proxied)}
+    listening = {**own, **{name: address for name, (address, _) in behind.items()}}
+    told = {"PLAINTEXT": advertised, **{name: f"127.0.0.1:{port}" for name, (_, port) in behind.items()}}
+    return {
+        "listeners": ",".join(f"{name}://{address}" for name, address in listening.items()),
+        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listening),
+    }
+
+
 class KafkaServer:
     """Broker and controller in one Java process, with a folder of its own."""
 
-    def __init__(self, libs: Path, *, access: Access | None = None) -> None:
-        """With `access` it has a second listener, for those alone."""
+    def __init__(self, libs: Path, proxy_ports: Sequence[int] = ()) -> None:
         self._classpath = f"{libs}/*"
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
-        self._port, self._controller_port, self._secured_port = free_port(), free_port(), free_port()
-        self._access = access
+        self._port, self._controller_port = free_port(), free_port()
+        self._proxied = [(free_port(), port) for port in proxy_ports]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -182,9 +195,9 @@ class KafkaServer:
         return f"127.0.0.1:{self._port}"
 
     @property
-    def secured_address(self) -> str:
-        """What goes into `bootstrap_servers` of those who have access."""
-        return f"127.0.0.1:{self._secured_port}"
+    def behind_proxies(self) -> list[str]:
+        """Where each proxy that it was told about must connect to, in the order of their ports."""
+        return [f"127.0.0.1:{port}" for port, _ in self._proxied]
 
     @property
     def log_path(self) -> Path:
@@ -239,54 +252,39 @@ class KafkaServer:
     def _properties(self) -> Path:
         return self._folder / "server.properties"
 
-    def _format(self) -> None:
-        properties = {
+    def _told(self) -> dict[str, str]:
+        """What goes into `server.properties`."""
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            **_listeners(
+                {"PLAINTEXT": self.address, "CONTROLLER": f"127.0.0.1:{self._controller_port}"},
+                advertised=self.address,
+                proxied=[
+                    (address, port) for address, (_, port) in zip(self.behind_proxies, self._proxied, strict=True)
+                ],
+            ),
             "log.dirs": str(self._folder / "storage"),
             **SERVER_PROPERTIES,
         }
-        if self._access is not None:
-            properties = self._with_access(properties, self._access)
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+    def _format(self, *options: str) -> None:
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._told().items()))
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # It runs for a second: the quick compiler is all it needs.
         tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
-        if self._access is not None:
-            user = f"name={self._access.user},password={self._access.password}"
-            tool += [f"--add-scram={mechanism}=[{user}]" for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")]
         done = subprocess.run(
-            [*tool, f"--cluster-id={cluster_id}", "-c", str(self._properties)],  # the id may begin with a dash
+            # The id may begin with a dash.
+            [*tool, *options, f"--cluster-id={cluster_id}", "-c", str(self._properties)],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode != 0:
             raise RuntimeError(f"Kafka could not format its storage: {done.stdout}{done.stderr}")
-
-    def _with_access(self, properties: dict[str, str], access: Access) -> dict[str, str]:
-        modules = "org.apache.kafka.common.security"
-        scram = f"{modules}.scram.ScramLoginModule required;"
-        plain = f'{modules}.plain.PlainLoginModule required user_{access.user}="{access.password}";'
-        secured = f"SASL_SSL://{self.secured_address}"
-        return {
-            **properties,
-            "listeners": f"{properties['listeners']},{secured}",
-            "advertised.listeners": f"{properties['advertised.listeners']},{secured}",
-            "inter.broker.listener.name": "PLAINTEXT",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
-            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-            "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
-            "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
-            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
-            "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": f"{access.certificates}/server.pem",
-        }
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
@@ -299,7 +297,7 @@ class KafkaServer:
 class KafkaContainer:
     """The same from the image `apache/kafka`, or the one that ENGAGEMENT_TEST_KAFKA_IMAGE names."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxy_ports: Sequence[int] = ()) -> None:
         try:
             import docker  # type: ignore[import-untyped, unused-ignore]  # has no types
             from testcontainers.core.container import DockerContainer
@@ -310,8 +308,12 @@ class KafkaContainer:
         except docker.errors.DockerException:
             raise KafkaUnavailable("no Docker engine answers") from None
         self._port = free_port()
+        # By the port of a proxy: a port of this machine, and the one within the container that it leads to.
+        self._proxied = {port: (free_port(), 9094 + number) for number, port in enumerate(proxy_ports)}
         image = os.environ.get("ENGAGEMENT_TEST_KAFKA_IMAGE", f"apache/kafka:{kafka_version()}")
         self._container = DockerContainer(image).with_bind_ports(9092, self._port)
+        for outside, inside in self._proxied.values():
+            self._container.with_bind_ports(inside, outside)
         # Setting one of these variables drops all defaults of the image, so that they must all be here.
         for name, value in self._properties().items():
             self._container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
@@ -320,6 +322,11 @@ class KafkaContainer:
     def address(self) -> str:
         """What goes into `bootstrap_servers`."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def behind_proxies(self) -> list[str]:
+        """Where each proxy that it was told about must connect to, in the order of their ports."""
+        return [f"127.0.0.1:{outside}" for outside, _ in self._proxied.values()]
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -349,9 +356,11 @@ class KafkaContainer:
             "node.id": "1",
             "controller.quorum.voters": "1@localhost:9093",
             "controller.listener.names": "CONTROLLER",
-            "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            **_listeners(
+                {"PLAINTEXT": ":9092", "CONTROLLER": ":9093"},
+                advertised=self.address,
+                proxied=[(f":{inside}", port) for port, (_, inside) in self._proxied.items()],
+            ),
             **SERVER_PROPERTIES,
         }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +95,7 @@ def test_a_redis_that_comes_back_with_less_than_was_written_is_refused(
     shutil.rmtree(redis.folder)
     shutil.copytree(tmp_path / "older", redis.folder)
     redis.start()
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
 
     assert worker.wait_for_exit(seconds=30) == 1
     assert "is not what was written to it" in worker.log.splitlines()[-1]
@@ -123,17 +121,17 @@ def test_a_worker_that_was_frozen_ends_without_writing_what_another_has_taken_ov
 
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 2_000, "some events read")
-        os.kill(ada.pid, signal.SIGSTOP)
+        ada.freeze()
         grace.wait_until(lambda: grace.partitions == everything, "the other has all partitions")
         read = server.read()
         server.wait_until(lambda: server.read() > read + 2_000, "some more events read")
-        os.kill(ada.pid, signal.SIGCONT)
+        ada.resume()
 
         assert ada.wait_for_exit(seconds=20) == 1
         assert "kafka.session_timeout is 6s" in ada.log.splitlines()[-1]
     # Who was replaced says nothing of partitions that are another's now.
     assert not [standing for standing in server.standings() if "stopped" in standing["reason"]]
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
     assert grace.status is None
 

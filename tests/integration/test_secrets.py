@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.integration.conftest import Deploy, skip_without_kafka
 from tests.integration.deployment import Deployment, simulated
-from tests.integration.kafka_server import Access, KafkaServer, KafkaUnavailable, kafka_libs
+from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
+from tests.integration.secured_kafka import SecuredKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
 
 USER = "worker"
@@ -39,14 +40,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def secured_kafka(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+def secured_kafka(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
     """A Kafka with a listener for those who have the password."""
     folder = tmp_path_factory.mktemp("kafka-certificates")
     key = load_pem_private_key((certificates / "server.key").read_bytes(), None)
     as_kafka_wants_it = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "server.pem").write_bytes(as_kafka_wants_it + (certificates / "server.pem").read_bytes())
+    certificate = folder / "server.pem"
+    certificate.write_bytes(as_kafka_wants_it + (certificates / "server.pem").read_bytes())
     try:
-        server = KafkaServer(kafka_libs(), access=Access(folder, USER, OF_KAFKA))
+        server = SecuredKafka(kafka_libs(), certificate=certificate, user=USER, password=OF_KAFKA)
     except KafkaUnavailable as error:
         skip_without_kafka(error)
         raise
@@ -68,7 +70,7 @@ def secured_redis(run_redis: RunRedis, certificates: Path) -> RedisServer:
 
 @pytest.fixture
 def deployment(
-    secured_kafka: KafkaServer, secured_redis: RedisServer, deploy: Deploy, certificates: Path, tmp_path: Path
+    secured_kafka: SecuredKafka, secured_redis: RedisServer, deploy: Deploy, certificates: Path, tmp_path: Path
 ) -> Deployment:
     """A deployment whose processes have their passwords from files."""
     for name, password in (("kafka", OF_KAFKA), ("redis", OF_REDIS), ("wrong", WRONG)):

@@ -39,7 +39,7 @@ def test_a_standby_misses_nothing_and_takes_over(kafka: RunningKafka, deploy: De
         server.wait_until(lambda: server.read() > read + 2_000, "some more events read")
         ada = deployment.start("worker", name="ada")
         ada.wait_until(lambda: own(ada, grace) == everything, "both have partitions again")
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     server.wait_until(lambda: followed(server) == everything and not any(lags(server)), "standbys have caught up")

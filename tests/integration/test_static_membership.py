@@ -47,7 +47,7 @@ def test_who_comes_back_in_time_has_its_partitions_again_and_nobody_else_notices
 
         assert ada.partitions == before
         assert grace.takeovers == takeovers
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
 

@@ -25,7 +25,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
     events = iter(simulated(users=600, days=28, **FAULTS))
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 4_000, "some events read")
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     lost = ada.partitions
@@ -37,7 +37,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         assert server.metrics()["engagement_partitions_owned"] == len(everything - lost)
         grace.wait_until(lambda: grace.partitions == everything, "the other has all partitions")
         server.wait_until(lambda: server.get("/readyz")[0] == 200, "the server is ready again")
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
     # And back: who comes again continues from its old disk with what it has missed.
@@ -47,7 +47,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
         server.wait_until(lambda: server.read() > 20_000, "even more events read")
         grace.terminate()
         assert grace.wait_for_exit(seconds=10) == 0
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
 
@@ -55,7 +55,7 @@ def test_a_server_started_anew_knows_all_numbers_at_once(deployment: Deployment)
     worker, server = deployment.start("worker"), deployment.start("serve")
     server.wait_until_ready()
     deployment.send(simulated(users=100, days=10))
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
     server.kill()
 
@@ -106,7 +106,7 @@ def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> No
 
     server.wait_until(lambda: {standing["worker"] for standing in server.standings()} == {name_of(ada)}, "it reports")
     assert all(standing["reason"].startswith("still reading") for standing in server.standings())
-    deployment.level_the_clocks()
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
 

@@ -2,7 +2,7 @@
 
 import { term } from "./definitions.js";
 import { colour, h, s, say } from "./dom.js";
-import { KINDS, NONE, day, shown, time } from "./text.js";
+import { KINDS, NONE, day, short, shown, time } from "./text.js";
 
 const { uPlot } = window;
 const DAY = 86_400_000;
@@ -137,7 +137,7 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
 
 function tick(kind, value) {
   if (kind === "share") return `${Math.round(1_000 * value) / 10}%`;
-  return value.toLocaleString("en-US");
+  return value < 10_000 ? value.toLocaleString("en-US") : short(value);
 }
 
 function swatch({ colour: name, dash, width = 2 }) {

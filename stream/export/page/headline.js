@@ -4,7 +4,7 @@ import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
 import { dayBefore, secondsOf } from "./numbers.js";
 import { sparkline } from "./pictures.js";
-import { KINDS, NO_DATA, day, interval, length, shown, windowName } from "./text.js";
+import { KINDS, NO_DATA, day, interval, length, shown, spelt, windowName } from "./text.js";
 
 const ACTIVE = { name: "engagement_active_users", family: "activity", kind: "count", closed: "engagement_active_users_closed" };
 
@@ -85,7 +85,7 @@ function card(spec) {
     say(range, under(spec, window, found));
     const told = spec.closed ? weekOnWeek(numbers, spec, window) : onOtherWindow(numbers, spec, window, found);
     say(move, told.move ?? "");
-    say(on, told.isWithin ? `${told.on}, within the interval` : told.on);
+    say(on, told.isUnclear ? `${told.on}, no clear change` : told.on);
     say(mark, told.mark ?? "");
     mark.hidden = !told.mark;
     trend.classList.toggle("soft", !told.move);
@@ -102,7 +102,8 @@ function under({ kind }, window, { value, lower, upper, n }) {
   if (value === undefined) return NO_DATA;
   if (lower !== undefined) return `95% interval ${interval(kind, lower, upper)}`;
   if (kind === "duration") return `of ${KINDS.count.show(n)} sessions, ${inLast(window)}`;
-  return `exact, ${inLast(window)}`;
+  const exact = spelt(value);
+  return `${exact === KINDS.count.show(value) ? "exact" : exact}, ${inLast(window)}`;
 }
 
 /** The last closed day against the same day a week before. */
@@ -143,7 +144,7 @@ function marked(now, before) {
   if (now.lower === undefined || before.lower === undefined) return {};
   if (now.lower > before.upper) return { mark: "clear rise" };
   if (now.upper < before.lower) return { mark: "clear fall" };
-  return { isWithin: true };
+  return { isUnclear: true };
 }
 
 function ofDays(numbers, { closed }, window) {

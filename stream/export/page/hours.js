@@ -32,8 +32,8 @@ export function hours(root, note, range) {
     const { activity } = numbers.about.windows;
     const windows = ["5m", "1h"].filter((window) => activity.includes(window));
     const lines = [
-      { colour: "--line-1", width: 2.5, fill: true },
-      { colour: "--line-2", dash: [7, 4] },
+      { colour: "--line-1", width: 2, fill: true },
+      { colour: "--line-2", width: 1.5, dash: [7, 4] },
     ];
     const users = windows.map((window, place) => ({
       label: `active, ${windowName(window)}`,
@@ -43,7 +43,7 @@ export function hours(root, note, range) {
     const made = chart({
       title: "Active now",
       kind: "count",
-      series: [...users, { label: "open sessions", metric: OPEN, colour: "--line-3", dash: [2, 3] }],
+      series: [...users, { label: "open sessions", metric: OPEN, colour: "--line-3", width: 1.5, dash: [2, 3] }],
       zone: () => numbers.zone,
       note: "The first points come within seconds.",
     });

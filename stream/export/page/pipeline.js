@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
-import { KINDS, NONE, NO_DATA, length, shown } from "./text.js";
+import { KINDS, NONE, NO_DATA, ago, length, shown } from "./text.js";
 
 const EVENTS = "engagement_events_total";
 const TOPICS = ["sessions", "logins", "surveys"];
@@ -19,7 +19,7 @@ export function pipeline(root, note) {
   const speed = chart({
     title: "Events a second",
     kind: "mean",
-    series: [{ label: "mean of a minute", metric: EVENTS, colour: "--line-1", width: 2.5, fill: true }],
+    series: [{ label: "mean of a minute", metric: EVENTS, colour: "--line-1", width: 1.5, fill: true }],
     zone: () => zone,
     note: "The first points come within seconds.",
   });
@@ -60,7 +60,7 @@ function rows(numbers) {
 
 function newest(numbers, topic) {
   const { value } = numbers.health.find("engagement_event_time_seconds", { topic });
-  return value === undefined || numbers.atMs === null ? NONE : `${length(Math.max(0, numbers.atMs / 1_000 - value))} ago`;
+  return value === undefined || numbers.atMs === null ? NONE : ago(numbers.atMs / 1_000 - value);
 }
 
 function waiting(numbers) {
@@ -72,9 +72,6 @@ function waiting(numbers) {
   }
   for (const sample of numbers.health.named("engagement_dead_letters_total")) {
     facts.push(`${shown("count", sample.value)} dead letters of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
-  }
-  for (const sample of numbers.health.named("engagement_recovery_remaining_seconds")) {
-    facts.push(`Partition ${sample.labels.partition} recovers: about ${length(sample.value)} left`);
   }
   return facts;
 }

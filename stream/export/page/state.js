@@ -1,6 +1,6 @@
 // Can the numbers be trusted now: in words, with the server's reasons.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { length, time } from "./text.js";
 
 const WORDS = {
@@ -9,20 +9,24 @@ const WORDS = {
   starting: ["Starting", () => "no number is shown before every partition has reported"],
   recovering: ["Recovering", (numbers) => `state is being read back${remaining(numbers)}; until then numbers are missing or stand still`],
   behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers, 1)}; numbers change until it is done`],
-  stale: ["Stale", () => "part of the stream is silent: what happens there is missing"],
-  mismatch: ["Mismatch", () => "workers and server have other settings, so no number is shown"],
+  stale: ["Stale", () => "part of the stream is silent or can't go on: what happens there is missing"],
+  mismatch: ["Mismatch", () => "what the workers report does not fit, so no number is shown"],
 };
 
 /** Returns what renders the state. `cutSince` is when the connection to the server was lost, in milliseconds, or null. */
 export function state(root) {
+  // Of these, the words are told to screen readers when they change; the reasons, which may count down, are not.
+  const title = root.querySelector("b");
+  const explanation = root.querySelector("span");
+  const list = root.querySelector("ul");
   let drawn = "";
   return (numbers, cutSince) => {
     const { about, zone } = numbers;
     const word = cutSince === null ? about.state : "cut";
-    const [title, explain] = WORDS[about.state] ?? [about.state, () => ""];
+    const [name, explain] = WORDS[about.state] ?? [about.state, () => ""];
     const [head, text] =
       cutSince === null
-        ? [title, explain(numbers)]
+        ? [name, explain(numbers)]
         : [`Not live since ${time(cutSince, zone, true)}`, "the stream of changes is cut; trying again"];
     const reasons = cutSince === null ? about.unready : [];
     const told = JSON.stringify([word, head, text, reasons]);
@@ -31,8 +35,9 @@ export function state(root) {
     root.dataset.state = word;
     document.body.dataset.trusted = word === "live" ? "yes" : "no";
     document.title = word === "live" ? "Engagement, live" : `${head} – Engagement`;
-    const list = reasons.length ? [h("ul", {}, ...reasons.map((reason) => h("li", {}, reason)))] : [];
-    root.replaceChildren(h("p", {}, h("b", {}, head), " ", h("span", {}, text)), ...list);
+    say(title, head);
+    say(explanation, text);
+    list.replaceChildren(...reasons.map((reason) => h("li", {}, reason)));
   };
 }
 

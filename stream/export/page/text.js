@@ -6,6 +6,13 @@ export const NO_DATA = "no data yet";
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
+const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 });
+// Up to here every one is shown: counts are exact, and look it.
+const MOST_SPELT = 10_000_000;
+
+export const spelt = (count) => grouped.format(count);
+export const short = (count) => compact.format(count);
+
 const minus = (text) => (/^-[0.,%]*$/.test(text) ? text.slice(1) : text.replace("-", "−"));
 
 function duration(seconds) {
@@ -33,7 +40,7 @@ function signed(value) {
 
 /** How values of a kind are shown, and how two of them differ. */
 export const KINDS = {
-  count: { show: (value) => minus(grouped.format(value)), differ: relative },
+  count: { show: (value) => (value < MOST_SPELT ? spelt : short)(value), differ: relative },
   share: {
     show: (value) => `${oneDigit.format(100 * value)}%`,
     bare: (value) => oneDigit.format(100 * value),
@@ -93,6 +100,12 @@ export function length(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** How long ago, roughly: 40 s, 3 min, 7 h, 2 d. */
+export function ago(seconds) {
+  if (seconds < 5_400) return `${length(Math.max(0, seconds))} ago`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h ago` : `${Math.round(seconds / 86_400)} d ago`;
 }
 
 const list = new Intl.ListFormat("en-GB", { type: "conjunction" });

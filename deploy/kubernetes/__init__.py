@@ -1,0 +1,1 @@
+"""What in the manifests is made from elsewhere: `python -m deploy.kubernetes` writes it anew."""

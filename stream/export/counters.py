@@ -1,0 +1,57 @@
+"""Counters that never fall, whoever owns a partition.
+
+What a partition has counted is part of its state: a worker that takes over begins with the last checkpoint and is a
+second behind what its predecessor told. Timings live in the memory of a worker and begin with nothing. Prometheus takes
+each fall for a restart and adds all that was ever counted, so the server keeps what it has told: a count waits until it
+is reached again, timings go on from where they were.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from stream.telemetry import Report, Timings
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class Counters:
+    """What the counters of one partition have told."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, int]] = {}
+        self.reasons: dict[str, dict[str, int]] = {}
+        self._before: dict[str, Timings] = {}  # of workers that owned the partition before
+        self._now: dict[str, Timings] = {}
+
+    def take(self, report: Report) -> None:
+        """Take in the next report of the partition."""
+        _raise(self.outcomes, report.snapshot.outcomes)
+        _raise(self.reasons, report.snapshot.reasons)
+        for name, told in (("event_to_gauge", report.event_to_gauge), ("checkpoints", report.checkpoints)):
+            last = self._now.get(name, Timings())
+            if sum(told.counts) < sum(last.counts):
+                self._before[name] = self._before.get(name, Timings()) + last
+            self._now[name] = told
+
+    def timings(self, name: str) -> Timings:
+        """All timings told so far."""
+        return self._before.get(name, Timings()) + self._now.get(name, Timings())
+
+
+def added(counts: Iterable[Counts]) -> dict[str, dict[str, int]]:
+    """Sums of counts, by topic and name, in order."""
+    sums: dict[str, dict[str, int]] = {}
+    for one in counts:
+        for topic, by_name in one.items():
+            known = sums.setdefault(topic, {})
+            for name, count in by_name.items():
+                known[name] = known.get(name, 0) + count
+    return {topic: dict(sorted(sums[topic].items())) for topic in sorted(sums)}
+
+
+def _raise(told: dict[str, dict[str, int]], counts: Counts) -> None:
+    """Raise what was told to new counts. Less than half of it is no delay: the state was begun anew."""
+    for topic, by_name in counts.items():
+        known = told.setdefault(topic, {})
+        begun_anew = 2 * sum(by_name.values()) < sum(known.values())
+        for name, count in by_name.items():
+            known[name] = count if begun_anew else max(count, known.get(name, 0))

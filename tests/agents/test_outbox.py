@@ -1,0 +1,151 @@
+"""What the outbox writes of refused and misplaced records comes back from their letters as it was produced."""
+
+import asyncio
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.agents.dead_letters import Letter, letter_of
+from stream.agents.headers import FORWARDED, LETTER, REPLAYED, Headers, Origin, Replayed, replayed_headers
+from stream.agents.outbox import Outbox, origin_of
+from stream.core.events import Reason
+from stream.core.partition import Misplaced, Refused
+from stream.settings import load
+
+MIB = 1024 * 1024
+FIRST = Origin("logins", 3, 2, 1_740_700_000_000)
+
+header_lists = st.lists(
+    st.tuples(st.sampled_from([*LETTER, *FORWARDED, *REPLAYED, "reasonable", "trace"]), st.none() | st.binary()),
+    max_size=8,
+)
+contents = st.none() | st.binary(max_size=50)
+
+
+class Producer:
+    """Keeps the last record that was sent."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+
+    async def send(self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers) -> None:
+        assert key is not None or value is not None, "aiokafka refuses such a record"
+        self.sent = {"topic": topic, "key": key, "value": value, "headers": headers}
+
+    def create_batch(self) -> "Producer":
+        return Producer()
+
+    def append(self, *, timestamp: None, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        self.sent = {"key": key, "value": value, "headers": headers}
+
+    def close(self) -> None: ...
+
+    async def send_batch(self, batch: "Producer", topic: str, *, partition: int) -> None:
+        self.sent = {"topic": topic, **batch.sent}
+
+
+def record(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers = [],  # noqa: B006  only read
+    *,
+    topic: str = "logins",
+    partition: int = 1,
+    offset: int = 7,
+) -> Any:
+    return ConsumerRecord(topic, partition, offset, 1_740_787_200_000, 0, key, value, None, 0, 0, tuple(headers))
+
+
+def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> Letter:
+    """The letter of a record, as it is read again."""
+    outbox, producer = Outbox(load(None, {})), Producer()
+    outbox._producer = producer
+    asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
+    sent = producer.sent
+    assert sent["topic"] == "logins.dlq"
+    return letter_of("logins", record(sent["key"], sent["value"], sent["headers"], topic="logins.dlq"))
+
+
+def forwarded(one: Any, user: str = "ada", value: bytes | None = None) -> Any:
+    """A record as it lies in the re-key topic."""
+    outbox, producer = Outbox(load(None, {})), Producer()
+    outbox._producer = producer
+    misplaced = Misplaced(one, user, value or one.value)
+    asyncio.run(outbox.forward("logins", one.partition, misplaced, saved=5))
+    return record(
+        *(producer.sent[name] for name in ("key", "value", "headers")), topic="engagement-rekey", partition=2, offset=99
+    )
+
+
+@given(contents, contents, header_lists)
+def test_a_letter_has_key_value_and_headers_as_they_were_produced(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    # As any producer, but none that says it replays: that is what the next test is about.
+    theirs = [header for header in headers if header[0] != "replayed-attempts"]
+
+    letter = refused(record(key, value, theirs))
+
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
+    assert (letter.reason, letter.detail, letter.attempts, letter.by_reference) == ("late", "told", 0, None)
+
+
+@given(contents, contents, header_lists, st.integers(1, 9))
+def test_a_replayed_record_that_is_refused_again_keeps_its_first_origin_and_tells_its_attempts(
+    key: bytes | None, value: bytes | None, theirs: Headers, attempts: int
+) -> None:
+    letter = refused(record(key, value, [*theirs, *replayed_headers(Replayed(attempts, FIRST))]))
+
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert (letter.origin, letter.attempts) == (FIRST, attempts)
+
+
+@given(contents, st.binary(max_size=50), header_lists, st.booleans())
+def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was_produced(
+    key: bytes | None, value: bytes, headers: Headers, is_replayed: bool
+) -> None:
+    theirs = [header for header in headers if header[0] != "replayed-attempts"]
+    replay = replayed_headers(Replayed(2, FIRST)) if is_replayed else []
+    on_its_way = forwarded(record(key, value, [*theirs, *replay]))
+
+    origin = origin_of(on_its_way)
+    letter = refused(on_its_way, forwarded=True)
+
+    # The detour knows the record by where it was read, replayed or not: that is what is counted once.
+    assert origin is not None
+    assert (origin.topic, origin.partition, origin.offset, origin.saved) == ("logins", 1, 7, 5)
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert letter.attempts == (2 if is_replayed else 0)
+    assert letter.origin == (FIRST if is_replayed else Origin("logins", 1, 7, 1_740_787_200_000))
+
+
+def test_a_null_message_that_was_forwarded_in_words_is_a_null_message_in_its_letter() -> None:
+    null = record(b"response-1", None, [("response_id", b"r")])
+
+    letter = refused(forwarded(null, value=b'{"status":"retracted"}'), forwarded=True)
+
+    assert (letter.key, letter.value, letter.headers) == (b"response-1", None, [("response_id", b"r")])
+
+
+def test_what_is_too_large_for_a_letter_is_told_by_reference() -> None:
+    large_value = refused(record(b"ada", b"x" * MIB, [("trace", b"t")]), Reason.TOO_LARGE)
+    large_key = refused(record(b"k" * MIB, b"x", [("trace", b"t")]))
+    large_header = refused(record(b"ada", b"x", [("trace", b"t" * MIB)]))
+
+    assert (large_value.by_reference, large_value.key, large_value.value) == ("value", b"ada", None)
+    assert large_value.headers == [("trace", b"t")]
+    for letter in (large_key, large_header):
+        assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+        assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
+
+
+def test_what_a_detour_has_no_room_for_is_told_by_reference_and_its_attempts_are_kept() -> None:
+    replay = replayed_headers(Replayed(2, FIRST))
+    for one in (record(b"k" * MIB, b"x", replay), record(b"ada", b"x", [("trace", b"t" * MIB), *replay])):
+        letter = refused(forwarded(one), forwarded=True)
+
+        assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+        assert (letter.origin, letter.attempts) == (FIRST, 2)

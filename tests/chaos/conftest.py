@@ -1,0 +1,118 @@
+"""Options of `make chaos`, the Kafka that it attacks, and the table at the end.
+
+make chaos                                              every store, for some minutes, by a seed of the moment
+make chaos ARGS="--seed 7 --minutes 10 --store rocksdb"
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.report import Report
+from tests.chaos.world import STORES, ProxiedKafka, proxied_kafka
+from tests.integration.conftest import deploy, start_kafka_or_skip, unique
+
+__all__ = ["deploy", "unique"]
+
+# The short form: a part of every run of all tests, always the same.
+_SEED = 1
+_MINUTES = 1.0
+_WORKERS = 3
+
+_reports: list[Report] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Known only where the tests of this folder are asked for by name."""
+    group = parser.getgroup("chaos")
+    group.addoption("--seed", dest="chaos_seed", metavar="N|random", help="the same seed, the same faults")
+    group.addoption("--minutes", dest="chaos_minutes", type=float, help="how long faults go on")
+    group.addoption("--store", dest="chaos_store", choices=STORES, help="only one store")
+    group.addoption("--only", dest="chaos_only", metavar="WORDS", help="only faults whose name has one of these words")
+    group.addoption("--workers", dest="chaos_workers", type=int, help=f"how many workers; {_WORKERS} by default")
+    group.addoption("--rate", dest="chaos_rate", type=float, help="events a second")
+
+
+def _option(config: pytest.Config, name: str, default: float) -> float:
+    asked = config.getoption(f"chaos_{name}", default=None)
+    return default if asked is None else float(asked)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A run for each store, or for the one that was asked for."""
+    if "store" in metafunc.fixturenames:
+        only = metafunc.config.getoption("chaos_store", default=None)
+        metafunc.parametrize("store", [store for store in STORES if only in (None, store)])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A run takes as long as it was asked to, and some minutes more to become well and be checked."""
+    seconds = 60 * _option(config, "minutes", _MINUTES)
+    for item in items:
+        if "store" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(2 * seconds + 900))
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """What decides which faults come when."""
+    asked = pytestconfig.getoption("chaos_seed", default=None)
+    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or _SEED)
+
+
+@pytest.fixture(scope="session")
+def minutes(pytestconfig: pytest.Config) -> float:
+    """For how long faults come."""
+    return _option(pytestconfig, "minutes", _MINUTES)
+
+
+@pytest.fixture(scope="session")
+def only(pytestconfig: pytest.Config) -> list[str]:
+    """Words of which a fault must have one; none: every fault."""
+    return (pytestconfig.getoption("chaos_only", default=None) or "").split(",")
+
+
+@pytest.fixture(scope="session")
+def workers(pytestconfig: pytest.Config) -> int:
+    """How many workers share the partitions."""
+    return int(_option(pytestconfig, "workers", _WORKERS))
+
+
+@pytest.fixture(scope="session")
+def rate(pytestconfig: pytest.Config) -> float:
+    """Events a second."""
+    return _option(pytestconfig, "rate", 600.0)
+
+
+@pytest.fixture(scope="module")
+def chaos_kafka(workers: int) -> Iterator[ProxiedKafka]:
+    """A real Apache Kafka behind proxies: the server's, the producer's, and one of each worker."""
+    with proxied_kafka(start_kafka_or_skip, proxies=2 + workers) as proxied:
+        yield proxied
+
+
+@pytest.fixture(autouse=True)
+def quiet_clients() -> Iterator[None]:
+    """What the Kafka clients of the test log while they can't reach Kafka is thousands of lines."""
+    clients = logging.getLogger("kafka")
+    level = clients.level
+    clients.setLevel(logging.CRITICAL)
+    yield
+    clients.setLevel(level)
+
+
+@pytest.fixture
+def reports() -> list[Report]:
+    """Where a run puts what is shown when all are over."""
+    return _reports
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table for each run."""
+    for report in _reports:
+        terminalreporter.ensure_newline()
+        terminalreporter.write_line(report.as_text())

@@ -1,0 +1,65 @@
+"""Who ends must say why."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.chaos.run import kind_of
+from tests.chaos.supervisor import Exit, reason_in
+
+BROKE = '{"reason": "Fenced(\'silent for 7 s\')", "event": "stopped because a part broke", "level": "error"}'
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (f"consuming\n{BROKE}\n", "Fenced('silent for 7 s')"),
+        ("engagement: cannot reach a Kafka broker at 127.0.0.1:1\n", "cannot reach a Kafka broker at 127.0.0.1:1"),
+        (f"{BROKE}\nengagement: the last word\nand more\n", "the last word"),
+        ("Traceback (most recent call last):\nValueError: no\n", ""),
+        ("[1, 2]\n\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_reason_is_what_the_log_says_last(log: str, reason: str) -> None:
+    assert reason_in(log) == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "reason"),
+    [
+        (-signal.SIGKILL, "killed", ""),
+        (0, "asked", ""),
+        (-signal.SIGTERM, "asked", ""),  # before it could listen
+        (1, "asked", "Kafka is gone"),
+        (1, "", "Kafka is gone"),
+    ],
+)
+def test_an_end_that_anybody_understands(status: int, asked: str, reason: str) -> None:
+    assert Exit("ada", status, asked, reason, "log").complaint is None
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "reason"),
+    [
+        (1, "", ""),  # a traceback
+        (0, "", ""),  # nobody asked
+        (2, "", "a setting is wrong"),
+        (-signal.SIGSEGV, "", ""),
+        (-signal.SIGKILL, "asked", ""),  # it did not end in time
+        (-signal.SIGKILL, "", "out of memory"),
+    ],
+)
+def test_an_end_that_nobody_understands(status: int, asked: str, reason: str) -> None:
+    complaint = Exit("ada", status, asked, reason, "log").complaint
+
+    assert complaint == f"ada ended with {status} and without a reason:\nlog"
+
+
+def test_reasons_of_one_kind_differ_in_figures_and_places_only() -> None:
+    assert kind_of("Fenced('nothing ran for 7.1 s')") == "Fenced"
+    assert kind_of("cannot reach a Kafka broker at 127.0.0.1:9092: refused") == kind_of(
+        "cannot reach a Kafka broker at 127.0.0.1:4711: refused"
+    )

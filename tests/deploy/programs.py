@@ -1,0 +1,160 @@
+"""The programs of the images in docker-compose.yml as this machine has them, for a machine of its own to run.
+
+An image is a program, what stands before its command, variables and a user. Ours is read from deploy/Dockerfile; of the
+others the facts that matter are here. Where an image has a program under a path of its own, a file of this name runs
+the one of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dockerfile_parse import DockerfileParser
+
+from tests.deploy.tools import DEPLOY, REPOSITORY
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a container of an image would start with."""
+
+    entrypoint: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    uid: int = 0
+    folder: str = "/"
+
+
+class NotHere(Exception):
+    """This machine can't run the program of an image."""
+
+
+def program_of(image: str, *, kafka_libs: str) -> Program:
+    """How the program of an image is run here. Raises NotHere."""
+    repository = image.rpartition(":")[0]
+    makers: dict[str, Callable[[], Program]] = {
+        "engagement-stream": _ours,
+        "apache/kafka": lambda: _kafka(kafka_libs),
+        "redis": lambda: _named("redis-server", "/usr/local/bin/redis-server", entrypoint=()),
+        "prom/prometheus": lambda: _named("prometheus", "/bin/prometheus"),
+        "prom/alertmanager": lambda: _named("prometheus-alertmanager", "/bin/alertmanager"),
+    }
+    if repository not in makers:
+        raise NotHere(f"no package of this machine has the program of {image}")
+    return makers[repository]()
+
+
+def last_stage() -> list[dict[str, str]]:
+    """The instructions of the stage of deploy/Dockerfile that becomes the image: name and value of each."""
+    instructions = DockerfileParser(str(DEPLOY / "Dockerfile")).structure
+    start = max(number for number, step in enumerate(instructions) if step["instruction"] == "FROM")
+    return [{"name": step["instruction"], "value": step["value"]} for step in instructions[start:]]
+
+
+def image_environment() -> dict[str, str]:
+    """The variables that our image sets."""
+    return {name: value for name, value in DockerfileParser(str(DEPLOY / "Dockerfile")).envs.items() if name != "PATH"}
+
+
+def _ours() -> Program:
+    _script("/usr/local/bin/engagement", f'exec {sys.executable} -m stream.cli "$@"')
+    uid = next(int(step["value"].split(":")[0]) for step in last_stage() if step["name"] == "USER")
+    folder = next(step["value"] for step in last_stage() if step["name"] == "WORKDIR")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    os.chown(folder, uid, uid)
+    for place in {sys.prefix, sys.base_prefix, sys.executable, str(REPOSITORY)}:
+        _let_everybody_through(Path(place))
+    environment = {"PYTHONPATH": str(REPOSITORY), **image_environment()}
+    return Program(entrypoint=("engagement",), environment=environment, uid=uid, folder=folder)
+
+
+def _let_everybody_through(place: Path) -> None:
+    """Interpreter and code may lie in a home that only its owner may enter; here that is nobody's harm."""
+    for folder in (place, *place.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+
+
+def _named(name: str, path: str, *, entrypoint: tuple[str, ...] | None = None) -> Program:
+    found = shutil.which(name)
+    if found is None:
+        raise NotHere(f"no {name} here (Debian: apt-get install {name})")
+    if Path(found).resolve() != Path(path).resolve():
+        _script(path, f'exec {found} "$@"')
+    return Program(entrypoint=(path,) if entrypoint is None else entrypoint)
+
+
+def _kafka(libs: str) -> Program:
+    """As the image starts it: the variables become a file of properties, the storage is formatted, the broker runs.
+
+    The class that turns variables into properties is the image's own; it comes with Kafka.
+    """
+    if shutil.which("java") is None or not Path(libs).is_dir():
+        raise NotHere("no Kafka here: it needs Java and its jars")
+    for folder in ("/etc/kafka/docker", "/mnt/shared/config", "/opt/kafka/config"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    # These defaults must be dropped: Kafka can't start with them.
+    Path("/etc/kafka/docker/server.properties").write_text("process.roles=defaults-of-the-image\n")
+    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+        Path("/etc/kafka/docker", name).write_text(_LOGGING)
+    wrapper = "kafka.docker.KafkaDockerWrapper setup -D /etc/kafka/docker -M /mnt/shared/config -F /opt/kafka/config"
+    java = f"java -cp '{libs}/*'"
+    broker = "-Dlog4j2.configurationFile=/opt/kafka/config/log4j2.yaml kafka.Kafka /opt/kafka/config/server.properties"
+    _script(
+        "/etc/kafka/docker/run",
+        f"set -e\n{java} {wrapper}\nexec {java.replace('-cp', '$KAFKA_HEAP_OPTS -cp')} {broker}",
+    )
+    return Program(entrypoint=("/etc/kafka/docker/run",))
+
+
+_LOGGING = """\
+Configuration:
+  Appenders:
+    Console:
+      name: STDOUT
+      PatternLayout:
+        pattern: "[%d] %p %m (%c)%n"
+  Loggers:
+    Root:
+      level: WARN
+      AppenderRef:
+        - ref: STDOUT
+    Logger: []
+"""
+
+
+def _script(path: str, body: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(f"#!/bin/sh\n{body}\n")
+    Path(path).chmod(0o755)
+
+
+def as_container(program: Program, command: list[str]) -> list[str]:
+    """A command as the engine would start it: as the image's user, who can gain no rights."""
+    if program.uid == 0:
+        return [*program.entrypoint, *command]
+    rights = ["--reuid", str(program.uid), "--regid", str(program.uid), "--clear-groups", "--no-new-privs"]
+    return ["setpriv", *rights, "--bounding-set=-all", *program.entrypoint, *command]
+
+
+def variables(program: Program, service: dict[str, str] | None) -> dict[str, str]:
+    """The environment of a container: the image's variables, then the service's."""
+    java = {"JAVA_HOME": os.environ["JAVA_HOME"]} if "JAVA_HOME" in os.environ else {}
+    return {"PATH": f"{_PATH}:{os.environ['PATH']}", "HOME": "/", **java, **program.environment, **(service or {})}
+
+
+def mount_in(source: str | None, target: str, *, owner: int) -> None:
+    """Put a folder at its place in a container, or an empty one for a named volume."""
+    new = not Path(target).is_dir()
+    Path(target).mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "--bind", source, target] if source is not None else ["mount", "-t", "tmpfs", "none", target]
+    subprocess.run(mount, check=True)
+    if source is None and not new:
+        # A volume is made as the image's folder is.
+        os.chown(target, owner, owner)

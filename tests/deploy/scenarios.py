@@ -1,0 +1,364 @@
+"""What happens to apps, and which alerts that must raise: the test matrix of `deploy/prometheus/rules/business.yml`.
+
+Each scenario is the life of one app over nine weeks (`worlds.py`). What is not said to fire must never fire, at any
+time of the nine weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from tests.deploy.rules import alerts
+from tests.deploy.worlds import MONDAY, App, Change, Trouble
+
+END = 63.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fires:
+    """An alert that must fire: not yet on the day `not_at`, but on the day `at`, and no more on the day `gone_at`."""
+
+    alert: str
+    not_at: float
+    at: float
+    gone_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """An app and all the alerts it may raise. The name of its job is that of the test."""
+
+    says: str
+    app: App
+    fires: tuple[Fires, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What the reader of an alert gets on a day on which it fires for these jobs and for no other."""
+
+    alert: str
+    day: int
+    says: dict[str, str]
+
+    def check(self, jobs: Collection[str]) -> dict[str, Any]:
+        """As promtool wants it, where these jobs are."""
+        rule = next(rule for rule in alerts() if rule.name == self.alert)
+        expected = [
+            {
+                "exp_labels": {**rule.labels, **_LABELS_KEPT[self.alert], "job": job},
+                "exp_annotations": {**rule.annotations, "description": description},
+            }
+            for job, description in self.says.items()
+            if job in jobs
+        ]
+        return {"alertname": self.alert, "eval_time": f"{self.day}d", "exp_alerts": expected}
+
+
+def fewer_come(to: float, *, since: float = MONDAY, until: float = END, ramp_days: float = 0.0) -> Change:
+    """Users come so much less often."""
+    return Change(what="activity", to=to, since=since, until=until, ramp_days=ramp_days)
+
+
+def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
+    """All numbers get worse by the same share."""
+    return (
+        fewer_come(1 - by, since=since),
+        Change(what="bounce", to=1 + by, since=since),
+        Change(what="session_seconds", to=1 - by, since=since),
+        Change(what="csat", to=1 - by, since=since),
+        Change(what="promoters", to=1 - by, since=since),
+    )
+
+
+SCENARIOS = (
+    # -- what must be told -----------------------------------------------------------------------------------------
+    Scenario(
+        says="a week in which a third fewer come",
+        app=App(job="drop", changes=(fewer_come(0.67, until=MONDAY + 7),)),
+        fires=(
+            # The day of a rolling window fades in: 15 % are missing after eleven hours, and an hour later it is told.
+            Fires(alert="EngagementStickinessDrop", not_at=MONDAY + 0.25, at=MONDAY + 0.75, gone_at=MONDAY + 8),
+        ),
+    ),
+    Scenario(
+        says="a third fewer come, and it stays so",
+        app=App(job="drop_that_stays", ends=END, servers=2, changes=(fewer_come(0.67),)),
+        fires=(
+            # After two weeks low is usual. By then the slow alert has taken over.
+            Fires(alert="EngagementStickinessDrop", not_at=MONDAY + 0.25, at=MONDAY + 13, gone_at=MONDAY + 15),
+            Fires(alert="EngagementStickinessErosion", not_at=MONDAY + 7, at=MONDAY + 11),
+        ),
+    ),
+    Scenario(
+        says="three per cent fewer come each week",
+        app=App(job="erosion", ends=END, changes=(fewer_come(0.75, since=21, ramp_days=42),)),
+        fires=(Fires(alert="EngagementStickinessErosion", not_at=43, at=60),),
+    ),
+    Scenario(
+        says="a campaign brings half as many users again, who do not come daily",
+        app=App(job="campaign", ends=END, changes=(Change(what="users", to=1.5, ramp_days=3),)),
+        fires=(Fires(alert="EngagementStickinessDiluted", not_at=MONDAY + 0.5, at=MONDAY + 4, gone_at=MONDAY + 16),),
+    ),
+    Scenario(
+        says="more sessions bounce for a week",
+        app=App(job="bounce", changes=(Change(what="bounce", to=1.3, until=MONDAY + 7),)),
+        fires=(Fires(alert="EngagementBounceRise", not_at=MONDAY + 0.4, at=MONDAY + 1, gone_at=MONDAY + 8),),
+    ),
+    Scenario(
+        says="sessions are shorter for a week",
+        app=App(job="session_time", changes=(Change(what="session_seconds", to=0.6, until=MONDAY + 7),)),
+        fires=(Fires(alert="EngagementSessionTimeDrop", not_at=MONDAY + 0.4, at=MONDAY + 1, gone_at=MONDAY + 8),),
+    ),
+    Scenario(
+        says="fewer are satisfied for a week",
+        app=App(job="csat", changes=(Change(what="csat", to=0.75, until=MONDAY + 7),)),
+        fires=(Fires(alert="EngagementCsatDrop", not_at=MONDAY + 1, at=MONDAY + 6.5, gone_at=MONDAY + 13),),
+    ),
+    Scenario(
+        says="promoters turn away",
+        app=App(job="nps", ends=END, changes=(Change(what="promoters", to=0.5),)),
+        fires=(Fires(alert="EngagementNpsDrop", not_at=MONDAY + 7, at=END - 0.1),),
+    ),
+    # -- what must not be told -------------------------------------------------------------------------------------
+    Scenario(
+        # The job that the alerts on the target itself are about: it is there, so they are silent too.
+        says="weeks like any other, with hardly anybody at weekends",
+        app=App(job="engagement", begins=0, ends=END, weekend=0.2),
+    ),
+    Scenario(
+        says="a small app that hardly anybody uses any more",
+        app=App(job="small", ends=END, users=300, changes=(fewer_come(0.2),)),
+    ),
+    Scenario(
+        says="an app with few sessions, which bounce and are short",
+        app=App(
+            job="few_sessions",
+            users=1_000,
+            changes=(Change(what="bounce", to=1.8), Change(what="session_seconds", to=0.3)),
+        ),
+    ),
+    Scenario(
+        says="an app with few answers, which are bad",
+        app=App(
+            job="few_answers",
+            ends=END,
+            csat_answers=90,
+            nps_answers=90,
+            changes=(Change(what="csat", to=0.3), Change(what="promoters", to=0.0, since=33)),
+        ),
+    ),
+    Scenario(
+        says="a small app after a campaign",
+        app=App(job="small_campaign", users=100, stickiness=0.3, changes=(Change(what="users", to=3.0, ramp_days=3),)),
+    ),
+    Scenario(
+        says="changes that may be chance in an app of 600 users",
+        app=App(
+            job="chance",
+            ends=END,
+            users=600,
+            stickiness=0.6,
+            csat_answers=120,
+            nps_answers=120,
+            changes=(
+                fewer_come(0.88),
+                Change(what="bounce", to=1.17),
+                Change(what="session_seconds", to=0.78),
+                Change(what="csat", to=0.91),
+                Change(what="promoters", to=0.7),
+            ),
+        ),
+    ),
+    Scenario(
+        says="a fall of the ratio that may be chance in an app of 600 users",
+        app=App(job="chance_ratio", users=600, changes=(fewer_come(0.83),)),
+    ),
+    Scenario(
+        says="an erosion that may be chance in an app of 600 users",
+        app=App(job="chance_erosion", ends=END, users=600, changes=(fewer_come(0.86, since=33),)),
+    ),
+    Scenario(
+        says="a dilution that may be chance in an app of 600 users",
+        app=App(job="chance_dilution", users=600, changes=(Change(what="users", to=1.25, ramp_days=3),)),
+    ),
+    Scenario(
+        says="changes too small to matter in a large app",
+        app=App(
+            job="large",
+            users=5_000_000,
+            csat_answers=50_000,
+            nps_answers=50_000,
+            changes=(
+                fewer_come(0.88, until=MONDAY + 7),
+                Change(what="bounce", to=1.1),
+                Change(what="session_seconds", to=0.85),
+                Change(what="csat", to=0.95),
+                Change(what="promoters", to=0.85),
+            ),
+        ),
+    ),
+    Scenario(
+        says="an erosion too small to matter in a large app",
+        app=App(job="large_erosion", ends=END, users=5_000_000, changes=(fewer_come(0.92, since=32),)),
+    ),
+    Scenario(
+        says="a small campaign of a large app",
+        app=App(job="large_campaign", users=5_000_000, changes=(Change(what="users", to=1.12, ramp_days=3),)),
+    ),
+    Scenario(
+        says="tiny ratios of a large app that change by less than a point, or by less than three",
+        app=App(
+            job="tiny",
+            users=5_000_000,
+            stickiness=0.02,
+            bounce=0.1,
+            changes=(fewer_come(0.8, until=MONDAY + 7), Change(what="bounce", to=1.25)),
+        ),
+    ),
+    Scenario(
+        says="a campaign of a large app that few use daily",
+        app=App(
+            job="tiny_campaign",
+            users=5_000_000,
+            stickiness=0.02,
+            changes=(Change(what="users", to=1.4, ramp_days=3),),
+        ),
+    ),
+    Scenario(
+        says="the first weeks of an app: stickiness falls from 1 as the month of MAU fills",
+        app=App(job="first_weeks", ends=END, begins=14, launch=True),
+    ),
+    Scenario(
+        says="the first weeks of an app whose launch fades",
+        app=App(job="launch", ends=END, begins=14, launch=True, changes=(fewer_come(0.4, since=14, ramp_days=25),)),
+    ),
+    Scenario(
+        says="Prometheus knows only four weeks of an app in which everything gets worse",
+        app=App(job="young", ends=END, begins=22, changes=everything_worse(0.6)),
+    ),
+    Scenario(
+        says="Prometheus knows only four weeks of an app that has a campaign",
+        app=App(job="young_campaign", begins=22, changes=(Change(what="users", to=1.5, ramp_days=3),)),
+    ),
+    # -- numbers that can't be trusted: those of Sunday stand still until Wednesday --------------------------------
+    Scenario(
+        says="a worker dies on Sunday",
+        app=App(job="dead", troubles=(Trouble(what="dead"),)),
+        fires=(Fires(alert="EngagementPartitionsUnowned", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="a worker dies while users come less and less often",
+        app=App(
+            job="dead_in_erosion",
+            ends=END,
+            changes=(fewer_come(0.67, since=25),),
+            troubles=(Trouble(what="dead", since=55, until=END),),
+        ),
+        fires=(Fires(alert="EngagementPartitionsUnowned", not_at=54.9, at=55.2),),
+    ),
+    Scenario(
+        says="a partition lags since Sunday",
+        app=App(job="behind", troubles=(Trouble(what="behind"),)),
+        fires=(Fires(alert="EngagementStreamBehind", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="the clock of a worker is an hour slow since Sunday",
+        app=App(job="old_clock", troubles=(Trouble(what="old clock"),)),
+        fires=(Fires(alert="EngagementStreamBehind", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="state is being recovered since Sunday",
+        app=App(job="recovering", troubles=(Trouble(what="recovering"),)),
+        fires=(Fires(alert="EngagementRecoverySlow", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="the state store is away since Sunday",
+        app=App(job="no_store", troubles=(Trouble(what="no store"),)),
+        fires=(Fires(alert="EngagementStoreUnavailable", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="the producers stop for six hours: DAU is low for a day, in which nobody is to be called",
+        app=App(job="silent", troubles=(Trouble(what="silent", since=MONDAY + 0.3, until=MONDAY + 0.55),)),
+        fires=(
+            Fires(alert="EngagementNoEvents", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 0.7),
+            Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 0.7),
+        ),
+    ),
+    Scenario(
+        says="the producers of sessions stop for twelve hours",
+        app=App(
+            job="silent_sessions", troubles=(Trouble(what="silent sessions", since=MONDAY + 0.3, until=MONDAY + 0.8),)
+        ),
+        fires=(Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 1),),
+    ),
+    Scenario(
+        says="half of the messages are broken for a day",
+        app=App(job="broken", troubles=(Trouble(what="broken", since=MONDAY, until=MONDAY + 1),)),
+        fires=(Fires(alert="EngagementDeadLettersRising", not_at=MONDAY - 0.1, at=MONDAY + 0.2, gone_at=MONDAY + 1.2),),
+    ),
+)
+
+_LABELS_KEPT = {
+    "EngagementStickinessDrop": {"window": "30d"},
+    "EngagementStickinessDiluted": {"window": "30d"},
+    "EngagementStickinessErosion": {"window": "28d"},
+    "EngagementBounceRise": {"window": "1d", "rule": "ga4"},
+    "EngagementSessionTimeDrop": {"window": "1d"},
+    "EngagementCsatDrop": {"window": "7d"},
+    "EngagementNpsDrop": {"window": "28d"},
+}
+
+TEXTS = (
+    Text(
+        alert="EngagementStickinessDrop",
+        day=59,
+        says={
+            "drop_that_stays": "DAU/MAU was 10.57% in the last hour; 15.78% is usual for this hour of the week."
+            " 2114 users were active in a day, usually 3156."
+        },
+    ),
+    Text(
+        alert="EngagementStickinessDiluted",
+        day=52,
+        says={
+            "campaign": "DAU/MAU was 10.52% in the last hour, and as many users as usual were active in a day: 3156."
+            " MAU is 30000, usually 20000."
+        },
+    ),
+    Text(
+        alert="EngagementStickinessErosion",
+        day=57,
+        says={
+            "drop_that_stays": "In the 28 closed days up to yesterday an active user came on 21.92% of the days,"
+            " in the 28 days before on 25%.",
+            "erosion": "In the 28 closed days up to yesterday an active user came on 21.87% of the days, in the 28 days"
+            " before on 24.87%.",
+        },
+    ),
+    Text(
+        alert="EngagementBounceRise",
+        day=50,
+        says={"bounce": "46.8% of the sessions of a day bounced (GA4's rule); 36% is usual for this hour of the week."},
+    ),
+    Text(
+        alert="EngagementSessionTimeDrop",
+        day=50,
+        says={
+            "session_time": "Half of the sessions of a day lasted less than 1m 6s;"
+            " 1m 50s is usual for this hour of the week."
+        },
+    ),
+    Text(
+        alert="EngagementCsatDrop",
+        day=52,
+        says={"csat": "62.83% of the CSAT answers of seven days were in the top two boxes; 80% is usual."},
+    ),
+    Text(
+        alert="EngagementNpsDrop",
+        day=62,
+        says={"nps": "NPS of 28 days is 16; in the 28 days before it was 30."},
+    ),
+)

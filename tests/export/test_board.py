@@ -1,0 +1,108 @@
+"""What a board says of partitions nobody owns, of stores that are away, and of counters when workers change."""
+
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from stream.core.snapshot import Snapshot
+from stream.export.board import Board
+from stream.export.counters import Counters
+from stream.telemetry import Report, Timings, Unowned
+from tests.export.boards import NOW, board, moment, report
+
+AT_MS = moment(NOW)
+
+
+def unowned(partition: int, **progress: float | None) -> Unowned:
+    told: dict[str, object] = {"partition": partition, "worker": "w", "reported_ms": AT_MS, "why": "w has stopped"}
+    return Unowned(**{**told, **progress})  # type: ignore[arg-type]
+
+
+def values(shown: Board, name: str) -> dict[str, float]:
+    return {"/".join(sample.labels.values()): sample.value for sample in shown.health() if sample.name == name}
+
+
+def test_a_partition_whose_worker_has_left_is_stale_at_once_and_keeps_its_numbers() -> None:
+    shown = board()
+    numbers = shown.live()
+    shown.put(unowned(1))
+
+    assert shown.stale() == [1]
+    assert shown.unready() == ["partition 1: w has stopped"]
+    assert values(shown, "engagement_partitions_owned") == {"": 1}
+    assert list(values(shown, "engagement_partition_owner_info")) == ["0/worker-1"]
+    assert shown.live() == numbers
+
+    shown.put(report(1, []))
+    assert shown.stale() == []
+
+
+def test_a_recovery_tells_how_far_it_is_and_how_long_it_will_take() -> None:
+    shown = board()
+    shown.put(unowned(0, rows_left=1_200, seconds_left=3.6))
+    shown.put(unowned(1, rows_left=9))
+
+    assert shown.unready() == [
+        "partition 0: w has stopped, 1,200 records to go, about 4 s",
+        "partition 1: w has stopped, 9 records to go",
+    ]
+    assert values(shown, "engagement_recovery_rows_remaining") == {"0": 1_200, "1": 9}
+    assert values(shown, "engagement_recovery_remaining_seconds") == {"0": 3.6}
+
+
+def test_a_store_that_is_away_is_told_and_its_partition_still_owned() -> None:
+    shown = board()
+    shown.put(replace(report(0, []), away="redis at redis://r: connection refused"))
+
+    assert shown.unready() == ["partition 0: redis at redis://r: connection refused"]
+    assert values(shown, "engagement_store_available") == {"0": 0, "1": 1}
+    assert values(shown, "engagement_partitions_owned") == {"": 2}
+
+
+def test_sums_that_can_not_be_make_no_page_fail() -> None:
+    shown = board()
+    impossible = {
+        window: {**tally, 1: 5 if window > 1_440 else 9} for window, tally in report(0, []).snapshot.traffic.items()
+    }
+    shown.put(replace(report(0, []), snapshot=replace(report(0, []).snapshot, traffic=impossible)))
+
+    assert shown.live() == []
+    assert shown.closed() == []
+    assert shown.unready() == ["sums of the workers can't be: a part is larger than its whole; look at their logs"]
+
+
+def counted(applied: int, *, late: int = 0, timings: tuple[int, ...] = ()) -> Report:
+    snapshot = Snapshot(outcomes={"logins": {"applied": applied}}, reasons={"logins": {"late": late}})
+    return replace(report(0, []), snapshot=snapshot, event_to_gauge=Timings(timings, float(sum(timings))))
+
+
+def applied_of(shown: Board) -> float:
+    return values(shown, "engagement_events_total")["logins/applied"]
+
+
+def test_a_counter_waits_when_a_new_owner_begins_with_the_last_checkpoint() -> None:
+    shown = board()
+    told = []
+    for count in (1_000, 1_500, 1_450, 1_490, 1_600):
+        shown.put(counted(count))
+        told.append(applied_of(shown))
+
+    rises = [later - earlier for earlier, later in pairwise(told)]
+    assert rises == [500, 0, 0, 100]
+
+
+def test_a_state_begun_anew_is_a_fall_for_all_to_see() -> None:
+    shown = board()
+    shown.put(counted(1_000))
+    before = applied_of(shown)
+    shown.put(counted(10))
+
+    assert applied_of(shown) == before - 990
+
+
+def test_timings_go_on_where_the_last_owner_left_them() -> None:
+    counters = Counters()
+    for timings in ((1, 2), (3, 2), (0, 1), (1, 1)):
+        counters.take(counted(1, timings=timings))
+
+    assert counters.timings("event_to_gauge") == Timings((4, 3), 7.0)
