@@ -162,11 +162,19 @@ def _state() -> Row:
     by_partition = number("engagement_recovery_seconds", by="partition", where=_PARTITION)
     remaining = number("engagement_recovery_remaining_seconds", by="partition", where=_PARTITION)
     records = number("engagement_recovery_rows_remaining", by="partition", where=_PARTITION)
+    standby = number("engagement_standby_lag_rows", by="partition, worker", where=_PARTITION)
     slow = ["EngagementRecoverySlow"]
     return Row(
         "State and recovery",
         [
-            trend("State rows", [Query(rows, "{{kind}}")], unit=units.Short),
+            trend(
+                "State rows",
+                [
+                    Query(rows, "{{kind}}"),
+                    Query(f"sum by (worker) ({standby})", "not yet at {{worker}}, which stands by"),
+                ],
+                unit=units.Short,
+            ),
             trend(
                 "Recovery",
                 [Query(f"max({by_partition})", "the longest took"), Query(f"max({remaining})", "still to go")],

@@ -17,7 +17,7 @@ from stream.export.prometheus import exposition
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
 from tests.core.live import Message, deliver
 
 PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
@@ -139,6 +139,8 @@ def _exported(
         board = Board(deployment.settings, now_ms=lambda at_ms=at_ms: at_ms)  # type: ignore[misc]
         for number in range(PARTITIONS):
             board.put(deployment.report(number, at_ms=at_ms))
+        if incidents:
+            board.put(Standby(_RECOVERED, WORKERS[-1], at_ms, lag=120))
         left_ms = end - _RECOVERY_BEFORE_END_MS + _RECOVERY_MS - at_ms
         if incidents and 0 < left_ms <= _RECOVERY_MS:
             board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))

@@ -232,7 +232,8 @@ def _of_closed_days(dau: Curve) -> Curve:
 def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]:
     """A ratio and the ends of its interval, as in stream/core/report.py."""
     metric, _, labels = name.partition("{")
-    ends = [_interval(wilson(part * of, round(of))) for part, of in zip(share, whole, strict=True)]
+    # Users are whole: a share of all of them is one of their rounded number.
+    ends = [_interval(wilson(min(part * of, round(of)), round(of))) for part, of in zip(share, whole, strict=True)]
     yield name, share
     yield f"{metric}_lower{{{labels}", np.array([end.lower for end in ends])
     yield f"{metric}_upper{{{labels}", np.array([end.upper for end in ends])

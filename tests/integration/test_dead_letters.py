@@ -55,7 +55,8 @@ def test_what_is_listed_is_what_was_counted_for_each_reason(refusing: Deployment
     messages = one_of_each_reason()
     late_ms = LOAD_STARTS_MS - 31 * DAY_MS
     messages[Reason.LATE] = Message("logins", f'{{"user_id":"ada","event_time":{late_ms}}}'.encode())
-    assert set(messages) == set(Reason)
+    # A row is full after its first checkpoint only: `tests/core/test_retention.py`.
+    assert set(messages) == set(Reason) - {Reason.USER_FULL}
     wanted = Counter({(messages[reason].topic, reason.value): count for count, reason in enumerate(messages, start=1)})
     produce(refusing, [messages[Reason(reason)] for _, reason in wanted.elements()])
     worker.wait_until(lambda: counted(worker) == wanted, "all are counted")
