@@ -54,6 +54,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     checkpoints: Timings
     recovery_seconds: float
     settings: dict[str, str] = {}  # those that a server must share to add and show these numbers
+    counted_since_ms: int = 0  # when the state was reset and all counted again; 0 if it never was
     away: str = ""  # why the store can't be reached, while it can't
 
 

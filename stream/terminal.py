@@ -67,6 +67,8 @@ def told() -> Iterator[None]:
         raise Failure(str(error)) from None
     except (SettingsError, RulesChanged) as error:
         raise BadUse(str(error)) from None
+    except BrokenPipeError:
+        raise  # whoever reads our output has enough of it: click ends without a word
     except OSError as error:
         raise Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
 

@@ -200,6 +200,16 @@ def test_completion_scripts_are_those_of_the_shell(shell: str) -> None:
     assert "_ENGAGEMENT_COMPLETE" in engagement("completion", shell).output
 
 
+def test_who_reads_the_first_line_only_is_told_nothing_more() -> None:
+    simulating = [sys.executable, "-m", "stream.cli", "simulate", "--users", "50", "--days", "30"]
+    with subprocess.Popen(simulating, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith('{"topic"')
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
 def test_simulated_events_are_the_same_for_the_same_seed_and_can_be_computed(tmp_path: Path) -> None:
     first, second = tmp_path / "one.jsonl.gz", tmp_path / "two.jsonl"
     span = ("--users", "50", "--days", "3", "--until", "2026-03-10T00:00:00Z", "--seed", "7")

@@ -44,6 +44,10 @@ _SWEPT_ROWS = 500
 _Answer = TypeVar("_Answer")
 
 
+class HalfApplied(RuntimeError):
+    """A batch failed before all of it was applied and sent on. Its events are read again by the next owner."""
+
+
 class Task:
     """One partition."""
 
@@ -74,6 +78,7 @@ class Task:
         self._available = asyncio.Event()
         self._available.set()
         self._closed = False
+        self._half_applied = False  # a batch ended in the middle: its events are in memory, its offset may be
         self._swept = dict.fromkeys(SWEPT, b"")  # by prefix: up to where
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
@@ -142,7 +147,9 @@ class Task:
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
         if new:
             async with self._applying:
+                self._half_applied = True
                 await self._apply(topic, new, wall_ms=wall_ms, clock_ms=clock_ms)
+                self._half_applied = False
         return len(new)
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
@@ -267,6 +274,7 @@ class Task:
             partition=self.number,
             worker=worker,
             reported_ms=wall_ms,
+            counted_since_ms=self._core.progress.counted_since_ms,
             snapshot=snapshot,
             lag=lag,
             behind=self.behind(),
@@ -293,9 +301,14 @@ class Task:
         return int(self._core.unsaved_rows * self._bytes_of_a_row)
 
     async def checkpoint(self) -> None:
-        """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost."""
+        """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost.
+
+        Raises HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
+        """
         async with self._writing:
             async with self._applying:
+                if self._half_applied:
+                    raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
                 if offsets == self._saved and not self._core.unsaved_rows:
                     return

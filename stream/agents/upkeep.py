@@ -4,6 +4,7 @@ State with a changelog is read from there into a scratch store, since the change
 follow it when they start. State in a shared store is taken over where it is.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -152,7 +153,9 @@ class Upkeep:
         """Give the state of a partition up: workers count again all that the topics hold."""
         await self.refuse_workers()
         held = await self.held(partition, tell)
-        await (await self.taken_over(held)).begin_anew()
+        state = await self.taken_over(held)
+        await state.begin_anew()
+        await state.save([(PROGRESS, msgspec.msgpack.encode(Progress(counted_since_ms=time.time_ns() // 1_000_000)))])
         await in_thread(lambda: self.group.commit({(place.topic, partition): 0 for place in held.places}))
 
     async def accept(self, partition: int, tell: Callable[[int, int], None]) -> list[str]:

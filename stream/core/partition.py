@@ -130,6 +130,7 @@ class Progress(msgspec.Struct):
     outcomes: dict[str, dict[str, int]] = {}  # by topic and outcome
     reasons: dict[str, dict[str, int]] = {}  # by topic and reason of rejection
     users: int = 0
+    counted_since_ms: int = 0  # wall clock of the reset after which all was counted again; 0 without one
     partitions: int = 0  # of each topic, when this was counted; 0 where nobody told
     kept_days_since: int | None = None
     rules: dict[str, str] = {}  # by setting: what the stored totals were booked under

@@ -3,7 +3,7 @@
 What a partition has counted is part of its state: a worker that takes over begins with the last checkpoint and is a
 second behind what its predecessor told. Timings live in the memory of a worker and begin with nothing. Prometheus takes
 each fall for a restart and adds all that was ever counted, so the server keeps what it has told: a count waits until it
-is reached again, timings go on from where they were.
+is reached again, timings go on from where they were. Only state that was reset counts from nothing, and so do these.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,9 +21,14 @@ class Counters:
         self.reasons: dict[str, dict[str, int]] = {}
         self._before: dict[str, Timings] = {}  # of workers that owned the partition before
         self._now: dict[str, Timings] = {}
+        self._since_ms = 0
 
     def take(self, report: Report) -> None:
         """Take in the next report of the partition."""
+        if report.counted_since_ms != self._since_ms:
+            self._since_ms = report.counted_since_ms
+            self.outcomes.clear()
+            self.reasons.clear()
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
         for name, told in (("event_to_gauge", report.event_to_gauge), ("checkpoints", report.checkpoints)):
@@ -49,9 +54,7 @@ def added(counts: Iterable[Counts]) -> dict[str, dict[str, int]]:
 
 
 def _raise(told: dict[str, dict[str, int]], counts: Counts) -> None:
-    """Raise what was told to new counts. Less than half of it is no delay: the state was begun anew."""
     for topic, by_name in counts.items():
         known = told.setdefault(topic, {})
-        begun_anew = 2 * sum(by_name.values()) < sum(known.values())
         for name, count in by_name.items():
-            known[name] = count if begun_anew else max(count, known.get(name, 0))
+            known[name] = max(count, known.get(name, 0))

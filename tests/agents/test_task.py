@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import KafkaError
 
 from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState
-from stream.agents.task import Task
+from stream.agents.task import HalfApplied, Task
 from stream.core.partition import Delta, Misplaced, Refused
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
@@ -260,5 +261,36 @@ def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.Monk
         await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
 
         assert outcomes(one, "sessions") == {"applied": 1, "late": 1}
+
+    asyncio.run(scenario())
+
+
+class OutboxOfAnAbsentBroker(Outbox):
+    """Waits for the broker to name a topic, as the first send to it does, and gives up."""
+
+    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
+        await asyncio.sleep(0.05)
+        raise KafkaError("the broker does not know the topic")
+
+
+@pytest.mark.parametrize("ends", ["given up", "cancelled"])
+@pytest.mark.parametrize("saves", ["meanwhile", "afterwards"])
+def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str, ends: str) -> None:
+    async def scenario() -> None:
+        (ann,), (stranger,) = users_of(1, 1), users_of(2, 1)
+        outbox, store = OutboxOfAnAbsentBroker(), MemoryStore()
+        one = await task(outbox, store)
+        applying = asyncio.create_task(apply(one, [login(ann, 0), login(stranger, 1)]))
+        await asyncio.sleep(0.01)
+        saving: list[Awaitable[None]] = [asyncio.create_task(one.checkpoint())] if saves == "meanwhile" else []
+        if ends == "cancelled":
+            applying.cancel()
+        with pytest.raises((KafkaError, asyncio.CancelledError)):
+            await applying
+        for checkpoint in saving or [one.checkpoint()]:
+            with pytest.raises(HalfApplied, match="partition 1"):
+                await checkpoint
+
+        assert (await task(outbox, store)).position("app-logins") is None
 
     asyncio.run(scenario())

@@ -54,7 +54,7 @@ def run_chaos(
     world.deployment.send_to_every_partition()
     report.events += len(world.deployment.all_partitions)
     try:
-        wait_until_equal(world)
+        wait_until_equal(world, report)
         report.settled_seconds = time.monotonic() - healed
         report.differences += letter_differences(world.deployment, sent=report.events)
         report.letters = world.server.program.outcomes()["invalid"]
@@ -128,14 +128,15 @@ def is_ready(world: World) -> bool:
     return world.server.program.get("/readyz")[0] == 200
 
 
-def wait_until_equal(world: World) -> None:
-    """Wait until every gauge is right; fails with the log of every program that is not well."""
+def wait_until_equal(world: World, report: Report) -> None:
+    """Wait until every gauge is right; fails with what Kafka holds and what the workers said last."""
     server = world.server.program
     try:
         world.deployment.wait_until_every_gauge_equals_the_recount(server, seconds=_EQUAL_SECONDS, meanwhile=world.tend)
     except AssertionError as error:
+        in_kafka = letter_differences(world.deployment, sent=report.events)
         tails = [f"--- {slot.name}\n" + "\n".join(slot.program.log.splitlines()[-15:]) for slot in world.workers]
-        raise AssertionError("\n".join([str(error), *tails])) from None
+        raise AssertionError("\n".join([str(error), "--- Kafka", *in_kafka[:20], *tails])) from None
 
 
 def rebuild_from_nothing(world: World, report: Report) -> None:

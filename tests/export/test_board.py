@@ -91,13 +91,14 @@ def test_a_counter_waits_when_a_new_owner_begins_with_the_last_checkpoint() -> N
     assert rises == [500, 0, 0, 100]
 
 
-def test_a_state_begun_anew_is_a_fall_for_all_to_see() -> None:
+def test_state_that_was_reset_counts_from_nothing_however_much_its_first_report_tells() -> None:
     shown = board()
-    shown.put(counted(1_000))
+    shown.put(counted(1_000, late=20))
     before = applied_of(shown)
-    shown.put(counted(10))
+    shown.put(replace(counted(1_010, late=10), counted_since_ms=5))  # another order of arrival: fewer were late
 
-    assert applied_of(shown) == before - 990
+    assert applied_of(shown) == before + 10
+    assert values(shown, "engagement_dead_letters_total")["logins/late"] == 10
 
 
 def test_timings_go_on_where_the_last_owner_left_them() -> None:

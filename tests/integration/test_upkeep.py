@@ -169,7 +169,7 @@ def test_a_deployment_grows_to_more_partitions_and_no_number_changes(deployment:
         assert "users moved" in grown.stderr
         again = deployment.command("topics", "grow", "--partitions", "7", **at)
         assert "\n0 users moved" in again.stderr
-        assert "5" in refused_settings(deployment, **at)
+        assert "has 7 partitions, 4 are configured" in refused_settings(deployment, **at)
 
         worker = deployment.start(**at, **more)
         deployment.send(logins_of(deployment, 5, hours=2))
