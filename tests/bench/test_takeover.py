@@ -3,7 +3,8 @@
 Two workers share the partitions of one state. One of them is killed, or asked to stop; some more events come; then the
 other one has all partitions. A killed worker is missed after `kafka.session_timeout`, one that was asked to stop leaves
 the group. What comes on top is what it takes to have the state: to read the changelog, or what is missing of it, or
-nothing. A worker with a name is started again instead, and nobody takes its partitions over.
+nothing. Then another worker joins, and the one that had all goes, and so on. A worker with a name is started again
+instead, and nobody takes its partitions over.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -29,18 +30,18 @@ from tests.state.redis_server import RedisServer, RedisUnavailable
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_200)]
 
-USERS = 150_000
+USERS = 200_000
 MORE_USERS = 500  # after each end
-_POLLED_EVERY_SECONDS = 0.05
+ROUNDS = 3
+_POLLED_EVERY_SECONDS = 0.1
 _TIMEOUT_SECONDS = 300.0
-# The last checkpoint is written then, and standbys have read it.
+# The last checkpoint is written then.
 _SETTLED_SECONDS = 4.0
 
 Worker = subprocess.Popen[bytes]
 End = Callable[[Worker], None]
 KILL: End = subprocess.Popen.kill
 ASK: End = subprocess.Popen.terminate
-_ENDS = {KILL: "SIGKILL", ASK: "SIGTERM"}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,17 @@ class Fleet:
         while not self._is_right(owners):
             assert time.monotonic() < deadline, self._told().get("unready")
             time.sleep(_POLLED_EVERY_SECONDS)
+
+    def wait_until_followed(self) -> None:
+        """Wait until a standby holds all that is saved of each partition."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while not self._is_followed():
+            assert time.monotonic() < deadline, "no standby has caught up"
+            time.sleep(_POLLED_EVERY_SECONDS)
+
+    def _is_followed(self) -> bool:
+        standings = self._told().get("partitions", [])
+        return bool(standings) and all(0 in standing["standbys"].values() for standing in standings)
 
     def _is_right(self, owners: tuple[Worker, ...]) -> bool:
         told = self._told()
@@ -152,44 +164,28 @@ def deploy(set_up: SetUp, load: Loaded, tmp_path: Path) -> Iterator[Deploy]:
         fleet.end()
 
 
-def told(what: str, end: End, seconds: float, *, against: str) -> None:
-    show(f"{what}, {_ENDS[end]}", "s", [seconds], against=against)
+class Store(NamedTuple):
+    """Where state is, and what the worker has of it that takes over."""
+
+    name: str
+    url: str = ""  # empty: on a disk of the worker's own
+    standbys: int = 0
+    disks: tuple[str, ...] = ()  # that workers use in turn; without any, each begins with an empty one
+
+    @property
+    def rounds_before(self) -> int:
+        """Rounds that only make each worker have owned everything once."""
+        return len(self.disks)
 
 
-def missed(fleet: Fleet, end: End) -> str:
-    timeout = fleet.settings.kafka.session_timeout
-    return f"session timeout {timeout}" if end is KILL else "it leaves the group"
-
-
-@pytest.mark.parametrize("end", _ENDS, ids=_ENDS.values())
-def test_rocksdb(deploy: Deploy, end: End) -> None:
-    fleet = deploy()
-    ada, grace = fleet.worker("ada"), fleet.worker("grace")
-    fleet.wait_until_right(ada, grace)
-
-    against = missed(fleet, end)
-    told("RocksDB, empty disk", end, fleet.seconds_without(ada, end, grace), against=against)
-    ada = fleet.worker("ada")
-    fleet.wait_until_right(ada, grace)
-    told("RocksDB, kept disk", end, fleet.seconds_without(grace, end, ada), against=against)
-
-
-@pytest.mark.parametrize("end", _ENDS, ids=_ENDS.values())
-def test_rocksdb_with_a_standby(deploy: Deploy, end: End) -> None:
-    fleet = deploy(STATE_STANDBYS="1")
-    ada, grace = fleet.worker("ada"), fleet.worker("grace")
-    fleet.wait_until_right(ada, grace)
-
-    told("RocksDB, standby", end, fleet.seconds_without(ada, end, grace), against=missed(fleet, end))
-
-
-@pytest.mark.parametrize("end", _ENDS, ids=_ENDS.values())
-def test_memory(deploy: Deploy, end: End) -> None:
-    fleet = deploy(STATE_URL="memory://")
-    ada, grace = fleet.worker(), fleet.worker()
-    fleet.wait_until_right(ada, grace)
-
-    told("memory", end, fleet.seconds_without(ada, end, grace), against=missed(fleet, end))
+STORES = [
+    Store("RocksDB, empty disk"),
+    Store("RocksDB, kept disk", disks=("one", "another")),
+    Store("RocksDB, standby", standbys=1),
+    Store("memory", url="memory://"),
+    Store("memory, standby", url="memory://", standbys=1),
+    Store("Redis", url="redis://"),
+]
 
 
 @pytest.fixture
@@ -203,22 +199,46 @@ def redis() -> Iterator[RedisServer]:
     server.discard()
 
 
-@pytest.mark.parametrize("end", _ENDS, ids=_ENDS.values())
-def test_redis(deploy: Deploy, redis: RedisServer, end: End) -> None:
-    fleet = deploy(STATE_URL=redis.url)
-    ada, grace = fleet.worker(), fleet.worker()
+@pytest.mark.parametrize("store", STORES, ids=lambda store: store.name.replace(", ", "-").replace(" ", "-"))
+def test_takeover(request: pytest.FixtureRequest, deploy: Deploy, store: Store) -> None:
+    chosen = {"STATE_STANDBYS": str(store.standbys)}
+    if store.url:
+        chosen["STATE_URL"] = request.getfixturevalue("redis").url if store.url == "redis://" else store.url
+    fleet = deploy(**chosen)
+    numbers = itertools.count()
+    disks = itertools.cycle(store.disks) if store.disks else (f"disk-{number}" for number in numbers)
+    seconds: dict[End, list[float]] = {KILL: [], ASK: []}
+
+    owner = fleet.worker("" if store.url else next(disks))
+    fleet.wait_until_right(owner)
+    ends = [ASK] * store.rounds_before + [KILL, ASK] * ROUNDS
+    for number, end in enumerate(ends):
+        heir = fleet.worker("" if store.url else next(disks))
+        fleet.wait_until_right(owner, heir)
+        if store.standbys:
+            fleet.wait_until_followed()
+        took = fleet.seconds_without(owner, end, heir)
+        if number >= store.rounds_before:
+            seconds[end].append(took)
+        owner = heir
+
+    timeout = fleet.settings.kafka.session_timeout
+    show(f"{store.name}: killed", "s", seconds[KILL], against=f"{timeout} of it is kafka.session_timeout")
+    show(f"{store.name}: asked to stop", "s", seconds[ASK], against="it saves, and leaves the group")
+
+
+@pytest.mark.parametrize("name", ["", "ada"], ids=["without-a-name", "with-a-name"])
+def test_a_restart_on_the_same_disk(deploy: Deploy, name: str) -> None:
+    fleet = deploy(KAFKA_SESSION_TIMEOUT="30s") if name else deploy()
+    ada, grace = fleet.worker("ada", name=name), fleet.worker("grace", name="grace" if name else "")
     fleet.wait_until_right(ada, grace)
+    seconds: dict[End, list[float]] = {ASK: [], KILL: []}
+    for end in ([ASK, KILL] if name else [ASK]) * ROUNDS:
+        took, ada = fleet.seconds_of_restart(ada, end, grace, disk="ada", name=name)
+        seconds[end].append(took)
 
-    told("Redis", end, fleet.seconds_without(ada, end, grace), against=missed(fleet, end))
-
-
-def test_a_restart_on_the_same_disk(deploy: Deploy) -> None:
-    for name in ("", "ada"):
-        fleet = deploy(KAFKA_SESSION_TIMEOUT="30s") if name else deploy()
-        ada, grace = fleet.worker("ada", name=name), fleet.worker("grace", name="grace" if name else "")
-        fleet.wait_until_right(ada, grace)
-        against = "with a name: nobody takes over" if name else "without: the other takes over, then gives back"
-        for end in (ASK, KILL) if name else (ASK,):
-            seconds, ada = fleet.seconds_of_restart(ada, end, grace, disk="ada", name=name)
-            told("RocksDB, the worker restarts", end, seconds, against=against)
-        fleet.end()
+    against = "nobody takes over" if name else "the other takes over, then gives back"
+    called = "with kafka.instance_id" if name else "without a name"
+    for end, told in ((ASK, "asked to stop"), (KILL, "killed")):
+        if seconds[end]:
+            show(f"restart {called}: {told}", "s", seconds[end], against=against)
