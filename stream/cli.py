@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # Kafka's clients and Faust take most of a second to import: commands that need them import them.
 
 _SECONDS_BETWEEN_LINES = 2.0
+# Docker kills after 10 s who was asked to stop.
+_LONGEST_STOP_SECONDS = 9.0
 _PLAIN_WIDTH = 120
 _BLOCK_BYTES = 1024 * 1024
 
@@ -67,6 +70,7 @@ main.add_command(dlq)
 
 
 def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
+    from stream.ending import be_silent, end_within
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
@@ -82,9 +86,13 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
                 click.echo(f"worker at {deployment.probes_address}/readyz", err=True)
 
         with _recovery_progress() as tell:
-            # Not asyncio.run: it would wait for whatever hangs in a thread. The process ends here.
-            running = run_until_stopped(deployment, on_start=started, on_recovery=tell)
-            status = asyncio.new_event_loop().run_until_complete(running)
+            stopping = partial(end_within, _LONGEST_STOP_SECONDS)
+            running = run_until_stopped(deployment, on_start=started, on_recovery=tell, on_stop=stopping)
+            try:
+                # Not asyncio.run: it would wait for tasks that can't be cancelled. The process ends here.
+                status = asyncio.new_event_loop().run_until_complete(running)
+            finally:
+                be_silent()
     raise SystemExit(status)
 
 
