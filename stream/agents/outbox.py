@@ -33,6 +33,7 @@ from stream.agents.headers import (
     replayed_in,
 )
 from stream.agents.kafka_options import client_options
+from stream.agents.patience import PatientProducer, answer_seconds
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.settings import Settings
@@ -57,6 +58,7 @@ class Outbox:
         largest = settings.state.max_delta_bytes + _BATCH_OVERHEAD
         self._producer_options: dict[str, Any] = {
             **client_options(settings),
+            "answer_seconds": answer_seconds(settings),
             "acks": "all",
             "enable_idempotence": settings.kafka.idempotent,
             "max_batch_size": largest,
@@ -66,7 +68,7 @@ class Outbox:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        self._producer = AIOKafkaProducer(**self._producer_options)
+        self._producer = PatientProducer(**self._producer_options)
         await self._producer.start()
 
     async def stop(self) -> None:

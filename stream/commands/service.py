@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from stream.settings import Settings
 from stream.terminal import BadUse, Command, Failure, load_settings, settings_options, told
 
 _SECONDS_BETWEEN_LINES = 2.0
+# Docker kills after 10 s who was asked to stop.
+_LONGEST_STOP_SECONDS = 9.0
 
 
 def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
+    from stream.ending import be_silent, end_within
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
@@ -34,9 +38,13 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
                 click.echo(f"worker at {deployment.probes_address}/readyz", err=True)
 
         with _recovery_progress() as tell:
-            # Not asyncio.run: it would wait for whatever hangs in a thread. The process ends here.
-            running = run_until_stopped(deployment, on_start=started, on_recovery=tell)
-            status = asyncio.new_event_loop().run_until_complete(running)
+            stopping = partial(end_within, _LONGEST_STOP_SECONDS)
+            running = run_until_stopped(deployment, on_start=started, on_recovery=tell, on_stop=stopping)
+            try:
+                # Not asyncio.run: it would wait for tasks that can't be cancelled. The process ends here.
+                status = asyncio.new_event_loop().run_until_complete(running)
+            finally:
+                be_silent()
     raise SystemExit(status)
 
 
