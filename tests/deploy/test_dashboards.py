@@ -148,7 +148,6 @@ def test_each_dashboard_leads_to_the_other_and_to_the_live_page(board: Json) -> 
     assert "live_page" in variables(board)
 
 
-@pytest.mark.skipif(not (DEPLOY / "runbooks").exists(), reason="no runbooks in this tree")
 def test_the_runbooks_that_panels_link_to_are_there() -> None:
     linked = {link["url"].removeprefix("${runbooks}/") for _, panel in PANELS for link in panel.get("links", ())}
 

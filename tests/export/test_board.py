@@ -4,6 +4,8 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
+from stream.core.events import TOPICS, Reason
+from stream.core.partition import OUTCOMES
 from stream.core.snapshot import Snapshot
 from stream.export.board import Board
 from stream.export.counters import Counters
@@ -99,6 +101,18 @@ def test_state_that_was_reset_counts_from_nothing_however_much_its_first_report_
 
     assert applied_of(shown) == before + 10
     assert values(shown, "engagement_dead_letters_total")["logins/late"] == 10
+
+
+def test_what_can_be_counted_is_there_as_0_so_that_the_first_of_its_kind_is_seen_to_come() -> None:
+    shown = Board(board().settings, now_ms=lambda: AT_MS)
+    assert values(shown, "engagement_events_total") == {}, "before a report nothing is known of any"
+
+    shown.put(report(0, []))
+    events, letters = (values(shown, f"engagement_{name}_total") for name in ("events", "dead_letters"))
+
+    assert set(events) == {f"{topic}/{outcome}" for topic in TOPICS for outcome in OUTCOMES}
+    assert set(letters) == {f"{topic}/{reason.value}" for topic in TOPICS for reason in Reason}
+    assert {*events.values(), *letters.values()} == {0}
 
 
 def test_timings_go_on_where_the_last_owner_left_them() -> None:

@@ -584,7 +584,7 @@ def _sample(told: dict[str, Any]) -> Sample:
 def _outcomes(api: dict[str, Any]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for sample in api.get("health", []):
-        if sample["name"] == "engagement_events_total":
+        if sample["name"] == "engagement_events_total" and sample["value"]:
             counts[sample["labels"]["outcome"]] += int(sample["value"])
     return counts
 

@@ -47,7 +47,8 @@ function rows(numbers) {
   const counted = numbers.health.named(EVENTS);
   const topics = TOPICS.filter((topic) => counted.some((sample) => sample.labels.topic === topic));
   if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
-  const seen = OUTCOMES.filter((outcome) => outcome === "applied" || counted.some((sample) => sample.labels.outcome === outcome));
+  const has = (outcome) => counted.some((sample) => sample.labels.outcome === outcome && sample.value > 0);
+  const seen = OUTCOMES.filter((outcome) => outcome === "applied" || has(outcome));
   const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", {}, of(topic))));
   return [
     h("tr", {}, h("td"), ...topics.map((topic) => h("th", { scope: "col" }, topic))),
@@ -70,7 +71,7 @@ function waiting(numbers) {
     const left = lag.reduce((sum, sample) => sum + sample.value, 0);
     facts.push(left ? `${shown("count", left)} records wait in Kafka` : "No record waits in Kafka");
   }
-  for (const sample of numbers.health.named("engagement_dead_letters_total")) {
+  for (const sample of numbers.health.named("engagement_dead_letters_total").filter(({ value }) => value > 0)) {
     facts.push(`${shown("count", sample.value)} dead letters of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
   }
   return facts;
