@@ -87,6 +87,7 @@ class State(_Section, frozen=True):
     max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
     cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
     max_user_bytes: int = 256 * 1024  # of one user's row: what comes beyond is refused until older events are let go
+    rocksdb_memory_bytes: int = 128 * 1024 * 1024  # of each worker: rows not yet in files, and files that were read
     standbys: int = 0  # workers that follow each partition to take over faster
 
 
@@ -387,6 +388,7 @@ _LEAST = {
     "state.max_delta_bytes": 1_000_000,
     "state.max_user_bytes": 10_000,
     "state.cached_users": 0,
+    "state.rocksdb_memory_bytes": 1_000_000,
     "state.standbys": 0,
 }
 

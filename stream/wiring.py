@@ -27,7 +27,7 @@ from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
 from stream.state.redis import Redis
-from stream.state.rocksdb import RocksStore
+from stream.state.rocksdb import Memory, RocksStore
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,8 @@ def local_store_opener(settings: Settings) -> Callable[[int], Store]:
     if scheme == "memory":
         return lambda partition: MemoryStore()
     directory = Path(place) / settings.app_id
-    return lambda partition: RocksStore(directory / f"partition-{partition}")
+    memory = Memory.shared(settings.state.rocksdb_memory_bytes, stores=settings.topics.partitions)
+    return lambda partition: RocksStore(directory / f"partition-{partition}", memory=memory)
 
 
 def new_worker(settings: Settings) -> Worker:

@@ -10,13 +10,18 @@ _MIB = 1024 * 1024
 _HEADERS = 64 * 1024  # room for reason and origin beside a message of the largest size
 
 
+def largest_message(settings: Settings) -> int:
+    """The bytes of the largest message that dead-letter topics and the re-key topic must take."""
+    return max(_MIB, settings.max_message_bytes + _HEADERS)
+
+
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic, the inputs first.
 
     All but the notes of replays have as many partitions, for users must lie in the same one everywhere.
     """
     partitions = settings.topics.partitions
-    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max(_MIB, settings.max_message_bytes + _HEADERS))}
+    letters = {"cleanup.policy": "delete", "max.message.bytes": str(largest_message(settings))}
     changelog = {
         "cleanup.policy": "compact",
         "max.message.bytes": str(settings.state.max_delta_bytes + 2 * _HEADERS),

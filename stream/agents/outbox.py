@@ -7,7 +7,7 @@ count as dealt with once it is written.
 import asyncio
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.agents.headers import (
@@ -32,15 +32,23 @@ from stream.agents.headers import (
     replayed_headers,
     replayed_in,
 )
+from stream.agents.in_flight import InFlight
+from stream.agents.inventory import largest_message
 from stream.agents.kafka_options import client_options
+from stream.agents.messages import Letter, Messages
 from stream.agents.patience import PatientProducer, answer_seconds
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
+from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import Report, Standby, Unowned, encode_report
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
+
+# Checkpoints of several partitions go to a broker in one request, and of requests over 100 MiB
+# (`socket.request.max.bytes`) it only closes the connection.
+_DELTAS_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 # What a dead-letter topic has room for beside a message of the largest size and our own headers (`inventory`).
 _LARGEST_KEY_AND_HEADERS = 48 * 1024
@@ -51,47 +59,55 @@ class DeltaTooLarge(RuntimeError):
 
 
 class Outbox:
-    """The producer of one worker."""
+    """The producers of one worker: one for checkpoints and reports, one for single messages."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         largest = settings.state.max_delta_bytes + _BATCH_OVERHEAD
+        options = {**client_options(settings), "answer_seconds": answer_seconds(settings)}
         self._producer_options: dict[str, Any] = {
-            **client_options(settings),
-            "answer_seconds": answer_seconds(settings),
+            **options,
             "acks": "all",
             "enable_idempotence": settings.kafka.idempotent,
             "max_batch_size": largest,
             "max_request_size": largest + _BATCH_OVERHEAD,
             "linger_ms": 0,
         }
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: PatientProducer | None = None
+        self._messages = Messages(options, largest=largest_message(settings), idempotent=settings.kafka.idempotent)
+        self._reported: dict[int, asyncio.Future[Any]] = {}  # by partition: the last report
+        self._deltas = InFlight(_DELTAS_IN_FLIGHT_BYTES)
 
     async def start(self) -> None:
         self._producer = PatientProducer(**self._producer_options)
         await self._producer.start()
+        await self._messages.start()
 
     async def stop(self) -> None:
+        await self._messages.stop()
         if self._producer is not None:
             await self._producer.stop()
 
-    def _ready(self) -> AIOKafkaProducer:
+    def _ready(self) -> PatientProducer:
         assert self._producer is not None, "the outbox is started before anything is sent"
         return self._producer
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
         """Append a checkpoint to the changelog as one record batch; returns the offset of its last record."""
         producer = self._ready()
-        batch = producer.create_batch()
-        for key, value in delta:
-            if batch.append(timestamp=None, key=key, value=value) is None:
-                size = sum(len(key) + len(value or b"") for key, value in delta)
-                limit = self._settings.state.max_delta_bytes
-                told = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
-                raise DeltaTooLarge(f"a checkpoint of partition {partition} does not fit into one record batch: {told}")
-        batch.close()
-        written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
-        return int((await written).offset) + len(delta) - 1
+        size = sum(len(key) + len(value or b"") for key, value in delta)
+        async with self._deltas.room_for(size):
+            batch = producer.create_batch()
+            for key, value in delta:
+                if batch.append(timestamp=None, key=key, value=value) is None:
+                    limit = self._settings.state.max_delta_bytes
+                    told = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
+                    raise DeltaTooLarge(
+                        f"a checkpoint of partition {partition} does not fit into one record batch: {told}"
+                    )
+            batch.close()
+            written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
+            return int((await written).offset) + len(delta) - 1
 
     async def read_changelog(self, partition: int, first: int, end: int) -> list[ConsumerRecord]:
         """The records of a changelog from offset `first` up to `end`, that one not."""
@@ -132,10 +148,8 @@ class Outbox:
         elif refused.reason is Reason.TOO_LARGE:
             value = None
             ours.append((BY_REFERENCE, VALUE))
-        headers = [*theirs, *ours]
-        if key is None and value is None:
-            return await self._send_empty(self._settings.dead_letter_topic(topic), partition, headers)
-        return await self._send(self._settings.dead_letter_topic(topic), key, value, headers)
+        letters = self._settings.dead_letter_topic(topic)
+        return await self._messages.send(Letter(letters, partition, key, value, theirs, ours))
 
     async def forward(self, topic: str, partition: int, misplaced: Misplaced, *, saved: int) -> asyncio.Future[Any]:
         """Send a record on to the partition of its user, with where it came from.
@@ -155,27 +169,23 @@ class Outbox:
             ours.append((ORIGIN_VALUE, None))
         if replayed:
             theirs += replayed_headers(replayed)
-        return await self._send(self._settings.rekey_topic, key, misplaced.value, [*theirs, *ours])
+        place = self._settings.rekey_topic, partition_of(key, self._settings.topics.partitions)
+        return await self._messages.send_whole(Letter(*place, key, misplaced.value, theirs, ours))
 
     async def report(self, report: Report | Unowned | Standby) -> None:
-        """Tell the server what a partition adds. Not awaited: the next one replaces it."""
+        """Tell the server what a partition adds. Not awaited: the next one replaces it.
+
+        Where Kafka has not taken the last one yet, this one is left out: nothing piles up while a broker is away.
+        """
+        before = self._reported.get(report.partition)
+        if isinstance(report, Report) and before is not None and not before.done():
+            return
         key = str(report.partition).encode()
         if isinstance(report, Standby):
             key += b"/" + report.worker.encode()
         topic = self._settings.snapshots_topic
-        await self._ready().send(topic, encode_report(report), key=key, partition=report.partition)
-
-    async def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = await self._ready().send(topic, value, key=key, headers=headers)
-        return future
-
-    async def _send_empty(self, topic: str, partition: int, headers: Headers) -> asyncio.Future[Any]:
-        # aiokafka refuses a record with neither key nor value, unless it is in a batch.
-        batch = self._ready().create_batch()
-        batch.append(timestamp=None, key=None, value=None, headers=headers)
-        batch.close()
-        future: asyncio.Future[Any] = await self._ready().send_batch(batch, topic, partition=partition)
-        return future
+        sent = await self._ready().send(topic, encode_report(report), key=key, partition=report.partition)
+        self._reported[report.partition] = sent
 
 
 class _Produced(NamedTuple):

@@ -22,7 +22,7 @@ from stream.agents.mismatch import StateMismatch
 from stream.agents.outbox import Outbox, origin_of
 from stream.agents.state import State, in_thread
 from stream.core.events import partition_key
-from stream.core.partition import SWEPT, Batch, Delta, Partition
+from stream.core.partition import SWEPT, Batch, Partition
 from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS
 from stream.partitioning import partition_of
@@ -39,7 +39,7 @@ QUIET_SECONDS = 5.0
 # How long to wait before a store that could not be reached is asked again.
 _AWAY_SECONDS = 0.5
 # Stored rows that are looked at with each checkpoint, whether they are still needed: all of a million within the hour.
-_SWEPT_ROWS = 500
+SWEPT_ROWS = 500
 
 _Answer = TypeVar("_Answer")
 
@@ -83,7 +83,6 @@ class Task:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
-        self._bytes_of_a_row = 1_000.0
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
@@ -297,8 +296,8 @@ class Task:
 
     @property
     def unsaved_bytes(self) -> int:
-        """How large the next checkpoint will be, judged by the last one."""
-        return int(self._core.unsaved_rows * self._bytes_of_a_row)
+        """About how large the next checkpoint will be."""
+        return self._core.unsaved_bytes
 
     async def checkpoint(self) -> None:
         """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost.
@@ -318,7 +317,6 @@ class Task:
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
-            self._bytes_of_a_row = max(self._bytes_of_a_row, _bytes_of(delta) / len(delta))
             await self._asked_again(lambda: self._state.save(delta))
             self._saved = offsets
             seconds = time.monotonic() - started
@@ -328,7 +326,7 @@ class Task:
     async def _sweep(self) -> None:
         """Look at some more of the stored rows, whether they are still needed."""
         for prefix, after in self._swept.items():
-            ask = partial(self._state.part, prefix, after=after, count=_SWEPT_ROWS)
+            ask = partial(self._state.part, prefix, after=after, count=SWEPT_ROWS)
             items, self._swept[prefix] = await self._asked_again(ask)
             self._core.sweep(items)
 
@@ -336,7 +334,3 @@ class Task:
         """Keep at most so many rows in memory."""
         async with self._applying:  # a batch counts on what was in memory when it was read
             self._core.forget_users(keep=keep)
-
-
-def _bytes_of(delta: Delta) -> int:
-    return sum(len(key) + len(value or b"") for key, value in delta)

@@ -27,6 +27,8 @@ from stream.telemetry import Standby, Unowned
 log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 1.0
+# Records of a batch applied without a pause. Rows of very busy users cost a tenth of a millisecond an event.
+_AT_ONCE = 500
 # A last checkpoint is worth so long a wait, when partitions go: without it some events are read again.
 _LAST_CHECKPOINT_SECONDS = 4.0
 
@@ -210,24 +212,34 @@ class Tasks:
         if task is None or self.failure is not None:
             return 0
         try:
-            applied_to = task.position(topic) or 0
-            if records[0].offset < records.follows:
-                told = f"offset {records[0].offset} came after {records.follows - 1}"
-                raise BatchMissing(f"{topic}/{task.number} went back: {told}")
-            if records.follows > applied_to:
-                raise BatchMissing(
-                    f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}"
-                )
-            applied = await task.apply(topic, records, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
-            if records.reaches_end:
-                task.note_end(topic)
-            if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
-                await self._save(task)
-            return applied
+            self._refuse_gap(task, topic, records)
+            return await self._apply_in_parts(task, topic, records)
         except Exception as error:  # noqa: BLE001  Faust would skip the batch: nothing may leave an agent
             if self._tasks.get(task.number) is task:
                 self.fail(error)
             return 0
+
+    def _refuse_gap(self, task: Task, topic: str, records: Records) -> None:
+        applied_to = task.position(topic) or 0
+        if records[0].offset < records.follows:
+            told = f"offset {records[0].offset} came after {records.follows - 1}"
+            raise BatchMissing(f"{topic}/{task.number} went back: {told}")
+        if records.follows > applied_to:
+            raise BatchMissing(f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}")
+
+    async def _apply_in_parts(self, task: Task, topic: str, records: Records) -> int:
+        applied = 0
+        for first in range(0, len(records), _AT_ONCE):
+            part = records[first : first + _AT_ONCE]
+            applied += await task.apply(topic, part, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
+            if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
+                await self._save(task)
+            await asyncio.sleep(0)
+            if self._tasks.get(task.number) is not task:
+                return applied
+        if records.reaches_end:
+            task.note_end(topic)
+        return applied
 
     # -- once a second ---------------------------------------------------------------------------------------------
 

@@ -50,6 +50,11 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
 # A snapshot tells the longest closed window of each day of the last five weeks; days before it can change for as long.
 _WEEKS_TOLD_DAYS = 35
 
+# So often a full row is looked at while what it held is let go: each hour with a lateness of three days.
+_LOOKS_AT_A_FULL_ROW = 72
+# What a step, a login or an answer adds to a row, at most but for long ids.
+_BYTES_OF_A_CHANGE = 64
+
 Delta = list[tuple[bytes, bytes | None]]
 Stored = Mapping[bytes, bytes | None]
 
@@ -165,7 +170,11 @@ class Partition:
         self._unsaved: dict[str, None] = {}  # in order of their first change
         self._named: dict[str, Named] = {}  # by response: those whose messages are keyed by their own id
         self._over: set[bytes] = set()  # keys that nothing needs any more
-        self._full: set[str] = set()  # users whose rows have no room for more
+        # What the last delta holds of these two: the store may not have it yet.
+        self._named_before: dict[str, Named] = {}
+        self._over_before: set[bytes] = set()
+        self._full: dict[str, int] = {}  # users whose rows have no room for more: watermark that may let some go
+        self._unsaved_bytes = 0
 
     # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
 
@@ -265,8 +274,11 @@ class Partition:
             applied += 1
             if name not in self._before:
                 self._before[name] = known
-                self._unsaved[name] = None
+                if name not in self._unsaved:
+                    self._unsaved[name] = None
+                    self._unsaved_bytes += rows.weight(changed)
             users[name] = changed
+        self._unsaved_bytes += _BYTES_OF_A_CHANGE * applied
         self._count(batch, applied=applied, duplicate=duplicate)
         if newest_ms >= 0:
             progress.newest_ms[topic] = newest_ms
@@ -286,11 +298,11 @@ class Partition:
         known = self._users.get(name)
         if known is not None:
             return known
-        value = stored[(USER + name).encode()]
-        if value is None:
+        key = (USER + name).encode()
+        value = stored[key]
+        if value is None or key in self._over_before:
             return NOBODY
-        if len(value) > self._max_user_bytes:
-            self._full.add(name)
+        self._note_size(name, len(value), look_again_ms=self.progress.watermark_ms)
         return rows.decode(value)
 
     def _count(self, batch: Batch, *, applied: int, duplicate: int) -> None:
@@ -321,11 +333,15 @@ class Partition:
                 yield (USER + user_of(None, key)).encode()
                 yield (USER + user_of(key, None)).encode()
         else:
+            known = self._named_in_memory(key)
             name = (NAMED + key).encode()
-            if key not in self._named:
+            if known is None:
                 yield name
-            if named := self._named.get(key) or _decode_named(stored.get(name)):
+            if named := known or _decode_named(stored.get(name)):
                 yield (USER + named.user).encode()
+
+    def _named_in_memory(self, response_id: str) -> Named | None:
+        return self._named.get(response_id) or self._named_before.get(response_id)
 
     def _tombstone(
         self, batch: Batch, record: Record, stored: Stored, belongs: Callable[[str], bool] | None
@@ -354,7 +370,7 @@ class Partition:
             answered = response_id in self._row(anonymous, stored).responses
             user = anonymous if answered else user_of(key, None)
             return retraction(user, response_id, at_ms=record.timestamp)
-        known = self._named.get(key) or _decode_named(stored[(NAMED + key).encode()])
+        known = self._named_in_memory(key) or _decode_named(stored[(NAMED + key).encode()])
         if known is None:
             told = f"a null message with key {key!r}: no response of that id is known, nor a header `response_id`"
             raise Rejected(Reason.NO_RESPONSE, told)
@@ -431,27 +447,33 @@ class Partition:
         """How many rows the next delta will hold, pages not counted."""
         return len(self._unsaved)
 
+    @property
+    def unsaved_bytes(self) -> int:
+        """About how large the next delta will be, pages not counted."""
+        return self._unsaved_bytes + _BYTES_OF_A_CHANGE * len(self._named)
+
     def collect_delta(self) -> Delta:
         """Everything that has changed since the last call, as keys and values; None removes a key."""
         self.settle()
+        self._look_at_full_rows()
         progress = self.progress
         now = self.traffic.now
         delta: Delta = []
+        look_again_ms = progress.watermark_ms + (self.rules.allowed_lateness_ms or 0) // _LOOKS_AT_A_FULL_ROW
         for name in self._unsaved:
             kept = rows.settled(self._users[name], self.rules, watermark_ms=progress.watermark_ms, now=now)
             del self._users[name]  # now the last one to be forgotten
             self._users[name] = kept
             row = rows.encode(kept)
             delta.append(((USER + name).encode(), row))
-            if self._full or len(row) > self._max_user_bytes:
-                self._note_size(name, len(row))
-        # One that is full is looked at again each time: what it holds becomes old.
-        self._unsaved = dict.fromkeys(name for name in self._full if name in self._users)
+            self._note_size(name, len(row), look_again_ms=look_again_ms)
+        self._unsaved.clear()
+        self._unsaved_bytes = 0
         encode = msgspec.msgpack.encode
         delta.extend(((NAMED + response_id).encode(), encode(named)) for response_id, named in self._named.items())
-        self._named.clear()
         delta.extend((key, None) for key in sorted(self._over))
-        self._over.clear()
+        self._named_before, self._named = self._named, {}
+        self._over_before, self._over = self._over, set()
         if self.rules.allowed_lateness_ms is not None:
             self.ledger.forget_before(self.last_closed_day() - self._closed_days_told - _WEEKS_TOLD_DAYS)
             progress.kept_days_since = self.ledger.since
@@ -462,11 +484,20 @@ class Partition:
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 
-    def _note_size(self, name: str, size: int) -> None:
+    def _note_size(self, name: str, size: int, *, look_again_ms: int) -> None:
         if size > self._max_user_bytes:
-            self._full.add(name)
-        else:
-            self._full.discard(name)
+            self._full[name] = look_again_ms
+        elif self._full:
+            self._full.pop(name, None)
+
+    def _look_at_full_rows(self) -> None:
+        """What full rows hold becomes old: now and then write them again without it. Each time would be too dear."""
+        watermark_ms = self.progress.watermark_ms
+        for name in [name for name, look_again_ms in self._full.items() if look_again_ms <= watermark_ms]:
+            if name in self._users:
+                self._unsaved[name] = None
+            else:
+                del self._full[name]  # when it is read again its size is seen
 
     def sweep(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Look at stored items whether they are still needed; the next delta removes those that are not."""
@@ -480,11 +511,15 @@ class Partition:
                     self._users.pop(user, None)
                     self.progress.users -= 1
                     self._over.add(key)
-            elif rows.is_past(msgspec.msgpack.decode(value, type=Named).at_ms, self.rules, watermark_ms=watermark_ms):
-                self._over.add(key)
+            elif name.removeprefix(NAMED) not in self._named:
+                at_ms = msgspec.msgpack.decode(value, type=Named).at_ms
+                if rows.is_past(at_ms, self.rules, watermark_ms=watermark_ms):
+                    self._over.add(key)
 
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
+        self._named_before.clear()
+        self._over_before.clear()
         surplus = len(self._users) - keep
         if surplus <= 0:
             return

@@ -22,6 +22,10 @@ from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
 _DAYS_KEPT = 64
 
 
+# Of a stored row; ids of usual length are counted in.
+_BYTES_OF_A_ROW, _BYTES_OF_A_LOGIN, _BYTES_OF_A_SESSION, _BYTES_OF_A_STEP, _BYTES_OF_A_RESPONSE = 60, 18, 60, 9, 70
+
+
 class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One user's row."""
 
@@ -35,6 +39,14 @@ NOBODY = User()
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(User).decode
+
+
+def weight(user: User) -> int:
+    """About how many bytes the row takes, told much faster than by encoding it."""
+    size = _BYTES_OF_A_ROW + _BYTES_OF_A_LOGIN * len(user.logins)
+    for session in user.visits.all():
+        size += _BYTES_OF_A_SESSION + _BYTES_OF_A_STEP * len(session.steps)
+    return size + _BYTES_OF_A_RESPONSE * len(user.responses)
 
 
 def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:

@@ -8,8 +8,10 @@ Memory is bounded on purpose: RocksDB's defaults are a cache and two memtables f
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
@@ -22,18 +24,37 @@ log = structlog.get_logger(__name__)
 _OFFSET_KEY = b"\0changelog-offset"
 
 _MIB = 1024 * 1024
-# One cache for all partitions of the process. Rows are read once and then kept decoded, so a small one does.
-_CACHE_BYTES = 64 * _MIB
-_MEMTABLE_BYTES = 8 * _MIB
+# What it tells of its work, and the list of its files: it never begins a new one of either unless it is told when.
+_LOG_BYTES = _MIB
+_MANIFEST_BYTES = 4 * _MIB
 
-_shared_cache: list[Cache] = []
+
+class Memory(NamedTuple):
+    """How much a RocksDB takes: for blocks read, shared by all of a process, and for rows not yet in files, each."""
+
+    cache_bytes: int = 64 * _MIB  # rows are read once and then kept decoded, so a small one does
+    memtable_bytes: int = 8 * _MIB  # of two, one filling while the other is written
+
+    @classmethod
+    def shared(cls, total_bytes: int, *, stores: int) -> "Memory":
+        """So many stores with so much memory: one half reads, the other writes."""
+        return cls(total_bytes // 2, max(_LEAST_MEMTABLE_BYTES, total_bytes // 4 // stores))
+
+
+_LEAST_MEMTABLE_BYTES = 128 * 1024
+
+
+@lru_cache(maxsize=4)
+def _shared_cache(size: int) -> Cache:
+    return Cache(size)
 
 
 class RocksStore:
     """One partition in a RocksDB under `directory`. Raises StoreBroken where it can't be opened."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, memory: Memory = Memory()) -> None:  # noqa: B008  immutable
         self._directory = directory
+        self._memory = memory
         directory.parent.mkdir(parents=True, exist_ok=True)
         self._db = self._open()
         self._write_options = WriteOptions()
@@ -79,7 +100,7 @@ class RocksStore:
     def clear(self) -> None:
         with self._told("remove"):
             self._db.close()
-            Rdict.destroy(str(self._directory), _options())
+            Rdict.destroy(str(self._directory), _options(self._memory))
         self._db = self._open()
 
     def close(self) -> None:
@@ -91,7 +112,7 @@ class RocksStore:
 
     def _open(self) -> Rdict:
         with self._told("open"):
-            return Rdict(str(self._directory), _options())
+            return Rdict(str(self._directory), _options(self._memory))
 
     @contextmanager
     def _told(self, doing: str) -> Iterator[None]:
@@ -102,21 +123,21 @@ class RocksStore:
             raise StoreBroken(f"can't {doing} the state in {str(self._directory)!r}: {error}") from error
 
 
-def _options() -> Options:
-    if not _shared_cache:
-        _shared_cache.append(Cache(_CACHE_BYTES))
+def _options(memory: Memory) -> Options:
     table = BlockBasedOptions()
-    table.set_block_cache(_shared_cache[0])
+    table.set_block_cache(_shared_cache(memory.cache_bytes))
     table.set_cache_index_and_filter_blocks(True)
     table.set_bloom_filter(10, False)  # 10 bits a key: 1 % of reads of unknown users go to disk
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(_MEMTABLE_BYTES)
+    options.set_write_buffer_size(memory.memtable_bytes)
     options.set_max_write_buffer_number(2)
     # A recovery fills memtables faster than levels are merged: more small files at first, a fifth less work.
     options.set_level_zero_file_num_compaction_trigger(8)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_max_open_files(64)
     options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(_LOG_BYTES)
+    options.set_max_manifest_file_size(_MANIFEST_BYTES)
     return options

@@ -7,8 +7,10 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.agents import messages
 from stream.agents.dead_letters import Letter, letter_of
 from stream.agents.headers import FORWARDED, LETTER, REPLAYED, Headers, Origin, Replayed, replayed_headers
+from stream.agents.messages import Messages
 from stream.agents.outbox import Outbox, origin_of
 from stream.core.events import Reason
 from stream.core.partition import Misplaced, Refused
@@ -24,26 +26,19 @@ header_lists = st.lists(
 contents = st.none() | st.binary(max_size=50)
 
 
-class Producer:
-    """Keeps the last record that was sent."""
+class Kept(Messages):
+    """Keeps the last message instead of sending it."""
 
     def __init__(self) -> None:
-        self.sent: dict[str, Any] = {}
+        super().__init__({}, largest=MIB, idempotent=False)
+        self.sent: list[messages.Letter] = []
 
-    async def send(self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers) -> None:
-        assert key is not None or value is not None, "aiokafka refuses such a record"
-        self.sent = {"topic": topic, "key": key, "value": value, "headers": headers}
+    async def send(self, letter: messages.Letter) -> asyncio.Future[Any]:
+        self.sent.append(letter)
+        return asyncio.get_running_loop().create_future()
 
-    def create_batch(self) -> "Producer":
-        return Producer()
-
-    def append(self, *, timestamp: None, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        self.sent = {"key": key, "value": value, "headers": headers}
-
-    def close(self) -> None: ...
-
-    async def send_batch(self, batch: "Producer", topic: str, *, partition: int) -> None:
-        self.sent = {"topic": topic, **batch.sent}
+    async def send_whole(self, letter: messages.Letter) -> asyncio.Future[Any]:
+        return await self.send(letter)
 
 
 def record(
@@ -60,23 +55,22 @@ def record(
 
 def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> Letter:
     """The letter of a record, as it is read again."""
-    outbox, producer = Outbox(load(None, {})), Producer()
-    outbox._producer = producer
+    outbox, kept = Outbox(load(None, {})), Kept()
+    outbox._messages = kept
     asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
-    sent = producer.sent
-    assert sent["topic"] == "logins.dlq"
-    return letter_of("logins", record(sent["key"], sent["value"], sent["headers"], topic="logins.dlq"))
+    (sent,) = kept.sent
+    assert (sent.topic, sent.partition) == ("logins.dlq", one.partition)
+    return letter_of("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
 def forwarded(one: Any, user: str = "ada", value: bytes | None = None) -> Any:
     """A record as it lies in the re-key topic."""
-    outbox, producer = Outbox(load(None, {})), Producer()
-    outbox._producer = producer
+    outbox, kept = Outbox(load(None, {})), Kept()
+    outbox._messages = kept
     misplaced = Misplaced(one, user, value or one.value)
     asyncio.run(outbox.forward("logins", one.partition, misplaced, saved=5))
-    return record(
-        *(producer.sent[name] for name in ("key", "value", "headers")), topic="engagement-rekey", partition=2, offset=99
-    )
+    (sent,) = kept.sent
+    return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
 
 
 @given(contents, contents, header_lists)

@@ -7,16 +7,16 @@ import pytest
 
 from stream.core import user as rows
 from stream.core.activity import active_days
-from stream.core.events import LOGINS, SESSIONS, SURVEYS
+from stream.core.events import LOGINS, SESSIONS, SURVEYS, Reason
 from stream.core.fields import ACTIVE_USERS
 from stream.core.fields import LOGINS as LOGINS_FIELD
-from stream.core.partition import Partition, RulesChanged
+from stream.core.partition import Delta, Partition, Refused, RulesChanged
 from stream.core.report import closed_samples
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
-from stream.core.survey_scales import DIMENSIONS
+from stream.core.survey_scales import DIMENSIONS, Status
 from stream.core.time import DAY_MS, HOUR_MS, Days
-from tests.core.live import Store, Worker, deliver, message
+from tests.core.live import Message, Store, Worker, deliver, message
 
 NOON_MS = 1_704_110_400_000
 DAY = 1_704_110_400_000 // DAY_MS
@@ -256,3 +256,73 @@ def test_state_built_under_other_rules_is_refused_by_name() -> None:
             Partition(rules).restore(store.pages)
 
     Partition(Rules()).restore(store.pages)
+
+
+def answered(worker: Worker, response_id: str) -> None:
+    answer = message(told(response_id=response_id, kind="nps", score=9), key=response_id.encode())
+    worker.apply(SURVEYS, [answer], not_after_ms=NEVER_MS)
+
+
+def taken_back(worker: Worker, response_id: str) -> list[Refused]:
+    null = Message(None, key=response_id.encode(), timestamp=NOON_MS + 1)
+    return worker.apply(SURVEYS, [null], not_after_ms=NEVER_MS)[0]
+
+
+def test_whose_a_response_is_is_known_while_a_delta_with_it_is_being_written() -> None:
+    worker = Worker(Rules())
+    answered(worker, "r1")
+    delta = worker.partition.collect_delta()
+    answered(worker, "r2")
+    assert taken_back(worker, "r1") == []
+    assert row(worker_after(worker, delta)).responses["r1"].status is Status.RETRACTED
+
+    worker.partition.forget_users(keep=0)
+    assert taken_back(worker, "r2") == []
+    assert [one.reason for one in taken_back(worker, "r3")] == [Reason.NO_RESPONSE]
+
+
+def worker_after(worker: Worker, delta: Delta) -> Worker:
+    """The worker when a delta that was collected before is written, and the next one too."""
+    worker.store.write(delta)
+    worker.checkpoint()
+    return worker
+
+
+def test_one_who_returns_while_the_row_is_being_removed_is_counted_once() -> None:
+    worker = Worker(Rules())
+    apply(worker, LOGINS, told())
+    worker.forget()
+    worker.partition.tick(NOON_MS + 200 * DAY_MS, behind=())
+    worker.partition.progress.watermark_ms = NOON_MS + 200 * DAY_MS
+    worker.partition.sweep(worker.store.pages(b"user/"))
+    delta = worker.partition.collect_delta()
+    assert apply(worker, LOGINS, told(200 * DAY_MS)) == "applied"
+    assert len(row(worker_after(worker, delta)).logins) == 1
+    assert worker.partition.progress.users == 1
+
+    worker.partition.forget_users(keep=0)
+    assert apply(worker, LOGINS, told(200 * DAY_MS + 1)) == "applied"
+    assert worker.partition.progress.users == 1
+
+
+def test_unsaved_bytes_are_about_those_of_the_delta() -> None:
+    worker = Worker(Rules())
+    assert worker.partition.unsaved_bytes == 0
+    busy = [message(told(number, event_id=str(number))) for number in range(2_000)]
+    worker.apply(LOGINS, busy, not_after_ms=NEVER_MS)
+    for number in range(300):
+        apply(worker, SESSIONS, told(user_id=f"user-{number}", type="page_view"))
+    for number in range(100):
+        answered(worker, f"response-{number}")
+    guessed = worker.partition.unsaved_bytes
+    delta = worker.partition.collect_delta()
+    real = sum(len(key) + len(value or b"") for key, value in delta if key.startswith((b"user/", b"named/")))
+
+    assert real < guessed < 4 * real
+    assert worker.partition.unsaved_bytes == 0
+    # A large row counts as such again when little of it changes, and others don't for its sake.
+    worker.apply(LOGINS, [message(told(9_999))], not_after_ms=NEVER_MS)
+    assert 20_000 < worker.partition.unsaved_bytes < 100_000
+    worker.partition.collect_delta()
+    apply(worker, SESSIONS, told(user_id="user-1", type="end"))
+    assert worker.partition.unsaved_bytes < 1_000

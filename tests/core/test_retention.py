@@ -96,6 +96,18 @@ def test_whose_a_response_is_is_forgotten_with_the_response() -> None:
     assert b"named/r2" in store
 
 
+def test_a_response_that_is_answered_again_while_its_name_is_swept_keeps_it() -> None:
+    worker = Worker(Rules())
+    apply(worker, SURVEYS, answer("ann", "r1"), key=b"r1")
+    worker.checkpoint()
+    move_to(worker, 200)
+    apply(worker, SURVEYS, answer("ann", "r1", day=200), key=b"r1")
+    worker.partition.sweep(worker.store.pages(b"named/"))
+    worker.checkpoint()
+
+    assert b"named/r1" in worker.store
+
+
 def test_one_who_came_back_since_the_row_was_stored_stays() -> None:
     worker = Worker(Rules())
     apply(worker, LOGINS, login("ann"))
@@ -149,6 +161,34 @@ def test_what_a_full_row_has_no_room_for_is_refused_until_older_events_are_let_g
     move_to(worker, 4)
     worker.checkpoint()
     assert busy(worker, 1, day=4) == []
+
+
+def test_a_full_row_is_not_written_with_each_checkpoint() -> None:
+    worker = Worker(Rules(), max_user_bytes=1_000)
+    busy(worker, 200)
+    worker.checkpoint()
+    written = []
+    for hour in range(24):
+        move_to(worker, hour / 24)
+        assert busy(worker, 1, day=hour / 24) == ["user_full"]
+        for _ in range(60):
+            written += [key for key, _ in worker.partition.collect_delta() if key == b"user/ann"]
+
+    assert 20 <= len(written) <= 24
+
+
+def test_a_full_row_that_was_dropped_from_memory_is_looked_at_when_it_is_read() -> None:
+    worker = Worker(Rules(), max_user_bytes=1_000)
+    busy(worker, 200)
+    worker.forget()
+    assert busy(worker, 1, day=0.01) == ["user_full"]
+    move_to(worker, 4)
+    worker.checkpoint()
+
+    assert busy(worker, 1, day=4) == []
+    worker.checkpoint()
+    assert busy(worker, 1, day=4.01) == []
+    assert len(worker.store[b"user/ann"]) < 1_000
 
 
 def test_a_full_row_is_known_as_full_after_a_restart() -> None:
