@@ -85,9 +85,7 @@ class Deployment:
         self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
         self._worker = new_worker(settings) if worker else None
         self._server = Server(self.board, version=VERSION) if server else None
-        self._feed = (
-            Feed(self.board, client_options(settings), answer_seconds=answer_seconds(settings)) if server else None
-        )
+        self._feed = _feed_of(self.board, settings) if server else None
         self._feeding: asyncio.Task[None] | None = None
         self._probes = _probes_of(self._worker, settings)
 

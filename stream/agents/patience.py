@@ -19,6 +19,9 @@ from stream.settings import Settings, Unavailable
 # A broker that was just started does not know its topics yet.
 _LEARNS_TOPICS_SECONDS = 30.0
 
+# So long a batch waits for its partition to have a leader, which a broker that was just started may not know either.
+_FINDS_LEADER_SECONDS = 600.0
+
 # What is fetched at a time must get through a slow network before a connection is given up: 1 MiB/s is enough.
 FETCHED_AT_ONCE_BYTES = 16 * 1024 * 1024
 
@@ -44,6 +47,7 @@ class PatientProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has n
     def __init__(self, *, answer_seconds: float, **options: Any) -> None:
         super().__init__(**options)
         give_up_connections(self.client, answer_seconds)
+        self._message_accumulator._batch_ttl = _FINDS_LEADER_SECONDS
 
     async def send(self, topic: str, *values: Any, **named: Any) -> Any:
         """Send a message; returns what is done when it is delivered. Raises Unavailable for a topic that is missing."""
