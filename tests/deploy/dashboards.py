@@ -91,3 +91,32 @@ def _asked(target: Json, chosen: Mapping[str, str], *, seconds: int, least_step:
 def named(legend: str, labels: Mapping[str, str]) -> str:
     """What a series is called. Raises KeyError for a label that it has not."""
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels[found[1]], legend)
+
+
+def chosen_at_first(board: Json, prometheus: PrometheusApi, *, job: str, now: float) -> dict[str, str]:
+    """What is chosen where nobody has chosen anything yet, of these deployments that of the job."""
+    found: dict[str, str] = {}
+    for name, variable in variables(board).items():
+        current = variable.get("current", {}).get("value", "")
+        asked = asked_for_values(variable, found)
+        if asked is not None:
+            selector, label = asked
+            offered = prometheus.label_values(selector, label, start=now - 3_600, end=now)
+            assert offered, f"variable {name} offers nothing"
+            if variable.get("includeAll"):
+                assert variable["multi"], name
+                found[name] = variable["allValue"]
+            else:
+                # As Grafana does: what the file says where it is there, else the first; but of two deployments ours.
+                assert not current or current in offered, f"variable {name} has no {current}, but {offered}"
+                found[name] = job if name == "job" else current or offered[0]
+        else:
+            found[name] = str(current or variable["query"])
+    return found
+
+
+def answer(prometheus: PrometheusApi, asked: Asked) -> list[dict[str, Any]]:
+    """The series that Prometheus answers with."""
+    if asked.instant:
+        return prometheus.at(asked.expression, seconds=asked.end)
+    return prometheus.over(asked.expression, start=asked.start, end=asked.end, step=asked.step)

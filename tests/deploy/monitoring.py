@@ -53,6 +53,15 @@ class Webhook:
         }
         return {name: alert for name, alert in newest.items() if alert["status"] == status}
 
+    def times_told(self, receiver: str, alert: str) -> int:
+        """How often a receiver was told that an alert fires."""
+        return sum(
+            told["labels"]["alertname"] == alert and told["status"] == "firing"
+            for name, message in list(self.messages)
+            for told in message["alerts"]
+            if name == receiver
+        )
+
     def ever_told(self) -> set[str]:
         """The names of all alerts that anybody was ever told."""
         return {alert["labels"]["alertname"] for _, message in list(self.messages) for alert in message["alerts"]}
