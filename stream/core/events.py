@@ -15,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 
+from stream.core.segments import Values, values_of
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms, iso, parse_iso
 
@@ -59,6 +60,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     is_key_event: bool
     is_interactive: bool
     engaged_ms: int | None
+    segments: Values
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +76,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     key_events: int
     engaged_ms: int | None
     revision: int
+    segments: Values
 
 
 class Login(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +87,7 @@ class Login(msgspec.Struct, frozen=True, gc=False):
     is_bot: bool
     identity: int
     success: bool
+    segments: Values
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +122,16 @@ class _Message(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class _SessionMessage(_Message, gc=False, kw_only=True):
+class _ActivityMessage(_Message, gc=False):
+    """What sessions and logins tell of segments, of any type: a label that can't be used costs no event."""
+
+    platform: object = None
+    plan: object = None
+    country: object = None
+    app_version: object = None
+
+
+class _SessionMessage(_ActivityMessage, gc=False, kw_only=True):
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
     session_id: str | None = None
     engaged_ms: _EngagedMs | None = None
@@ -131,7 +144,7 @@ class _SessionMessage(_Message, gc=False, kw_only=True):
     revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
 
 
-class _LoginMessage(_Message, gc=False):
+class _LoginMessage(_ActivityMessage, gc=False):
     success: bool | None = True
 
 
@@ -189,6 +202,7 @@ def decode_session(value: bytes) -> Step | Summary:
         is_key_event,
         is_interactive,
         engaged_ms,
+        values_of((message.platform, message.plan, message.country, message.app_version)),
     )
 
 
@@ -214,6 +228,7 @@ def _summary(message: _SessionMessage, user: str, at_ms: int, is_bot: bool) -> S
         message.key_events or 0,
         message.engaged_ms,
         message.revision or 0,
+        values_of((message.platform, message.plan, message.country, message.app_version)),
     )
 
 
@@ -222,7 +237,8 @@ def decode_login(value: bytes) -> Login:
     message = _decoded(_decode_login, value)
     user, at_ms, is_bot = _who_and_when(message)
     success = message.success is not False
-    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, success), success)
+    told = values_of((message.platform, message.plan, message.country, message.app_version))
+    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, success), success, told)
 
 
 def decode_survey(value: bytes) -> Answer:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from stream.core import segments
 from stream.core import user as rows
 from stream.core.activity import DayLedger
 from stream.core.events import (
@@ -34,6 +35,7 @@ from stream.core.fields import SESSIONS
 from stream.core.ring import Ring
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
+from stream.core.tally import Field, Tally
 from stream.core.time import MINUTE_MS, iso, minutes_of
 from stream.core.user import NOBODY, User
 
@@ -155,7 +157,8 @@ class Partition:
         self._max_message_bytes = max_message_bytes
         self._max_user_bytes = max_user_bytes
         minutes = {window: minutes_of(window) for window in _all_windows(rules)}
-        self.traffic = Ring("traffic", [minutes[name] for name in (*rules.activity_windows, *rules.session_windows)])
+        self._activity_windows = [minutes[name] for name in rules.activity_windows]
+        self.traffic = Ring("traffic", [*self._activity_windows, *(minutes[name] for name in rules.session_windows)])
         self.opinions = Ring("opinions", [minutes[name] for name in rules.survey_windows])
         self.ledger = DayLedger(rules.closed_days)
         self._closed_days_told = rules.closed_days[-1] + _WEEKS_TOLD_DAYS
@@ -409,10 +412,12 @@ class Partition:
         last_closed = self.last_closed_day()
         first_day = self.ledger.first_day()
         first_told = last_closed + 1 if first_day is None else first_day
+        traffic = self.traffic.sums()
         return Snapshot(
             now_ms=self.progress.now_ms,
-            traffic=self.traffic.sums(),
-            opinions=self.opinions.sums(),
+            traffic=_numbered(traffic),
+            opinions=_numbered(self.opinions.sums()),
+            segments=segments.users_of(traffic, self._activity_windows, self.rules.segments),
             open_sessions=self.traffic.ahead(SESSIONS),
             # A partition without any event yet keeps no day of the others open.
             last_closed_day=last_closed if self.progress.now_ms >= 0 else None,
@@ -515,6 +520,14 @@ class Partition:
 
 def _all_windows(rules: Rules) -> set[str]:
     return {*rules.activity_windows, *rules.session_windows, *rules.survey_windows}
+
+
+def _numbered(sums: dict[int, dict[Field, int]]) -> dict[int, Tally]:
+    """The sums without fields that are texts."""
+    return {
+        window: {field: amount for field, amount in tally.items() if isinstance(field, int)}
+        for window, tally in sums.items()
+    }
 
 
 def _decode_named(value: bytes | None) -> Named | None:

@@ -13,15 +13,16 @@ with a whole hour.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from stream.core.tally import Tally, add, total
+from stream.core.tally import Field, add, total
 
 _HOUR = 60
 _DAY = 24 * _HOUR
 
+Bucket = dict[Field, int]
 Pages = Iterator[tuple[bytes, bytes | None]]
 
 
@@ -29,13 +30,13 @@ class Booking(NamedTuple):
     """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded."""
 
     minute: int
-    amounts: Mapping[int, int]
+    amounts: Mapping[Any, int]
     until: int | None = None
 
 
-def successive(minutes: Iterable[tuple[int, Mapping[int, int]]]) -> Iterator[Booking]:
+def successive(minutes: Iterable[tuple[int, Mapping[Any, int]]]) -> Iterator[Booking]:
     """Bookings of things of which only the latest counts, given in order of time."""
-    earlier: tuple[int, Mapping[int, int]] | None = None
+    earlier: tuple[int, Mapping[Any, int]] | None = None
     for minute, amounts in minutes:
         if earlier is not None:
             yield Booking(*earlier, until=minute)
@@ -55,15 +56,15 @@ class Ring:
         self.name = name
         self.windows = tuple(sorted(set(windows)))
         self.now = -1
-        self._minutes: dict[int, Tally] = {}
-        self._hours: dict[int, Tally] = {}
-        self._due: dict[int, dict[int, Tally]] = {}
+        self._minutes: dict[int, Bucket] = {}
+        self._hours: dict[int, Bucket] = {}
+        self._due: dict[int, dict[int, Bucket]] = {}
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
         # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
         # Sums of each window's whole hours before the current one, but for what `_belated` holds by hour.
-        self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
-        self._belated: dict[int, Tally] = {}
+        self._earlier: dict[int, Bucket] = {window: {} for window in self.windows}
+        self._belated: dict[int, Bucket] = {}
         self._changed: set[tuple[str, int]] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
@@ -80,7 +81,7 @@ class Ring:
                 add(self._due.setdefault(until, {}).setdefault(minute, {}), amounts, -times)
                 self._changed.add(("due", until))
 
-    def _put(self, minute: int, amounts: Mapping[int, int], times: int) -> None:
+    def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         hour = minute // _HOUR
         current = self.now // _HOUR
         bucket = self._hours.get(hour)
@@ -121,7 +122,7 @@ class Ring:
 
     def _sum_earlier_hours(self) -> None:
         current = self.now // _HOUR
-        summed: Tally = {}
+        summed: Bucket = {}
         since = current
         for window in self.windows:
             first = current - self._whole_hours[window]
@@ -131,7 +132,7 @@ class Ring:
             self._earlier[window] = dict(summed)
         self._belated.clear()
 
-    def sums(self) -> dict[int, Tally]:
+    def sums(self) -> dict[int, Bucket]:
         """What each window holds now, by its length in minutes."""
         current = self.now // _HOUR
         for hour, tally in self._belated.items():
@@ -141,7 +142,7 @@ class Ring:
         self._belated.clear()
         return {window: self._sum(window) for window in self.windows}
 
-    def _sum(self, window: int) -> Tally:
+    def _sum(self, window: int) -> Bucket:
         now, minutes = self.now, self._minutes
         this_hour = now - now % _HOUR
         if window < _HOUR:
@@ -179,10 +180,10 @@ class Ring:
         for key, value in pages:
             _, kind, number = key.decode().split("/")
             if kind == "minute":
-                self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+                self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             elif kind == "hour":
-                self._hours[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+                self._hours[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             else:
-                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Tally])
+                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Bucket])
         self.now = now
         self._sum_earlier_hours()

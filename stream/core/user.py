@@ -9,11 +9,12 @@ from functools import lru_cache
 
 import msgspec
 
-from stream.core import activity, logins, sessions, surveys
+from stream.core import activity, logins, segments, sessions, surveys
 from stream.core.activity import Activity, DayLedger
-from stream.core.events import Answer, Event, Login, Step
+from stream.core.events import Answer, Event, Login, Step, Summary
 from stream.core.ring import Ring
 from stream.core.rules import Rules
+from stream.core.segments import NOT_TOLD, Told
 from stream.core.sessions import Visits
 from stream.core.surveys import Response
 from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
@@ -29,6 +30,7 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     logins: dict[int, int] = {}
     visits: Visits = sessions.NO_VISITS
     responses: dict[str, Response] = {}
+    told: Told | None = None  # of segments
 
 
 NOBODY = User()
@@ -39,27 +41,46 @@ decode = msgspec.msgpack.Decoder(User).decode
 
 def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:
     """The row after an event, or the very same when the event changes nothing. The clock shows the minute `now`."""
-    if isinstance(event, Step):
+    if type(event) is Step:  # the common case first: this runs for each event
         visits = sessions.with_step(user.visits, event, timeout_ms=rules.session_timeout_ms)
-        active = _active(user.activity, event.at_ms, rules, now) if event.is_interactive else user.activity
-        if visits is user.visits and active is user.activity:
+        active, told = user.activity, user.told
+        if event.is_interactive:
+            active = _active(active, event.at_ms, rules, now)
+            if event.segments is not NOT_TOLD:
+                told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+        if visits is user.visits and active is user.activity and told is user.told:
             return user
-        return User(active, user.logins, visits, user.responses)
-    if isinstance(event, Login):
-        known = logins.with_login(user.logins, event)
-        if known is user.logins:
-            return user
-        active = _active(user.activity, event.at_ms, rules, now) if event.success else user.activity
-        return User(active, known, user.visits, user.responses)
+        return User(active, user.logins, visits, user.responses, told)
+    return _advanced(user, event, rules, now)
+
+
+def _advanced(user: User, event: Event, rules: Rules, now: int) -> User:
+    active, known, visits, responses, told = user.activity, user.logins, user.visits, user.responses, user.told
     if isinstance(event, Answer):
-        responses = surveys.with_answer(user.responses, event)
-        return user if responses is user.responses else User(user.activity, user.logins, user.visits, responses)
-    visits = sessions.with_summary(user.visits, event)
-    return user if visits is user.visits else User(user.activity, user.logins, visits, user.responses)
+        responses = surveys.with_answer(responses, event)
+    elif isinstance(event, Login):
+        known = logins.with_login(known, event)
+        if event.success:
+            active = _active(active, event.at_ms, rules, now)
+            told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+    elif isinstance(event, Summary):
+        visits = sessions.with_summary(visits, event)
+        told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+    changed = (
+        active is not user.activity
+        or known is not user.logins
+        or visits is not user.visits
+        or responses is not user.responses
+        or told is not user.told
+    )
+    return User(active, known, visits, responses, told) if changed else user
 
 
 def _active(active: Activity, at_ms: int, rules: Rules, now: int) -> Activity:
-    return activity.active_at(active, minute=at_ms // MINUTE_MS, day=rules.days.day_of(at_ms), now=now)
+    minute = at_ms // MINUTE_MS
+    if active.minutes == (minute,):  # a minute lies in one day
+        return active
+    return activity.active_at(active, minute=minute, day=rules.days.day_of(at_ms), now=now)
 
 
 def _whole_activity(user: User, rules: Rules, now: int) -> Activity:
@@ -75,10 +96,11 @@ def _whole_activity(user: User, rules: Rules, now: int) -> Activity:
 def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, ledger: DayLedger) -> None:
     """Take what a row contributed out of the totals and book what it contributes now."""
     timeout_ms = rules.session_timeout_ms
-    if old.activity is not new.activity or old.visits is not new.visits:
-        _book_activity(
-            _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now), traffic, ledger
-        )
+    if old.activity is not new.activity or old.visits is not new.visits or old.told is not new.told:
+        before, after = _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now)
+        _book_active_user(before.minutes, old.told, after.minutes, new.told, traffic)
+        if before.day_bits != after.day_bits or before.since_day != after.since_day:
+            ledger.book(activity.active_days(before), activity.active_days(after))
     if old.logins is not new.logins:
         traffic.book(logins.bookings(_missing_in(new.logins, old.logins)), times=-1)
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
@@ -95,12 +117,13 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         opinions.book(surveys.bookings(new.responses))
 
 
-def _book_activity(before: Activity, after: Activity, traffic: Ring, ledger: DayLedger) -> None:
-    if before.minutes != after.minutes:
-        traffic.book(activity.bookings(before.minutes), times=-1)
-        traffic.book(activity.bookings(after.minutes))
-    if before.day_bits != after.day_bits or before.since_day != after.since_day:
-        ledger.book(activity.active_days(before), activity.active_days(after))
+def _book_active_user(
+    before: tuple[int, ...], told: Told | None, after: tuple[int, ...], told_now: Told | None, traffic: Ring
+) -> None:
+    gone, come = segments.amounts(told), segments.amounts(told_now)
+    if before != after or gone is not come:
+        traffic.book(activity.bookings(before, gone), times=-1)
+        traffic.book(activity.bookings(after, come))
 
 
 def _missing_in(there: Mapping[int, int], here: Mapping[int, int]) -> dict[int, int]:
@@ -133,6 +156,7 @@ def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
         logins.settled(user.logins, before_ms=before_ms),
         visits,
         surveys.settled(user.responses, before_ms=min(before_ms, watermark_ms - longest_ms - DAY_MS)),
+        user.told,
     )
 
 
