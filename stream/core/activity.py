@@ -9,11 +9,11 @@ it, up to the next active day; so the users of any closed window are a sum too, 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from stream.core.ring import Booking, successive
+from stream.core.ring import Booking, latest
 from stream.core.tally import Field, Tally, add
 
 
@@ -85,9 +85,9 @@ def _bits(days: list[int]) -> bytes:
     return bits.to_bytes((days[-1] - days[0]) // 8 + 1, "little")
 
 
-def bookings(minutes: tuple[int, ...], amounts: Mapping[Field, int]) -> Iterator[Booking]:
+def bookings(minutes: Sequence[int], amounts: Mapping[Field, int]) -> list[Booking]:
     """What one user adds, in the minute of the last activity."""
-    return successive((minute, amounts) for minute in minutes)
+    return latest(minutes, amounts)
 
 
 class DayLedger:
@@ -132,7 +132,14 @@ class DayLedger:
             add(self._before, {length: change})
             self._changed.add(-1)
         else:
-            add(self._changes.setdefault(day, {}), {length: change})
+            page = self._changes.get(day)
+            if page is None:
+                page = self._changes[day] = {}
+            users = page.get(length, 0) + change
+            if users:
+                page[length] = users
+            else:
+                page.pop(length, None)
             self._changed.add(day)
 
     def users(self, first: int, last: int) -> dict[int, Tally]:

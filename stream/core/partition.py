@@ -184,8 +184,9 @@ class Partition:
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
         partition.
         """
-        batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=self._late_before_ms())
-        full = self._full
+        late_before_ms = self._late_before_ms()
+        batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
+        full, events = self._full, batch.events
         decode, users, strangers, most = DECODERS[topic], self._users, batch.strangers, self._max_message_bytes
         for record in records:
             value = record.value
@@ -196,10 +197,12 @@ class Partition:
                 if len(value) > most:
                     raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {most} are allowed")
                 event = decode(value)
-                if batch.is_of_a_bot(event):
+                at_ms = event.at_ms
+                is_plain = type(event) is not Summary and not event.is_bot and late_before_ms <= at_ms <= not_after_ms
+                if not is_plain and batch.is_of_a_bot(event):
                     batch.of_bots += 1
                     continue
-                if event.user in full:
+                if full and event.user in full:
                     raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
             except Rejected as rejection:
                 batch.refused.append(Refused(record, rejection.reason, str(rejection)))
@@ -213,7 +216,7 @@ class Partition:
                         batch.events.append((record, event))  # a null message with its key will ask here whose it is
                     continue
                 strangers[name] = None
-            batch.events.append((record, event))
+            events.append((record, event))
         return batch
 
     def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
@@ -244,11 +247,12 @@ class Partition:
         clock_limit_ms = min(batch.not_after_ms - rules.future_limit_ms, others_ms) if moves_clock else None
         newest_ms, now = progress.newest_ms.get(topic, -1), progress.now_ms // MINUTE_MS
         applied = duplicate = 0
+        is_survey, before, unsaved = topic == SURVEYS, self._before, self._unsaved
         for record, told in batch.events:
             event = told or self._tombstone(batch, record, stored, belongs)
             if event is None:
                 continue
-            if record.key is not None and topic == SURVEYS:
+            if is_survey and record.key is not None:
                 self._remember_name(record, event)
             name = event.user
             known = users.get(name)
@@ -258,16 +262,16 @@ class Partition:
                 known = self._load(name, stored)
             if event.at_ms > newest_ms:
                 newest_ms = event.at_ms
-                if clock_limit_ms is not None:  # the clock follows
+                if clock_limit_ms is not None and newest_ms // MINUTE_MS > now:  # the clock follows
                     now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
             changed = rows.advanced(known, event, rules, now=now)
             if changed is known:
                 duplicate += 1
                 continue
             applied += 1
-            if name not in self._before:
-                self._before[name] = known
-                self._unsaved[name] = None
+            if name not in before:
+                before[name] = known
+                unsaved[name] = None
             users[name] = changed
         self._count(batch, applied=applied, duplicate=duplicate)
         if newest_ms >= 0:

@@ -12,8 +12,8 @@ Nothing counts before its minute has come, and windows end with the current minu
 with a whole hour.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -26,7 +26,7 @@ Bucket = dict[Field, int]
 Pages = Iterator[tuple[bytes, bytes | None]]
 
 
-class Booking(NamedTuple):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded."""
 
     minute: int
@@ -34,15 +34,17 @@ class Booking(NamedTuple):
     until: int | None = None
 
 
-def successive(minutes: Iterable[tuple[int, Mapping[Any, int]]]) -> Iterator[Booking]:
+def successive(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
     """Bookings of things of which only the latest counts, given in order of time."""
-    earlier: tuple[int, Mapping[Any, int]] | None = None
-    for minute, amounts in minutes:
-        if earlier is not None:
-            yield Booking(*earlier, until=minute)
-        earlier = minute, amounts
-    if earlier is not None:
-        yield Booking(*earlier)
+    following: list[int | None] = [*(minute for minute, _ in minutes[1:]), None]
+    return [Booking(*latest, until) for latest, until in zip(minutes, following, strict=False)]
+
+
+def latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
+    """The same of one thing that counts alike in each of these minutes, given in order."""
+    if len(minutes) == 1:  # the common case, fast
+        return [Booking(minutes[0], amounts)]
+    return successive([(minute, amounts) for minute in minutes])
 
 
 class Ring:
@@ -65,21 +67,25 @@ class Ring:
         # Sums of each window's whole hours before the current one, but for what `_belated` holds by hour.
         self._earlier: dict[int, Bucket] = {window: {} for window in self.windows}
         self._belated: dict[int, Bucket] = {}
-        self._changed: set[tuple[str, int]] = set()
+        # Numbers of the buckets changed since `pages` were told.
+        self._changed_minutes: set[int] = set()
+        self._changed_hours: set[int] = set()
+        self._changed_due: set[int] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
         """Count bookings, or with `times=-1` take them out again."""
         now = self.now
         forgotten = (now // _HOUR - self._longest) * _HOUR
-        for minute, amounts, until in bookings:
+        for booking in bookings:
+            minute, until = booking.minute, booking.until
             if minute < forgotten:
                 continue
             if until is None:
-                self._put(minute, amounts, times)
+                self._put(minute, booking.amounts, times)
             elif until > now and until > minute:
-                self._put(minute, amounts, times)
-                add(self._due.setdefault(until, {}).setdefault(minute, {}), amounts, -times)
-                self._changed.add(("due", until))
+                self._put(minute, booking.amounts, times)
+                add(self._due.setdefault(until, {}).setdefault(minute, {}), booking.amounts, -times)
+                self._changed_due.add(until)
 
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         hour = minute // _HOUR
@@ -88,15 +94,18 @@ class Ring:
         if bucket is None:
             bucket = self._hours[hour] = {}
         add(bucket, amounts, times)
-        self._changed.add(("hour", hour))
+        self._changed_hours.add(hour)
         if hour >= current - 24:
             bucket = self._minutes.get(minute)
             if bucket is None:
                 bucket = self._minutes[minute] = {}
             add(bucket, amounts, times)
-            self._changed.add(("minute", minute))
+            self._changed_minutes.add(minute)
         if hour < current:
-            add(self._belated.setdefault(hour, {}), amounts, times)
+            bucket = self._belated.get(hour)
+            if bucket is None:
+                bucket = self._belated[hour] = {}
+            add(bucket, amounts, times)
 
     def advance(self, now: int) -> None:
         """Move the clock to the minute `now`. An earlier one changes nothing."""
@@ -108,16 +117,16 @@ class Ring:
             self._forget()
         for until in sorted(minute for minute in self._due if minute <= now):
             self.book(Booking(minute, amounts) for minute, amounts in self._due.pop(until).items())
-            self._changed.add(("due", until))
+            self._changed_due.add(until)
 
     def _forget(self) -> None:
         current = self.now // _HOUR
         for minute in [minute for minute in self._minutes if minute // _HOUR < current - 24]:
             del self._minutes[minute]
-            self._changed.add(("minute", minute))
+            self._changed_minutes.add(minute)
         for hour in [hour for hour in self._hours if hour < current - self._longest]:
             del self._hours[hour]
-            self._changed.add(("hour", hour))
+            self._changed_hours.add(hour)
         self._sum_earlier_hours()
 
     def _sum_earlier_hours(self) -> None:
@@ -167,13 +176,18 @@ class Ring:
 
     def pages(self) -> Pages:
         """The pages changed since the last call, as key and value; None where a page is gone."""
-        for kind, number in sorted(self._changed):
-            held = {"minute": self._minutes, "hour": self._hours, "due": self._due}[kind]
-            page = held.get(number)  # type: ignore[attr-defined]
-            if page is not None and not page:
-                del held[number]  # type: ignore[attr-defined]
-            yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
-        self._changed.clear()
+        changed: Iterable[tuple[str, dict[int, Any], set[int]]] = (
+            ("due", self._due, self._changed_due),
+            ("hour", self._hours, self._changed_hours),
+            ("minute", self._minutes, self._changed_minutes),
+        )
+        for kind, held, numbers in changed:
+            for number in sorted(numbers):
+                page = held.get(number)
+                if page is not None and not page:
+                    del held[number]
+                yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
+            numbers.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
         """Take over pages written before, as they were when the clock showed the minute `now`."""

@@ -41,7 +41,7 @@ decode = msgspec.msgpack.Decoder(User).decode
 
 def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:
     """The row after an event, or the very same when the event changes nothing. The clock shows the minute `now`."""
-    if type(event) is Step:  # the common case first: this runs for each event
+    if isinstance(event, Step):  # the common case first: this runs for each event
         visits = sessions.with_step(user.visits, event, timeout_ms=rules.session_timeout_ms)
         active, told = user.activity, user.told
         if event.is_interactive:
@@ -51,29 +51,27 @@ def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:
         if visits is user.visits and active is user.activity and told is user.told:
             return user
         return User(active, user.logins, visits, user.responses, told)
+    if isinstance(event, Answer):
+        responses = surveys.with_answer(user.responses, event)
+        if responses is user.responses:
+            return user
+        return User(user.activity, user.logins, user.visits, responses, user.told)
     return _advanced(user, event, rules, now)
 
 
-def _advanced(user: User, event: Event, rules: Rules, now: int) -> User:
-    active, known, visits, responses, told = user.activity, user.logins, user.visits, user.responses, user.told
-    if isinstance(event, Answer):
-        responses = surveys.with_answer(responses, event)
-    elif isinstance(event, Login):
+def _advanced(user: User, event: Login | Summary, rules: Rules, now: int) -> User:
+    active, known, visits, told = user.activity, user.logins, user.visits, user.told
+    if isinstance(event, Login):
         known = logins.with_login(known, event)
         if event.success:
             active = _active(active, event.at_ms, rules, now)
             told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
-    elif isinstance(event, Summary):
+    else:
         visits = sessions.with_summary(visits, event)
         told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
-    changed = (
-        active is not user.activity
-        or known is not user.logins
-        or visits is not user.visits
-        or responses is not user.responses
-        or told is not user.told
-    )
-    return User(active, known, visits, responses, told) if changed else user
+    if active is user.activity and known is user.logins and visits is user.visits and told is user.told:
+        return user
+    return User(active, known, visits, user.responses, told)
 
 
 def _active(active: Activity, at_ms: int, rules: Rules, now: int) -> Activity:
@@ -97,10 +95,7 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
     """Take what a row contributed out of the totals and book what it contributes now."""
     timeout_ms = rules.session_timeout_ms
     if old.activity is not new.activity or old.visits is not new.visits or old.told is not new.told:
-        before, after = _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now)
-        _book_active_user(before.minutes, old.told, after.minutes, new.told, traffic)
-        if before.day_bits != after.day_bits or before.since_day != after.since_day:
-            ledger.book(activity.active_days(before), activity.active_days(after))
+        _book_activity(old, new, rules, traffic, ledger)
     if old.logins is not new.logins:
         traffic.book(logins.bookings(_missing_in(new.logins, old.logins)), times=-1)
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
@@ -109,21 +104,25 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         cap_ms = rules.session_cap_ms
         traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms, cap_ms=cap_ms), times=-1)
         traffic.book(sessions.bookings(come, timeout_ms=timeout_ms, cap_ms=cap_ms))
-        traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
-        traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
+        before = sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms)
+        after = sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms)
+        if before != after:
+            traffic.book(before, times=-1)
+            traffic.book(after)
     if old.responses is not new.responses:
         if old.responses:
             opinions.book(surveys.bookings(old.responses), times=-1)
         opinions.book(surveys.bookings(new.responses))
 
 
-def _book_active_user(
-    before: tuple[int, ...], told: Told | None, after: tuple[int, ...], told_now: Told | None, traffic: Ring
-) -> None:
-    gone, come = segments.amounts(told), segments.amounts(told_now)
-    if before != after or gone is not come:
-        traffic.book(activity.bookings(before, gone), times=-1)
-        traffic.book(activity.bookings(after, come))
+def _book_activity(old: User, new: User, rules: Rules, traffic: Ring, ledger: DayLedger) -> None:
+    before, after = _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now)
+    gone, come = segments.amounts(old.told), segments.amounts(new.told)
+    if before.minutes != after.minutes or gone is not come:
+        traffic.book(activity.bookings(before.minutes, gone), times=-1)
+        traffic.book(activity.bookings(after.minutes, come))
+    if before.day_bits != after.day_bits or before.since_day != after.since_day:
+        ledger.book(activity.active_days(before), activity.active_days(after))
 
 
 def _missing_in(there: Mapping[int, int], here: Mapping[int, int]) -> dict[int, int]:
