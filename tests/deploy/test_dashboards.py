@@ -12,11 +12,11 @@ import pytest
 from stream.core.catalogue import BY_NAME, CATALOGUE, Metric
 from tests.deploy.dashboards import (
     SCRAPE_SECONDS,
-    Asked,
     Json,
+    answer,
     asked_by_annotation,
     asked_by_panel,
-    asked_for_values,
+    chosen_at_first,
     expressions,
     named,
     panels,
