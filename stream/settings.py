@@ -365,6 +365,8 @@ def _check_times(settings: Settings) -> None:
     for place, value in items(settings):
         if place in _LENGTHS and _checked(place, seconds_of, value) < _LENGTHS[place]:
             raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
+        if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
+            raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
         if place.startswith("windows."):
             if not value:
                 raise SettingsError(f"{place}: needs at least one window")
@@ -375,9 +377,6 @@ def _check_times(settings: Settings) -> None:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
-    # Two months of days are kept of each user; a month of them must be in reach of a late event.
-    if seconds_of(settings.allowed_lateness) > 30 * 86_400:
-        raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
 
 
 # Lengths of time, and the least each may be.
@@ -391,6 +390,12 @@ _LENGTHS = {
     "kafka.session_timeout": 1,
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
+}
+_MOST = {
+    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+    "allowed_lateness": "30d",
+    # A thousand bins are set aside for durations, each 2 % wider than the one before: four days and some hours.
+    "session_cap": "4d",
 }
 _LEAST = {
     "topics.partitions": 1,
