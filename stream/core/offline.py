@@ -34,6 +34,16 @@ class Computed:
     events: dict[str, int]
 
 
+class _Nothing(dict[bytes, bytes | None]):
+    """Nothing is stored: a row that is not in memory is a new one."""
+
+    def __missing__(self, key: bytes) -> None:
+        return None
+
+
+_NOTHING_STORED = _Nothing()
+
+
 class _AtRest(msgspec.Struct, gc=False):
     """A line of a file, as the record it would be in Kafka."""
 
@@ -87,9 +97,7 @@ class Offline:
             return []
         limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
         batch = self._partition.read(topic, records, not_after_ms=limit_ms)
-        # Nothing is stored: a row that is not in memory is a new one.
-        stored = dict.fromkeys(self._partition.wants(batch, {}))
-        return self._partition.apply(batch, stored, moves_clock=self._at_ms is None)[0]
+        return self._partition.apply(batch, _NOTHING_STORED, moves_clock=self._at_ms is None)[0]
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""

@@ -105,8 +105,10 @@ class Batch:
     topic: str
     not_after_ms: int
     late_before_ms: int
-    events: list[tuple[Record, Event | None]] = field(default_factory=list)  # None: a null message
-    strangers: dict[str, None] = field(default_factory=dict)  # users whose rows are not in memory
+    records: list[Record] = field(default_factory=list)
+    events: list[Event | None] = field(default_factory=list)  # what each record tells; None: a null message
+    has_nulls: bool = False
+    strangers: dict[str, bytes] = field(default_factory=dict)  # users whose rows are not in memory: keys of these
     elsewhere: set[str] = field(default_factory=set)  # users among `events` that belong to other partitions
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
@@ -196,12 +198,14 @@ class Partition:
         """
         late_before_ms = self._late_before_ms()
         batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
-        full, events = self._full, batch.events
+        full, read, events = self._full, batch.records, batch.events
         decode, users, strangers, most = DECODERS[topic], self._users, batch.strangers, self._max_message_bytes
         for record in records:
             value = record.value
             if value is None:
-                batch.events.append((record, None))
+                batch.has_nulls = True
+                read.append(record)
+                events.append(None)
                 continue
             try:
                 if len(value) > most:
@@ -223,18 +227,21 @@ class Partition:
                     batch.misplaced.append(Misplaced(record, name, value))
                     if topic == SURVEYS:
                         batch.elsewhere.add(name)
-                        batch.events.append((record, event))  # a null message with its key will ask here whose it is
+                        read.append(record)  # a null message with its key will ask here whose it is
+                        events.append(event)
                     continue
-                strangers[name] = None
-            events.append((record, event))
+                strangers[name] = (USER + name).encode()
+            read.append(record)
+            events.append(event)
         return batch
 
     def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
         """Keys whose values are needed before a batch can be applied and are not in `stored`. Ask until none is."""
-        keys = dict.fromkeys((USER + name).encode() for name in batch.strangers)
-        for record, event in batch.events:
-            if event is None and batch.topic == SURVEYS:
-                keys.update(dict.fromkeys(self._rows_of_tombstone(record, stored)))
+        keys = dict.fromkeys(batch.strangers.values())
+        if batch.has_nulls and batch.topic == SURVEYS:
+            for record, event in zip(batch.records, batch.events, strict=True):
+                if event is None:
+                    keys.update(dict.fromkeys(self._rows_of_tombstone(record, stored)))
         return [key for key in keys if key not in stored]
 
     def apply(  # noqa: C901  as above
@@ -258,7 +265,7 @@ class Partition:
         newest_ms, now = progress.newest_ms.get(topic, -1), progress.now_ms // MINUTE_MS
         applied = duplicate = 0
         is_survey, before, unsaved = topic == SURVEYS, self._before, self._unsaved
-        for record, told in batch.events:
+        for record, told in zip(batch.records, batch.events, strict=True):
             event = told or self._tombstone(batch, record, stored, belongs)
             if event is None:
                 continue
@@ -269,7 +276,7 @@ class Partition:
             if known is None:
                 if name in batch.elsewhere:
                     continue
-                known = self._load(name, stored)
+                known = self._load(name, stored, key=batch.strangers.get(name))
             if event.at_ms > newest_ms:
                 newest_ms = event.at_ms
                 if clock_limit_ms is not None and newest_ms // MINUTE_MS > now:  # the clock follows
@@ -283,7 +290,7 @@ class Partition:
                 before[name] = known
                 if name not in unsaved:
                     unsaved[name] = None
-                    self._unsaved_bytes += rows.weight(changed)
+                    self._unsaved_bytes += rows.weight(known)
             users[name] = changed
         self._unsaved_bytes += _BYTES_OF_A_CHANGE * applied
         self._count(batch, applied=applied, duplicate=duplicate)
@@ -294,18 +301,18 @@ class Partition:
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         return batch.refused, batch.misplaced
 
-    def _load(self, name: str, stored: Stored) -> User:
-        found = self._row(name, stored)
+    def _load(self, name: str, stored: Stored, *, key: bytes | None) -> User:
+        found = self._row(name, stored, key=key)
         if found is NOBODY:
             self.progress.users += 1
         self._users[name] = found
         return found
 
-    def _row(self, name: str, stored: Stored) -> User:
+    def _row(self, name: str, stored: Stored, *, key: bytes | None = None) -> User:
         known = self._users.get(name)
         if known is not None:
             return known
-        key = (USER + name).encode()
+        key = key or (USER + name).encode()
         value = stored[key]
         if value is None or key in self._over_before:
             return NOBODY
