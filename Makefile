@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ci fmt lint types docs chaos bench clean
+.PHONY: help demo test check ci fmt lint types docs chaos soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made mani
 
 chaos: $(VENV)/.dev ## faults of every kind under load, minutes of them; ARGS="--seed 7 --minutes 10 --store rocksdb"
 	@$(BIN)/python -m pytest tests/chaos/test_chaos.py --seed random --minutes 5 -s $(ARGS)
+
+soak: $(VENV)/.dev ## 20 minutes in which users come and go: does anything grow? ARGS="--store redis --minutes 5"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)

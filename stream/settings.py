@@ -16,6 +16,7 @@ import msgspec
 
 from stream import redis_url
 from stream.core.rules import Rules
+from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
 from stream.redis_url import RedisUrl
 
@@ -134,6 +135,7 @@ class Settings(_Section, frozen=True):
     close_after: str = "1h"  # a day closes so long after its midnight
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
+    segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
@@ -156,6 +158,7 @@ class Settings(_Section, frozen=True):
             activity_windows=self.windows.activity,
             session_windows=self.windows.sessions,
             survey_windows=self.windows.surveys,
+            segments=in_order(self.segments),
         )
 
     @property
@@ -261,8 +264,8 @@ def _put(tree: dict[str, Any], place: str, value: Any) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
-    if isinstance(value, str) and sections == ["windows"]:
-        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, str) and (sections == ["windows"] or place == "segments"):
+        value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
     tree[name] = value
 
 
@@ -308,8 +311,17 @@ def _check(settings: Settings) -> None:
     for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
         if not least <= port <= 65_535:
             raise SettingsError(f"{place}: {port} is no port")
+    _check_segments(settings)
     _check_state(settings.state)
     _check_names(settings)
+
+
+def _check_segments(settings: Settings) -> None:
+    for name in settings.segments:
+        if name not in SEGMENTS:
+            raise SettingsError(f"segments: {name!r} is none of {', '.join(SEGMENTS)}")
+    if len(set(settings.segments)) < len(settings.segments):
+        raise SettingsError(f"segments: one is named twice: {', '.join(settings.segments)}")
 
 
 def _check_state(state: State) -> None:
@@ -353,6 +365,8 @@ def _check_times(settings: Settings) -> None:
     for place, value in items(settings):
         if place in _LENGTHS and _checked(place, seconds_of, value) < _LENGTHS[place]:
             raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
+        if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
+            raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
         if place.startswith("windows."):
             if not value:
                 raise SettingsError(f"{place}: needs at least one window")
@@ -363,9 +377,6 @@ def _check_times(settings: Settings) -> None:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
-    # Two months of days are kept of each user; a month of them must be in reach of a late event.
-    if seconds_of(settings.allowed_lateness) > 30 * 86_400:
-        raise SettingsError(f"allowed_lateness: {settings.allowed_lateness} is more than 30d")
 
 
 # Lengths of time, and the least each may be.
@@ -379,6 +390,12 @@ _LENGTHS = {
     "kafka.session_timeout": 1,
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
+}
+_MOST = {
+    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+    "allowed_lateness": "30d",
+    # A thousand bins are set aside for durations, each 2 % wider than the one before: four days and some hours.
+    "session_cap": "4d",
 }
 _LEAST = {
     "topics.partitions": 1,

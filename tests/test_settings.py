@@ -79,6 +79,7 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_STATE_CHECKPOINT_INTERVAL": "0s"}, "state.checkpoint_interval: 0s is less than 1s"),
         ({"ENGAGEMENT_WINDOWS_SESSIONS": "24h,1d"}, "windows.sessions: a window is named twice: 24h, 1d"),
         ({"ENGAGEMENT_ALLOWED_LATENESS": "31d"}, "allowed_lateness: 31d is more than 30d"),
+        ({"ENGAGEMENT_SESSION_CAP": "97h"}, "session_cap: 97h is more than 4d"),
     ],
 )
 def test_what_can_not_be_is_refused_by_name_and_value(environment: dict[str, str], message: str) -> None:

@@ -22,6 +22,9 @@ _EPOCH = dt.date(1970, 1, 1).toordinal()
 # No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
 _QUARTER_MS = 900_000
 
+# Three months of quarters of an hour, two megabytes: what the longest windows reach.
+_QUARTERS_REMEMBERED = 10_000
+
 # 10 digits are seconds, 13 milliseconds, 16 microseconds : multiply by, then divide by.
 _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
 
@@ -48,7 +51,7 @@ class Days:
         quarter = at_ms // _QUARTER_MS
         day = self._day_of_quarter.get(quarter)
         if day is None:
-            if len(self._day_of_quarter) > 100_000:  # almost three years of quarters: bounded, and rarely refilled
+            if len(self._day_of_quarter) >= _QUARTERS_REMEMBERED:
                 self._day_of_quarter.clear()
             moment = dt.datetime.fromtimestamp(quarter * _QUARTER_MS / SECOND_MS, self._zone)
             day = self._day_of_quarter[quarter] = moment.toordinal() - _EPOCH

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from stream.core.fields import FIRST_DURATION_BIN, LAST_DURATION_BIN
 from stream.core.histogram import bin_of, quantile, value_of
+from stream.core.sessions import Session, contribution
 from stream.core.tally import Tally, add
-from stream.core.time import DAY_MS
+from stream.core.time import DAY_MS, HOUR_MS
+from stream.settings import load
 
 durations = st.integers(0, DAY_MS)
 
@@ -24,11 +26,26 @@ def test_a_longer_duration_never_lies_in_a_lower_bin(one: int, other: int) -> No
     assert (bin_of(one) <= bin_of(other)) or one > other
 
 
-def test_bin_0_holds_only_0_and_a_day_still_has_a_field() -> None:
+def test_bin_0_holds_only_0() -> None:
     assert bin_of(0) == 0
     assert value_of(0) == 0
     assert bin_of(1) == 1
-    assert FIRST_DURATION_BIN + bin_of(DAY_MS) <= LAST_DURATION_BIN
+
+
+def test_the_longest_cap_of_a_session_still_has_a_field() -> None:
+    longest_ms = load(None, {"ENGAGEMENT_SESSION_CAP": "4d"}).rules.session_cap_ms
+
+    assert FIRST_DURATION_BIN + bin_of(longest_ms) <= LAST_DURATION_BIN
+
+
+@given(st.lists(st.integers(0, 30 * DAY_MS), min_size=1), st.sampled_from((HOUR_MS, DAY_MS, 4 * DAY_MS)))
+def test_a_histogram_has_as_many_bins_as_its_cap_allows(lengths: list[int], cap_ms: int) -> None:
+    tally: Tally = {}
+    for length in lengths:
+        add(tally, contribution(Session(0, length), cap_ms=cap_ms))
+
+    bins = [field for field in tally if field >= FIRST_DURATION_BIN]
+    assert max(bins) <= FIRST_DURATION_BIN + bin_of(cap_ms)
 
 
 @given(st.lists(durations, min_size=1), st.sampled_from((0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -15,9 +17,12 @@ from stream.agents.outbox import Outbox
 from stream.core.events import Reason
 from stream.core.partition import Delta
 from stream.partitioning import partition_of
+from stream.simulate.replay import ReplayEvent
+from tests.bench.processes import memory_mib
 from tests.integration.conftest import Deploy
-from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord
+from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, login
 from tests.integration.kafka_server import RunningKafka
+from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -120,6 +125,47 @@ def test_a_dead_letter_topic_that_takes_less_than_it_should_gets_references(depl
     assert sorted(len(letter.value or b"") for letter in kept) == [0, 0, 111, 211, 311]
     assert len({letter.origin for letter in kept}) == 5
     assert {letter.key for letter in kept} == {b"ann"}
+
+
+def test_a_backlog_waits_in_kafka_while_the_store_is_away(deploy: Deploy, kafka: RunningKafka) -> None:
+    backlog = 20_000
+    with running_redis() as redis:
+        limits = {"kafka.fetch_bytes": 64 * KIB, "kafka.batch_records": 100, "kafka.batches_in_flight": 1}
+        deployment = deploy(kafka.address, **{"state.url": redis.url, **limits})
+        deployment.create_topics()
+        worker = deployment.start()
+        worker.wait_until_ready()
+        redis.pause()
+        before = memory_mib(worker.pid)[1]
+        deployment.send(_padded(login(f"user-{n}", LOAD_STARTS_MS + n), 5 * KIB) for n in range(backlog))
+
+        time.sleep(8)
+        grown_mib = memory_mib(worker.pid)[1] - before
+        read = worker.read()
+        redis.resume()
+
+        assert read < backlog
+        # A third of the backlog; of what it has read of each topic are 64 KiB, and Python needs some room too.
+        assert grown_mib < backlog * 5 * KIB / MIB / 3
+        deployment.wait_until_every_gauge_equals_the_recount(worker)
+
+
+def _padded(event: ReplayEvent, room: int) -> ReplayEvent:
+    return event._replace(value=event.value[:-1] + b',"note":"' + b"x" * room + b'"}')
+
+
+@contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    try:
+        server = RedisServer()
+    except RedisUnavailable as error:
+        skip_without_redis(error)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.discard()
 
 
 def set_largest(deployment: Deployment, topic: str, size: int) -> None:

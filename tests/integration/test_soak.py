@@ -1,0 +1,27 @@
+"""The short form of `make soak`: half a minute in which years pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kafka_server import RunningKafka
+from tests.soak.growth import verdict
+from tests.soak.run import Soak, soak
+
+# Memory and files settle within many minutes: these are judged by the long form.
+COUNTED = ("rows of users", "rows of totals", "worker threads")
+
+# So fast a clock is days ahead in one topic while another is still read: that makes nobody late.
+SETTINGS = {"allowed_lateness": "30d", "retention": "1d", "windows.surveys": "1d,7d,28d"}
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_bounded_while_users_come_and_go(kafka: RunningKafka, tmp_path: Path) -> None:
+    wanted = Soak(seconds=36, users=3_000, sampled_every=1, settings=SETTINGS)
+
+    outcome = soak(wanted, tmp_path, print, address=kafka.address)
+
+    assert outcome.wrong == []
+    assert verdict([trend for trend in outcome.trends if trend.measure.name in COUNTED]) == []

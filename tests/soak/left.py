@@ -1,0 +1,81 @@
+"""What a worker would recover after a soak: how much it is, and whether anything is left that nothing needs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+
+from stream import wiring
+from stream.agents.task import SWEPT_ROWS
+from stream.agents.upkeep import Held, items
+from stream.core import user as rows
+from stream.core.partition import NAMED, USER, Named
+from stream.core.rules import Rules
+from stream.core.time import DAY_MS
+from stream.settings import Settings
+
+
+class Left(NamedTuple):
+    """What the state holds, and how much of it was needed no more `overdue_days` ago."""
+
+    users: int
+    named: int  # responses whose messages are keyed by their own id
+    counted: int  # users, as the partitions count them
+    overdue: int
+    overdue_days: float
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        return f"left in the state: {self.users:,} users and {self.named:,} responses that are known by their own id"
+
+    @property
+    def problems(self) -> list[str]:
+        """What should not be so, in words."""
+        found = []
+        if self.overdue:
+            found.append(f"{self.overdue:,} rows are stored that nothing needs since {self.overdue_days:.0f} days")
+        if self.counted != self.users:
+            found.append(f"the state has {self.users:,} users, but counted {self.counted:,}")
+        return found
+
+
+def kept_days(rules: Rules) -> int:
+    """How long after the last activity a row is still needed."""
+    now_ms = 10_000 * DAY_MS
+    return next(day for day in range(10_000) if rows.is_past(now_ms - day * DAY_MS - 1, rules, watermark_ms=now_ms))
+
+
+def left_in(settings: Settings, *, users: int, days_a_second: float) -> Left:
+    """Look into the state, of about so many users, while no worker runs.
+
+    That of a local store is read from its changelog, for this is the truth.
+    """
+    # All rows are looked at in turn, some with each checkpoint, of which there may be one in two seconds.
+    checkpoints = users / settings.topics.partitions / SWEPT_ROWS + 1
+    overdue_days = 2 * checkpoints * days_a_second
+    return asyncio.run(_left_in(settings, overdue_days))
+
+
+async def _left_in(settings: Settings, overdue_days: float) -> Left:
+    users = named = counted = overdue = 0
+    with wiring.upkeep(settings) as opened:
+        async with opened as upkeep:
+            for partition in range(settings.topics.partitions):
+                held = await upkeep.held(partition)
+                users += held.rows["user"]
+                named += held.rows["named"]
+                counted += held.progress.users
+                overdue += _overdue(held, settings.rules, overdue_ms=int(overdue_days * DAY_MS))
+    return Left(users, named, counted, overdue, overdue_days)
+
+
+def _overdue(held: Held, rules: Rules, *, overdue_ms: int) -> int:
+    then_ms = held.progress.watermark_ms - overdue_ms
+    user_rows = (rows.decode(value) for _, value in items(held.store, USER.encode()))
+    named = (msgspec.msgpack.decode(value, type=Named) for _, value in items(held.store, NAMED.encode()))
+    return sum(rows.is_over(row, rules, watermark_ms=then_ms) for row in user_rows) + sum(
+        rows.is_past(row.at_ms, rules, watermark_ms=then_ms) for row in named
+    )

@@ -1,0 +1,235 @@
+"""A soak from beginning to end: start, fill, watch, recount, look into what is left."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from stream.agents.inventory import topic_specs
+from stream.agents.topics import TopicSpec, create_topics
+from stream.core.time import DAY_MS
+from tests.integration.deployment import Deployment, Program
+from tests.integration.kafka_server import start_kafka
+from tests.soak.growth import MIB, Measure, Sample, Trend, trend, verdict
+from tests.soak.left import kept_days, left_in
+from tests.soak.population import Moving
+from tests.soak.recount import Compared, compared
+from tests.soak.sending import Sending
+from tests.soak.watching import CHANGELOG, MEASURES, Watching, directory_bytes, topic_bytes
+from tests.state.redis_server import RedisServer
+
+# 2020-01-01T00:00Z: years pass before such a clock meets today's.
+STARTS_MS: Final = 1_577_836_800_000
+
+# The state is full after this part of a soak; its second half begins long after.
+_FILLS_IN: Final = 1 / 6
+
+# Kafka merges segments of the changelog within seconds, so that a soak sees what otherwise takes hours or days.
+_QUICK_CHANGELOG: Final = {
+    "segment.bytes": str(4 * MIB),
+    "segment.ms": "10000",
+    "min.cleanable.dirty.ratio": "0.3",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "30000",
+    "delete.retention.ms": "20000",
+}
+# Of each partition of the inputs this much is kept: a soak must not fill the disk of who runs it.
+_INPUT_LIMITS: Final = {"retention.bytes": str(16 * MIB), "segment.bytes": str(4 * MIB)}
+_SETTLE_SECONDS: Final = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """What kind of soak. `settings` are those of the deployment, by dotted name, and win over those of the soak."""
+
+    seconds: float = 1_200.0
+    users: int = 20_000  # known to the state once it is full
+    store: str = "rocksdb"  # or redis
+    seed: int = 1
+    sampled_every: float = 5.0
+    settings: Mapping[str, object] | None = None
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    samples: list[Sample]
+    trends: list[Trend]
+    wrong: list[str]  # numbers that differ from the recount, and what is left in the state that should not be
+    told: list[str]  # what else is worth knowing
+
+    @property
+    def problems(self) -> list[str]:
+        """Empty: everything is bounded and every number right."""
+        return [*verdict(self.trends), *self.wrong]
+
+
+def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: str = "") -> Outcome:
+    """Run a soak on the Kafka at `address`, or on one of its own; `tell` is told how it goes."""
+    suffix = uuid.uuid4().hex[:8]
+    with _kafka(address) as servers, _store(wanted.store, folder) as (url, store_bytes):
+        chosen = {
+            "allowed_lateness": "72h",  # the default, where tests of other things take more
+            "state.url": url,
+            # Far less than there is: rows, blocks and files come and go, and each limit is reached.
+            "state.cached_users": wanted.users // 4,
+            "state.rocksdb_memory_bytes": 8 * MIB,
+            **(wanted.settings or {}),
+        }
+        deployment = Deployment(servers, lambda name: f"{name}-{suffix}", folder, **chosen)
+        try:
+            return _Run(wanted, deployment, store_bytes, tell).outcome()
+        finally:
+            deployment.end()
+
+
+@contextmanager
+def _kafka(address: str) -> Iterator[str]:
+    if address:
+        yield address
+        return
+    server = start_kafka()
+    try:
+        yield server.address
+    finally:
+        server.discard()
+
+
+@contextmanager
+def _store(kind: str, folder: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+    """The address of the store, and what tells its size."""
+    if kind == "rocksdb":
+        directory = folder / "state"
+        yield f"rocksdb://{directory}", lambda: directory_bytes(directory)
+        return
+    server = RedisServer()
+    server.start()
+    try:
+        yield server.url, lambda: _used_memory(server)
+    finally:
+        server.discard()
+
+
+def _used_memory(server: RedisServer) -> float:
+    told: Any = server.ask("INFO", "memory")
+    return float(told["used_memory"])
+
+
+class _Run:
+    """One soak under way."""
+
+    def __init__(
+        self, wanted: Soak, deployment: Deployment, store_bytes: Callable[[], float], tell: Callable[[str], None]
+    ) -> None:
+        self._wanted, self._deployment, self._tell = wanted, deployment, tell
+        self._settings = deployment.settings
+        self._kept_days = kept_days(self._settings.rules)
+        self._days_a_second = self._kept_days / (wanted.seconds * _FILLS_IN)
+        self._sizes = {"store": store_bytes}
+        if wanted.store == "rocksdb":
+            changelog = self._settings.changelog_topic
+            self._sizes[CHANGELOG.name] = lambda: topic_bytes(deployment.client, changelog)
+
+    def outcome(self) -> Outcome:
+        wanted = self._wanted
+        users_a_day = wanted.users / self._kept_days
+        self._tell(
+            f"{wanted.seconds / 60:g} minutes of {self._days_a_second:.2f} days a second; a row is kept for "
+            f"{self._kept_days} days after its last event, which pass {1 / _FILLS_IN:g} times; "
+            f"{users_a_day:,.0f} users a day arrive and never come back"
+        )
+        self._create_topics()
+        server = self._deployment.start("serve")
+        worker = self._deployment.start("worker")
+        server.wait_until_ready()
+        sending = self._sending(users_a_day)
+        watching = Watching(worker, server, self._sizes, seconds=wanted.sampled_every)
+        self._watch(sending, watching, worker)
+        numbers = self._numbers(sending, server)
+        worker.terminate()
+        worker.wait_for_exit(seconds=30)
+        left = left_in(self._settings, users=wanted.users, days_a_second=self._days_a_second)
+        trends = [trend(measure, watching.samples) for measure in self._measures()]
+        late = f"{numbers.late:,} refused as late, {sending.too_late:,} of them on purpose"
+        return Outcome(
+            watching.samples,
+            trends,
+            wrong=[*numbers.differences, *left.problems],
+            told=[f"{sending.sent:,} messages, {late}; {numbers.compared:,} numbers compared", left.told],
+        )
+
+    def _measures(self) -> list[Measure]:
+        return [measure for measure in MEASURES if measure is not CHANGELOG or CHANGELOG.name in self._sizes]
+
+    def _create_topics(self) -> None:
+        more = dict.fromkeys(self._settings.input_topics.values(), _INPUT_LIMITS)
+        more[self._settings.changelog_topic] = _QUICK_CHANGELOG
+        specs = [
+            TopicSpec(spec.name, spec.partitions, {**spec.config, **more.get(spec.name, {})})
+            for spec in topic_specs(self._settings)
+        ]
+        create_topics(specs, client_options=self._deployment.client, replication=1)
+
+    def _sending(self, users_a_day: float) -> Sending:
+        population = Moving(
+            seed=self._wanted.seed,
+            users_a_day=users_a_day,
+            start_ms=STARTS_MS,
+            late_after_ms=self._settings.rules.allowed_lateness_ms or 0,
+            largest_bytes=self._settings.max_message_bytes,
+        )
+        return Sending(
+            population.messages(),
+            self._settings.input_topics,
+            self._deployment.client,
+            start_ms=STARTS_MS,
+            pace=self._days_a_second * DAY_MS,
+            remembered_ms=(self._kept_days + 2) * DAY_MS,
+        )
+
+    def _watch(self, sending: Sending, watching: Watching, worker: Program) -> None:
+        """Send and take samples until the time is over, telling now and then how it goes."""
+        sending.start()
+        watching.start()
+        started, told = time.monotonic(), 0.0
+        try:
+            while (passed := time.monotonic() - started) < self._wanted.seconds:
+                time.sleep(0.5)
+                assert worker.status is None, worker.log[-3_000:]
+                sending.check()
+                watching.check()
+                if watching.samples and passed >= told:
+                    told += max(15.0, self._wanted.seconds / 20)
+                    self._tell(_progress(watching.samples[-1]))
+        finally:
+            watching.stop()
+            sending.stop()
+        sending.check()
+
+    def _numbers(self, sending: Sending, server: Program) -> Compared:
+        """Wait until every message was dealt with and every number is right, for some time at most."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            counted = server.read()
+            numbers = Compared(0, 0, [f"{counted:,} of {sending.sent:,} messages were dealt with"])
+            if counted == sending.sent:
+                numbers = compared(self._deployment, sending, server)
+            if not numbers.differences or time.monotonic() > deadline:
+                return numbers
+            time.sleep(1.0)
+
+
+def _progress(sample: Sample) -> str:
+    values = sample.values
+    date = time.strftime("%Y-%m-%d", time.gmtime(values["clock"]))
+    sizes = {name: values[name] / MIB for name in ("store", CHANGELOG.name, "worker memory") if name in values}
+    told = ", ".join(f"{name} {size:.1f} MiB" for name, size in sizes.items())
+    return (
+        f"{sample.at:5.0f} s  {date}  {values['rows of users']:,.0f} users, {told}, lag {values['lag']:,.0f}, "
+        f"{values['applied']:,.0f} records/s"
+    )

@@ -1,0 +1,133 @@
+"""What is measured every few seconds: processes from outside (Linux), the state's disk, and what the server tells."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from kafka import KafkaAdminClient
+
+from tests.bench.processes import memory_mib
+from tests.integration.deployment import Program
+from tests.soak.growth import MIB, Measure, Sample, Values
+
+# Counted rows and open files must be flat but for what arrives by chance and for the round of who looks at old rows.
+# Files of RocksDB and segments of Kafka come and go by megabytes. Memory that was freed is not always given back.
+CHANGELOG: Final = Measure("changelog", "MiB", 0.25, per=MIB)
+MEASURES: Final = (
+    Measure("rows of users", "", 0.10),
+    Measure("rows of totals", "", 0.10),
+    Measure("store", "MiB", 0.25, per=MIB),
+    CHANGELOG,
+    Measure("worker memory", "MiB", 0.10, per=MIB),
+    Measure("server memory", "MiB", 0.10, per=MIB),
+    Measure("worker open files", "", 0.25),
+    Measure("server open files", "", 0.10),
+    Measure("worker threads", "", 0.10),
+    Measure("checkpoint", "ms", None, per=0.001),
+    Measure("lag", "records", None),
+    Measure("applied", "records/s", None),
+)
+
+
+def directory_bytes(directory: Path) -> int:
+    """The size of all files under a directory, of which some may vanish meanwhile."""
+    size = 0
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
+def topic_bytes(client: Mapping[str, Any], topic: str) -> int:
+    """What Kafka has of a topic on disk."""
+    admin = KafkaAdminClient(**client)
+    try:
+        brokers = admin.describe_log_dirs([topic])
+    finally:
+        admin.close()
+    return sum(
+        partition["partition_size"]
+        for broker in brokers
+        for directory in broker["log_dirs"]
+        for told in directory["topics"]
+        for partition in told["partitions"]
+    )
+
+
+def process_values(name: str, pid: int) -> dict[str, float]:
+    """Memory, open files and threads of a process."""
+    return {
+        f"{name} memory": memory_mib(pid)[1] * MIB,
+        f"{name} open files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        f"{name} threads": len(list(Path(f"/proc/{pid}/task").iterdir())),
+    }
+
+
+class Watching(threading.Thread):
+    """Takes a sample every `seconds` until it is stopped. `sizes` are further things to measure, by name."""
+
+    def __init__(
+        self, worker: Program, server: Program, sizes: Mapping[str, Callable[[], float]], *, seconds: float
+    ) -> None:
+        super().__init__(name="watching", daemon=True)
+        self._worker, self._server, self._sizes, self._seconds = worker, server, sizes, seconds
+        self._enough = threading.Event()
+        self._began = time.monotonic()
+        self._before: dict[str, float] = {}
+        self._failure: BaseException | None = None
+        self.samples: list[Sample] = []
+
+    def run(self) -> None:
+        """Sample until it is enough."""
+        try:
+            while not self._enough.wait(self._seconds):
+                self.samples.append(Sample(time.monotonic() - self._began, self._values()))
+        except Exception as error:  # noqa: BLE001  raised again where it is stopped
+            self._failure = error
+
+    def check(self) -> None:
+        """Raises what went wrong meanwhile."""
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Take no more samples."""
+        self._enough.set()
+        self.join()
+
+    def _values(self) -> Values:
+        return {
+            **process_values("worker", self._worker.pid),
+            **process_values("server", self._server.pid),
+            **{name: size() for name, size in self._sizes.items()},
+            **self._told(),
+        }
+
+    def _told(self) -> Values:
+        """What the server tells of rows, lag and speed."""
+        page = self._server.metrics()
+        now = {
+            "at": time.monotonic(),
+            "applied": _sum(page, "engagement_events_total"),
+            "seconds": _sum(page, "engagement_checkpoint_seconds_sum"),
+            "checkpoints": _sum(page, "engagement_checkpoint_seconds_count"),
+        }
+        before, self._before = self._before or {**now, "at": self._began}, now
+        since = {name: value - before[name] for name, value in now.items()}
+        return {
+            "rows of users": page['engagement_state_rows{kind="user"}'],
+            "rows of totals": page['engagement_state_rows{kind="page"}'],
+            "clock": page["engagement_clock_seconds"],
+            "lag": _sum(page, "engagement_lag_events"),
+            "applied": since["applied"] / since["at"],
+            "checkpoint": since["seconds"] / max(1, since["checkpoints"]),
+        }
+
+
+def _sum(page: Mapping[str, float], name: str) -> float:
+    return sum(value for told, value in page.items() if told.partition("{")[0] == name)
