@@ -12,6 +12,7 @@ from typing import Any
 import faust
 import structlog
 from faust.stores import memory
+from faust.tables.recovery import Recovery
 from faust.types import TP, EventT
 
 from stream.core.changelog import SEAL, Entry, Replay, decode_seal
@@ -109,8 +110,11 @@ class _RecoveredStore(memory.Store[Any, Any]):
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Where Faust begins to read. It is asked at each rebalance, of every partition."""
+        recovery: Recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # missing from its interface
         # What Faust still has is read again: of a run that was half read, it would write the other half alone.
-        self.app.tables.recovery.buffers[self.table].clear()  # type: ignore[attr-defined]  # missing from its interface
+        recovery.buffers[self.table].clear()
+        # Of a partition once owned it would still gather several batches, and a standby would lag behind by those.
+        recovery.buffer_sizes.clear()
         held = self.stores.begin(tp.partition)
         # Of None Faust makes where it stood before the rebalance, which an empty store does not hold.
         return -1 if held is None else held

@@ -52,6 +52,24 @@ def test_a_standby_misses_nothing_and_takes_over(kafka: RunningKafka, deploy: De
             assert items == saved(deployment, number, upto=held)
 
 
+@pytest.mark.chaos
+def test_who_gave_a_partition_up_follows_it_to_its_end(kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(kafka.address, **{"state.standbys": "1", "state.url": "memory://"})
+    everything = set(deployment.all_partitions)
+    ada, server = deployment.start("worker"), deployment.start("serve")
+    server.wait_until_ready()
+    deployment.send(simulated(users=50, days=5))
+    deployment.wait_until_every_gauge_equals_the_recount(server)
+    ada.terminate()
+    assert ada.wait_for_exit(seconds=10) == 0
+
+    ada = deployment.start("worker")  # it reads all partitions from the changelog
+    ada.wait_until(lambda: ada.partitions == everything, "it has all partitions")
+    grace = deployment.start("worker")
+    grace.wait_until(lambda: own(ada, grace) == everything, "both have partitions")
+    server.wait_until(lambda: followed(server) == everything and not any(lags(server)), "standbys have caught up")
+
+
 def join_and_leave(deployment: Deployment) -> None:
     """Another worker comes and goes: each time all partitions are assigned anew."""
     carol = deployment.start("worker", name="carol")
