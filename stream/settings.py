@@ -17,6 +17,7 @@ import msgspec
 
 from stream import redis_url
 from stream.core.rules import Rules
+from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
 from stream.redis_url import RedisUrl
 
@@ -135,6 +136,7 @@ class Settings(_Section, frozen=True):
     close_after: str = "1h"  # a day closes so long after its midnight
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
+    segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
@@ -157,6 +159,7 @@ class Settings(_Section, frozen=True):
             activity_windows=self.windows.activity,
             session_windows=self.windows.sessions,
             survey_windows=self.windows.surveys,
+            segments=in_order(self.segments),
         )
 
     @property
@@ -268,8 +271,8 @@ def _put(tree: dict[str, Any], place: str, value: Any) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
-    if isinstance(value, str) and sections == ["windows"]:
-        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, str) and (sections == ["windows"] or place == "segments"):
+        value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
     tree[name] = value
 
 
@@ -315,8 +318,17 @@ def _check(settings: Settings) -> None:
     for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
         if not least <= port <= 65_535:
             raise SettingsError(f"{place}: {port} is no port")
+    _check_segments(settings)
     _check_state(settings.state)
     _check_names(settings)
+
+
+def _check_segments(settings: Settings) -> None:
+    for name in settings.segments:
+        if name not in SEGMENTS:
+            raise SettingsError(f"segments: {name!r} is none of {', '.join(SEGMENTS)}")
+    if len(set(settings.segments)) < len(settings.segments):
+        raise SettingsError(f"segments: one is named twice: {', '.join(settings.segments)}")
 
 
 def _check_state(state: State) -> None:

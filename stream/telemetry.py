@@ -145,7 +145,8 @@ def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: A
             ],
         )
     )
-    handler.addFilter(SeldomRepeats())
+    if settings.level != "debug":
+        handler.addFilter(SeldomRepeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
 from stream.agents.kafka_options import client_options
+from stream.agents.patience import answer_seconds
 from stream.agents.topics import BrokerUnreachable
 from stream.agents.upkeep import Upkeep
 from stream.core.partition import RulesChanged
@@ -84,7 +85,7 @@ class Deployment:
         self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
         self._worker = new_worker(settings) if worker else None
         self._server = Server(self.board, version=VERSION) if server else None
-        self._feed = Feed(self.board, client_options(settings)) if server else None
+        self._feed = _feed_of(self.board, settings) if server else None
         self._feeding: asyncio.Task[None] | None = None
         self._probes = _probes_of(self._worker, settings)
 
@@ -154,6 +155,10 @@ class Deployment:
             await self._probes.stop()
 
 
+def _feed_of(board: Board, settings: Settings) -> Feed:
+    return Feed(board, client_options(settings), answer_seconds=answer_seconds(settings))
+
+
 def _probes_of(worker: Worker | None, settings: Settings) -> Probes | None:
     if worker is None or settings.worker.port < 0:
         return None
@@ -165,10 +170,12 @@ async def run_until_stopped(
     *,
     on_start: Callable[[], None] = lambda: None,
     on_recovery: Callable[[int, int], None] = lambda rows, left: None,
+    on_stop: Callable[[int], None] = lambda status: None,
 ) -> int:
     """Run until SIGINT or SIGTERM (0) or until a part breaks (1).
 
-    `on_recovery` is told, while state is read from its changelog, the rows read so far and the records left.
+    `on_recovery` is told, while state is read from its changelog, the rows read so far and the records left; `on_stop`
+    that it begins to stop, and the status with which the process is to end.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -179,6 +186,7 @@ async def run_until_stopped(
     telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
     try:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        on_stop(int(running.done()))
         if not running.done():
             return 0
         reason = running.result()  # what an operator can act on is told as a failure of the command

@@ -42,4 +42,4 @@ def opened(browser: Browser, address: str, *, may_fail: bool = False, **options:
     page.goto(address)
     yield page
     context.close()
-    assert complaints == []
+    assert complaints == [], complaints

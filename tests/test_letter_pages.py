@@ -16,7 +16,7 @@ from stream.agents.dead_letters import Count, Letter, Wanted
 from stream.agents.delivery import Fate, Outcome
 from stream.agents.headers import Origin
 from stream.agents.redelivery import Run
-from stream.letter_pages import (
+from stream.commands.letter_pages import (
     counts_document,
     counts_table,
     escaped,

@@ -147,3 +147,27 @@ def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in
 
     with pytest.raises(SettingsError, match="kafka: expected a section of settings, got 'x'"):
         load(file, {"ENGAGEMENT_KAFKA_SERVERS": "y:1"})
+
+
+def test_secrets_are_those_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "kafka").write_text("hunter2\n")
+    settings = load(
+        None,
+        {
+            "ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/kafka",
+            "ENGAGEMENT_STATE_URL": "redis://h",
+            "ENGAGEMENT_STATE_PASSWORD_FILE": f"{tmp_path}/none",
+        },
+    )
+
+    assert settings.secrets() == ["hunter2"]
+    assert load(None, {}).secrets() == []
+    assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter/3"]
+
+
+def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfe")
+    settings = load(None, {"ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/password"})
+
+    with pytest.raises(SettingsError, match=r"kafka\.sasl_password_file: '.*/password' is no UTF-8 text"):
+        settings.sasl_password()

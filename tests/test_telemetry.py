@@ -1,8 +1,10 @@
 """Logs that stay readable, and histograms that add."""
 
 import io
+import json
 import logging
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.settings import Log
-from stream.telemetry import SeldomRepeats, Timings, configure_logging
+from stream.telemetry import SeldomRepeats, Timings, configure_logging, without
 
 
 @pytest.fixture
@@ -63,3 +65,44 @@ def test_timings_add_in_any_order(a: Timings, b: Timings, c: Timings) -> None:
     assert a + b == b + a
     assert (a + b) + c == a + (b + c)
     assert sum((a + b).counts) == sum(a.counts) + sum(b.counts)
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "pä\"ss\\w'ord", "a/b c%d+e"])
+def test_a_secret_is_not_shown_however_it_is_written(secret: str) -> None:
+    masked = without([secret, "", "abc"])
+    written = [
+        secret,
+        repr({"password": secret}),
+        repr(b"\0user\0" + secret.encode()),
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+        json.dumps(repr(secret.encode())),
+        f"redis://:{quote(secret)}@host",
+    ]
+
+    assert [masked(text).count("********") for text in written] == [1] * len(written)
+    assert masked("abc is too short to be looked for") == "abc is too short to be looked for"
+
+
+def test_what_a_library_logs_has_no_secret(logs: io.StringIO) -> None:
+    configure_logging(Log(format="json", level="debug"), secrets=["s3cret"], stream=logs)
+    logging.getLogger("aiokafka.conn").debug("Request: %s", b"\0user\0s3cret")
+    try:
+        raise ValueError("s3cret is wrong")
+    except ValueError:
+        structlog.get_logger("stream.x").exception("refused", password="s3cret")
+
+    first, second = (msgspec.json.decode(line) for line in logs.getvalue().splitlines())
+    assert first["event"].endswith("********'")
+    assert second["password"] == "********"
+    assert "s3cret" not in logs.getvalue()
+
+
+def test_whoever_debugs_sees_every_line(logs: io.StringIO) -> None:
+    for level, lines in (("warning", 1), ("debug", 3)):
+        logs.truncate(logs.seek(0))
+        configure_logging(Log(format="json", level=level), stream=logs)  # type: ignore[arg-type]
+        for number in range(3):
+            logging.getLogger("aiokafka.conn").warning("try %d", number)
+
+        assert len(logs.getvalue().splitlines()) == lines

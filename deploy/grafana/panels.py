@@ -44,6 +44,9 @@ NO_DATA = "no data"
 
 # Five weeks: a closed number says little in a day, and a week is compared with the one before.
 CLOSED_DAYS_SHOWN = "35d"
+# A point each five minutes, though they change once a day: Grafana asks for whole multiples of the time between two
+# points, so that a Prometheus that has just begun has nothing to show until the first of them has come.
+_CLOSED_POINTS, _CLOSED_STEP = 11_000, "5m"
 AGAINST_LAST_WEEK = "against last week"
 
 # From which value on a panel has which colour; the first holds below all others.
@@ -88,7 +91,8 @@ def trend(
     if unit in _NEVER_NEGATIVE:
         panel.min(0)
     if closed:
-        panel.time_from(CLOSED_DAYS_SHOWN).interval("30m").line_interpolation(LineInterpolation.STEP_AFTER)
+        panel.time_from(CLOSED_DAYS_SHOWN).interval(_CLOSED_STEP).max_data_points(_CLOSED_POINTS)
+        panel.line_interpolation(LineInterpolation.STEP_AFTER)
     if stacked:
         panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A")).fill_opacity(40).line_width(1)
     if steps:

@@ -56,7 +56,7 @@ def _trust() -> Row:
     age = f"max({number('engagement_snapshot_age_seconds', by='partition', where=_PARTITION)})"
     behind = f"time() - {number('engagement_clock_seconds')}"
     newest = f"time() - max({number('engagement_event_time_seconds', by='topic', where=_TOPIC)})"
-    dead = f"sum({_or_zero(_dead_letters_over('1h'), 'reason')})"
+    dead = f"sum({growth('engagement_dead_letters_total', over='1h', by='topic, reason', where=_TOPIC)})"
     version = Query(number("engagement_build_info", by="version"), "{{version}}")
 
     def told(title: str, expression: str, unit: str, steps: Steps, *alerts: str) -> stat.Panel:
@@ -96,7 +96,7 @@ def _events() -> Row:
             ),
             trend(
                 "Events not applied, and why",
-                [Query(_or_zero(others, "outcome"), "{{topic}}: {{outcome}}")],
+                [Query(_seen("engagement_events_total", "outcome", others), "{{topic}}: {{outcome}}")],
                 unit=units.EventsPerSecond,
                 width=12,
                 note="none: all events of the topic were applied.",
@@ -195,7 +195,8 @@ def _state() -> Row:
 
 def _dead_letters() -> Row:
     by_reason = rate("engagement_dead_letters_total", by="topic, reason", where=_TOPIC)
-    total = number("engagement_dead_letters_total", by="topic, reason", where=_TOPIC)
+    letters = "engagement_dead_letters_total"
+    total = number(letters, by="topic, reason", where=_TOPIC)
     legend = "{{topic}}: {{reason}}"
     note = "none: no message of the topic was sent there."
     return Row(
@@ -203,24 +204,29 @@ def _dead_letters() -> Row:
         [
             trend(
                 "Dead letters, rate",
-                [Query(_or_zero(by_reason, "reason"), legend)],
+                [Query(_seen(letters, "reason", by_reason), legend)],
                 unit=units.MessagesPerSecond,
                 width=12,
                 note=note,
                 alerts=["EngagementDeadLettersRising"],
             ),
             bars(
-                "Dead letters so far", [Query(_or_zero(total, "reason"), legend)], unit=units.Short, width=12, note=note
+                "Dead letters so far",
+                [Query(_seen(letters, "reason", total), legend)],
+                unit=units.Short,
+                width=12,
+                note=note,
             ),
         ],
     )
 
 
-def _dead_letters_over(time: str) -> str:
-    return growth("engagement_dead_letters_total", over=time, by="topic, reason", where=_TOPIC)
+def _seen(name: str, label: str, expression: str) -> str:
+    """Of a counter by topic and this label, those that ever counted something; 0 for a topic that has none of them.
 
-
-def _or_zero(expression: str, label: str) -> str:
-    """Where a topic has no such counter yet there was nothing to count: 0, as long as its events are counted."""
-    counted = number("engagement_events_total", by="topic", where=f'{_TOPIC}, outcome="{APPLIED}"')
-    return f'{expression} or on (topic) label_replace(0 * {counted}, "{label}", "none", "", "")'
+    All that can be counted is exported from the start, and most of it never happens.
+    """
+    counted = f"{number(name, by=f'topic, {label}', where=_TOPIC)} > 0"
+    applied = number("engagement_events_total", by="topic", where=f'{_TOPIC}, outcome="{APPLIED}"')
+    none = f'label_replace(0 * {applied}, "{label}", "none", "", "")'
+    return f"({expression} and on (topic, {label}) {counted}) or on (topic) {none}"

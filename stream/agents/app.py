@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _TELL_PROGRESS_SECONDS = 2.0
 
+# After the last checkpoint: what is not committed and said by then is found out by the others.
+_LEAVING_SECONDS = 3.0
+
 # A worker whose store is away reads nothing, and aiokafka would have it leave the group for that and never join again.
 _FOR_EVER_SECONDS = 1_000_000_000.0
 
@@ -38,6 +41,7 @@ class EngagementApp(faust.App):
 
     logger = logging.getLogger("faust.app")  # what Faust tells of itself is not ours to tell
     positions: Tasks
+    settings: Settings
 
     def _create_directories(self) -> None:
         """State has a directory of its own, made when it is opened."""
@@ -66,7 +70,7 @@ class Worker:
         self._telling: asyncio.Task[None] | None = None
         self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
-        self.app.positions = self.tasks
+        self.app.positions, self.app.settings = self.tasks, settings
         self._assigned: set[int] | None = None  # partitions; None: not in the group, or a rebalance is under way
         self.app.on_partitions_assigned.connect(self._note_assigned)
         if shared:
@@ -109,7 +113,7 @@ class Worker:
             consumer_group_instance_id=settings.kafka.instance_id or None,
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
-            broker_request_timeout=max(90, 2 * session_seconds),
+            broker_request_timeout=max(90, 2 * session_seconds),  # patience with Kafka; a connection has less
             broker_max_poll_interval=_FOR_EVER_SECONDS,
             broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,
@@ -214,18 +218,26 @@ class Worker:
         return self.tasks.failure or self.app.crash_reason or RuntimeError("the worker crashed")
 
     async def stop(self) -> None:
-        """Write the last checkpoint, commit its offsets and leave the group."""
+        """Write the last checkpoint, commit its offsets and leave the group. Raises Unavailable if Kafka is away."""
         unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
         await self.tasks.tell_stopped({tp.partition for tp in unread})
+        if self._telling is not None:
+            self._telling.cancel()
+        # Not `wait_for`, which waits on when aiokafka swallows that it is cancelled.
+        leaving = asyncio.create_task(self._leave())
+        await asyncio.wait({leaving}, timeout=_LEAVING_SECONDS)
+        self._stores.close()
+        if not leaving.done():
+            raise Unavailable(f"Kafka at {self._settings.kafka.servers} did not answer for {_LEAVING_SECONDS:g} s")
+        leaving.result()
+
+    async def _leave(self) -> None:
         if self.tasks.failure is None:
             with contextlib.suppress(ConsumerNotStarted):
                 await self.consumer.force_commit()
-        if self._telling is not None:
-            self._telling.cancel()
         await self.app.stop()
         await self.tasks.stop()
-        self._stores.close()
 
     # -- partitions come and go ------------------------------------------------------------------------------------
 

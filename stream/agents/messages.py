@@ -14,7 +14,6 @@ import asyncio
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -23,6 +22,7 @@ from aiokafka.errors import (
 )
 
 from stream.agents.headers import BY_REFERENCE, RECORD, VALUE, Headers
+from stream.agents.patience import PatientProducer
 from stream.settings import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -66,11 +66,11 @@ class TopicTooNarrow(Unavailable):
 
 
 class Messages:
-    """Sends messages one by one; `largest` bytes is one at most."""
+    """Sends messages one by one; `largest` bytes is one at most. The options are those of a `PatientProducer`."""
 
-    def __init__(self, client_options: dict[str, Any], *, largest: int, idempotent: bool) -> None:
+    def __init__(self, producer_options: dict[str, Any], *, largest: int, idempotent: bool) -> None:
         self._options = {
-            **client_options,
+            **producer_options,
             "acks": "all",
             "max_batch_size": _BATCH_BYTES,
             "max_request_size": largest + _BATCH_BYTES,
@@ -78,13 +78,13 @@ class Messages:
         }
         self._largest = largest
         self._idempotent = idempotent
-        self._producer: AIOKafkaProducer | None = None
-        self._spare: AIOKafkaProducer | None = None
+        self._producer: PatientProducer | None = None
+        self._spare: PatientProducer | None = None
         self._starting_spare = asyncio.Lock()
         self._narrow: set[str] = set()  # topics that have refused a batch for its size
 
     async def start(self) -> None:
-        self._producer = AIOKafkaProducer(**self._options, enable_idempotence=self._idempotent)
+        self._producer = PatientProducer(**self._options, enable_idempotence=self._idempotent)
         await self._producer.start()
 
     async def stop(self) -> None:
@@ -140,7 +140,7 @@ class Messages:
     async def _send_whatever_fits(self, letter: Letter) -> None:
         async with self._starting_spare:
             if self._spare is None:
-                self._spare = AIOKafkaProducer(**self._options)
+                self._spare = PatientProducer(**self._options)
                 await self._spare.start()
         part: Letter | None = letter
         while part is not None:
@@ -156,7 +156,7 @@ class Messages:
         return f"set max.message.bytes of topic {letter.topic!r} to {self._largest} or more"
 
 
-async def _send_alone(producer: AIOKafkaProducer, letter: Letter) -> asyncio.Future[Any]:
+async def _send_alone(producer: PatientProducer, letter: Letter) -> asyncio.Future[Any]:
     """Send a message in a batch of its own. It may have neither key nor value, which aiokafka refuses otherwise."""
     batch = producer.create_batch()
     batch.append(timestamp=None, key=letter.key, value=letter.value, headers=letter.headers)

@@ -7,7 +7,7 @@ count as dealt with once it is written.
 import asyncio
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.agents.headers import (
@@ -36,6 +36,7 @@ from stream.agents.in_flight import InFlight
 from stream.agents.inventory import largest_message
 from stream.agents.kafka_options import client_options
 from stream.agents.messages import Letter, Messages
+from stream.agents.patience import PatientProducer, answer_seconds
 from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.partitioning import partition_of
@@ -63,7 +64,7 @@ class Outbox:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         largest = settings.state.max_delta_bytes + _BATCH_OVERHEAD
-        options = client_options(settings)
+        options = {**client_options(settings), "answer_seconds": answer_seconds(settings)}
         self._producer_options: dict[str, Any] = {
             **options,
             "acks": "all",
@@ -72,13 +73,13 @@ class Outbox:
             "max_request_size": largest + _BATCH_OVERHEAD,
             "linger_ms": 0,
         }
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: PatientProducer | None = None
         self._messages = Messages(options, largest=largest_message(settings), idempotent=settings.kafka.idempotent)
         self._reported: dict[int, asyncio.Future[Any]] = {}  # by partition: the last report
         self._deltas = InFlight(_DELTAS_IN_FLIGHT_BYTES)
 
     async def start(self) -> None:
-        self._producer = AIOKafkaProducer(**self._producer_options)
+        self._producer = PatientProducer(**self._producer_options)
         await self._producer.start()
         await self._messages.start()
 
@@ -87,7 +88,7 @@ class Outbox:
         if self._producer is not None:
             await self._producer.stop()
 
-    def _ready(self) -> AIOKafkaProducer:
+    def _ready(self) -> PatientProducer:
         assert self._producer is not None, "the outbox is started before anything is sent"
         return self._producer
 

@@ -55,6 +55,7 @@ class Tasks:
         self._open_state = open_state
         self._outbox = Outbox(settings)
         self._tasks: dict[int, Task] = {}
+        self._opening: set[int] = set()
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._loops: list[asyncio.Task[None]] = []
@@ -91,6 +92,7 @@ class Tasks:
     ) -> None:
         """Take over partitions whose stores are up to date, unless they are given up again meanwhile."""
         round_ = self._round
+        self._opening = set(partitions)
 
         def wanted() -> bool:
             return self._round == round_ and still_ours()
@@ -100,6 +102,7 @@ class Tasks:
         )
         if not wanted():
             return
+        self._opening = set()
         for result in opened:
             if isinstance(result, BaseException):  # Faust would drop it and go on without the partition
                 self.fail(result)
@@ -146,6 +149,7 @@ class Tasks:
     async def close(self, *, save: bool, leaving: bool = False) -> None:
         """Give all partitions up, after a last checkpoint if `save`; the servers are told when the worker leaves."""
         tasks, self._tasks = self._tasks, {}
+        given_up, self._opening = {*tasks, *self._opening}, set()
         self._round += 1
         if save and tasks:
             try:
@@ -156,7 +160,7 @@ class Tasks:
         for task in tasks.values():
             task.close()
         if leaving:
-            await self.tell_stopped(tasks)
+            await self.tell_stopped(given_up)
 
     async def tell_stopped(self, partitions: Collection[int]) -> None:
         """Tell the servers that nobody has these partitions now, unless somebody else has taken them over."""

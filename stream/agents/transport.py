@@ -23,9 +23,11 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
+from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.fencing import stop_when_replaced
 from stream.agents.mismatch import Place
+from stream.agents.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
 
 log = structlog.get_logger(__name__)
 
@@ -76,14 +78,30 @@ class Positions(Protocol):
         ...
 
 
+# How long Faust may wait for the thread that aiokafka runs in, of which it waits for nothing else meanwhile.
+_THREAD_ENDS_SECONDS = 1.0
+
+
+class _Thread(WorkerThread):
+    """Ends with the process: neither Faust nor Python waits for a goodbye to a Kafka that is away."""
+
+    def __init__(self, service: ServiceThread, **named: Any) -> None:
+        super().__init__(service, name="kafka", **named)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(_THREAD_ENDS_SECONDS)
+
+
 # What Faust tells of its services is for those who look into Faust.
 _faust_log = logging.getLogger("faust.transport")
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that aiokafka runs in."""
+    """The service that aiokafka runs in, in a thread of its own."""
 
     logger = _faust_log
+    Worker = _Thread
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -95,6 +113,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
+        consumer._fetch_max_bytes = FETCHED_AT_ONCE_BYTES
+        app: Any = self.app
+        give_up_connections(consumer._client, answer_seconds(app.settings))
         # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
         # different workers.
         self._assignor = self.app.assignor

@@ -9,15 +9,12 @@ it, up to the next active day; so the users of any closed window are a sum too, 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from stream.core.fields import ACTIVE_USERS
-from stream.core.ring import Booking, successive
-from stream.core.tally import Tally, add
-
-_ONE_USER = {ACTIVE_USERS: 1}
+from stream.core.ring import Booking, latest
+from stream.core.tally import Field, Tally, add
 
 
 class Activity(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -39,7 +36,8 @@ def active_at(activity: Activity, *, minute: int, day: int, now: int) -> Activit
         if minute > minutes[0]:
             minutes = (minute,)
     elif minute not in minutes:
-        minutes = latest_and_ahead((*minutes, minute), now)
+        latest = latest_and_ahead((*minutes, minute), now)
+        minutes = minutes if latest == minutes else latest
     bit = day - activity.since_day
     if 0 <= bit < 8 * len(activity.day_bits) and activity.day_bits[bit >> 3] >> (bit & 7) & 1:
         if minutes is activity.minutes:
@@ -87,9 +85,9 @@ def _bits(days: list[int]) -> bytes:
     return bits.to_bytes((days[-1] - days[0]) // 8 + 1, "little")
 
 
-def bookings(minutes: tuple[int, ...]) -> Iterator[Booking]:
-    """One user, in the minute of the last activity."""
-    return successive((minute, _ONE_USER) for minute in minutes)
+def bookings(minutes: Sequence[int], amounts: Mapping[Field, int]) -> list[Booking]:
+    """What one user adds, in the minute of the last activity."""
+    return latest(minutes, amounts)
 
 
 class DayLedger:
@@ -134,7 +132,14 @@ class DayLedger:
             add(self._before, {length: change})
             self._changed.add(-1)
         else:
-            add(self._changes.setdefault(day, {}), {length: change})
+            page = self._changes.get(day)
+            if page is None:
+                page = self._changes[day] = {}
+            users = page.get(length, 0) + change
+            if users:
+                page[length] = users
+            else:
+                page.pop(length, None)
             self._changed.add(day)
 
     def users(self, first: int, last: int) -> dict[int, Tally]:

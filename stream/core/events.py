@@ -15,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 
+from stream.core.segments import Values, values_of
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms, iso, parse_iso
 
@@ -59,6 +60,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     is_key_event: bool
     is_interactive: bool
     engaged_ms: int | None
+    segments: Values
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +76,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     key_events: int
     engaged_ms: int | None
     revision: int
+    segments: Values
 
 
 class Login(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +87,7 @@ class Login(msgspec.Struct, frozen=True, gc=False):
     is_bot: bool
     identity: int
     success: bool
+    segments: Values
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +122,16 @@ class _Message(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class _SessionMessage(_Message, gc=False, kw_only=True):
+class _ActivityMessage(_Message, gc=False):
+    """What sessions and logins tell of segments, of any type: a label that can't be used costs no event."""
+
+    platform: object = None
+    plan: object = None
+    country: object = None
+    app_version: object = None
+
+
+class _SessionMessage(_ActivityMessage, gc=False, kw_only=True):
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
     session_id: str | None = None
     engaged_ms: _EngagedMs | None = None
@@ -131,7 +144,7 @@ class _SessionMessage(_Message, gc=False, kw_only=True):
     revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
 
 
-class _LoginMessage(_Message, gc=False):
+class _LoginMessage(_ActivityMessage, gc=False):
     success: bool | None = True
 
 
@@ -158,13 +171,18 @@ _decode_session = msgspec.json.Decoder(_SessionMessage).decode
 _decode_login = msgspec.json.Decoder(_LoginMessage).decode
 _decode_survey = msgspec.json.Decoder(_SurveyMessage).decode
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _STEP_CODES = {"page_view": 1, "screen_view": 2, "heartbeat": 3, "event": 4, "start": 5, "end": 6}
 _VIEWS = ("page_view", "screen_view")
 
 
 def decode_session(value: bytes) -> Step | Summary:
     """A message of the topic `sessions`. Raises Rejected."""
-    message = _decoded(_decode_session, value)
+    try:
+        message = _decode_session(value)
+    except _UNDECODABLE as error:
+        message = _decoded_otherwise(_decode_session, value, error)
     user, at_ms, is_bot = _who_and_when(message)
     kind = message.type
     if kind == "summary":
@@ -189,6 +207,7 @@ def decode_session(value: bytes) -> Step | Summary:
         is_key_event,
         is_interactive,
         engaged_ms,
+        values_of((message.platform, message.plan, message.country, message.app_version)),
     )
 
 
@@ -214,25 +233,34 @@ def _summary(message: _SessionMessage, user: str, at_ms: int, is_bot: bool) -> S
         message.key_events or 0,
         message.engaged_ms,
         message.revision or 0,
+        values_of((message.platform, message.plan, message.country, message.app_version)),
     )
 
 
 def decode_login(value: bytes) -> Login:
     """A message of the topic `logins`. Raises Rejected."""
-    message = _decoded(_decode_login, value)
+    try:
+        message = _decode_login(value)
+    except _UNDECODABLE as error:
+        message = _decoded_otherwise(_decode_login, value, error)
     user, at_ms, is_bot = _who_and_when(message)
     success = message.success is not False
-    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, success), success)
+    told = values_of((message.platform, message.plan, message.country, message.app_version))
+    return Login(user, at_ms, is_bot, _identity(at_ms, message.event_id, success), success, told)
 
 
 def decode_survey(value: bytes) -> Answer:
     """A message of the topic `surveys`. Raises Rejected."""
-    message = _decoded(_decode_survey, value)
+    try:
+        message = _decode_survey(value)
+    except _UNDECODABLE as error:
+        message = _decoded_otherwise(_decode_survey, value, error)
     user, at_ms, is_bot = _who_and_when(message)
     if not message.response_id:
         raise Rejected(Reason.MISSING_FIELD, "`$.response_id` is empty")
     kind, status = message.kind, message.status or Status.COMPLETED
-    scale = _scale(message, kind)
+    has_default_scale = message.scale_min is None and message.scale_max is None
+    scale = SCALES[kind] if has_default_scale else _scale(message, kind)
     score: int | None = None
     if message.score is not None:
         score = _on_scale(message.score, scale, "$.score")
@@ -240,11 +268,8 @@ def decode_survey(value: bytes) -> Answer:
     if status is Status.COMPLETED and (scores is None if kind is Kind.CXI else score is None):
         needed = "scores" if kind is Kind.CXI else "score"
         raise Rejected(Reason.MISSING_FIELD, f"a completed {kind.value} answer needs `$.{needed}`")
-    if message.higher_is in ("harder", "worse") and kind in (Kind.NPS, Kind.CXI):
-        told = f"{message.higher_is!r} at `$.higher_is`: high is good in {kind.value}"
-        raise Rejected(Reason.OUT_OF_RANGE, told)
-    if score is not None and message.higher_is in ("harder", "worse"):
-        score = scale.lowest + scale.highest - score
+    if message.higher_is in ("harder", "worse"):
+        score = _turned_round(score, scale, kind, message.higher_is)
     cxi = None
     if kind is Kind.CXI and scores is not None:
         effort, empathy, understanding, efficiency = (
@@ -270,8 +295,6 @@ def retraction(user: str, response_id: str, *, at_ms: int) -> Answer:
 
 def _scale(message: _SurveyMessage, kind: Kind) -> Scale:
     default = SCALES[kind]
-    if message.scale_min is None and message.scale_max is None:
-        return default
     lowest = default.lowest if message.scale_min is None else message.scale_min
     highest = default.highest if message.scale_max is None else message.scale_max
     scale = Scale(lowest, highest)
@@ -282,6 +305,12 @@ def _scale(message: _SurveyMessage, kind: Kind) -> Scale:
     if not 0 < highest - lowest <= 1_000 or abs(lowest) > 1_000_000:
         raise Rejected(Reason.OUT_OF_RANGE, f"scale {lowest}-{highest} is no scale of 2 to 1001 boxes")
     return scale
+
+
+def _turned_round(score: int | None, scale: Scale, kind: Kind, higher_is: str) -> int | None:
+    if kind in (Kind.NPS, Kind.CXI):
+        raise Rejected(Reason.OUT_OF_RANGE, f"{higher_is!r} at `$.higher_is`: high is good in {kind.value}")
+    return None if score is None else scale.lowest + scale.highest - score
 
 
 def _on_scale(score: int | float, scale: Scale, place: str) -> int:
@@ -357,6 +386,9 @@ _CRAWLER = re.compile(
 _is_crawler: dict[str, bool] = {}
 
 
+_FIRST_13_DIGITS = 10**12
+
+
 def _who_and_when(message: _Message) -> tuple[str, int, bool]:
     user_id, time = message.user_id, message.event_time
     # Both have a common case that needs no call: this runs for each event.
@@ -365,6 +397,8 @@ def _who_and_when(message: _Message) -> tuple[str, int, bool]:
         at_ms = floor(time.timestamp()) * SECOND_MS + time.microsecond // 1_000
         if not 0 <= at_ms < LATEST_MS:
             raise _impossible(time, "event_time")
+    elif type(time) is int and _FIRST_13_DIGITS <= time < 10 * _FIRST_13_DIGITS:  # milliseconds as they are
+        at_ms = time
     else:
         at_ms = _ms(time, "event_time")
     return user, at_ms, bool(message.is_bot) or (message.user_agent is not None and _crawls(message.user_agent))
@@ -402,15 +436,13 @@ def _impossible(told: object, field: str) -> Rejected:
 _Shape = TypeVar("_Shape", bound=_Message)
 
 
-def _decoded(decode: Callable[[bytes], _Shape], value: bytes) -> _Shape:
-    try:
-        return decode(value)
-    except msgspec.ValidationError as error:
-        told = str(error)
-        if not _is_about_a_time(told):
-            raise Rejected(_reason_of(told), told) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+def _decoded_otherwise(decode: Callable[[bytes], _Shape], value: bytes, error: Exception) -> _Shape:
+    """What could not be decoded, with its times in another form of ISO 8601. Raises Rejected when that is not why."""
+    if not isinstance(error, msgspec.ValidationError):
         raise Rejected(Reason.NOT_JSON, str(error)) from None
+    told = str(error)
+    if not _is_about_a_time(told):
+        raise Rejected(_reason_of(told), told) from None
     return _decoded_with_any_iso_time(decode, value)
 
 
@@ -436,7 +468,7 @@ def _decoded_with_any_iso_time(decode: Callable[[bytes], _Shape], value: bytes) 
     except msgspec.ValidationError as error:
         told = str(error)
         raise Rejected(Reason.BAD_TIME if _is_about_a_time(told) else _reason_of(told), told) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise Rejected(Reason.NOT_JSON, str(error)) from None
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from stream.core import segments
 from stream.core import user as rows
 from stream.core.activity import DayLedger
 from stream.core.events import (
@@ -34,6 +35,7 @@ from stream.core.fields import SESSIONS
 from stream.core.ring import Ring
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
+from stream.core.tally import Field, Tally
 from stream.core.time import MINUTE_MS, iso, minutes_of
 from stream.core.user import NOBODY, User
 
@@ -161,7 +163,8 @@ class Partition:
         self._max_message_bytes = max_message_bytes
         self._max_user_bytes = max_user_bytes
         minutes = {window: minutes_of(window) for window in _all_windows(rules)}
-        self.traffic = Ring("traffic", [minutes[name] for name in (*rules.activity_windows, *rules.session_windows)])
+        self._activity_windows = [minutes[name] for name in rules.activity_windows]
+        self.traffic = Ring("traffic", [*self._activity_windows, *(minutes[name] for name in rules.session_windows)])
         self.opinions = Ring("opinions", [minutes[name] for name in rules.survey_windows])
         self.ledger = DayLedger(rules.closed_days)
         self._closed_days_told = rules.closed_days[-1] + _WEEKS_TOLD_DAYS
@@ -191,8 +194,9 @@ class Partition:
         Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
         partition.
         """
-        batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=self._late_before_ms())
-        full = self._full
+        late_before_ms = self._late_before_ms()
+        batch = Batch(topic=topic, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
+        full, events = self._full, batch.events
         decode, users, strangers, most = DECODERS[topic], self._users, batch.strangers, self._max_message_bytes
         for record in records:
             value = record.value
@@ -203,10 +207,12 @@ class Partition:
                 if len(value) > most:
                     raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {most} are allowed")
                 event = decode(value)
-                if batch.is_of_a_bot(event):
+                at_ms = event.at_ms
+                is_plain = type(event) is not Summary and not event.is_bot and late_before_ms <= at_ms <= not_after_ms
+                if not is_plain and batch.is_of_a_bot(event):
                     batch.of_bots += 1
                     continue
-                if event.user in full:
+                if full and event.user in full:
                     raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
             except Rejected as rejection:
                 batch.refused.append(Refused(record, rejection.reason, str(rejection)))
@@ -220,7 +226,7 @@ class Partition:
                         batch.events.append((record, event))  # a null message with its key will ask here whose it is
                     continue
                 strangers[name] = None
-            batch.events.append((record, event))
+            events.append((record, event))
         return batch
 
     def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
@@ -251,11 +257,12 @@ class Partition:
         clock_limit_ms = min(batch.not_after_ms - rules.future_limit_ms, others_ms) if moves_clock else None
         newest_ms, now = progress.newest_ms.get(topic, -1), progress.now_ms // MINUTE_MS
         applied = duplicate = 0
+        is_survey, before, unsaved = topic == SURVEYS, self._before, self._unsaved
         for record, told in batch.events:
             event = told or self._tombstone(batch, record, stored, belongs)
             if event is None:
                 continue
-            if record.key is not None and topic == SURVEYS:
+            if is_survey and record.key is not None:
                 self._remember_name(record, event)
             name = event.user
             known = users.get(name)
@@ -265,17 +272,17 @@ class Partition:
                 known = self._load(name, stored)
             if event.at_ms > newest_ms:
                 newest_ms = event.at_ms
-                if clock_limit_ms is not None:  # the clock follows
+                if clock_limit_ms is not None and newest_ms // MINUTE_MS > now:  # the clock follows
                     now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
             changed = rows.advanced(known, event, rules, now=now)
             if changed is known:
                 duplicate += 1
                 continue
             applied += 1
-            if name not in self._before:
-                self._before[name] = known
-                if name not in self._unsaved:
-                    self._unsaved[name] = None
+            if name not in before:
+                before[name] = known
+                if name not in unsaved:
+                    unsaved[name] = None
                     self._unsaved_bytes += rows.weight(changed)
             users[name] = changed
         self._unsaved_bytes += _BYTES_OF_A_CHANGE * applied
@@ -426,10 +433,12 @@ class Partition:
         last_closed = self.last_closed_day()
         first_day = self.ledger.first_day()
         first_told = last_closed + 1 if first_day is None else first_day
+        traffic = self.traffic.sums()
         return Snapshot(
             now_ms=self.progress.now_ms,
-            traffic=self.traffic.sums(),
-            opinions=self.opinions.sums(),
+            traffic=_numbered(traffic),
+            opinions=_numbered(self.opinions.sums()),
+            segments=segments.users_of(traffic, self._activity_windows, self.rules.segments),
             open_sessions=self.traffic.ahead(SESSIONS),
             # A partition without any event yet keeps no day of the others open.
             last_closed_day=last_closed if self.progress.now_ms >= 0 else None,
@@ -551,6 +560,14 @@ class Partition:
 
 def _all_windows(rules: Rules) -> set[str]:
     return {*rules.activity_windows, *rules.session_windows, *rules.survey_windows}
+
+
+def _numbered(sums: dict[int, dict[Field, int]]) -> dict[int, Tally]:
+    """The sums without fields that are texts."""
+    return {
+        window: {field: amount for field, amount in tally.items() if isinstance(field, int)}
+        for window, tally in sums.items()
+    }
 
 
 def _decode_named(value: bytes | None) -> Named | None:

@@ -6,7 +6,7 @@ What is undefined is absent: a ratio over nothing has no sample, never 0.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from stream.core import fields
+from stream.core import fields, segments
 from stream.core.histogram import quantile
 from stream.core.intervals import Interval, net_score, wilson
 from stream.core.rules import Rules
@@ -54,6 +54,25 @@ def _activity(snapshot: Snapshot, rules: Rules) -> Iterator[Sample]:
     for window, users in active.items():
         if daily is not None and minutes_of(window) > _DAY:
             yield from _share("engagement_stickiness_ratio", {"window": window}, daily, users)
+    for segment in rules.segments:
+        yield from _segment(segment, snapshot.segments.get(segment, {}), active)
+
+
+def _segment(segment: str, of_value: Mapping[str, Tally], active: Mapping[str, int]) -> Iterator[Sample]:
+    """Active users by value. A value that nobody has in the longest window is absent, in shorter ones it may be 0."""
+    lengths = {window: minutes_of(window) for window in active}
+    longest = max(lengths, key=lambda window: lengths[window])
+    users = segments.named(of_value, lengths[longest])
+    unknown = {window: active[window] - sum(of.get(lengths[window], 0) for of in users.values()) for window in active}
+    if min(unknown.values()) < 0:
+        raise ValueError(f"active users of {segment} {-min(unknown.values())} more than there are")
+    for window, length in lengths.items():
+        labels = {"window": window, "segment": segment}
+        for value, of in users.items():
+            yield Sample("engagement_segment_active_users", {**labels, "value": value}, of.get(length, 0))
+        if unknown[longest]:
+            unknown_labels = {**labels, "value": segments.UNKNOWN}
+            yield Sample("engagement_segment_active_users", unknown_labels, unknown[window])
 
 
 def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:

@@ -12,36 +12,39 @@ Nothing counts before its minute has come, and windows end with the current minu
 with a whole hour.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from stream.core.tally import Tally, add, total
+from stream.core.tally import Field, add, total
 
 _HOUR = 60
 _DAY = 24 * _HOUR
 
+Bucket = dict[Field, int]
 Pages = Iterator[tuple[bytes, bytes | None]]
 
 
-class Booking(NamedTuple):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded."""
 
     minute: int
-    amounts: Mapping[int, int]
+    amounts: Mapping[Any, int]
     until: int | None = None
 
 
-def successive(minutes: Iterable[tuple[int, Mapping[int, int]]]) -> Iterator[Booking]:
+def successive(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
     """Bookings of things of which only the latest counts, given in order of time."""
-    earlier: tuple[int, Mapping[int, int]] | None = None
-    for minute, amounts in minutes:
-        if earlier is not None:
-            yield Booking(*earlier, until=minute)
-        earlier = minute, amounts
-    if earlier is not None:
-        yield Booking(*earlier)
+    following: list[int | None] = [*(minute for minute, _ in minutes[1:]), None]
+    return [Booking(*latest, until) for latest, until in zip(minutes, following, strict=False)]
+
+
+def latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
+    """The same of one thing that counts alike in each of these minutes, given in order."""
+    if len(minutes) == 1:  # the common case, fast
+        return [Booking(minutes[0], amounts)]
+    return successive([(minute, amounts) for minute in minutes])
 
 
 class Ring:
@@ -55,47 +58,54 @@ class Ring:
         self.name = name
         self.windows = tuple(sorted(set(windows)))
         self.now = -1
-        self._minutes: dict[int, Tally] = {}
-        self._hours: dict[int, Tally] = {}
-        self._due: dict[int, dict[int, Tally]] = {}
+        self._minutes: dict[int, Bucket] = {}
+        self._hours: dict[int, Bucket] = {}
+        self._due: dict[int, dict[int, Bucket]] = {}
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
         # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
         # Sums of each window's whole hours before the current one, but for what `_belated` holds by hour.
-        self._earlier: dict[int, Tally] = {window: {} for window in self.windows}
-        self._belated: dict[int, Tally] = {}
-        self._changed: set[tuple[str, int]] = set()
+        self._earlier: dict[int, Bucket] = {window: {} for window in self.windows}
+        self._belated: dict[int, Bucket] = {}
+        # Numbers of the buckets changed since `pages` were told.
+        self._changed_minutes: set[int] = set()
+        self._changed_hours: set[int] = set()
+        self._changed_due: set[int] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
         """Count bookings, or with `times=-1` take them out again."""
         now = self.now
         forgotten = (now // _HOUR - self._longest) * _HOUR
-        for minute, amounts, until in bookings:
+        for booking in bookings:
+            minute, until = booking.minute, booking.until
             if minute < forgotten:
                 continue
             if until is None:
-                self._put(minute, amounts, times)
+                self._put(minute, booking.amounts, times)
             elif until > now and until > minute:
-                self._put(minute, amounts, times)
-                add(self._due.setdefault(until, {}).setdefault(minute, {}), amounts, -times)
-                self._changed.add(("due", until))
+                self._put(minute, booking.amounts, times)
+                add(self._due.setdefault(until, {}).setdefault(minute, {}), booking.amounts, -times)
+                self._changed_due.add(until)
 
-    def _put(self, minute: int, amounts: Mapping[int, int], times: int) -> None:
+    def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         hour = minute // _HOUR
         current = self.now // _HOUR
         bucket = self._hours.get(hour)
         if bucket is None:
             bucket = self._hours[hour] = {}
         add(bucket, amounts, times)
-        self._changed.add(("hour", hour))
+        self._changed_hours.add(hour)
         if hour >= current - 24:
             bucket = self._minutes.get(minute)
             if bucket is None:
                 bucket = self._minutes[minute] = {}
             add(bucket, amounts, times)
-            self._changed.add(("minute", minute))
+            self._changed_minutes.add(minute)
         if hour < current:
-            add(self._belated.setdefault(hour, {}), amounts, times)
+            bucket = self._belated.get(hour)
+            if bucket is None:
+                bucket = self._belated[hour] = {}
+            add(bucket, amounts, times)
 
     def advance(self, now: int) -> None:
         """Move the clock to the minute `now`. An earlier one changes nothing."""
@@ -107,21 +117,21 @@ class Ring:
             self._forget()
         for until in sorted(minute for minute in self._due if minute <= now):
             self.book(Booking(minute, amounts) for minute, amounts in self._due.pop(until).items())
-            self._changed.add(("due", until))
+            self._changed_due.add(until)
 
     def _forget(self) -> None:
         current = self.now // _HOUR
         for minute in [minute for minute in self._minutes if minute // _HOUR < current - 24]:
             del self._minutes[minute]
-            self._changed.add(("minute", minute))
+            self._changed_minutes.add(minute)
         for hour in [hour for hour in self._hours if hour < current - self._longest]:
             del self._hours[hour]
-            self._changed.add(("hour", hour))
+            self._changed_hours.add(hour)
         self._sum_earlier_hours()
 
     def _sum_earlier_hours(self) -> None:
         current = self.now // _HOUR
-        summed: Tally = {}
+        summed: Bucket = {}
         since = current
         for window in self.windows:
             first = current - self._whole_hours[window]
@@ -131,7 +141,7 @@ class Ring:
             self._earlier[window] = dict(summed)
         self._belated.clear()
 
-    def sums(self) -> dict[int, Tally]:
+    def sums(self) -> dict[int, Bucket]:
         """What each window holds now, by its length in minutes."""
         current = self.now // _HOUR
         for hour, tally in self._belated.items():
@@ -141,7 +151,7 @@ class Ring:
         self._belated.clear()
         return {window: self._sum(window) for window in self.windows}
 
-    def _sum(self, window: int) -> Tally:
+    def _sum(self, window: int) -> Bucket:
         now, minutes = self.now, self._minutes
         this_hour = now - now % _HOUR
         if window < _HOUR:
@@ -166,23 +176,28 @@ class Ring:
 
     def pages(self) -> Pages:
         """The pages changed since the last call, as key and value; None where a page is gone."""
-        for kind, number in sorted(self._changed):
-            held = {"minute": self._minutes, "hour": self._hours, "due": self._due}[kind]
-            page = held.get(number)  # type: ignore[attr-defined]
-            if page is not None and not page:
-                del held[number]  # type: ignore[attr-defined]
-            yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
-        self._changed.clear()
+        changed: Iterable[tuple[str, dict[int, Any], set[int]]] = (
+            ("due", self._due, self._changed_due),
+            ("hour", self._hours, self._changed_hours),
+            ("minute", self._minutes, self._changed_minutes),
+        )
+        for kind, held, numbers in changed:
+            for number in sorted(numbers):
+                page = held.get(number)
+                if page is not None and not page:
+                    del held[number]
+                yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
+            numbers.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
         """Take over pages written before, as they were when the clock showed the minute `now`."""
         for key, value in pages:
             _, kind, number = key.decode().split("/")
             if kind == "minute":
-                self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+                self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             elif kind == "hour":
-                self._hours[int(number)] = msgspec.msgpack.decode(value, type=Tally)
+                self._hours[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             else:
-                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Tally])
+                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Bucket])
         self.now = now
         self._sum_earlier_hours()

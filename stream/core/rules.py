@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Days, minutes_of
 
 
@@ -22,6 +23,7 @@ class Rules:
     activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
     session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
     survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+    segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
 
     @property
     def stored_by(self) -> dict[str, str]:
@@ -33,6 +35,7 @@ class Rules:
             "windows.activity": ",".join(self.activity_windows),
             "windows.sessions": ",".join(self.session_windows),
             "windows.surveys": ",".join(self.survey_windows),
+            "segments": ",".join(self.segments) or "none",
         }
 
     @property

@@ -7,14 +7,14 @@ in the minute of that closing, which lies ahead while it is open. A summary tell
 end.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
 from stream.core import fields
 from stream.core.events import Step, Summary
 from stream.core.histogram import bin_of
-from stream.core.ring import Booking, successive
+from stream.core.ring import Booking, latest
 from stream.core.time import DAY_MS, MINUTE_MS
 
 # GA4: engaged is a session of 10 s or longer, with a key event, or with two or more views.
@@ -51,10 +51,11 @@ class Visits(msgspec.Struct, frozen=True, array_like=True, gc=False):
     by_gap: tuple[Session, ...] = ()  # in order of time
     settled_minute: int | None = None
 
-    def all(self) -> Iterator[Session]:
+    def all(self) -> Iterable[Session]:
         """Every session, in no particular order."""
-        yield from self.by_id.values()
-        yield from self.by_gap
+        if not self.by_gap:  # most send ids or send none
+            return self.by_id.values()
+        return (*self.by_id.values(), *self.by_gap) if self.by_id else self.by_gap
 
 
 NO_VISITS = Visits()
@@ -113,10 +114,13 @@ def _of_step(step: Step) -> Session:
 
 
 def _grown(session: Session, step: Step) -> Session:
-    at_ms = step.at_ms
-    # Only a step that is not the newest can be one sent twice.
-    if at_ms <= session.last_ms and step.identity in session.steps:
+    at_ms, first_ms, last_ms, steps = step.at_ms, session.first_ms, session.last_ms, session.steps
+    if at_ms > last_ms:  # the common case, fast
+        last_ms = at_ms
+    elif step.identity in steps:  # only a step that is not the newest can be one sent twice
         return session
+    else:
+        first_ms = min(first_ms, at_ms)
     ended_ms = session.ended_ms
     if step.is_end and (ended_ms is None or at_ms > ended_ms):
         ended_ms = at_ms
@@ -124,13 +128,13 @@ def _grown(session: Session, step: Step) -> Session:
     if step.engaged_ms is not None:
         engaged_ms = step.engaged_ms + (engaged_ms or 0)
     return Session(
-        min(session.first_ms, at_ms),
-        max(session.last_ms, at_ms),
+        first_ms,
+        last_ms,
         ended_ms,
         session.views + 1 if step.is_view else session.views,
         session.key_events + 1 if step.is_key_event else session.key_events,
         engaged_ms,
-        (*session.steps[-_STEPS_REMEMBERED:], step.identity),
+        (*(steps if len(steps) <= _STEPS_REMEMBERED else steps[-_STEPS_REMEMBERED:]), step.identity),
     )
 
 
@@ -208,19 +212,20 @@ def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
     return amounts
 
 
-def bookings(sessions: Iterable[Session], *, timeout_ms: int, cap_ms: int = DAY_MS) -> Iterator[Booking]:
+def bookings(sessions: Iterable[Session], *, timeout_ms: int, cap_ms: int = DAY_MS) -> list[Booking]:
     """Each session in the minute in which it closes."""
-    for session in sessions:
-        yield Booking(session.closes_ms(timeout_ms) // MINUTE_MS, contribution(session, cap_ms=cap_ms))
+    return [
+        Booking(session.closes_ms(timeout_ms) // MINUTE_MS, contribution(session, cap_ms=cap_ms))
+        for session in sessions
+    ]
 
 
-def visitor_bookings(visits: Visits, *, timeout_ms: int) -> Iterator[Booking]:
+def visitor_bookings(visits: Visits, *, timeout_ms: int) -> list[Booking]:
     """One visitor, in the minute of the last session that closed."""
     minutes = {session.closes_ms(timeout_ms) // MINUTE_MS for session in visits.all()}
     if visits.settled_minute is not None:
         minutes.add(visits.settled_minute)
-    amounts: Mapping[int, int] = _VISITOR
-    return successive((minute, amounts) for minute in sorted(minutes))
+    return latest(sorted(minutes), _VISITOR)
 
 
 def changed(old: Visits, new: Visits) -> tuple[list[Session], list[Session]]:

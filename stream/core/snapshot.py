@@ -8,19 +8,21 @@ from collections.abc import Mapping
 
 import msgspec
 
+from stream.core import segments
 from stream.core.tally import Tally, total
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The sums of one partition, or of several.
 
-    `traffic` and `opinions` hold a tally for each window length in minutes, `closed_users` for each closed day the
-    distinct users by window length in days.
+    `traffic` and `opinions` hold a tally for each window length in minutes, `segments` the active users by segment,
+    value and window length in minutes, `closed_users` for each closed day the distinct users by window length in days.
     """
 
     now_ms: int = -1  # the clock; -1 where no event was seen
     traffic: dict[int, Tally] = {}
     opinions: dict[int, Tally] = {}
+    segments: dict[str, dict[str, Tally]] = {}
     open_sessions: int = 0
     last_closed_day: int | None = None
     closed_users: dict[int, Tally] = {}
@@ -35,6 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             now_ms=max(self.now_ms, other.now_ms),
             traffic=_added(self.traffic, other.traffic),
             opinions=_added(self.opinions, other.opinions),
+            segments=segments.added(self.segments, other.segments),
             open_sessions=self.open_sessions + other.open_sessions,
             # A day is closed when it is for all.
             last_closed_day=min(closed, default=None),

@@ -103,7 +103,7 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
                 succession.setdefault((kind, group), []).append((response.at_ms, name, answer))
     for answers in succession.values():
         answers.sort(key=lambda answer: answer[:2])
-        booked.extend(successive((at_ms // MINUTE_MS, amounts) for at_ms, _, amounts in answers))
+        booked.extend(successive([(at_ms // MINUTE_MS, amounts) for at_ms, _, amounts in answers]))
     return booked
 
 

@@ -9,11 +9,12 @@ from functools import lru_cache
 
 import msgspec
 
-from stream.core import activity, logins, sessions, surveys
+from stream.core import activity, logins, segments, sessions, surveys
 from stream.core.activity import Activity, DayLedger
-from stream.core.events import Answer, Event, Login, Step
+from stream.core.events import Answer, Event, Login, Step, Summary
 from stream.core.ring import Ring
 from stream.core.rules import Rules
+from stream.core.segments import NOT_TOLD, Told
 from stream.core.sessions import Visits
 from stream.core.surveys import Response
 from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
@@ -33,6 +34,7 @@ class User(msgspec.Struct, frozen=True, array_like=True, gc=False):
     logins: dict[int, int] = {}
     visits: Visits = sessions.NO_VISITS
     responses: dict[str, Response] = {}
+    told: Told | None = None  # of segments
 
 
 NOBODY = User()
@@ -51,27 +53,44 @@ def weight(user: User) -> int:
 
 def advanced(user: User, event: Event, rules: Rules, *, now: int) -> User:
     """The row after an event, or the very same when the event changes nothing. The clock shows the minute `now`."""
-    if isinstance(event, Step):
+    if isinstance(event, Step):  # the common case first: this runs for each event
         visits = sessions.with_step(user.visits, event, timeout_ms=rules.session_timeout_ms)
-        active = _active(user.activity, event.at_ms, rules, now) if event.is_interactive else user.activity
-        if visits is user.visits and active is user.activity:
+        active, told = user.activity, user.told
+        if event.is_interactive:
+            active = _active(active, event.at_ms, rules, now)
+            if event.segments is not NOT_TOLD:
+                told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+        if visits is user.visits and active is user.activity and told is user.told:
             return user
-        return User(active, user.logins, visits, user.responses)
-    if isinstance(event, Login):
-        known = logins.with_login(user.logins, event)
-        if known is user.logins:
-            return user
-        active = _active(user.activity, event.at_ms, rules, now) if event.success else user.activity
-        return User(active, known, user.visits, user.responses)
+        return User(active, user.logins, visits, user.responses, told)
     if isinstance(event, Answer):
         responses = surveys.with_answer(user.responses, event)
-        return user if responses is user.responses else User(user.activity, user.logins, user.visits, responses)
-    visits = sessions.with_summary(user.visits, event)
-    return user if visits is user.visits else User(user.activity, user.logins, visits, user.responses)
+        if responses is user.responses:
+            return user
+        return User(user.activity, user.logins, user.visits, responses, user.told)
+    return _advanced(user, event, rules, now)
+
+
+def _advanced(user: User, event: Login | Summary, rules: Rules, now: int) -> User:
+    active, known, visits, told = user.activity, user.logins, user.visits, user.told
+    if isinstance(event, Login):
+        known = logins.with_login(known, event)
+        if event.success:
+            active = _active(active, event.at_ms, rules, now)
+            told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+    else:
+        visits = sessions.with_summary(visits, event)
+        told = segments.told_at(told, event.segments, event.at_ms, counted=rules.segments)
+    if active is user.activity and known is user.logins and visits is user.visits and told is user.told:
+        return user
+    return User(active, known, visits, user.responses, told)
 
 
 def _active(active: Activity, at_ms: int, rules: Rules, now: int) -> Activity:
-    return activity.active_at(active, minute=at_ms // MINUTE_MS, day=rules.days.day_of(at_ms), now=now)
+    minute = at_ms // MINUTE_MS
+    if active.minutes == (minute,):  # a minute lies in one day
+        return active
+    return activity.active_at(active, minute=minute, day=rules.days.day_of(at_ms), now=now)
 
 
 def _whole_activity(user: User, rules: Rules, now: int) -> Activity:
@@ -87,10 +106,8 @@ def _whole_activity(user: User, rules: Rules, now: int) -> Activity:
 def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, ledger: DayLedger) -> None:
     """Take what a row contributed out of the totals and book what it contributes now."""
     timeout_ms = rules.session_timeout_ms
-    if old.activity is not new.activity or old.visits is not new.visits:
-        _book_activity(
-            _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now), traffic, ledger
-        )
+    if old.activity is not new.activity or old.visits is not new.visits or old.told is not new.told:
+        _book_activity(old, new, rules, traffic, ledger)
     if old.logins is not new.logins:
         traffic.book(logins.bookings(_missing_in(new.logins, old.logins)), times=-1)
         traffic.book(logins.bookings(_missing_in(old.logins, new.logins)))
@@ -99,18 +116,23 @@ def book(old: User, new: User, rules: Rules, *, traffic: Ring, opinions: Ring, l
         cap_ms = rules.session_cap_ms
         traffic.book(sessions.bookings(gone, timeout_ms=timeout_ms, cap_ms=cap_ms), times=-1)
         traffic.book(sessions.bookings(come, timeout_ms=timeout_ms, cap_ms=cap_ms))
-        traffic.book(sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms), times=-1)
-        traffic.book(sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms))
+        before = sessions.visitor_bookings(old.visits, timeout_ms=timeout_ms)
+        after = sessions.visitor_bookings(new.visits, timeout_ms=timeout_ms)
+        if before != after:
+            traffic.book(before, times=-1)
+            traffic.book(after)
     if old.responses is not new.responses:
         if old.responses:
             opinions.book(surveys.bookings(old.responses), times=-1)
         opinions.book(surveys.bookings(new.responses))
 
 
-def _book_activity(before: Activity, after: Activity, traffic: Ring, ledger: DayLedger) -> None:
-    if before.minutes != after.minutes:
-        traffic.book(activity.bookings(before.minutes), times=-1)
-        traffic.book(activity.bookings(after.minutes))
+def _book_activity(old: User, new: User, rules: Rules, traffic: Ring, ledger: DayLedger) -> None:
+    before, after = _whole_activity(old, rules, traffic.now), _whole_activity(new, rules, traffic.now)
+    gone, come = segments.amounts(old.told), segments.amounts(new.told)
+    if before.minutes != after.minutes or gone is not come:
+        traffic.book(activity.bookings(before.minutes, gone), times=-1)
+        traffic.book(activity.bookings(after.minutes, come))
     if before.day_bits != after.day_bits or before.since_day != after.since_day:
         ledger.book(activity.active_days(before), activity.active_days(after))
 
@@ -145,6 +167,7 @@ def settled(user: User, rules: Rules, *, watermark_ms: int, now: int) -> User:
         logins.settled(user.logins, before_ms=before_ms),
         visits,
         surveys.settled(user.responses, before_ms=min(before_ms, watermark_ms - longest_ms - DAY_MS)),
+        user.told,
     )
 
 

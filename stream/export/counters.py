@@ -4,10 +4,15 @@ What a partition has counted is part of its state: a worker that takes over begi
 second behind what its predecessor told. Timings live in the memory of a worker and begin with nothing. Prometheus takes
 each fall for a restart and adds all that was ever counted, so the server keeps what it has told: a count waits until it
 is reached again, timings go on from where they were. Only state that was reset counts from nothing, and so do these.
+
+What can be counted is there from the first report on, as 0: `increase()` takes the first sample of a series for what it
+begins with, and would miss the first dead letter ever.
 """
 
 from collections.abc import Iterable, Mapping
 
+from stream.core.events import TOPICS, Reason
+from stream.core.partition import OUTCOMES
 from stream.telemetry import Report, Timings
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -17,18 +22,19 @@ class Counters:
     """What the counters of one partition have told."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, dict[str, int]] = {}
-        self.reasons: dict[str, dict[str, int]] = {}
+        self._count_from_nothing(since_ms=0)
         self._before: dict[str, Timings] = {}  # of workers that owned the partition before
         self._now: dict[str, Timings] = {}
-        self._since_ms = 0
+
+    def _count_from_nothing(self, *, since_ms: int) -> None:
+        self.outcomes = {topic: dict.fromkeys(OUTCOMES, 0) for topic in TOPICS}
+        self.reasons = {topic: dict.fromkeys((reason.value for reason in Reason), 0) for topic in TOPICS}
+        self._since_ms = since_ms
 
     def take(self, report: Report) -> None:
         """Take in the next report of the partition."""
         if report.counted_since_ms != self._since_ms:
-            self._since_ms = report.counted_since_ms
-            self.outcomes.clear()
-            self.reasons.clear()
+            self._count_from_nothing(since_ms=report.counted_since_ms)
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
         for name, told in (("event_to_gauge", report.event_to_gauge), ("checkpoints", report.checkpoints)):

@@ -1,71 +1,133 @@
-"""What all partitions of a worker share."""
+"""What a worker tells of partitions that it gives up, and that it stops when it was silent for too long."""
 
 import asyncio
+import time
+from collections import Counter
 from typing import Any
 
-import msgspec
+import pytest
 
-from stream.agents.outbox import Outbox
-from stream.agents.state import State, StoredState
-from stream.agents.tasks import Tasks
-from stream.agents.transport import Records
-from stream.partitioning import partition_of
+from stream.agents.outbox import PartitionChangelog
+from stream.agents.state import LoggedState, State
+from stream.agents.tasks import Fenced, Tasks
+from stream.core.partition import Delta
+from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from tests.export.boards import Event, moment
+from stream.telemetry import Report, Standby, Unowned
+from tests.agents import test_task
 
-NOW_MS = moment("2026-03-10T12:00:00Z")
-SETTINGS = load(None, {}, {"topics.partitions": 2, "clock": "event", "state.cached_users": 10})
-
-
-class Login(Event):
-    """A login as Kafka delivers it, with its partition."""
-
-    @property
-    def partition(self) -> int:
-        assert self.key is not None
-        return partition_of(self.key, 2)
+SESSION_SECONDS = 10
 
 
-def logins(partition: int, *, first: int, count: int) -> Records:
-    """Logins of so many users of a partition, the same ones each time."""
-    names = [name for number in range(1_000) if partition_of(name := b"user-%d" % number, 2) == partition][:count]
-    told = [msgspec.json.encode({"user_id": name.decode(), "event_time": NOW_MS + first}) for name in names]
-    records: Any = [
-        Login(value, first + place, key=name, timestamp=NOW_MS)
-        for place, (name, value) in enumerate(zip(names, told, strict=True))
-    ]
-    batch = Records(records)
-    batch.follows = first
-    return batch
+class Outbox(test_task.Outbox):
+    """Keeps what the servers are told too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Report | Unowned | Standby] = []
+        self._ends: Counter[int] = Counter()
+
+    async def write_delta(self, partition: int, delta: Delta) -> int:
+        self._ends[partition] += len(delta)
+        return self._ends[partition] - 1
+
+    async def start(self) -> None:
+        """It has nothing to connect to."""
+
+    async def stop(self) -> None:
+        """It has nothing to disconnect from."""
+
+    async def report(self, told: Report | Unowned | Standby) -> None:
+        self.told.append(told)
+
+    def unowned(self) -> dict[int, str]:
+        """Why each partition has no numbers now."""
+        return {told.partition: told.why for told in self.told if isinstance(told, Unowned)}
 
 
-async def open_state(partition: int, outbox: Outbox) -> State:
-    return StoredState(MemoryStore())
+async def opened(outbox: Outbox, *, away: str = "") -> Tasks:
+    """The tasks of a worker with two partitions; `away` is why their stores can't be reached."""
+
+    async def open_state(number: int, _: Any) -> State:
+        if away:
+            raise StoreAway(away)
+        held: Any = outbox
+        return LoggedState(MemoryStore(), PartitionChangelog(held, number))
+
+    tasks = Tasks(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
+    tasks.worker = "ada"
+    tasks._outbox = outbox  # type: ignore[assignment]
+    opening = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
+    await asyncio.wait({opening}, timeout=1.0 if not away else 0.05)
+    return tasks
 
 
-def cached(tasks: Tasks) -> int:
-    return sum(len(task._core._users) for task in tasks._tasks.values())
+def test_who_leaves_says_so_of_each_of_its_partitions() -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True, leaving=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {0: "worker ada has stopped", 2: "worker ada has stopped"}
 
 
-def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_the_others_again() -> None:
-    async def scenario() -> None:
-        tasks = Tasks(SETTINGS, open_state=open_state)
-        tasks._remaining = lambda topic, partition: 0
-        await tasks.open([0, 1], recovery_seconds=0.0)
-        for first in (0, 100):
-            for partition in (0, 1):
-                assert await tasks.apply("logins", logins(partition, first=first, count=100)) == 100
-            for task in tasks._tasks.values():
-                await tasks._save(task)
+def test_who_leaves_says_so_too_of_partitions_that_it_could_not_open_yet() -> None:
+    async def scenario() -> tuple[dict[int, str], dict[int, str]]:
+        outbox = Outbox()
+        tasks = await opened(outbox, away="redis at r: refused")
+        before = outbox.unowned()
+        await tasks.close(save=True, leaving=True)
+        return before, outbox.unowned()
 
-            assert tasks.failure is None
-            assert cached(tasks) == 10
+    before, after = asyncio.run(scenario())
+    assert before == {0: "redis at r: refused", 2: "redis at r: refused"}
+    assert after == {0: "worker ada has stopped", 2: "worker ada has stopped"}
 
-        for task in tasks._tasks.values():
-            task.tick(NOW_MS)
-        reports = [task.report("w", {}, wall_ms=NOW_MS) for task in tasks._tasks.values()]
-        assert [report.snapshot.rows["user"] for report in reports] == [100, 100]
-        assert [report.snapshot.traffic[1_440][1] for report in reports] == [100, 100]
 
-    asyncio.run(scenario())
+def test_a_rebalance_is_no_reason_to_say_so() -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {}
+
+
+@pytest.mark.parametrize("failure", [Fenced("nothing ran"), StoreTaken("another has taken it over")])
+def test_who_was_replaced_says_nothing_of_what_is_another_s_now(failure: Exception) -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        tasks.fail(failure)
+        await tasks.close(save=False, leaving=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {}
+
+
+@pytest.mark.parametrize(("silent_seconds", "is_fenced"), [(SESSION_SECONDS, False), (SESSION_SECONDS + 0.1, True)])
+def test_after_a_silence_nothing_more_is_reported_or_saved(
+    monkeypatch: pytest.MonkeyPatch, silent_seconds: float, is_fenced: bool
+) -> None:
+    async def scenario() -> tuple[BaseException | None, int]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        now = [time.monotonic()]
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        await tasks.start(lambda topic, partition: 0)
+        now[0] += silent_seconds  # before either loop has run: whichever is first
+        for _ in range(10):
+            await asyncio.sleep(0)
+        told = sum(isinstance(report, Report) for report in outbox.told)
+        for loop in tasks._loops:
+            loop.cancel()
+        return tasks.failure, told
+
+    failure, told = asyncio.run(scenario())
+    assert isinstance(failure, Fenced) == is_fenced
+    assert (told == 0) == is_fenced
+    if is_fenced:
+        assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"

@@ -55,11 +55,11 @@ def mixed(*, end_ms: int) -> Iterator[SimulatedEvent]:
     return simulate(SimulatorSettings(users=MIXED_USERS), start_ms=end_ms - MIXED_SPAN_MS, end_ms=end_ms)
 
 
-def many_users(*, end_ms: int) -> Iterator[SimulatedEvent]:
-    """A million distinct users in three days, in order of time: a page view each, and a login of every second one."""
+def many_users(*, end_ms: int, users: int = MANY_USERS) -> Iterator[SimulatedEvent]:
+    """So many distinct users in three days, in order of time: a page view each, and a login of every second one."""
     start_ms = end_ms - _MANY_SPAN_MS
-    for number in range(MANY_USERS):
-        at_ms = start_ms + number * (_MANY_SPAN_MS - MINUTE_MS) // MANY_USERS
+    for number in range(users):
+        at_ms = start_ms + number * (_MANY_SPAN_MS - MINUTE_MS) // users
         user = f"u{number * _SCATTER % 2**64:016x}"
         if number % _EVERY_HOW_MANY_LOGS_IN == 0:
             value = b'{"user_id":"%s","event_time":%d,"event_id":"l%d"}' % (user.encode(), at_ms, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -20,6 +21,7 @@ from tests.bench.progress import Watcher
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_200)]
 
 _TIMEOUT_SECONDS = 400.0
+_ROUNDS = 3
 _WORKER = (*ENGAGEMENT, "worker")
 
 
@@ -52,19 +54,34 @@ def test_a_million_users_and_their_recovery(set_up: SetUp, tmp_path: Path) -> No
     show("  its state on disk", "MiB", [disk], against=f"{disk * 1024**2 / MANY_USERS:,.0f} bytes a user")
 
     again = set_up("many", app_id="bench-many", state=state)
-    seconds, _, _ = _ready(again, log, loaded.events)
-    show("restart on the same disk, start to ready", "s", [seconds], against="target < 15 s")
+    restarts = [_ready(again, log, loaded.events) for _ in range(_ROUNDS)]
+    show("restart on the same disk, start to ready", "s", [one.seconds for one in restarts], against="target < 15 s")
 
-    shutil.rmtree(state)
     rows = _length_of(setup.settings, setup.settings.changelog_topic)
-    seconds, recovery, peak = _ready(again, log, loaded.events)
-    show("restart on an empty disk, start to ready", "s", [seconds], against=f"{rows:,} rows in the changelog")
-    show("  recovery from the changelog", "rows/s", [rows / recovery], against=f"{recovery:.1f} s of it")
-    show("  peak memory", "MiB", [peak], against="target 1,024 MiB")
+    rebuilt = []
+    for _ in range(_ROUNDS):
+        shutil.rmtree(state)
+        rebuilt.append(_ready(again, log, loaded.events))
+    told = f"{rows:,} rows in the changelog"
+    show("restart on an empty disk, start to ready", "s", [one.seconds for one in rebuilt], against=told)
+    show(
+        "  recovery from the changelog",
+        "rows/s",
+        [rows / one.recovery_seconds for one in rebuilt],
+        against="target 150,000 rows/s",
+    )
+    show("  peak memory", "MiB", [one.peak_mib for one in rebuilt], against="target 1,024 MiB")
 
 
-def _ready(setup: Setup, log: Path, events: int) -> tuple[float, float, float]:
-    """Start to ready, the seconds of it that recovery took, and peak MiB, of a worker that finds all events counted."""
+class _Restart(NamedTuple):
+    """A worker that found all events counted."""
+
+    seconds: float  # start to ready
+    recovery_seconds: float  # of them
+    peak_mib: float
+
+
+def _ready(setup: Setup, log: Path, events: int) -> _Restart:
     started = time.monotonic()
     with (
         running(_WORKER, log, environment=setup.environment) as worker,
@@ -76,7 +93,7 @@ def _ready(setup: Setup, log: Path, events: int) -> tuple[float, float, float]:
 
     assert watcher.outcomes() == {"applied": events}
     assert watcher.rows()["user"] == MANY_USERS
-    return seconds, watcher.recovery_seconds(), peak
+    return _Restart(seconds, watcher.recovery_seconds(), peak)
 
 
 def _length_of(settings: Settings, topic: str) -> int:

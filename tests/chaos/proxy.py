@@ -91,6 +91,7 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._is_slow = asyncio.Event()
         self._is_fast = asyncio.Event()
         self._bytes_per_second = self._latency_seconds = 0.0
@@ -109,6 +110,10 @@ class TcpProxy:
     def stall(self) -> None:
         """Accept everything and deliver nothing; `heal` delivers it, however late."""
         self._network.do(self._set(flows=False))
+
+    def forget(self) -> None:
+        """Deliver nothing more on connections that are open, ever; new ones are carried. Firewalls do it."""
+        self._network.do(self._forget())
 
     def slow(self, *, bytes_per_second: float, latency_seconds: float) -> None:
         """Carry so much in each direction of a connection, each piece so much later."""
@@ -147,6 +152,9 @@ class TcpProxy:
         for event, is_set in ((self._flows, flows), (self._is_slow, slow), (self._is_fast, not slow)):
             event.set() if is_set else event.clear()
 
+    async def _forget(self) -> None:
+        self._forgotten |= self._open
+
     async def _heal(self) -> None:
         await self._set(flows=True)
         if self._server is None:
@@ -156,11 +164,12 @@ class TcpProxy:
         self._open.add(writer)
         try:
             await self._carry(reader, writer)
-        except OSError:
-            pass  # the server is not there: the client is told by the end of its connection
+        except (OSError, asyncio.CancelledError):
+            pass  # the server is not there, or the network ends: the client is told by the end of its connection
         finally:
             writer.transport.abort()
             self._open.discard(writer)
+            self._forgotten.discard(writer)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self.target is not None, "a proxy needs a target before it is used"
@@ -176,6 +185,7 @@ class TcpProxy:
         finally:
             server_writer.transport.abort()
             self._open.discard(server_writer)
+            self._forgotten.discard(server_writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: _Look) -> None:
         """Carry one direction. What was sent is read at once: a sender that dies meanwhile has sent it all the same."""
@@ -186,7 +196,7 @@ class TcpProxy:
             while piece := await pieces.get():
                 await self._let_through(len(piece))
                 # Who sends to somebody who is gone is read to the end: only then has it sent all it had to.
-                delivers = delivers and look(piece) and await _delivered(piece, writer)
+                delivers = delivers and look(piece) and (writer in self._forgotten or await _delivered(piece, writer))
                 if not delivers:
                     writer.close()
             writer.write_eof()

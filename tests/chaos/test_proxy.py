@@ -117,6 +117,22 @@ def test_what_is_sent_during_a_stall_arrives_when_it_is_over(proxy: TcpProxy, se
         assert client.recv(1) == b"b"
 
 
+def test_a_connection_that_was_forgotten_is_silent_for_ever_and_a_new_one_is_carried(proxy: TcpProxy) -> None:
+    with connected(proxy) as client:
+        assert answer(client, b"a") == b"a"
+        proxy.forget()
+        client.sendall(b"b")
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        proxy.heal()
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+        with connected(proxy) as another:
+            assert answer(another, b"c") == b"c"
+
+
 def test_what_a_sender_sent_before_it_died_arrives_after_the_stall(proxy: TcpProxy, server: Server) -> None:
     client = connected(proxy)
     assert answer(client, b"a") == b"a"

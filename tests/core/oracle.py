@@ -5,6 +5,7 @@ must not be among them. A sample is told as (name, labels) -> value; what is und
 """
 
 import datetime as dt
+from collections import Counter
 from fractions import Fraction
 from itertools import groupby
 from math import ceil
@@ -25,6 +26,7 @@ from tests.core.oracle_events import (
     responses,
     scale_of,
     score,
+    values_told,
     visits,
 )
 from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
@@ -41,6 +43,7 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
         if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.activity_windows:
             daily = len({person for person, at in active if at in Window("1d", at_ms)})
             share(samples, "engagement_stickiness_ratio", daily, users.get(name, 0), window=name)
+    _segments(samples, events, at_ms, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
     for name in rules.session_windows:
@@ -51,6 +54,23 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     for name in rules.survey_windows:
         _surveys(samples, responses(events), Window(name, at_ms))
     return samples
+
+
+def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) -> None:
+    """Each active user under the last value told; the 20 values with the most users by name, the rest as other."""
+    active = activity(events)
+    people = {name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.activity_windows}
+    longest = max(rules.activity_windows, key=lambda name: Window(name, at_ms).minutes)
+    for segment in rules.segments:
+        told = values_told(events, segment)
+        users = Counter(told.get(person, "unknown") for person in people[longest])
+        ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
+        shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}
+        for name in rules.activity_windows:
+            counted = Counter(shown.get(told.get(person, "unknown")) for person in people[name])
+            for value in set(shown.values()):
+                labels = {"window": name, "segment": segment, "value": value}
+                samples[key("engagement_segment_active_users", **labels)] = counted[value]
 
 
 def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:

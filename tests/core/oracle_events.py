@@ -122,6 +122,22 @@ def activity(events: list[Told]) -> set[tuple[Person, int]]:
     return active
 
 
+def values_told(events: list[Told], segment: str) -> dict[Person, str]:
+    """The value that each person's newest activity event told that told any; of equal times the greatest."""
+    sessions = [
+        told for told in of_topic(events, "sessions") if told["type"] == "summary" or told.get("interactive", True)
+    ]
+    logins = [told for told in of_topic(events, "logins") if told.get("success", True)]
+    told_last: dict[Person, tuple[int, str]] = {}
+    for told in [*sessions, *logins]:
+        label = told.get(segment)
+        value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
+        if isinstance(value, str) and value.strip() not in ("", "unknown"):
+            latest = told_last.get(who(told), (-1, ""))
+            told_last[who(told)] = max(latest, (told["event_time"], value.strip()))
+    return {person: value for person, (_, value) in told_last.items()}
+
+
 class Reply(NamedTuple):
     """A survey response in its latest state, and when it was first shown."""
 

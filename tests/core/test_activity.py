@@ -15,6 +15,7 @@ from stream.core.activity import (
 )
 from stream.core.fields import ACTIVE_USERS
 from stream.core.ring import Booking
+from stream.core.tally import Field
 
 DAY = 1_440  # minutes
 
@@ -58,10 +59,10 @@ def test_once_it_has_come_a_later_minute_takes_the_place_of_an_earlier_one() -> 
 
 
 def test_a_user_is_booked_in_the_minute_of_the_last_activity() -> None:
-    one = {ACTIVE_USERS: 1}
+    one: dict[Field, int] = {ACTIVE_USERS: 1}
 
-    assert list(bookings(())) == []
-    assert list(bookings((5, 7))) == [Booking(5, one, until=7), Booking(7, one)]
+    assert list(bookings((), one)) == []
+    assert list(bookings((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
 
 
 def test_forgotten_days_leave_the_first_day_ever() -> None:

@@ -1,7 +1,5 @@
 """Rings: windows as sums of buckets, against adding up by hand."""
 
-from collections.abc import Iterator
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +147,7 @@ def test_the_clock_never_goes_back() -> None:
 
 
 def test_of_successive_things_only_the_latest_that_has_come_counts() -> None:
-    def answers() -> Iterator[Booking]:
+    def answers() -> list[Booking]:
         return successive([(100, {FIELD: 1}), (100, {FIELD: 2}), (103, {FIELD: 5})])
 
     ring = Ring("ring", (HOUR,))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from stream.core.rules import Rules
+from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.oracle_events import Told, who
 
@@ -68,6 +69,17 @@ def moments(draw: st.DrawFn, base: int, span_days: int) -> int:
     hours = draw(st.one_of(st.integers(0, 30), st.integers(0, 24 * span_days - 1)))
     return base + hours * HOUR_MS + draw(st.one_of(st.sampled_from(_HOUR_EDGES), st.integers(0, HOUR_MS - 1)))
 
+
+# Some that are the same, some that are none, and those that our own names could be mistaken for.
+_LABELS: st.SearchStrategy[Told] = st.fixed_dictionaries(
+    {},
+    optional={
+        "platform": st.sampled_from(("web", " web ", "ios", "Web", "", None, 3.1, {"os": "ios"})),
+        "plan": st.sampled_from(("free", "other", "unknown", "Other")),
+        "country": st.sampled_from(("DE", "FR")),
+        "app_version": st.sampled_from(("1.10", 7, "7", True, ["7"])),
+    },
+)
 
 _Family = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
 
@@ -188,6 +200,7 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
         session_timeout_ms=TIMEOUT,
         allowed_lateness_ms=delay_ms + HOUR_MS,
         close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
+        segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
         **draw(st.sampled_from(_WINDOWS)),
     )
     happened: list[Told] = []
@@ -197,6 +210,8 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
         happened += [{**person, **told} for told in family(draw, draw(moments(base, span_days)), number, reused)]
     happened = list({_identity(told): told for told in happened}.values())
     happened += draw(st.lists(st.sampled_from(happened), max_size=4))
+    if draw(st.booleans()):  # the same event sent twice may tell another value
+        happened = [told if told["topic"] == "surveys" else {**told, **draw(_LABELS)} for told in happened]
     return _arriving(draw, happened, rules, delay_ms)
 
 

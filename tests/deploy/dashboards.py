@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.core.time import seconds_of
+from tests.deploy.prometheus import PrometheusApi
 
 Json = dict[str, Any]
 
 # What Grafana knows of the scrape interval, from provisioning/datasources/prometheus.yaml.
 SCRAPE_SECONDS = 15
+
+# A wide screen: so many points a panel of full width asks for.
+_PIXELS = 1_800
+# How Grafana rounds the seconds between two points: below this, that.
+_STEPS = (
+    *((7.5, 5), (12.5, 10), (17.5, 15), (25, 20), (45, 30), (90, 60), (210, 120), (450, 300), (750, 600), (1_050, 900)),
+    *((1_500, 1_200), (2_700, 1_800), (5_400, 3_600), (9_000, 7_200), (16_200, 10_800), (32_400, 21_600)),
+)
 
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
@@ -63,21 +72,22 @@ def replaced(text: str, chosen: Mapping[str, str]) -> str:
 def asked_by_panel(panel: Json, board: Json, chosen: Mapping[str, str], *, now: float) -> Iterator[Asked]:
     """What a panel asks at a moment."""
     shown = panel.get("timeFrom") or board["time"]["from"].removeprefix("now-")
+    points = panel.get("maxDataPoints", _PIXELS * panel["gridPos"]["w"] // 24)
     least = seconds_of(panel["interval"]) if "interval" in panel else SCRAPE_SECONDS
     for target in panel["targets"]:
-        yield _asked(target, chosen, seconds=seconds_of(shown), least_step=least, now=now)
+        yield _asked(target, chosen, seconds=seconds_of(shown), points=points, least_step=least, now=now)
 
 
 def asked_by_annotation(annotation: Json, board: Json, chosen: Mapping[str, str], *, now: float) -> Asked:
     """What an annotation asks at a moment."""
     target, shown = annotation["target"], board["time"]["from"].removeprefix("now-")
-    return _asked(target, chosen, seconds=seconds_of(shown), least_step=seconds_of(target["interval"]), now=now)
+    least = seconds_of(target["interval"])
+    return _asked(target, chosen, seconds=seconds_of(shown), points=_PIXELS, least_step=least, now=now)
 
 
-def _asked(target: Json, chosen: Mapping[str, str], *, seconds: int, least_step: int, now: float) -> Asked:
-    # A divisor of the times at which the tests' samples lie, near the hundred points that a small panel asks for.
-    step = next(step for step in (15, 30, 60, 120, 300, 900, 3_600, 21_600, 43_200) if step >= seconds / 100)
-    step = max(step, least_step)
+def _asked(target: Json, chosen: Mapping[str, str], *, seconds: int, points: int, least_step: int, now: float) -> Asked:
+    """As Grafana asks: a rounded step, and both ends rounded down to a multiple of it."""
+    step = max(next(step for below, step in _STEPS if seconds / points < below), least_step)
     chosen = {
         **chosen,
         "__interval": f"{step}s",
@@ -85,9 +95,39 @@ def _asked(target: Json, chosen: Mapping[str, str], *, seconds: int, least_step:
     }
     expression = replaced(target["expr"], chosen)
     instant = bool(target.get("instant"))
-    return Asked(target["refId"], expression, target.get("legendFormat", ""), instant, now - seconds, now, step)
+    start, end = (now - seconds, now) if instant else ((now - seconds) // step * step, now // step * step)
+    return Asked(target["refId"], expression, target.get("legendFormat", ""), instant, start, end, step)
 
 
 def named(legend: str, labels: Mapping[str, str]) -> str:
     """What a series is called. Raises KeyError for a label that it has not."""
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels[found[1]], legend)
+
+
+def chosen_at_first(board: Json, prometheus: PrometheusApi, *, job: str, now: float) -> dict[str, str]:
+    """What is chosen where nobody has chosen anything yet, of these deployments that of the job."""
+    found: dict[str, str] = {}
+    for name, variable in variables(board).items():
+        current = variable.get("current", {}).get("value", "")
+        asked = asked_for_values(variable, found)
+        if asked is not None:
+            selector, label = asked
+            offered = prometheus.label_values(selector, label, start=now - 3_600, end=now)
+            assert offered, f"variable {name} offers nothing"
+            if variable.get("includeAll"):
+                assert variable["multi"], name
+                found[name] = variable["allValue"]
+            else:
+                # As Grafana does: what the file says where it is there, else the first; but of two deployments ours.
+                assert not current or current in offered, f"variable {name} has no {current}, but {offered}"
+                found[name] = job if name == "job" else current or offered[0]
+        else:
+            found[name] = str(current or variable["query"])
+    return found
+
+
+def answer(prometheus: PrometheusApi, asked: Asked) -> list[dict[str, Any]]:
+    """The series that Prometheus answers with."""
+    if asked.instant:
+        return prometheus.at(asked.expression, seconds=asked.end)
+    return prometheus.over(asked.expression, start=asked.start, end=asked.end, step=asked.step)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
 
 START_SECONDS = 30.0
@@ -52,6 +53,15 @@ class Webhook:
             if name == receiver
         }
         return {name: alert for name, alert in newest.items() if alert["status"] == status}
+
+    def times_told(self, receiver: str, alert: str) -> int:
+        """How often a receiver was told that an alert fires."""
+        return sum(
+            told["labels"]["alertname"] == alert and told["status"] == "firing"
+            for name, message in list(self.messages)
+            for told in message["alerts"]
+            if name == receiver
+        )
 
     def ever_told(self) -> set[str]:
         """The names of all alerts that anybody was ever told."""
@@ -155,7 +165,7 @@ class Alertmanager(_Process):
         return {name for name, alert in self.alerts().items() if alert["status"]["inhibitedBy"]}
 
 
-class Prometheus(_Process):
+class Prometheus(_Process, PrometheusApi):
     """Prometheus with a configuration and a memory of its own."""
 
     def __init__(self, config: Path, memory: Path) -> None:

@@ -28,49 +28,10 @@ class BadQuery(Exception):
     """Prometheus refuses an expression; the text holds both."""
 
 
-class BackfilledPrometheus:
-    """Prometheus with the samples it was given and no others. Ends with `close`."""
+class PrometheusApi:
+    """What a Prometheus answers at its address, host and port."""
 
-    def __init__(self, folder: Path, samples: Iterable[tuple[int, str]]) -> None:
-        missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
-        if missing:
-            raise PrometheusUnavailable(f"no {' and no '.join(missing)} here (Debian: apt-get install prometheus)")
-        self._blocks = folder / "blocks"
-        for day, scrapes in groupby(samples, lambda scrape: scrape[0] // DAY_MS):
-            self._backfill(folder / f"{day}.om", scrapes)
-        self._log = (folder / "log").open("w")
-        self._address = f"127.0.0.1:{_free_port()}"
-        config = folder / "prometheus.yml"
-        config.write_text("{}\n")
-        arguments = [f"--config.file={config}", f"--storage.tsdb.path={self._blocks}"]
-        arguments += [f"--web.listen-address={self._address}", "--storage.tsdb.retention.time=100y"]
-        self._process = subprocess.Popen(["prometheus", *arguments], stdout=self._log, stderr=self._log)
-        self._wait(folder / "log")
-
-    def _backfill(self, file: Path, scrapes: Iterable[tuple[int, str]]) -> None:
-        file.write_text("".join(text for _, text in scrapes) + "# EOF\n")
-        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(file), str(self._blocks)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")
-
-    def _wait(self, log: Path) -> None:
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                with urlopen(f"http://{self._address}/-/ready", timeout=1):
-                    return
-            except (URLError, OSError):
-                if self._process.poll() is not None or time.monotonic() > until:
-                    self.close()
-                    raise RuntimeError(f"prometheus does not start: {log.read_text()[-2_000:]}") from None
-            time.sleep(0.1)
-
-    def close(self) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._process.wait(30)
-        self._log.close()
+    address: str
 
     def at(self, expression: str, *, seconds: float) -> list[dict[str, Any]]:
         """The series of an expression at one moment: each with `metric` and `value`."""
@@ -87,10 +48,55 @@ class BackfilledPrometheus:
 
     def _get(self, what: str, asked: dict[str, Any]) -> Any:
         try:
-            with urlopen(f"http://{self._address}/api/v1/{what}?{urlencode(asked)}", timeout=30) as answer:
+            with urlopen(f"http://{self.address}/api/v1/{what}?{urlencode(asked)}", timeout=30) as answer:
                 return json.load(answer)["data"]
         except HTTPError as error:
             raise BadQuery(f"{json.load(error)['error']}: {asked}") from None
+
+
+class BackfilledPrometheus(PrometheusApi):
+    """Prometheus with the samples it was given and no others. Ends with `close`."""
+
+    def __init__(self, folder: Path, samples: Iterable[tuple[int, str]]) -> None:
+        missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
+        if missing:
+            raise PrometheusUnavailable(f"no {' and no '.join(missing)} here (Debian: apt-get install prometheus)")
+        self._blocks = folder / "blocks"
+        for day, scrapes in groupby(samples, lambda scrape: scrape[0] // DAY_MS):
+            self._backfill(folder / f"{day}.om", scrapes)
+        self._log = (folder / "log").open("w")
+        self.address = f"127.0.0.1:{_free_port()}"
+        config = folder / "prometheus.yml"
+        config.write_text("{}\n")
+        arguments = [f"--config.file={config}", f"--storage.tsdb.path={self._blocks}"]
+        arguments += [f"--web.listen-address={self.address}", "--storage.tsdb.retention.time=100y"]
+        self._process = subprocess.Popen(["prometheus", *arguments], stdout=self._log, stderr=self._log)
+        self._wait(folder / "log")
+
+    def _backfill(self, file: Path, scrapes: Iterable[tuple[int, str]]) -> None:
+        file.write_text("".join(text for _, text in scrapes) + "# EOF\n")
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(file), str(self._blocks)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")
+
+    def _wait(self, log: Path) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                with urlopen(f"http://{self.address}/-/ready", timeout=1):
+                    return
+            except (URLError, OSError):
+                if self._process.poll() is not None or time.monotonic() > until:
+                    self.close()
+                    raise RuntimeError(f"prometheus does not start: {log.read_text()[-2_000:]}") from None
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.close()
 
 
 def _free_port() -> int:

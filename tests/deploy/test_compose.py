@@ -148,6 +148,7 @@ def test_files_are_mounted_where_the_programs_look_and_can_not_be_changed(servic
         "alertmanager": "/etc/alertmanager",
         "grafana/provisioning": "/etc/grafana/provisioning",
         "grafana/dashboards": "/var/lib/grafana/dashboards",
+        "runbooks": "/usr/share/grafana/public/runbooks",
     }
     assert all(mount["read_only"] for mount in mounts)
 

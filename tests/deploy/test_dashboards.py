@@ -12,11 +12,11 @@ import pytest
 from stream.core.catalogue import BY_NAME, CATALOGUE, Metric
 from tests.deploy.dashboards import (
     SCRAPE_SECONDS,
-    Asked,
     Json,
+    answer,
     asked_by_annotation,
     asked_by_panel,
-    asked_for_values,
+    chosen_at_first,
     expressions,
     named,
     panels,
@@ -148,7 +148,6 @@ def test_each_dashboard_leads_to_the_other_and_to_the_live_page(board: Json) -> 
     assert "live_page" in variables(board)
 
 
-@pytest.mark.skipif(not (DEPLOY / "runbooks").exists(), reason="no runbooks in this tree")
 def test_the_runbooks_that_panels_link_to_are_there() -> None:
     linked = {link["url"].removeprefix("${runbooks}/") for _, panel in PANELS for link in panel.get("links", ())}
 
@@ -208,28 +207,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackfilledP
 @pytest.fixture(scope="module")
 def chosen(prometheus: BackfilledPrometheus) -> dict[str, dict[str, str]]:
     """By dashboard: what is chosen where nobody has chosen anything yet."""
-    return {name: _chosen(board, prometheus) for name, board in BOARDS.items()}
-
-
-def _chosen(board: Json, prometheus: BackfilledPrometheus) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, variable in variables(board).items():
-        current = variable.get("current", {}).get("value", "")
-        asked = asked_for_values(variable, found)
-        if asked is not None:
-            selector, label = asked
-            offered = prometheus.label_values(selector, label, start=NOW - 3_600, end=NOW)
-            assert offered, f"variable {name} offers nothing"
-            if variable.get("includeAll"):
-                assert variable["multi"], name
-                found[name] = variable["allValue"]
-            else:
-                # As Grafana does: what the file says where it is there, else the first; but of two deployments ours.
-                assert not current or current in offered, f"variable {name} has no {current}, but {offered}"
-                found[name] = JOB if name == "job" else current or offered[0]
-        else:
-            found[name] = str(current or variable["query"])
-    return found
+    return {name: chosen_at_first(board, prometheus, job=JOB, now=NOW) for name, board in BOARDS.items()}
 
 
 @each_panel
@@ -237,7 +215,7 @@ def test_every_query_of_every_panel_returns_numbers(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
 ) -> None:
     for asked in asked_by_panel(panel, BOARDS[name], chosen[name], now=NOW):
-        series = _answer(prometheus, asked)
+        series = answer(prometheus, asked)
 
         assert series, f"{panel['title']}, {asked.legend}: nothing for {asked.expression}"
         assert all(math.isfinite(value) for each in series for value in _values(each)), asked.expression
@@ -251,7 +229,7 @@ def test_every_series_of_a_panel_has_a_name_of_its_own(
     called = [
         named(asked.legend, each["metric"])
         for asked in asked_by_panel(panel, BOARDS[name], chosen[name], now=NOW)
-        for each in _answer(prometheus, asked)
+        for each in answer(prometheus, asked)
         if panel["type"] != "table"
     ]
 
@@ -264,7 +242,7 @@ def test_a_panel_shows_nothing_where_there_is_nothing(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
 ) -> None:
     nobody = {**chosen[name], "job": "nobody"}
-    answers = [_answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], nobody, now=NOW)]
+    answers = [answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], nobody, now=NOW)]
 
     assert not any(answers), "0 is a measurement: what is not there is no data"
 
@@ -274,7 +252,7 @@ def test_no_panel_is_empty_in_a_demo_that_has_just_begun(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
 ) -> None:
     demo = {**chosen[name], "job": DEMO_JOB}
-    answers = [_answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], demo, now=NOW)]
+    answers = [answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], demo, now=NOW)]
 
     assert any(answers)
 
@@ -308,7 +286,7 @@ def test_a_deploy_is_annotated_once_with_its_version(
 def test_firing_alerts_are_annotated(prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]) -> None:
     for name, board in BOARDS.items():
         annotation = next(each for each in board["annotations"]["list"] if each["name"] == "Alerts")
-        found = _answer(prometheus, asked_by_annotation(annotation, board, chosen[name], now=NOW))
+        found = answer(prometheus, asked_by_annotation(annotation, board, chosen[name], now=NOW))
 
         assert [named(annotation["titleFormat"], each["metric"]) for each in found] == ["EngagementStickinessDrop"]
 
@@ -324,12 +302,6 @@ def _change_of_dau(prometheus: BackfilledPrometheus, *, least_sample: float) -> 
     asked = expression.replace("$least_sample", str(least_sample)).replace("$job", JOB)
     found = prometheus.at(asked, seconds=NOW)
     return float(found[0]["value"][1]) if found else None
-
-
-def _answer(prometheus: BackfilledPrometheus, asked: Asked) -> list[dict[str, Any]]:
-    if asked.instant:
-        return prometheus.at(asked.expression, seconds=asked.end)
-    return prometheus.over(asked.expression, start=asked.start, end=asked.end, step=asked.step)
 
 
 def _values(series: dict[str, Any]) -> list[float]:

@@ -75,7 +75,7 @@ WORLD: tuple[list[dict[str, object]], list[dict[str, object]]] = (
     [
         view("ann", "2026-03-08T09:00:00Z"),
         view("ann", "2026-03-10T11:00:00Z"),
-        view("ann", "2026-03-10T11:04:00Z"),
+        view("ann", "2026-03-10T11:04:00Z", platform="web", plan="pro", country="DE", app_version=42),
         answer("ann", "2026-03-10T11:05:00Z", "csat", 5),
         answer("ann", "2026-03-10T11:06:00Z", "nps", 9),
         login("ann", "2026-03-10T10:59:00Z"),
@@ -85,7 +85,7 @@ WORLD: tuple[list[dict[str, object]], list[dict[str, object]]] = (
     ],
     [
         view("bob", "2026-03-09T20:00:00Z", session_id="s1"),
-        view("bob", "2026-03-10T11:58:00Z", session_id="s2"),
+        view("bob", "2026-03-10T11:58:00Z", session_id="s2", platform="ios"),
         answer("bob", "2026-03-09T20:01:00Z", "csat", 2),
     ],
 )

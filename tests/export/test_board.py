@@ -4,10 +4,12 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
+from stream.core.events import TOPICS, Reason
+from stream.core.partition import OUTCOMES
 from stream.core.snapshot import Snapshot
 from stream.export.board import Board
 from stream.export.counters import Counters
-from stream.telemetry import Report, Timings, Unowned
+from stream.telemetry import Report, Standby, Timings, Unowned
 from tests.export.boards import NOW, board, moment, report
 
 AT_MS = moment(NOW)
@@ -101,9 +103,61 @@ def test_state_that_was_reset_counts_from_nothing_however_much_its_first_report_
     assert values(shown, "engagement_dead_letters_total")["logins/late"] == 10
 
 
+def test_what_can_be_counted_is_there_as_0_so_that_the_first_of_its_kind_is_seen_to_come() -> None:
+    shown = Board(board().settings, now_ms=lambda: AT_MS)
+    assert values(shown, "engagement_events_total") == {}, "before a report nothing is known of any"
+
+    shown.put(report(0, []))
+    events, letters = (values(shown, f"engagement_{name}_total") for name in ("events", "dead_letters"))
+
+    assert set(events) == {f"{topic}/{outcome}" for topic in TOPICS for outcome in OUTCOMES}
+    assert set(letters) == {f"{topic}/{reason.value}" for topic in TOPICS for reason in Reason}
+    assert {*events.values(), *letters.values()} == {0}
+
+
 def test_timings_go_on_where_the_last_owner_left_them() -> None:
     counters = Counters()
     for timings in ((1, 2), (3, 2), (0, 1), (1, 1)):
         counters.take(counted(1, timings=timings))
 
     assert counters.timings("event_to_gauge") == Timings((4, 3), 7.0)
+
+
+def test_each_partition_stands_as_its_worker_has_told_last() -> None:
+    shown = board(partitions=(0,), behind=("logins",))
+    never, behind = shown.partitions()[1], shown.partitions()[0]
+
+    assert (never.worker, never.age_seconds, never.stale, never.reason) == (None, None, True, "no report for 15s")
+    assert (behind.worker, behind.age_seconds, behind.stale) == ("worker-1", 0.0, False)
+    assert behind.reason == "still reading logins"
+
+    shown.put(replace(report(0, []), away="redis at redis://r: connection refused"))
+    assert shown.partitions()[0].reason == "redis at redis://r: connection refused"
+    shown.put(unowned(0))
+    assert (shown.partitions()[0].worker, shown.partitions()[0].reason) == ("w", "w has stopped")
+    assert shown.partitions()[0].stale
+    assert shown.unready() == ["partition 0: w has stopped", "no report for 15s of partitions 1"]
+
+
+def test_what_was_told_of_a_partition_some_time_ago_says_so() -> None:
+    moments = [NOW]
+    shown = board(now=lambda: moments[0])
+    shown.put(unowned(0, rows_left=9))
+
+    moments[0] = "2026-03-10T12:00:15Z"
+    assert shown.partitions()[0].reason == "w has stopped, 9 records to go"
+    moments[0] = "2026-03-10T12:00:16Z"
+    assert shown.partitions()[0].reason == "w has stopped, 9 records to go (told 16 s ago)"
+
+
+def test_who_stands_by_is_told_with_his_lag_for_as_long_as_he_is_heard_of() -> None:
+    moments = [NOW]
+    shown = board(now=lambda: moments[0])
+    for worker, partition, lag in (("b", 1, 7), ("c", 1, 0), ("b", 1, 3)):
+        shown.put(Standby(partition=partition, worker=worker, reported_ms=AT_MS, lag=lag))
+
+    assert [standing.standbys for standing in shown.partitions()] == [{}, {"b": 3, "c": 0}]
+    assert values(shown, "engagement_standby_lag_rows") == {"1/b": 3, "1/c": 0}
+    assert shown.unready() == []
+    moments[0] = "2026-03-10T12:00:16Z"
+    assert values(shown, "engagement_standby_lag_rows") == {}

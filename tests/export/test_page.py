@@ -226,6 +226,17 @@ def test_what_is_undefined_is_a_dash_with_its_reason(browser: Browser) -> None:
         expect(card(page, "CSAT").locator(".value")).to_have_text("50.0%")
 
 
+def test_a_single_session_is_drawn_too(browser: Browser) -> None:
+    shown = board()
+    for number, events in ((0, [view("ann", "2026-03-10T11:00:00Z"), view("ann", "2026-03-10T11:04:00Z")]), (1, [])):
+        shown.put(report(number, events))
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        is_live(page)
+        rows = page.get_by_role("table", name="Session time").locator("tbody tr")
+        expect(rows.nth(1).locator("td.number")).to_have_text(["4:00"] * 5)
+        expect(rows.nth(1).locator("svg .dot")).to_have_attribute("d", "M50.00 9h0")
+
+
 def test_lines_begin_where_their_windows_are_whole(browser: Browser, crowded: Serving) -> None:
     first = api(crowded)["first_day"]
     with opened(browser, crowded.address) as page:
@@ -247,6 +258,27 @@ def test_a_backlog_is_told_with_its_reasons(browser: Browser) -> None:
         expect(page.get_by_role("status")).to_contain_text("Catching up")
         expect(reasons(page)).to_contain_text("partition 0 is still reading sessions")
         assert page.title() == "Catching up – Engagement"
+
+
+def test_while_a_backlog_is_read_0_is_not_known_and_nothing_is_compared(browser: Browser) -> None:
+    shown = board()
+    for number in (0, 1):
+        shown.put(report(number, [], behind=("sessions",)))
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        expect(page.get_by_role("status")).to_contain_text("Catching up")
+        expect(page.locator(".value")).to_have_text(["–"] * 8)
+        expect(page.locator("main td.number")).to_have_text(["–"] * page.locator("main td.number").count())
+
+        serving.change(lambda: shown.put(report(0, WORLD[0], behind=("sessions",))))
+        users = card(page, "Daily active users")
+        expect(users.locator(".value")).to_have_text("1")
+        expect(users.locator(".range")).to_have_text("read so far, last 24 hours")
+        expect(users.locator(".trend")).to_have_text("compared when the backlog is read")
+
+        for number in (0, 1):
+            serving.change(lambda number=number: shown.put(report(number, [])))  # type: ignore[misc]
+        is_live(page)
+        expect(users.locator(".value")).to_have_text("0")
 
 
 def test_a_silent_worker_makes_the_page_stale_and_a_report_makes_it_live_again(browser: Browser) -> None:

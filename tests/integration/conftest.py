@@ -12,16 +12,19 @@ import pytest
 from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
+from tests.state.conftest import run_redis as run_redis
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that takes a broker gets its marker, so that none can be forgotten."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "kafka" in fixtures or "own_kafka" in fixtures:
+        if {"kafka", "own_kafka", "proxied", "secured_kafka"}.intersection(fixtures):
             item.add_marker("kafka")
         if "embedded_broker" in fixtures:
             item.add_marker("broker")
+        if "run_redis" in fixtures:
+            item.add_marker("redis")
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +48,15 @@ def start_kafka_or_skip(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
     try:
         return start_kafka(proxy_ports=proxy_ports)
     except KafkaUnavailable as error:
-        if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        skip_without_kafka(error)
+        raise
+
+
+def skip_without_kafka(error: KafkaUnavailable) -> None:
+    """Skip a test that can't have its broker; where CI promises one, fail."""
+    if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
+        pytest.fail(str(error))
+    pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ broker, no checkpoint and no crash.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.agents.inventory import topic_specs
@@ -36,6 +37,7 @@ from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
@@ -113,6 +115,11 @@ class Program:
         taken = [line for line in self.log.splitlines() if "partitions taken over" in line]
         return set(json.loads(taken[-1])["partitions"]) if taken else set()
 
+    @property
+    def takeovers(self) -> int:
+        """How often it has taken partitions over: after each rebalance that it took part in."""
+        return self.log.count("partitions taken over")
+
     # -- what it serves --------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> tuple[int, str]:
@@ -140,6 +147,11 @@ class Program:
             for family in text_string_to_metric_families(page)
             for sample in family.samples
         }
+
+    def standings(self) -> list[dict[str, Any]]:
+        """How it says that each partition stands."""
+        standings: list[dict[str, Any]] = self.api().get("partitions", [])
+        return standings
 
     def outcomes(self) -> Counter[str]:
         """How many events met which fate, over all topics."""
@@ -333,6 +345,18 @@ class Deployment:
         self.expect((event.topic, event.value) for event in wanted)
         self._produce(wanted)
 
+    def send_in_bulk(self, events: Iterable[ReplayEvent]) -> None:
+        """Produce events faster than a worker reads them, and take them into the recount."""
+        wanted = list(events)
+        self.expect((event.topic, event.value) for event in wanted)
+        asyncio.run(self._produce_in_bulk(wanted))
+
+    async def _produce_in_bulk(self, events: Sequence[ReplayEvent]) -> None:
+        topics, partitions = self.settings.input_topics, self.settings.topics.partitions
+        async with BulkProducer({"bootstrap_servers": self.address}, topics=topics, partitions=partitions) as producer:
+            await producer.send(events)
+            await producer.flush()
+
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""
         self.expect_refused(reason, len(events))
@@ -400,6 +424,14 @@ class Deployment:
             found += [_stored(record) for batch in fetched.values() for record in batch]
         consumer.close()
         return found
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """The offsets that the consumer group has committed, by topic and partition."""
+        group = self.settings.app_id
+        admin = KafkaAdminClient(**self.client)
+        committed = admin.list_group_offsets({group: None})[group]
+        admin.close()
+        return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}
 
     def produced(self, *, at_least: int = 1, seconds: float = 15.0) -> dict[tuple[str, int, int], StoredRecord]:
         """What lies in the inputs, by topic, partition and offset."""
@@ -552,7 +584,7 @@ def _sample(told: dict[str, Any]) -> Sample:
 def _outcomes(api: dict[str, Any]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for sample in api.get("health", []):
-        if sample["name"] == "engagement_events_total":
+        if sample["name"] == "engagement_events_total" and sample["value"]:
             counts[sample["labels"]["outcome"]] += int(sample["value"])
     return counts
 

@@ -252,8 +252,9 @@ class KafkaServer:
     def _properties(self) -> Path:
         return self._folder / "server.properties"
 
-    def _format(self) -> None:
-        properties = {
+    def _told(self) -> dict[str, str]:
+        """What goes into `server.properties`."""
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
@@ -268,13 +269,16 @@ class KafkaServer:
             "log.dirs": str(self._folder / "storage"),
             **SERVER_PROPERTIES,
         }
-        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+    def _format(self, *options: str) -> None:
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._told().items()))
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # It runs for a second: the quick compiler is all it needs.
         tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*tool, f"--cluster-id={cluster_id}", "-c", str(self._properties)],  # the id may begin with a dash
+            # The id may begin with a dash.
+            [*tool, *options, f"--cluster-id={cluster_id}", "-c", str(self._properties)],
             capture_output=True,
             text=True,
             check=False,

@@ -7,7 +7,6 @@ import time
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient
 
 from stream.core.partition import Progress
 from stream.state.rocksdb import RocksStore
@@ -84,7 +83,7 @@ def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: De
         print(f"\nstopped in {time.monotonic() - asked:.2f} s")  # noqa: T201  a figure, for people
         held = offsets_in_state(deployment)
         assert sum(held.values()) >= 3_000
-        assert committed_offsets(deployment) == held
+        assert deployment.committed() == held
         worker = deployment.start()
         print(f"\nready again in {worker.wait_until_ready():.2f} s")  # noqa: T201  a figure, for people
 
@@ -132,12 +131,3 @@ def offsets_in_state(deployment: Deployment) -> dict[tuple[str, int], int]:
             held.update({(topic, number): offset for topic, offset in progress.offsets.items() if offset > 0})
         store.close()
     return held
-
-
-def committed_offsets(deployment: Deployment) -> dict[tuple[str, int], int]:
-    """The offsets that the consumer group has committed."""
-    group = deployment.settings.app_id
-    admin = KafkaAdminClient(**deployment.client)
-    committed = admin.list_group_offsets({group: None})[group]
-    admin.close()
-    return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from tests.integration.conftest import Deploy
 from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, simulated
+from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
@@ -63,6 +67,59 @@ def test_a_server_started_anew_knows_all_numbers_at_once(deployment: Deployment)
     worker.kill()
     server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready", seconds=10)
     assert server.get("/readyz")[1] == stale_partitions(set(deployment.all_partitions))
+
+
+def test_a_partition_is_told_with_its_worker_and_is_stale_as_soon_as_that_has_left(
+    kafka: RunningKafka, deploy: Deploy
+) -> None:
+    # So long that nothing is found to be stale by its age.
+    deployment = deploy(kafka.address, **{"server.stale_after": "10m"})
+    ada, server = deployment.start("worker", name="ada"), deployment.start("serve")
+    server.wait_until_ready()
+
+    worker = name_of(ada)
+    assert {standing["worker"] for standing in server.standings()} == {worker}
+    assert [standing["partition"] for standing in server.standings()] == list(deployment.all_partitions)
+    assert {(standing["stale"], standing["reason"]) for standing in server.standings()} == {(False, "")}
+    assert max(standing["age_seconds"] for standing in server.standings()) < 60
+
+    ada.terminate()
+    assert ada.wait_for_exit(seconds=10) == 0
+    server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready")
+    reason = f"worker {worker} has stopped"
+    server.wait_until(lambda: all(standing["stale"] for standing in server.standings()), "all partitions are stale")
+    assert {standing["reason"] for standing in server.standings()} == {reason}
+    assert server.metrics()["engagement_partitions_owned"] == 0
+    assert server.get("/readyz")[1] == "".join(f"partition {n}: {reason}\n" for n in deployment.all_partitions)
+
+
+def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> None:
+    everything = set(deployment.all_partitions)
+    ada, grace = (deployment.start("worker", name=name) for name in ("ada", "grace"))
+    server = deployment.start("serve")
+    server.wait_until_ready()
+    ada.wait_until(lambda: shared(ada, grace, everything), "both have partitions")
+
+    left, events = grace.partitions, simulated(users=900, days=28)
+    deployment.send_in_bulk(events)
+    grace.terminate()
+    ada.wait_until(lambda: ada.partitions == everything, "the other has all partitions")
+
+    # It had them before it had read its own backlog, and reports them before it has read theirs.
+    assert server.read() < len(events)
+    server.wait_until(lambda: is_reading(server, name_of(ada), left), "it reports what it has taken over")
+    deployment.send_to_every_partition()
+    deployment.wait_until_every_gauge_equals_the_recount(server)
+
+
+def is_reading(server: Program, worker: str, partitions: set[int]) -> bool:
+    """Whether a worker says of some of these partitions that it has not read all yet."""
+    mine = [standing for standing in server.standings() if standing["worker"] == worker]
+    return any(told["partition"] in partitions and told["reason"].startswith("still reading") for told in mine)
+
+
+def name_of(worker: Program) -> str:
+    return f"{socket.gethostname()}-{worker.pid}"
 
 
 def shared(one: Program, other: Program, everything: set[int]) -> bool:

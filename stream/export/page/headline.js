@@ -4,7 +4,7 @@ import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
 import { dayBefore, secondsOf } from "./numbers.js";
 import { sparkline } from "./pictures.js";
-import { KINDS, NO_DATA, day, interval, length, shown, spelt, windowName } from "./text.js";
+import { KINDS, NO_DATA, counted, day, interval, length, shown, spelt, windowName } from "./text.js";
 
 const ACTIVE = { name: "engagement_active_users", family: "activity", kind: "count", closed: "engagement_active_users_closed" };
 
@@ -82,7 +82,7 @@ function card(spec) {
     const found = numbers.live.find(spec.name, { window, ...spec.labels });
     say(value, shown(spec.kind, found.value));
     value.classList.toggle("undefined", found.value === undefined);
-    say(range, under(spec, window, found));
+    say(range, under(spec, window, found, numbers));
     const told = spec.closed ? weekOnWeek(numbers, spec, window) : onOtherWindow(numbers, spec, window, found);
     say(move, told.move ?? "");
     say(on, told.isUnclear ? `${told.on}, no clear change` : told.on);
@@ -96,13 +96,16 @@ function card(spec) {
   return { element, render };
 }
 
+const NOT_YET = "compared when the backlog is read";
+
 const inLast = (window) => `last ${window === "1d" ? "24 hours" : windowName(window)}`;
 
-function under({ kind }, window, { value, lower, upper, n }) {
+function under({ kind }, window, { value, lower, upper, n }, { isCatchingUp }) {
   if (value === undefined) return NO_DATA;
   if (lower !== undefined) return `95% interval ${interval(kind, lower, upper)}`;
-  if (kind === "duration") return `of ${KINDS.count.show(n)} sessions, ${inLast(window)}`;
+  if (kind === "duration") return `of ${counted(n, "session")}, ${inLast(window)}`;
   const exact = spelt(value);
+  if (isCatchingUp && exact === KINDS.count.show(value)) return `read so far, ${inLast(window)}`;
   return `${exact === KINDS.count.show(value) ? "exact" : exact}, ${inLast(window)}`;
 }
 
@@ -111,6 +114,7 @@ function weekOnWeek(numbers, { closed, kind }, window) {
   const series = numbers.closedSeries(closed, window);
   const now = series.at(-1);
   if (now === undefined) return { on: "no closed day yet" };
+  if (numbers.isCatchingUp) return { on: NOT_YET };
   if (!now.isWhole) return { on: `no ${windowName(window)} of closed days yet` };
   if (now.value === undefined) return { on: `no data on ${day(now.day)}` };
   const lastWeek = dayBefore(now.day, 7);
@@ -130,6 +134,7 @@ function onOtherWindow(numbers, { name, family, kind, labels, other }, window, f
   const otherWindow = numbers.window(family, other);
   const second = numbers.live.find(name, { window: otherWindow, ...labels });
   if (found.value === undefined || second.value === undefined || otherWindow === window) return { on: "" };
+  if (numbers.isCatchingUp) return { on: NOT_YET };
   const isNewer = secondsOf(window) < secondsOf(otherWindow);
   const [now, before] = isNewer ? [found, second] : [second, found];
   return {

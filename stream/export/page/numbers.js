@@ -7,8 +7,11 @@ const key = (name, labels) => {
 
 class Samples {
   #values = new Map();
+  #isNothingKnown;
 
-  constructor(samples = []) {
+  /** `isNothingKnown` says whether 0 is a measurement now. */
+  constructor(samples = [], isNothingKnown = () => true) {
+    this.#isNothingKnown = isNothingKnown;
     this.put(samples);
   }
 
@@ -27,6 +30,7 @@ class Samples {
   /** Value, interval and sample size of a metric; each is undefined where there is none. */
   find(name, labels = {}) {
     const sample = this.#values.get(key(name, labels));
+    if (sample?.value === 0 && !this.#isNothingKnown()) return {};
     const value = (end) => this.#values.get(key(name + end, labels))?.value;
     return { value: sample?.value, lower: value("_lower"), upper: value("_upper"), n: sample?.sample_size };
   }
@@ -42,6 +46,8 @@ const NOTHING = {
   windows: { activity: [], sessions: [], surveys: [] },
 };
 
+const UNREAD = new Set(["starting", "recovering", "behind"]);
+
 export class Numbers {
   about = NOTHING;
   definitions = {};
@@ -53,18 +59,28 @@ export class Numbers {
   take(document, { isFollowing }) {
     if (!isFollowing) {
       this.#stand(document);
-      this.live = new Samples(document.live);
+      this.live = this.#business(document.live);
       this.health = new Samples(document.health);
     }
     this.definitions = document.definitions;
-    this.closed = document.closed.map(({ day, samples }) => ({ day, samples: new Samples(samples) }));
+    this.closed = document.closed.map(({ day, samples }) => ({ day, samples: this.#business(samples) }));
+  }
+
+  /** While events wait to be read, a 0 may be one of which nothing was read yet: then it is not known. */
+  #business(samples) {
+    return new Samples(samples, () => !UNREAD.has(this.about.state));
+  }
+
+  /** Whether a backlog is being read: then what is counted is not what was. */
+  get isCatchingUp() {
+    return this.about.state === "behind";
   }
 
   /** Take in an event of the stream. */
   hear(event, message) {
     if (event === "beat") return;
     if (event === "numbers") {
-      this.live = new Samples(message.live);
+      this.live = this.#business(message.live);
       this.health = new Samples(message.health);
     } else {
       for (const samples of [this.live, this.health]) samples.drop(message.gone);

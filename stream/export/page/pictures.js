@@ -27,8 +27,9 @@ export function sparkline(values, label) {
   );
 }
 
-/** Where values lie between the ends of a common line, in percent. */
+/** Where values lie between the ends of a common line, in percent; in its middle where all are the same. */
 export function scale(low, high, isLog = false) {
+  if (low === high) return () => 50;
   const of = isLog ? (value) => Math.log(Math.max(value, low)) : (value) => value;
   return (value) => Math.max(0, Math.min(100, (100 * (of(value) - of(low))) / (of(high) - of(low))));
 }

@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
-import { KINDS, NONE, NO_DATA, ago, length, shown } from "./text.js";
+import { NONE, NO_DATA, ago, counted as many, shown } from "./text.js";
 
 const EVENTS = "engagement_events_total";
 const TOPICS = ["sessions", "logins", "surveys"];
@@ -47,12 +47,13 @@ function rows(numbers) {
   const counted = numbers.health.named(EVENTS);
   const topics = TOPICS.filter((topic) => counted.some((sample) => sample.labels.topic === topic));
   if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
-  const seen = OUTCOMES.filter((outcome) => outcome === "applied" || counted.some((sample) => sample.labels.outcome === outcome));
+  const has = (outcome) => counted.some((sample) => sample.labels.outcome === outcome && sample.value > 0);
+  const seen = OUTCOMES.filter((outcome) => outcome === "applied" || has(outcome));
   const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", {}, of(topic))));
   return [
     h("tr", {}, h("td"), ...topics.map((topic) => h("th", { scope: "col" }, topic))),
     ...seen.map((outcome) =>
-      row(outcome, (topic) => KINDS.count.show(numbers.health.find(EVENTS, { topic, outcome }).value ?? 0)),
+      row(outcome, (topic) => shown("count", numbers.health.find(EVENTS, { topic, outcome }).value)),
     ),
     row("newest", (topic) => newest(numbers, topic)),
   ];
@@ -68,10 +69,10 @@ function waiting(numbers) {
   const lag = numbers.health.named("engagement_lag_events");
   if (lag.length) {
     const left = lag.reduce((sum, sample) => sum + sample.value, 0);
-    facts.push(left ? `${shown("count", left)} records wait in Kafka` : "No record waits in Kafka");
+    facts.push(left ? `${many(left, "record")} ${left === 1 ? "waits" : "wait"} in Kafka` : "No record waits in Kafka");
   }
-  for (const sample of numbers.health.named("engagement_dead_letters_total")) {
-    facts.push(`${shown("count", sample.value)} dead letters of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
+  for (const sample of numbers.health.named("engagement_dead_letters_total").filter(({ value }) => value > 0)) {
+    facts.push(`${many(sample.value, "dead letter")} of ${sample.labels.topic}: ${sample.labels.reason.replaceAll("_", " ")}`);
   }
   return facts;
 }

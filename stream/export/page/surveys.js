@@ -2,7 +2,7 @@
 
 import { forest } from "./forest.js";
 import { byLength } from "./numbers.js";
-import { KINDS, listed, shown, windowName } from "./text.js";
+import { counted, listed, shown, windowName } from "./text.js";
 
 const CXI = "engagement_cxi";
 const DIMENSIONS = ["effort", "empathy", "understanding", "efficiency"];
@@ -57,5 +57,5 @@ function groups(numbers, window) {
     numbers.live.find("engagement_nps_answers", { window, group }).value,
   ]);
   if (!counts.some(([, count]) => count > 0)) return [];
-  return [listed(counts.map(([group, count]) => `${KINDS.count.show(count)} ${group}${count === 1 ? "" : "s"}`))];
+  return [listed(counts.map(([group, count]) => counted(count, group)))];
 }

@@ -53,6 +53,9 @@ export const KINDS = {
 
 export const shown = (kind, value) => (value === undefined || value === null ? NONE : KINDS[kind].show(value));
 
+/** So many of something: 1 session, 2 sessions. */
+export const counted = (count, thing) => `${shown("count", count)} ${thing}${count === 1 ? "" : "s"}`;
+
 /** The 95 % interval in words, or nothing where there is none. */
 export function interval(kind, lower, upper) {
   if (lower === undefined || upper === undefined) return "";

@@ -104,7 +104,7 @@ def list_command(settings: Settings, wanted: "Wanted", limit: int | None, as_for
     \b
     Example: engagement dlq list --kafka localhost:9092 --topic logins --since 7d
     """
-    from stream.letter_pages import counts_document, counts_table
+    from stream.commands.letter_pages import counts_document, counts_table
 
     with told():
         counts = asyncio.run(_counted(settings, wanted, limit))
@@ -140,7 +140,7 @@ def show(settings: Settings, wanted: "Wanted", limit: int, as_format: str) -> No
     \b
     Example: engagement dlq show --kafka localhost:9092 --reason bad_time --limit 3
     """
-    from stream.letter_pages import letter_document, letter_lines
+    from stream.commands.letter_pages import letter_document, letter_lines
 
     with told():
         letters, replayed = asyncio.run(_newest(settings, wanted, limit))
@@ -200,7 +200,7 @@ def replay(
     Example: engagement dlq replay --kafka localhost:9092 --reason too_large --dry-run
     """
     from stream.agents.redelivery import Run
-    from stream.letter_pages import outcome_table, summary
+    from stream.commands.letter_pages import outcome_table, summary
 
     run = Run(
         settings=settings,

@@ -1,0 +1,1 @@
+"""The commands of `engagement`, a module for each group of them."""

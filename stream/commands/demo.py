@@ -1,0 +1,77 @@
+"""`engagement demo`: see it work, without anything else."""
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from stream.terminal import BadUse, Failure, told
+
+if TYPE_CHECKING:
+    from stream.demo import Demo
+    from stream.wiring import Deployment
+
+
+@click.command()
+@click.option("--users", type=click.IntRange(1), default=2_000, show_default=True, help="Size of the population.")
+@click.option(
+    "--speed", type=click.FloatRange(0.1, 10_000), default=1.0, show_default=True, help="Live time, times so fast."
+)
+@click.option(
+    "--scenario",
+    type=click.Choice(["steady", "drop"]),
+    default="steady",
+    show_default=True,
+    help="drop: less stickiness.",
+)
+@click.option(
+    "--input", "files", multiple=True, help="Show this file's events, moved up to now, instead of simulated ones."
+)
+@click.option(
+    "--kafka", metavar="HOST:PORT", help="Use this Kafka, with topics of its own, instead of the embedded broker."
+)
+@click.option("--port", type=int, help="Port of the server. [default: 8600, or a free one]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same population."
+)
+def demo(**options: Any) -> None:
+    """See it work: a broker, 45 days of history, then live traffic and its numbers.
+
+    \b
+    Example: engagement demo --scenario drop
+    """
+    from stream.demo import Demo, DemoOptions
+    from stream.telemetry import configure_logging
+
+    options["input"] = tuple(options.pop("files"))
+    if options["input"] and options["speed"] != 1:
+        raise BadUse("--speed is for simulated events: with --input nothing comes after the file")
+    console = Console()
+    with told():
+        try:
+            shown = Demo(DemoOptions(**options), console)
+        except ValueError as error:
+            raise BadUse(str(error)) from None
+        with shown.prepared() as deployment:
+            configure_logging(deployment.settings.log)
+            asyncio.run(_run_demo(shown, deployment))
+    console.print("the demo is over; nothing is left of it")
+
+
+async def _run_demo(shown: "Demo", deployment: "Deployment") -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await deployment.start()
+    parts = [shown.run(deployment), deployment.broken(), stopping.wait()]
+    running = [asyncio.ensure_future(part) for part in parts]
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.wait({asyncio.ensure_future(deployment.stop())}, timeout=3.0)
+    for task in done:
+        if task is not running[2]:
+            raise Failure(f"the demo broke: {task.exception() or task.result()!r}")

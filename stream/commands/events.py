@@ -1,0 +1,174 @@
+"""`engagement simulate` and `replay`: events made up, or sent from files."""
+
+import gzip
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from stream.core.time import iso
+from stream.settings import Settings
+from stream.terminal import BadUse, load_settings, moment, progress, settings_options, told
+
+
+@click.command(name="simulate")
+@click.option("--users", type=int, default=2_000, show_default=True)
+@click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), default=35.0, show_default=True, help="Length of the span."
+)
+@click.option("--until", metavar="TIME", help="End of the span, ISO 8601 or an epoch number. [default: now]")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
+@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", show_default=True)
+@click.option("--late", type=float, default=0.0, help="Share of events that arrive minutes to two days late.")
+@click.option("--duplicate", type=float, default=0.0, help="Share of events sent twice.")
+@click.option("--shuffled", type=float, default=0.0, help="Share of events that arrive a little out of order.")
+@click.option("--misrouted", type=float, default=0.0, help="Share of events under a wrong key.")
+@click.option("--bot", type=float, default=0.0, help="Events of crawlers, as a share of the others.")
+@click.option("--broken", type=float, default=0.0, help="Unusable messages, as a share of the others.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("-"),
+    help="A file of JSON lines, .gz too. [default: standard output]",
+)
+@click.option("--live", is_flag=True, help="With --kafka: go on from now, each event when it happens, until stopped.")
+@settings_options
+def simulate_command(
+    days: float, until: str | None, output: Path, live: bool, file: Path | None, kafka: str | None, **population: Any
+) -> None:
+    """Make up the events of a believable population: as JSON lines, or into Kafka with --kafka.
+
+    With --live the population goes on after its history; started again it goes on where it ended.
+
+    \b
+    Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
+    """
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.producer import EventProducer
+    from stream.simulate.simulator import SimulatorSettings, simulate
+
+    asked_ms = moment(until, "--until")
+    end_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
+    if live:
+        if kafka is None or asked_ms is not None:
+            raise BadUse("--live: needs --kafka, and no --until")
+        _simulate_live(load_settings(file, kafka), days=days, now_ms=end_ms, population=population)
+        return
+    try:
+        events = simulate(SimulatorSettings(**population), start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
+        first = list(islice(events, 1))  # what can't be simulated is refused with the first event
+    except (ValueError, OverflowError) as error:
+        raise BadUse(str(error)) from None
+    events = chain(first, events)
+    count = 0
+    with told():
+        if kafka is not None:
+            chosen = load_settings(file, kafka)
+            with EventProducer(client_options(chosen)) as producer:
+                for event in events:
+                    producer.send(chosen.input_topics[event.topic], event.key, event.value)
+                    count += 1
+        else:
+            with _writing(output) as sink:
+                for event in events:
+                    sink.write(_with_topic(event.topic, event.value))
+                    count += 1
+    click.echo(f"{count:,} events", err=True)
+
+
+def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
+    """Send a population's history and then what it does, until SIGINT or SIGTERM."""
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
+    from stream.simulate.producer import EventProducer
+    from stream.simulate.simulator import SimulatorSettings, simulate
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        world = SimulatorSettings(**population).with_drop_before(now_ms)
+    except ValueError as error:
+        raise BadUse(str(error)) from None
+    topics, options = settings.input_topics, client_options(settings)
+    with told():
+        start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
+        with EventProducer(options) as producer:
+            count = send_as_they_happen(
+                simulate(world, start_ms=start_ms, end_ms=now_ms + FOR_EVER_MS),
+                producer,
+                topics=topics,
+                wait=stopping.wait,
+                now_ms=lambda: time.time_ns() // 1_000_000,
+                on_live=lambda sent: click.echo(f"{sent:,} events since {iso(start_ms)} are sent; now live", err=True),
+            )
+    click.echo(f"{count:,} events", err=True)
+
+
+def _with_topic(topic: str, value: bytes) -> bytes:
+    """A line of a file: the event with its topic; what is broken stays broken, as long as it is one line."""
+    start = b'{"topic":"%s",' % topic.encode()
+    line = start + value[1:] if value[:1] == b"{" and value[1:2] != b"}" else value
+    return line.replace(b"\n", b" ") + b"\n"
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[BinaryIO]:
+    if str(output) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    elif output.suffix == ".gz":
+        with gzip.open(output, "wb") as packed:
+            yield packed  # type: ignore[misc]
+    else:
+        with output.open("wb") as plain:
+            yield plain
+
+
+@click.command(name="replay")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--rate", type=float, help="Events a second at most.")
+@click.option("--rebase", "rebased", is_flag=True, help="Shift all times so that the last event is now.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out lines that can't be sent, instead of refusing the file.")
+@settings_options
+def replay_command(
+    files: tuple[str, ...], rate: float | None, rebased: bool, skip_invalid: bool, file: Path | None, kafka: str | None
+) -> None:
+    """Send files of events to their topics, in order of event time.
+
+    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input.
+
+    \b
+    Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
+    """
+    from stream.agents.kafka_options import client_options
+    from stream.simulate.replay import InvalidLine, read_events, rebase, replay
+
+    settings = load_settings(file, kafka)
+    skipped: list[InvalidLine] = []
+    with told():
+        try:
+            events = read_events(list(files), on_invalid=skipped.append if skip_invalid else None)
+        except ValueError as error:
+            raise BadUse(str(error)) from None
+        if rebased:
+            events = rebase(events, now_ms=time.time_ns() // 1_000_000)
+        topics = settings.input_topics
+        unknown = sorted({event.topic for event in events} - set(topics))
+        if unknown:
+            raise BadUse(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(topics)}")
+        events = [event._replace(topic=topics[event.topic]) for event in events]
+        with progress("sending", len(events)) as tell:
+            try:
+                summary = replay(events, client_options(settings), rate=rate, on_progress=tell)
+            except ValueError as error:
+                raise BadUse(str(error)) from None
+    left_out = f", {len(skipped):,} lines left out" if skipped else ""
+    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s{left_out}", err=True)

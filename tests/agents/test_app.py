@@ -1,0 +1,41 @@
+"""What Faust is told: by our settings, and by nobody else."""
+
+import pytest
+
+from stream.agents.app import Worker
+from stream.settings import load
+from stream.state.memory import MemoryStore
+
+A_MONTH_SECONDS = 30 * 86_400
+
+
+def worker(**overrides: object) -> Worker:
+    return Worker(load(None, {}, overrides), open_store=lambda partition: MemoryStore())
+
+
+def test_variables_that_others_set_for_purposes_of_their_own_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = worker().app.conf
+    told = (before.id, before.timezone, before.web_port, before.producer_acks, before.processing_guarantee)
+    # Kubernetes sets the second for a service named `web`.
+    monkeypatch.setenv("APP_VERSION", "7")
+    monkeypatch.setenv("WEB_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("TIMEZONE", "Europe/Berlin")
+    monkeypatch.setenv("PRODUCER_ACKS", "0")
+    monkeypatch.setenv("PROCESSING_GUARANTEE", "exactly_once")
+
+    after = worker().app.conf
+    assert (after.id, after.timezone, after.web_port, after.producer_acks, after.processing_guarantee) == told
+
+
+def test_a_worker_that_reads_nothing_while_its_store_is_away_stays_in_the_group() -> None:
+    assert worker().app.conf.broker_max_poll_interval > A_MONTH_SECONDS
+
+
+def test_a_worker_comes_back_to_its_partitions_on_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = worker(**{"kafka.instance_id": "ada"}).app.conf
+    monkeypatch.setattr("socket.gethostname", lambda: "another-host")
+
+    after = worker(**{"kafka.instance_id": "ada"}).app.conf
+    # Faust refuses an assignment that was made for another address than its own.
+    assert after.canonical_url == before.canonical_url
+    assert after.consumer_group_instance_id == before.consumer_group_instance_id == "ada"

@@ -1,0 +1,71 @@
+"""What a worker waits for: a topic that a broker does not know yet, but no connection that has died without a word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaAdminClient
+
+from stream.agents.inventory import topic_specs
+from stream.agents.topics import create_topics
+from tests.chaos.world import ProxiedKafka, proxied_kafka
+from tests.integration.conftest import Deploy, start_kafka_or_skip
+from tests.integration.deployment import Deployment, simulated
+
+# aiokafka's own time for a request is 40 s, Faust's 90 s. Ours is 11 s here, and a worker that joins again needs some.
+SOON_SECONDS = 35.0
+
+
+@pytest.fixture
+def proxied() -> Iterator[ProxiedKafka]:
+    """A Kafka of this test alone, which a worker reaches through a proxy."""
+    with proxied_kafka(start_kafka_or_skip, proxies=1) as proxied:
+        yield proxied
+
+
+@pytest.mark.chaos
+def test_a_worker_whose_connections_have_died_makes_new_ones_and_misses_nothing(
+    proxied: ProxiedKafka, deploy: Deploy
+) -> None:
+    deployment = deploy(proxied.kafka.address)
+    program = deployment.start(ENGAGEMENT_KAFKA_SERVERS=proxied.proxies[0].address)
+    program.wait_until_ready()
+    events = simulated(users=100, days=10)
+    deployment.send(events[::2])
+    deployment.wait_until_every_gauge_equals_the_recount(program)
+
+    proxied.proxies[0].forget()
+    deployment.send(events[1::2])
+    deployment.wait_until_every_gauge_equals_the_recount(program, seconds=SOON_SECONDS)
+    assert program.status is None
+
+
+@pytest.mark.chaos
+def test_a_topic_that_a_broker_does_not_know_is_waited_for_and_then_named(deployment: Deployment) -> None:
+    letters = deployment.settings.dead_letter_topic(deployment.settings.input_topics["sessions"])
+    program = deployment.start()
+    program.wait_until_ready()
+    delete(deployment, letters)
+
+    deployment.send(simulated(users=100, days=10, broken=0.05))
+    time.sleep(5)
+    create_topics(topic_specs(deployment.settings), client_options=deployment.client, replication=1)
+    deployment.wait_until_every_gauge_equals_the_recount(program)
+
+    program.terminate()
+    assert program.wait_for_exit(seconds=10) == 0
+    program = deployment.start()
+    program.wait_until_ready()
+    delete(deployment, letters)
+    deployment.send(simulated(users=100, days=10, broken=0.05))
+    assert program.wait_for_exit(seconds=90) == 1
+    told = f"engagement: topic {letters!r} is not in Kafka any more: create it with `engagement topics create`"
+    assert program.log.splitlines()[-1] == told
+
+
+def delete(deployment: Deployment, topic: str) -> None:
+    admin = KafkaAdminClient(**deployment.client)
+    admin.delete_topics([topic])
+    admin.close()
