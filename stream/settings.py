@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -148,7 +149,7 @@ class Settings(_Section, frozen=True):
     def rules(self) -> Rules:
         """The rules that the numbers follow."""
         return Rules(
-            days=Days(self.timezone),
+            days=_days(self.timezone),
             session_timeout_ms=seconds_of(self.session_timeout) * SECOND_MS,
             session_cap_ms=seconds_of(self.session_cap) * SECOND_MS,
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
@@ -212,6 +213,12 @@ class Settings(_Section, frozen=True):
             with suppress(SettingsError, ValueError):  # the state is in no Redis
                 found.append(password())
         return [secret for secret in found if secret]
+
+
+@lru_cache(maxsize=4)
+def _days(zone: str) -> Days:
+    """One calendar for all partitions of a process: it remembers what it has looked up."""
+    return Days(zone)
 
 
 def _secret_in(path: str, place: str) -> str:

@@ -10,10 +10,10 @@ Kafka is what the checkpoints say, for monitoring and for nothing else.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import faust
 import structlog
@@ -146,6 +146,20 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         return {tp: offset for tp, offset in offsets.items() if offset >= 0}
 
 
+_Kept = TypeVar("_Kept")
+
+
+class _Forgetful(dict[TP, _Kept]):
+    """Gives a new collection for each partition, and keeps none."""
+
+    def __init__(self, new: Callable[[], _Kept]) -> None:
+        super().__init__()
+        self._new = new
+
+    def __missing__(self, tp: TP) -> _Kept:
+        return self._new()
+
+
 class BatchConsumer(driver.Consumer):
     """Yields one message for each fetched batch of a partition; its value is the list of records."""
 
@@ -159,6 +173,10 @@ class BatchConsumer(driver.Consumer):
         self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
         self.flows = 0  # how often the flow was stopped, which each rebalance does
+        # Faust's streams note each offset here themselves, past `ack`, until a commit of Faust's own, which never
+        # comes: for the life of a worker two numbers a batch would be kept.
+        self._acked = _Forgetful[list[int]](list)
+        self._acked_index = _Forgetful[set[int]](set)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)

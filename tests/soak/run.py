@@ -107,7 +107,7 @@ def _store(kind: str, folder: Path) -> Iterator[tuple[str, Callable[[], float]]]
         directory = folder / "state"
         yield f"rocksdb://{directory}", lambda: directory_bytes(directory)
         return
-    server = RedisServer()
+    server = RedisServer(options={"appendonly": "yes"})
     server.start()
     try:
         yield server.url, lambda: _used_memory(server)
@@ -139,8 +139,8 @@ class _Run:
         wanted = self._wanted
         users_a_day = wanted.users / self._kept_days
         self._tell(
-            f"{wanted.seconds / 60:g} minutes of {self._days_a_second:.2f} days a second; a row is kept for "
-            f"{self._kept_days} days after its last event, which pass {1 / _FILLS_IN:g} times; "
+            f"seed {wanted.seed}, {wanted.seconds / 60:g} minutes of {self._days_a_second:.2f} days a second; "
+            f"a row is kept for {self._kept_days} days after its last event, which pass {1 / _FILLS_IN:g} times; "
             f"{users_a_day:,.0f} users a day arrive and never come back"
         )
         self._create_topics()
