@@ -309,4 +309,4 @@ def test_a_planted_bug_is_found(plant: Callable[[Patch], None], kind: str, monke
     plant(monkeypatch)
 
     with pytest.raises(Exception):  # noqa: B017, PT011  a wrong number, or a check of the code that was broken
-        run(kind, max_examples=300, phases=[Phase.generate], derandomize=True, database=None)
+        run(kind, max_examples=1_500, phases=[Phase.generate], derandomize=True, database=None)
