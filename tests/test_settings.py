@@ -38,6 +38,15 @@ def test_windows_of_a_variable_are_separated_by_commas() -> None:
     assert settings.windows.surveys == ("7d", "365d")
 
 
+def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_none() -> None:
+    some = load(None, {"ENGAGEMENT_SEGMENTS": "country, plan"})
+
+    assert some.rules.segments == ("plan", "country")
+    assert some.shared["segments"] == "plan,country"
+    assert load(None, {}).shared["segments"] == "platform,plan,country,app_version"
+    assert load(None, {"ENGAGEMENT_SEGMENTS": ""}).shared["segments"] == "none"
+
+
 def test_every_setting_has_a_variable() -> None:
     for place in places():
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
@@ -55,6 +64,8 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
+        ({"ENGAGEMENT_SEGMENTS": "platform,city"}, "segments: 'city' is none of platform, plan, country, app_version"),
+        ({"ENGAGEMENT_SEGMENTS": "plan, plan"}, "segments: one is named twice: plan, plan"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
         ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is no port"),

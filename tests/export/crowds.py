@@ -70,6 +70,7 @@ def of_millions(shown: Board, times: int = 5_000_000) -> Board:
             told,
             traffic=_times(told.traffic, times),
             opinions=_times(told.opinions, times),
+            segments={segment: _times(users, times) for segment, users in told.segments.items()},
             closed_users=_times(told.closed_users, times),
             outcomes=_times(told.outcomes, times),
         )

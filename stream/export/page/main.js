@@ -9,6 +9,7 @@ import { hours } from "./hours.js";
 import { Numbers } from "./numbers.js";
 import { Past } from "./past.js";
 import { pipeline } from "./pipeline.js";
+import { segments } from "./segments.js";
 import { sessions } from "./sessions.js";
 import { state } from "./state.js";
 import { surveys } from "./surveys.js";
@@ -26,6 +27,7 @@ const panels = [
   headline(at("headline")),
   days(at("days"), at("days-note")),
   hours(at("hours"), at("hours-note"), at("hours-range")),
+  segments(at("by-segment"), at("segments"), at("segments-note")),
   sessions(at("sessions"), at("sessions-note")),
   surveys(at("surveys")),
   pipeline(at("stream"), at("stream-note")),

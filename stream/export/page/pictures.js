@@ -34,6 +34,12 @@ export function scale(low, high, isLog = false) {
   return (value) => Math.max(0, Math.min(100, (100 * (of(value) - of(low))) / (of(high) - of(low))));
 }
 
+/** A bar from the beginning of the line to a value. */
+export function bar(at, value) {
+  const part = s("path", { class: "part", d: `M0 9H${fixed(at(value))}` });
+  return s("svg", { class: "interval", viewBox: "0 0 100 18", preserveAspectRatio: "none", "aria-hidden": "true" }, part);
+}
+
 /** A bar from `lower` to `upper` with a dot at `value`, further `ticks`, and a dotted line at `reference`. */
 export function interval(at, { value, lower, upper, ticks = [], reference }) {
   const line = (cls, from, to) => s("path", { class: cls, d: `M${fixed(at(from))} 9H${fixed(at(to))}` });
