@@ -73,6 +73,16 @@ def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
     )
 
 
+def worse_weekends() -> tuple[Change, ...]:
+    """Those who come at weekends bounce more and stay shorter, each week alike."""
+    saturdays = [MONDAY - 2 + 7 * week for week in range(-10, 3)]
+    return tuple(
+        Change(what=what, to=to, since=saturday, until=saturday + 2)
+        for saturday in saturdays
+        for what, to in (("bounce", 1.5), ("session_seconds", 0.5))
+    )
+
+
 SCENARIOS = (
     # -- what must be told -----------------------------------------------------------------------------------------
     Scenario(
@@ -122,11 +132,26 @@ SCENARIOS = (
         app=App(job="nps", ends=END, changes=(Change(what="promoters", to=0.5),)),
         fires=(Fires(alert="EngagementNpsDrop", not_at=MONDAY + 7, at=END - 0.1),),
     ),
+    Scenario(
+        says="promoters turn away for two weeks and come back",
+        app=App(job="nps_back", ends=END, changes=(Change(what="promoters", to=0.3, since=30, until=44),)),
+        fires=(Fires(alert="EngagementNpsDrop", not_at=34, at=50, gone_at=62.9),),
+    ),
+    Scenario(
+        # The fast alert has six weeks of history from the 42nd day on, the slow one eight weeks from the 56th.
+        says="users come less often for a week before any alert is awake, and come back",
+        app=App(job="erosion_back", ends=END, changes=(fewer_come(0.45, since=29, until=37),)),
+        fires=(Fires(alert="EngagementStickinessErosion", not_at=55, at=57, gone_at=61.5),),
+    ),
     # -- what must not be told -------------------------------------------------------------------------------------
     Scenario(
         # The job that the alerts on the target itself are about: it is there, so they are silent too.
         says="weeks like any other, with hardly anybody at weekends",
         app=App(job="engagement", begins=0, ends=END, weekend=0.2),
+    ),
+    Scenario(
+        says="weekends on which sessions bounce and are short, each week alike",
+        app=App(job="weekends", ends=END, weekend=0.3, changes=worse_weekends()),
     ),
     Scenario(
         says="a small app that hardly anybody uses any more",
@@ -246,7 +271,7 @@ SCENARIOS = (
     # -- numbers that can't be trusted: those of Sunday stand still until Wednesday --------------------------------
     Scenario(
         says="a worker dies on Sunday",
-        app=App(job="dead", troubles=(Trouble(what="dead"),)),
+        app=App(job="dead", changes=worse_weekends(), troubles=(Trouble(what="dead"),)),
         fires=(Fires(alert="EngagementPartitionsUnowned", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
@@ -261,22 +286,22 @@ SCENARIOS = (
     ),
     Scenario(
         says="a partition lags since Sunday",
-        app=App(job="behind", troubles=(Trouble(what="behind"),)),
+        app=App(job="behind", changes=worse_weekends(), troubles=(Trouble(what="behind"),)),
         fires=(Fires(alert="EngagementStreamBehind", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
         says="the clock of a worker is an hour slow since Sunday",
-        app=App(job="old_clock", troubles=(Trouble(what="old clock"),)),
+        app=App(job="old_clock", changes=worse_weekends(), troubles=(Trouble(what="old clock"),)),
         fires=(Fires(alert="EngagementStreamBehind", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
         says="state is being recovered since Sunday",
-        app=App(job="recovering", troubles=(Trouble(what="recovering"),)),
+        app=App(job="recovering", changes=worse_weekends(), troubles=(Trouble(what="recovering"),)),
         fires=(Fires(alert="EngagementRecoverySlow", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
         says="the state store is away since Sunday",
-        app=App(job="no_store", troubles=(Trouble(what="no store"),)),
+        app=App(job="no_store", changes=worse_weekends(), troubles=(Trouble(what="no store"),)),
         fires=(Fires(alert="EngagementStoreUnavailable", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
@@ -330,12 +355,12 @@ TEXTS = (
     ),
     Text(
         alert="EngagementStickinessErosion",
-        day=57,
+        day=62,
         says={
-            "drop_that_stays": "In the 28 closed days up to yesterday an active user came on 21.92% of the days,"
+            "drop_that_stays": "In the 28 closed days up to yesterday an active user came on 20.53% of the days,"
             " in the 28 days before on 25%.",
-            "erosion": "In the 28 closed days up to yesterday an active user came on 21.87% of the days, in the 28 days"
-            " before on 24.87%.",
+            "erosion": "In the 28 closed days up to yesterday an active user came on 21.17% of the days, in the 28 days"
+            " before on 24.63%.",
         },
     ),
     Text(

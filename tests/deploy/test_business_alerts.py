@@ -81,10 +81,11 @@ def test_without_any_reason_for_distrust_numbers_that_are_wrong_would_be_trusted
     assert any(found)
 
 
-def test_every_alert_is_tried_by_a_scenario_in_which_it_fires_and_by_many_in_which_it_must_not() -> None:
+def test_every_alert_is_tried_by_a_scenario_in_which_it_fires_and_ends_and_by_many_in_which_it_must_not() -> None:
     for alert in BUSINESS:
         firing = [scenario for scenario in SCENARIOS if alert.name in {fires.alert for fires in scenario.fires}]
         assert firing, alert.name
+        assert any(fires.alert == alert.name and fires.gone_at for one in firing for fires in one.fires), alert.name
         assert len(SCENARIOS) - len(firing) > 20
 
 

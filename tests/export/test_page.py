@@ -305,6 +305,7 @@ def test_a_recovery_is_told_with_the_time_it_will_take(browser: Browser) -> None
         expect(page.get_by_role("status")).to_contain_text("Recovering state is being read back, about 50 s left")
         expect(reasons(page)).to_contain_text("worker-2 reads its state back, 1,200 records to go, about 42 s")
         expect(card(page, "Daily active users").locator(".value")).to_have_text("2")
+        expect(card(page, "Daily active users").locator(".range")).to_have_text("not live, last 24 hours")
 
 
 def test_settings_that_differ_are_told(browser: Browser) -> None:

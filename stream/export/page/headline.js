@@ -100,13 +100,13 @@ const NOT_YET = "compared when the backlog is read";
 
 const inLast = (window) => `last ${window === "1d" ? "24 hours" : windowName(window)}`;
 
-function under({ kind }, window, { value, lower, upper, n }, { isCatchingUp }) {
+function under({ kind }, window, { value, lower, upper, n }, { about, isCatchingUp }) {
   if (value === undefined) return NO_DATA;
   if (lower !== undefined) return `95% interval ${interval(kind, lower, upper)}`;
   if (kind === "duration") return `of ${counted(n, "session")}, ${inLast(window)}`;
   const exact = spelt(value);
-  if (isCatchingUp && exact === KINDS.count.show(value)) return `read so far, ${inLast(window)}`;
-  return `${exact === KINDS.count.show(value) ? "exact" : exact}, ${inLast(window)}`;
+  const isExact = about.state === "live" ? "exact" : isCatchingUp ? "read so far" : "not live";
+  return `${exact === KINDS.count.show(value) ? isExact : exact}, ${inLast(window)}`;
 }
 
 /** The last closed day against the same day a week before. */
