@@ -172,7 +172,7 @@ async def run_until_stopped(
     on_recovery: Callable[[int, int], None] = lambda rows, left: None,
     on_stop: Callable[[int], None] = lambda status: None,
 ) -> int:
-    """Run until SIGINT or SIGTERM (0) or until a part breaks (1).
+    """Run until SIGINT or SIGTERM (0), or until a part breaks before (1).
 
     `on_recovery` is told, while state is read from its changelog, the rows read so far and the records left; `on_stop`
     that it begins to stop, and the status with which the process is to end.
@@ -186,8 +186,8 @@ async def run_until_stopped(
     telling = asyncio.create_task(deployment.tell_recovery(on_recovery))
     try:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        on_stop(int(running.done()))
-        if not running.done():
+        on_stop(int(not stopping.is_set()))
+        if stopping.is_set():  # even if a part has broken meanwhile, as when all workers are asked at once
             return 0
         reason = running.result()  # what an operator can act on is told as a failure of the command
         if isinstance(reason, (Unavailable, RulesChanged)):

@@ -20,7 +20,7 @@ from tests.chaos.faults import befall
 from tests.chaos.letters import letter_differences
 from tests.chaos.report import Report
 from tests.chaos.schedule import Fault
-from tests.chaos.supervisor import takeovers, wait_until
+from tests.chaos.supervisor import reason_in, takeovers, wait_until
 from tests.chaos.world import World
 
 Tell = Callable[[str], None]
@@ -147,7 +147,8 @@ def rebuild_from_nothing(world: World, report: Report) -> None:
     for worker in world.workers:
         status = worker.shut_down(seconds=_SHUT_DOWN_SECONDS)
         if status != 0:
-            report.differences.append(f"{worker.name} ended with {status} when it was asked to end")
+            why = reason_in(worker.program.log)
+            report.differences.append(f"{worker.name} ended with {status} when it was asked to end: {why}")
     # Only when their last reports are too old does what the server tells come from the new one.
     server.wait_until(lambda: not is_ready(world), "the server misses the workers")
     started = time.monotonic()

@@ -1,0 +1,51 @@
+"""How a process ends: with 0 when it was asked to, whatever else happens meanwhile."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stream.settings import Unavailable
+from stream.wiring import run_until_stopped
+
+
+class Breaking:
+    """A deployment that is asked to stop while it starts, and breaks some turns of the loop later, or before."""
+
+    def __init__(self, *, turns: int, asked: bool = True) -> None:
+        self._turns, self._asked = turns, asked
+
+    async def start(self) -> None:
+        if self._asked:
+            signal.raise_signal(signal.SIGTERM)
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        raise Unavailable("another worker has taken over partition 3")
+
+    async def broken(self) -> None:
+        raise AssertionError("it never starts")
+
+    async def stop(self) -> None:
+        """There is nothing to stop."""
+
+    async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
+        """There is nothing to recover."""
+
+
+def ended(deployment: Any) -> tuple[int, list[int]]:
+    """The status, and what was told of it before everything was stopped."""
+    told: list[int] = []
+    status = asyncio.run(run_until_stopped(deployment, on_stop=told.append))
+    return status, told
+
+
+@pytest.mark.parametrize("turns", range(1, 8))
+def test_who_is_asked_to_stop_and_loses_its_partitions_meanwhile_has_not_failed(turns: int) -> None:
+    assert ended(Breaking(turns=turns)) == (0, [0])
+
+
+def test_who_is_not_asked_tells_why_it_stops() -> None:
+    with pytest.raises(Unavailable, match="another worker"):
+        ended(Breaking(turns=1, asked=False))
