@@ -23,6 +23,10 @@ log = structlog.get_logger(__name__)
 # Keys removed with one record batch: a megabyte or so.
 _REMOVED_AT_ONCE = 10_000
 
+# A partition that brings nothing is looked at so often. What a late worker has written to its changelog must be
+# mended before Kafka may compact it (`inventory`).
+_KEPT_EVERY_SECONDS = 20.0
+
 _Result = TypeVar("_Result")
 
 
@@ -51,6 +55,10 @@ class State(Protocol):
 
     async def save(self, delta: Delta) -> None:
         """Write a checkpoint, all of it or nothing. Raises StoreTaken for who has lost the partition."""
+        ...
+
+    async def keep(self) -> None:
+        """There is nothing to write: look all the same, from time to time, whether somebody else has written."""
         ...
 
 
@@ -92,6 +100,9 @@ class StoredState:
         offset = 0 if held is None else held + 1
         await in_thread(lambda: self._store.write(delta, offset=offset))
 
+    async def keep(self) -> None:
+        """Nobody else can write."""
+
 
 class LoggedState(StoredState):
     """State in a local store that follows a changelog, whose id in Kafka is `topic_id`.
@@ -114,6 +125,7 @@ class LoggedState(StoredState):
         self._now_ms = now_ms
         self._writer = uuid.uuid4().hex[:12]
         self._seal = Seal(0, self._writer, 0, 0, topic_id=topic_id)
+        self._appended_at = time.monotonic()
 
     async def take_over(self) -> None:
         """Append the first run of a new epoch. What the last owner wrote until then is taken in."""
@@ -146,6 +158,11 @@ class LoggedState(StoredState):
         await self._put(run, last)
         await self._mend()
 
+    async def keep(self) -> None:
+        """Append a run of nothing when there was none for a while, and mend what others wrote before it."""
+        if time.monotonic() - self._appended_at >= _KEPT_EVERY_SECONDS:
+            await self.save([])
+
     async def begin_anew(self) -> None:
         """Remove everything: from here on the changelog begins with an empty state."""
         keys = [key for key, _ in self._store.scan(b"") if key != SEAL]
@@ -160,6 +177,7 @@ class LoggedState(StoredState):
         seal = replace(self._seal, records=len(delta) + 1, written_ms=self._now_ms())
         run: Delta = [*delta, (SEAL, encode_seal(seal))]
         last = await self._changelog.append(run)
+        self._appended_at = time.monotonic()
         held = self._store.offset()
         end, first = 0 if held is None else held + 1, last - len(run) + 1
         if first < end:

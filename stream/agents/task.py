@@ -310,6 +310,7 @@ class Task:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
                 if offsets == self._saved and not self._core.unsaved_rows:
+                    await self._asked_again(self._state.keep)
                     return
                 started = time.monotonic()
                 await self._sweep()

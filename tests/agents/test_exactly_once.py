@@ -132,6 +132,11 @@ def machine(kind: str) -> type[RuleBasedStateMachine]:  # noqa: C901  a list of 
                 process.disk = Disk()
                 process.die()
 
+        @precondition(lambda self: self.world.owner is not None)
+        @rule()
+        def pass_time(self) -> None:
+            self.world.pass_time()
+
         @rule()
         def compact(self) -> None:
             self.world.log.compact(upto=self.world.compactable)
@@ -260,6 +265,13 @@ def what_a_late_worker_touched_is_not_written_again(patch: Patch) -> None:
     patch.setattr(LoggedState, "_mend", leave_it)
 
 
+def who_has_nothing_to_save_never_looks(patch: Patch) -> None:
+    async def leave_it(self: LoggedState) -> None:
+        """As long as no event comes, what a late worker has written stays."""
+
+    patch.setattr(LoggedState, "keep", leave_it)
+
+
 def what_was_written_before_the_takeover_is_not_read(patch: Patch) -> None:
     async def nothing(self: Log, first: int, end: int) -> list[Any]:
         return []
@@ -295,6 +307,7 @@ BUGS: list[tuple[Callable[[Patch], None], tuple[str, ...]]] = [
     (a_checkpoint_reaches_the_disk_in_parts, ("rocksdb",)),
     (runs_of_a_worker_that_lost_the_partition_count, _LOGGED),
     (what_a_late_worker_touched_is_not_written_again, _LOGGED),
+    (who_has_nothing_to_save_never_looks, _LOGGED),
     (what_was_written_before_the_takeover_is_not_read, _LOGGED),
     (a_store_takes_writes_of_anybody, ("redis",)),
     (a_recovery_ends_before_the_end, _LOGGED),
