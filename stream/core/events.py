@@ -409,7 +409,9 @@ def _crawls(user_agent: str) -> bool:
     if known is None:
         if len(_is_crawler) >= 10_000:
             _is_crawler.clear()
-        known = _is_crawler[user_agent] = _CRAWLER.search(user_agent) is not None
+        known = _CRAWLER.search(user_agent) is not None
+        if len(user_agent) <= _LONGEST_ID:
+            _is_crawler[user_agent] = known
     return known
 
 

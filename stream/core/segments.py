@@ -54,11 +54,16 @@ def _read(labels: tuple[object, ...]) -> Values:
     values: Values = tuple(map(_value, labels))
     if values == NOT_TOLD:
         values = NOT_TOLD
-    if all(label is None or type(label) is str for label in labels):  # 1 and true would be found as the same
+    if all(map(_can_be_kept, labels)):
         if len(_known) >= _KNOWN_AT_MOST:
             _known.clear()
         _known[labels] = values
     return values
+
+
+def _can_be_kept(label: object) -> bool:
+    # 1 and true would be found as the same; and what is long might be a message long.
+    return label is None or (type(label) is str and len(label) <= 2 * _LONGEST_VALUE)
 
 
 def _value(label: object) -> str:

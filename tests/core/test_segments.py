@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core import segments
 from stream.core import user as rows
 from stream.core.events import decode_login, decode_session
 from stream.core.partition import Partition, RulesChanged
@@ -94,6 +95,20 @@ def test_a_label_is_the_same_whatever_was_seen_before() -> None:
     assert told == ["1", "", "", "1"] * 2
 
 
+def test_what_is_remembered_of_labels_stays_small() -> None:
+    segments._known.clear()
+    for number in range(100):
+        values_of((f"{number}" + "x" * 1_000_000, "pro", None, None))
+        values_of((f"{number}", "pro", None, None))
+    assert len(segments._known) == 100
+    assert len(str(segments._known)) < 20_000
+
+    for number in range(segments._KNOWN_AT_MOST):
+        values_of((None, None, None, f"{number}"))
+    assert len(segments._known) <= segments._KNOWN_AT_MOST
+    assert values_of((None, None, None, None)) is NOT_TOLD
+
+
 def test_labels_that_are_none_cost_no_event() -> None:
     told = {"user_id": "ann", "event_time": NOON_MS, "platform": {"a": [1]}, "plan": 3.5, "country": False}
     summary = {"type": "summary", "session_id": "s", "started_at": NOON_MS, "ended_at": NOON_MS, "page_views": 1}
@@ -135,6 +150,17 @@ def test_of_equal_times_the_greatest_value_counts_also_when_it_is_the_same_event
 
 def test_an_event_that_tells_no_value_leaves_it_as_it_was() -> None:
     assert platforms(login(platform="web"), view(after_ms=1), login(after_ms=2, platform="unknown")) == {"web": 1}
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same login told otherwise", "another login of that minute"])
+def test_a_value_that_changes_within_the_minute_moves_the_user_also_once_it_was_counted(same: bool) -> None:
+    partition = counted(login(platform="ios"))
+    assert users(live_samples(partition.snapshot(), Rules()), "platform") == {"ios": 1}
+
+    later = message(login(after_ms=0 if same else 1, platform="web"))
+    batch = partition.read("logins", [later], not_after_ms=NEVER_MS)
+    partition.apply(batch, {})
+    assert users(live_samples(partition.snapshot(), Rules()), "platform") == {"web": 1}
 
 
 def test_each_segment_is_told_for_itself() -> None:
@@ -238,6 +264,13 @@ def test_ties_go_by_name_and_exactly_20_need_no_other() -> None:
 
     more = platforms(*crowd({"u": 1, **of_value}))
     assert more == {"u": 1, **{f"v{number:02}": 1 for number in range(19)}, "other": 1}
+
+
+def test_what_is_called_other_takes_no_place_of_a_value_with_a_name() -> None:
+    of_value = {f"v{number:02}": 1 for number in range(21)}
+
+    found = platforms(*crowd({"other": 3, **of_value}))
+    assert found == {**dict.fromkeys(list(of_value)[:20], 1), "other": 4}
 
 
 def test_a_report_stays_small_whatever_producers_send() -> None:
