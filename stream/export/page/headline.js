@@ -156,7 +156,8 @@ function ofDays(numbers, { closed }, window) {
   const values = numbers.closedSeries(closed, window).map((one) => one.value ?? null);
   const first = values.findIndex((value) => value !== null);
   const whole = first < 0 ? [] : values.slice(first);
-  return { values: whole, about: whole.length > 1 ? `${whole.length} closed days` : "" };
+  const isDrawn = whole.filter((value) => value !== null).length > 1;
+  return { values: whole, about: isDrawn ? `${whole.length} closed days` : "" };
 }
 
 function ofHours(past, { name, labels }, window) {
