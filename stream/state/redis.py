@@ -125,7 +125,7 @@ class RedisStore:
             cursor = cursor if name == family else _START
             while len(found) < count:
                 walk = (server, cursor, pattern, b"%d" % count)
-                server, cursor, items = self._run(PART, [name], *self._offsets, *walk)
+                server, cursor, items = self._run(PART, [name], *walk)
                 found += zip(items[::2], items[1::2], strict=True)
                 if cursor == _END:
                     break
@@ -141,7 +141,7 @@ class RedisStore:
                 f"{self._place}: whether offset {self._unsure[0]} was written is not known: repeat it first"
             )
         self._unsure = write
-        self._run(WRITE, families, *self._offsets, *arguments)
+        self._run(WRITE, families, *arguments)
         self._offset, self._unsure = offset, None
 
     def _arguments(self, items: Items) -> tuple[list[bytes], list[bytes]]:
@@ -196,14 +196,19 @@ class RedisStore:
         return families
 
     def _check(self, families: Iterable[bytes]) -> None:
-        self._run(CHECK, list(families), *self._offsets)
+        self._run(CHECK, list(families))
 
     def _run(self, script: Script, families: Sequence[bytes], *arguments: bytes) -> list[Any]:
         if self._lost and script is not CLEAR:
             raise StateLost(self._lost)
         keys = [self._meta, *families]
         told: list[Any]
-        standing, *told = self._client.run(script, keys, self._epoch, self._holder, *arguments)
+        while True:
+            offsets = () if script is CLEAR else self._offsets
+            standing, *told = self._client.run(script, keys, self._epoch, self._holder, *offsets, *arguments)
+            # A read may be on its way while a checkpoint is written: then it is asked again, with what is now right.
+            if standing != b"lost" or told[0] != b"offset" or offsets in ((), self._offsets):
+                break
         if standing == b"taken":
             raise StoreTaken(f"another worker has taken over {self._place}")
         if standing == b"lost":

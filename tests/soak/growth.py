@@ -17,6 +17,9 @@ MIB: Final = 1024 * 1024
 
 Values = Mapping[str, float]
 
+# Fewer samples in the second half say nothing about a slope.
+_LEAST_SAMPLES: Final = 10
+
 
 class Sample(NamedTuple):
     """What was measured at a moment, in seconds since the start."""
@@ -58,10 +61,15 @@ def second_half(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.at >= middle]
 
 
+def are_enough(samples: Sequence[Sample]) -> bool:
+    """Whether there are samples for a trend."""
+    return bool(samples) and len(second_half(samples)) >= _LEAST_SAMPLES
+
+
 def trend(measure: Measure, samples: Sequence[Sample]) -> Trend:
     """The course of one measure. Raises ValueError for fewer than ten samples in the second half."""
     half = second_half(samples)
-    if len(half) < 10:
+    if len(half) < _LEAST_SAMPLES:
         raise ValueError(f"{len(half)} samples in the second half say nothing about a slope")
     at = [sample.at for sample in half]
     values = [sample.values[measure.name] / measure.per for sample in half]

@@ -28,6 +28,9 @@ _ON_TOP: Final = {"too_late": 0.004, "bot": 0.005, "broken": 0.005, "too_large":
 _KINDS: Final = ({"kind": "csat"}, {"kind": "nps"}, {"kind": "ces"}, {"kind": "cxi"})
 _DIMENSIONS: Final = ("effort", "empathy", "understanding", "efficiency")
 
+_PLATFORMS: Final = ("web", "ios", "android")
+_PLANS: Final = ("free", "pro")
+
 Event = dict[str, Any]
 
 
@@ -104,10 +107,19 @@ class Moving:
 
     def _of_user(self, name: str, hour_ms: int) -> Iterator[Message]:
         chance = self._chance
-        who = {"anonymous_id": name} if chance.random() < 0.1 else {"user_id": name}
+        who: Event = {"anonymous_id": name} if chance.random() < 0.1 else {"user_id": name}
+        if chance.random() < 0.8:
+            who |= self._labels(hour_ms)
         moments = sorted(chance.randrange(STAYS_AT_MOST_MS) for _ in range(chance.choice((0, 0, 1, 2))))
         for moment_ms in (0, *moments):
             yield from self._visit(who, name, hour_ms + moment_ms + chance.randrange(HOUR_MS))
+
+    def _labels(self, at_ms: int) -> Event:
+        """What segments go by. A new version of the app comes out each week, so there are ever more of them."""
+        chance = self._chance
+        version = f"{at_ms // (7 * DAY_MS)}.{chance.choice((0, 0, 0, 1))}"
+        labels = {"platform": chance.choice(_PLATFORMS), "country": f"C{int(chance.expovariate(0.1))}"}
+        return {**labels, "plan": chance.choice(_PLANS), "app_version": version}
 
     def _visit(self, who: Event, name: str, at_ms: int) -> Iterator[Message]:
         chance = self._chance

@@ -43,20 +43,29 @@ def directory_bytes(directory: Path) -> int:
     return size
 
 
-def topic_bytes(client: Mapping[str, Any], topic: str) -> int:
-    """What Kafka has of a topic on disk."""
-    admin = KafkaAdminClient(**client)
-    try:
-        brokers = admin.describe_log_dirs([topic])
-    finally:
-        admin.close()
-    return sum(
-        partition["partition_size"]
-        for broker in brokers
-        for directory in broker["log_dirs"]
-        for told in directory["topics"]
-        for partition in told["partitions"]
-    )
+class TopicSize:
+    """What Kafka has of a topic on disk, asked over one connection."""
+
+    def __init__(self, client: Mapping[str, Any], topic: str) -> None:
+        self._client, self._topic = client, topic
+        self._admin: KafkaAdminClient | None = None
+
+    def __call__(self) -> float:
+        if self._admin is None:
+            self._admin = KafkaAdminClient(**self._client)
+        sizes: list[int] = [
+            partition["partition_size"]
+            for broker in self._admin.describe_log_dirs([self._topic])
+            for directory in broker["log_dirs"]
+            for told in directory["topics"]
+            for partition in told["partitions"]
+        ]
+        return sum(sizes)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._admin is not None:
+            self._admin.close()
 
 
 def process_values(name: str, pid: int) -> dict[str, float]:

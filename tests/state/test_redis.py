@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from stream.core.store import StoreAway, StoreBroken, StoreTaken
 from stream.state import redis_client
+from stream.state.redis_client import Client
+from stream.state.redis_scripts import CHECK, PART, Script
 from tests.state.conftest import RunRedis
 from tests.state.proxy import Proxy
 from tests.state.redis_server import RedisServer
@@ -53,6 +57,38 @@ def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_ep
 
     with pytest.raises(StoreTaken):
         former.write([(b"user/1", b"mine")], offset=8)
+
+
+# -- reads and writes at the same time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [CHECK, PART], ids=["check", "part"])
+def test_what_a_checkpoint_overtakes_on_its_way_to_the_server_is_not_taken_for_a_loss(
+    script: Script, redis_server: RedisServer, app_id: str
+) -> None:
+    store = written(redis_server, app_id)
+    client = store._client
+    overtaken: list[Script] = []
+
+    class Overtaken(Client):
+        """Lets a write arrive between a question and its way to the server, as another thread may."""
+
+        def run(self, asked: Script, keys: Sequence[bytes], *arguments: bytes) -> Any:
+            if asked is script and not overtaken:
+                overtaken.append(asked)
+                store.write([(b"user/1", b"new")], offset=8)
+            return client.run(asked, keys, *arguments)
+
+        def ask(self, *command: Any, **options: Any) -> Any:
+            return client.ask(*command, **options)
+
+    store._client = Overtaken(client.url, password="")
+    store.part(b"user/", after=b"", count=1_000)
+    store.read([b"user/2"])
+
+    assert overtaken == [script]
+    assert store.read([b"user/1"]) == [b"new"]
+    assert store.offset() == 8
 
 
 # -- whether a write arrived is not known ----------------------------------------------------------------------------
