@@ -356,15 +356,16 @@ def test_a_stop_ends_the_streams_in_good_order() -> None:
         server = Server(shown, version="1.2.3")
         test_server = TestServer(server.application())
         await test_server.start_server()
-        async with aiohttp.ClientSession() as session:
-            response = await session.get(test_server.make_url("/api/v1/stream"))
+        stream = test_server.make_url("/api/v1/stream")
+        async with aiohttp.ClientSession() as session, session.get(stream) as response:
             await next_event(response.content)
             closing = asyncio.ensure_future(test_server.close())
             rest = await asyncio.wait_for(response.content.read(), 10)  # an end that was cut would raise
             await closing
             return rest
 
-    assert asyncio.run(stop()) == b""
+    rest = asyncio.run(stop())
+    assert rest == b"" or rest.endswith(b"\n\n")  # nothing more, or whole events where the machine was slow
 
 
 def test_the_history_is_served_and_begins_when_the_server_does() -> None:
