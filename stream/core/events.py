@@ -343,6 +343,7 @@ _PLACEHOLDERS = frozenset(
 _LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDERS))
 _LONGEST_ID = 512
 _ids: dict[str, str] = {}  # user ids seen, as sent and as meant; a cache, cleared when full
+_IDS_AT_MOST = 50_000  # five megabytes
 
 
 def user_of(user_id: str | None, anonymous_id: str | None) -> str:
@@ -372,7 +373,7 @@ def _canonical(raw: str, field: str) -> str:
     if len(name) > _LONGEST_ID:
         raise Rejected(Reason.BAD_USER, f"`$.{field}` has {len(name)} characters, {_LONGEST_ID} are allowed")
     if field == "user_id":
-        if len(_ids) >= 200_000:
+        if len(_ids) >= _IDS_AT_MOST:
             _ids.clear()
         _ids[raw] = name
     return name

@@ -284,7 +284,7 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
     for number in range(10_001):
         login(user_agent=f"agent {number}")
 
-    assert len(events._ids) <= 200_000
+    assert len(events._ids) <= 50_000
     assert len(events._is_crawler) <= 10_000
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
