@@ -19,11 +19,11 @@ from tests.deploy import promtool
 from tests.deploy.dashboards import Json, answer, asked_by_panel, chosen_at_first, panels
 from tests.deploy.monitoring import Prometheus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BOARDS = sorted((promtool.REPOSITORY / "deploy" / "grafana" / "dashboards").glob("*.json"))
 _METRICS = re.compile(r"^metrics +http://(\S+)/metrics$", re.MULTILINE)
-_SECONDS = 120.0
+_SECONDS = 240.0  # a busy machine takes long for the history; on a quiet one all is there after half a minute
 
 
 @pytest.fixture
