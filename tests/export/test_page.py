@@ -503,7 +503,15 @@ def test_the_page_has_landmarks_and_one_heading_a_section(browser: Browser, crow
         expect(page.get_by_role("banner")).to_have_count(1)
         expect(page.get_by_role("main")).to_have_count(1)
         expect(page.get_by_role("contentinfo")).to_have_count(1)
-        titles = ["Headline numbers", "Closed days", "Last hours", "Sessions", "Surveys", "Stream"]
+        titles = [
+            "Headline numbers",
+            "Closed days",
+            "Last hours",
+            "Active users by segment",
+            "Sessions",
+            "Surveys",
+            "Stream",
+        ]
         expect(page.get_by_role("heading", level=2)).to_have_text(titles)
         for title in titles:
             expect(page.get_by_role("region", name=title, exact=True)).to_have_count(1)
