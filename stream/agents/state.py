@@ -127,6 +127,14 @@ class LoggedState(StoredState):
         self._seal = Seal(0, self._writer, 0, 0, topic_id=topic_id)
         self._appended_at = time.monotonic()
 
+    # A local store answers sooner than a thread wakes up: while Kafka's thread decodes, that takes milliseconds.
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._store.read(keys)
+
+    async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        return self._store.part(prefix, after=after, count=count)
+
     async def take_over(self) -> None:
         """Append the first run of a new epoch. What the last owner wrote until then is taken in."""
         (stored,) = self._store.read([SEAL])
