@@ -27,8 +27,10 @@ from stream.telemetry import Standby, Unowned
 log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 1.0
-# Records of a batch applied without a pause. Rows of very busy users cost a tenth of a millisecond an event.
-_AT_ONCE = 500
+# Records of a batch that are applied without a pause: fewer where they take longer than this. Rows of very busy users
+# cost ten times as much as others.
+_MOST_AT_ONCE, _FEWEST_AT_ONCE = 2_000, 100
+_LONGEST_AT_ONCE_SECONDS = 0.05
 # A last checkpoint is worth so long a wait, when partitions go: without it some events are read again.
 _LAST_CHECKPOINT_SECONDS = 4.0
 
@@ -59,6 +61,7 @@ class Tasks:
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._loops: list[asyncio.Task[None]] = []
+        self._at_once = _MOST_AT_ONCE
         self._round = 0  # of partitions taken over and given up
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
@@ -228,10 +231,13 @@ class Tasks:
             raise BatchMissing(f"{topic}/{task.number}: {applied_to} is next, but a batch follows {records.follows}")
 
     async def _apply_in_parts(self, task: Task, topic: str, records: Records) -> int:
-        applied = 0
-        for first in range(0, len(records), _AT_ONCE):
-            part = records[first : first + _AT_ONCE]
+        applied = first = 0
+        while first < len(records):
+            part = records[first : first + self._at_once]
+            first += len(part)
+            began = time.thread_time()
             applied += await task.apply(topic, part, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
+            self._set_pace(len(part), time.thread_time() - began)
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             await asyncio.sleep(0)
@@ -240,6 +246,13 @@ class Tasks:
         if records.reaches_end:
             task.note_end(topic)
         return applied
+
+    def _set_pace(self, count: int, seconds: float) -> None:
+        """So many records took so much CPU."""
+        if seconds > _LONGEST_AT_ONCE_SECONDS:
+            self._at_once = max(_FEWEST_AT_ONCE, count // 2)
+        elif count == self._at_once:
+            self._at_once = min(_MOST_AT_ONCE, 2 * count)
 
     # -- once a second ---------------------------------------------------------------------------------------------
 

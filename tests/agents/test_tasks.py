@@ -10,6 +10,7 @@ import pytest
 from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState, State
 from stream.agents.tasks import Fenced, Tasks
+from stream.agents.transport import Records
 from stream.core.partition import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
@@ -131,3 +132,42 @@ def test_after_a_silence_nothing_more_is_reported_or_saved(
     assert (told == 0) == is_fenced
     if is_fenced:
         assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
+
+
+class Costly:
+    """A task of which each record costs so many seconds of CPU."""
+
+    number, unsaved_bytes = 0, 0
+
+    def __init__(self, seconds: float, clock: list[float]) -> None:
+        self._seconds, self._clock = seconds, clock
+        self.parts: list[int] = []
+
+    async def apply(self, topic: str, records: list[int], **_: int) -> int:
+        self.parts.append(len(records))
+        self._clock[0] += self._seconds * len(records)
+        return len(records)
+
+    def note_end(self, topic: str) -> None:
+        """Nothing comes after it."""
+
+
+def test_a_batch_of_costly_records_is_applied_in_smaller_parts_and_cheap_ones_in_large_parts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        clock = [0.0]
+        monkeypatch.setattr("stream.agents.tasks.time.thread_time", lambda: clock[0])
+        tasks = await opened(Outbox())
+        costly, cheap = Costly(0.0002, clock), Costly(0.00001, clock)
+        for task in (costly, cheap):
+            one: Any = task
+            tasks._tasks[0] = one
+            batch: Any = Records(range(10_000))
+            assert await tasks._apply_in_parts(one, "logins", batch) == 10_000
+
+        assert costly.parts[0] == 2_000
+        assert max(costly.parts[4:]) * 0.0002 <= 0.1  # twice as long at most, and then shorter again
+        assert cheap.parts[-2] == 2_000
+
+    asyncio.run(scenario())
