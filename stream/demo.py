@@ -168,20 +168,21 @@ class Demo:
             while chunk := list(islice(history, _CHUNK)):
                 await producer.send(chunk)
                 sent += len(chunk)
-                tell(self._loaded(deployment), _applied(deployment))
+                applied = _applied(deployment)
+                tell(self._share_of(chunk[-1].at_ms) * applied / sent, applied)
                 await asyncio.sleep(0)
             await producer.flush()
             deployment.board.preparing = ""
             while _applied(deployment) < sent or deployment.board.unready():
-                tell(self._loaded(deployment), _applied(deployment))
+                applied = _applied(deployment)
+                tell(applied / max(1, sent), applied)
                 await asyncio.sleep(0.1)
         seconds = time.monotonic() - self._started
         self._console.print(f"{sent:,} events of history are in the gauges, {seconds:.0f} s after the start")
 
-    def _loaded(self, deployment: Deployment) -> float:
-        """How far the stream's clock has come through the history, from 0 to 1."""
-        clock_ms = deployment.board.merged.now_ms
-        return min(1.0, max(0.0, (clock_ms - self._since_ms) / max(1, self._now_ms - self._since_ms)))
+    def _share_of(self, at_ms: int) -> float:
+        """How much of the history has passed at a moment of it, from 0 to 1."""
+        return min(1.0, max(0.0, (at_ms - self._since_ms) / max(1, self._now_ms - self._since_ms)))
 
     async def _show(self, deployment: Deployment) -> None:
         if not self._console.is_terminal:
