@@ -42,9 +42,9 @@ def _leader_killed(world: World, fault: Fault) -> Steps:
 @_kind("broker killed and then a worker", 0.5, 3.0)
 def _broker_then_worker(world: World, fault: Fault) -> Steps:
     """Of two workers, one leads the group: as often the one that stays as the one that is killed."""
-    world.kafka.kill()
+    world.broker.kill()
     yield fault.seconds
-    world.kafka.restart()
+    yield from world.broker.come_back()
     soonest, latest = _SECONDS_AFTER_THE_BROKER
     yield soonest + (latest - soonest) * fault.chance
     world.workers[fault.worker].kill()
@@ -55,18 +55,18 @@ def _worker_then_broker(world: World, fault: Fault) -> Steps:
     world.workers[fault.worker].kill()
     soonest, latest = _SECONDS_AFTER_THE_BROKER
     yield soonest + (latest - soonest) * fault.chance
-    world.kafka.kill()
+    world.broker.kill()
     yield fault.seconds
-    world.kafka.restart()
+    yield from world.broker.come_back()
 
 
 @_kind("worker frozen while the broker is away", 0.5, 3.0)
 def _frozen_meanwhile(world: World, fault: Fault) -> Steps:
     worker = world.workers[fault.worker]
     sleeper = worker.freeze()
-    world.kafka.kill()
+    world.broker.kill()
     yield fault.seconds
-    world.kafka.restart()
+    yield from world.broker.come_back()
     yield 8.0 * fault.chance
     worker.resume(sleeper)
 

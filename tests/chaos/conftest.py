@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rate", dest="chaos_rate", type=float, help="events a second")
     group.addoption(
         "--well-within", dest="chaos_well_within", type=float, metavar="SECONDS", help="after each storm of faults"
+    )
+    group.addoption("--other-version", dest="chaos_commit", metavar="COMMIT", help="that a worker runs for a while")
+    group.addoption(
+        "--report", dest="chaos_report", type=Path, metavar="FILE", help="append a line of JSON for each run"
     )
     setup = parser.getgroup("chaos: what the seed does not decide")
     for part in ("workers", "servers", "partitions", "standbys"):
@@ -110,6 +115,12 @@ def rate(pytestconfig: pytest.Config) -> float:
     return _option(pytestconfig, "rate", 600.0)
 
 
+@pytest.fixture(scope="session")
+def commit(pytestconfig: pytest.Config) -> str:
+    """Where the other version of the code is taken from; empty: from before the last change."""
+    return pytestconfig.getoption("chaos_commit", default=None) or ""
+
+
 @pytest.fixture(scope="module")
 def chaos_kafka(pins: Pins) -> Iterator[ProxiedKafka]:
     """A real Apache Kafka behind proxies: one for the producer, and one for each server and worker there may be."""
@@ -134,8 +145,12 @@ def reports() -> list[Report]:
     return _reports
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A table for each run."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A table for each run, and a line in the file that was asked for."""
+    file = config.getoption("chaos_report", default=None)
     for report in _reports:
         terminalreporter.ensure_newline()
         terminalreporter.write_line(report.as_text())
+        if file is not None:
+            with file.open("a") as lines:
+                lines.write(report.as_line() + "\n")

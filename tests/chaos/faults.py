@@ -65,16 +65,16 @@ def _server_killed(world: World, fault: Fault) -> Steps:
 
 @_kind("broker restarted", 0.5, 3.0)
 def _broker_restarted(world: World, fault: Fault) -> Steps:
-    world.kafka.stop()
+    world.broker.stop()
     yield fault.seconds
-    world.kafka.restart()
+    yield from world.broker.come_back()
 
 
 @_kind("broker killed", 0.5, 3.0)
 def _broker_killed(world: World, fault: Fault) -> Steps:
-    world.kafka.kill()
+    world.broker.kill()
     yield fault.seconds
-    world.kafka.restart()
+    yield from world.broker.come_back()
 
 
 @_kind("Kafka cut off", 1.0, 9.0)

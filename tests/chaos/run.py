@@ -22,6 +22,7 @@ from tests.chaos.schedule import Storm
 from tests.chaos.storm import Tell, Weather
 from tests.chaos.supervisor import Slot, reason_in, takeovers, wait_until
 from tests.chaos.world import World
+from tests.integration.deployment import Load
 
 # Nobody needs so long; a machine that others use too may.
 _READY_SECONDS = 120.0
@@ -41,6 +42,7 @@ def run_chaos(
     events: Iterable[ReplayEvent],
     *,
     rate: float,
+    kind: type[Load],
     well_within_seconds: float,
     report: Report,
     tell: Tell,
@@ -51,13 +53,16 @@ def run_chaos(
     )
     limits = Limits(well_within_seconds=well_within_seconds, lag=_MOST_LAG_SECONDS * rate, workers=len(world.workers))
     weather = Weather(world, limits, tell=tell)
-    with world.deployment.load(events, rate=rate, bootstrap_servers=world.producer.address, **_PATIENT) as load:
-        world.load = load
-        assert wait_until(lambda: bool(load.sent), world.slots, seconds=_READY_SECONDS), "the load has not begun"
-        weather.run(storms)
+    to_producer = {"bootstrap_servers": world.producer.address, **_PATIENT}
+    try:
+        with world.deployment.load(events, rate=rate, kind=kind, **to_producer) as load:
+            world.load = load
+            assert wait_until(lambda: bool(load.sent), world.slots, seconds=_READY_SECONDS), "the load has not begun"
+            weather.run(storms)
+    finally:
+        report.take_in(weather.weathered)
+        report.other_version = str(world.other)
     report.events = len(load.sent)
-    report.faults = Counter(fault.kind for storm in storms for fault in storm)
-    report.take_in(weather.weathered)
 
     healed = time.monotonic()
     world.deployment.send_to_every_partition()
@@ -127,6 +132,7 @@ def sum_up(world: World, report: Report) -> None:
     report.differences += [ended.complaint for ended in exits if ended.complaint is not None]
     report.gave_up = Counter(kind_of(ended.reason) for ended in exits if not ended.asked)
     report.answers_lost = sum(slot.kafka.answers_lost for slot in world.slots) + world.producer.answers_lost
+    report.rebalances = world.group.newest().number
     owners: dict[int, str] = {}
     for _, name, partitions, seconds in takeovers(world.workers):
         moved = [partition for partition in partitions if owners.get(partition, name) != name]

@@ -62,9 +62,9 @@ class Weather:
         self._tell_of(f"{self._seconds():7.1f} s  {what}")
 
     def _rage(self, storm: Storm) -> None:
-        """Take every step of every fault at its time.
+        """Take every step of every fault at its time, and look after whoever has ended in between.
 
-        Time stands still while a step is taken: a broker takes seconds to start, on a busy machine many.
+        Time stands still while a step is taken, for a busy machine may need seconds for it.
         """
         order = itertools.count()  # decides between steps of one moment
         coming: list[tuple[float, int, Fault | Steps]] = [(fault.at_seconds, next(order), fault) for fault in storm]

@@ -12,9 +12,11 @@ from tests.chaos.report import Report
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import schedule
 from tests.chaos.setups import Pins, setup
+from tests.chaos.transactions import TransactionalLoad
+from tests.chaos.versions import other_version
 from tests.chaos.world import ProxiedKafka, world_of
 from tests.integration.conftest import Deploy
-from tests.integration.deployment import arriving
+from tests.integration.deployment import Load, arriving
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
@@ -34,6 +36,7 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     pins: Pins,
     rate: float,
     well_within: float,
+    commit: str,
     chaos_kafka: ProxiedKafka,
     deploy: Deploy,
     reports: list[Report],
@@ -43,7 +46,9 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     chosen = setup(seed, store, pins)
     storms = schedule(seed, kinds_for(store, only), seconds=seconds, setup=chosen)
     users = math.ceil(rate * seconds / (DAYS * EVENTS_OF_A_USER_AND_DAY))
+    other = other_version(tmp_path / "other", commit=commit)
     options = f"{chosen.options} --rate {rate:g} --well-within {well_within:g}"
+    options += f" --other-version {other.commit}" if other.commit else ""
     options += f" --only '{','.join(only)}'" if any(only) else ""
     report = Report(store=store, seed=seed, minutes=minutes, setup=str(chosen), options=options)
     tell(f"\n{report.command}\n{chosen}")
@@ -52,12 +57,14 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
     with world_of(
         chaos_kafka, deploy(chaos_kafka.kafka.address, **parts), tmp_path, store=store, setup=chosen
     ) as world:
+        world.other = other
         reports.append(report)
         run_chaos(
             world,
             storms,
             arriving(users=users, days=MOST_DAYS, **FAULTS),
             rate=rate,
+            kind=TransactionalLoad if chosen.transactional else Load,
             well_within_seconds=well_within,
             report=report,
             tell=tell,

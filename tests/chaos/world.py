@@ -7,11 +7,13 @@ the state is there. Whoever checks the numbers goes directly.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.broker import Broker
 from tests.chaos.disk import new_disk
 from tests.chaos.group import GroupLog, is_of
 from tests.chaos.proxy import Network, TcpProxy
@@ -31,7 +33,7 @@ class World:
     """What faults can reach."""
 
     deployment: Deployment
-    kafka: RunningKafka
+    broker: Broker
     producer: TcpProxy
     group: GroupLog
     servers: list[Slot] = field(default_factory=list)
@@ -84,6 +86,7 @@ class ProxiedKafka:
     """A Kafka that can be reached through several proxies."""
 
     kafka: RunningKafka
+    broker: Broker
     network: Network
     proxies: list[TcpProxy]
 
@@ -91,13 +94,13 @@ class ProxiedKafka:
 @contextmanager
 def proxied_kafka(start: Callable[..., RunningKafka], *, proxies: int) -> Iterator[ProxiedKafka]:
     """A Kafka with so many proxies before it, as `start(proxy_ports=...)` makes it."""
-    with Network() as network:
+    with Network() as network, ThreadPoolExecutor(1) as elsewhere:
         ways = [network.proxy(speaks_kafka=True) for _ in range(proxies)]
         kafka = start(proxy_ports=[way.port for way in ways])
         for way, address in zip(ways, kafka.behind_proxies, strict=True):
             way.target = address
         try:
-            yield ProxiedKafka(kafka, network, ways)
+            yield ProxiedKafka(kafka, Broker(kafka, elsewhere), network, ways)
         finally:
             kafka.discard()
 
@@ -112,7 +115,7 @@ def world_of(
     with ExitStack() as closing:
         redis = closing.enter_context(_running_redis()) if store == "redis" else None
         group = GroupLog(proxied.kafka.address, deployment.settings.app_id)
-        world = World(deployment=deployment, kafka=proxied.kafka, producer=next(ways), group=group, redis=redis)
+        world = World(deployment=deployment, broker=proxied.broker, producer=next(ways), group=group, redis=redis)
         closing.callback(deployment.end)
         for number in range(setup.servers):
             world.servers.append(Slot(deployment, "serve", name=f"server-{number}", kafka=next(ways)))

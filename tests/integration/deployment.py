@@ -432,6 +432,7 @@ class Deployment:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=64 * 1024 * 1024,
+            isolation_level="read_committed",
             check_crcs=False,  # it adds them up in Python, byte by byte
         )
         consumer.assign([TopicPartition(name, number) for name in names for number in self.all_partitions])
