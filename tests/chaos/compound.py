@@ -18,8 +18,8 @@ from tests.chaos.world import World
 COMPOUND: Kinds = {}
 _kind = partial(kinds.kind, COMPOUND)
 
-# After a broker has come back: while the group forms anew, or just after it has.
-_SECONDS_AFTER_THE_BROKER: Final = (1.0, 8.0)
+# After events are read again: while the group may still change, or just after it has.
+_SECONDS_AFTERWARDS: Final = (1.0, 8.0)
 
 _LOOK_SECONDS: Final = 0.5
 # A worker that is not ready after so many looks does not hold up those after it.
@@ -45,16 +45,29 @@ def _broker_then_worker(world: World, fault: Fault) -> Steps:
     world.broker.kill()
     yield fault.seconds
     yield from world.broker.come_back()
-    soonest, latest = _SECONDS_AFTER_THE_BROKER
-    yield soonest + (latest - soonest) * fault.chance
+    yield from _until_events_are_read(world)
+    yield _some_seconds(fault)
+    world.workers[fault.worker].kill()
+
+
+@_kind("network away and then a worker killed", 1.0, 12.0)
+def _network_then_worker(world: World, fault: Fault) -> Steps:
+    """As with the broker, but it forgets nobody: it waits for those who were cut off until their sessions end."""
+    ways = [slot.kafka for slot in world.slots]
+    for way in ways:
+        way.cut()
+    yield fault.seconds
+    for way in ways:
+        way.heal()
+    yield from _until_events_are_read(world)
+    yield _some_seconds(fault)
     world.workers[fault.worker].kill()
 
 
 @_kind("worker killed and then the broker", 0.5, 3.0)
 def _worker_then_broker(world: World, fault: Fault) -> Steps:
     world.workers[fault.worker].kill()
-    soonest, latest = _SECONDS_AFTER_THE_BROKER
-    yield soonest + (latest - soonest) * fault.chance
+    yield _some_seconds(fault)
     world.broker.kill()
     yield fault.seconds
     yield from world.broker.come_back()
@@ -92,6 +105,24 @@ def _other_version(world: World, fault: Fault) -> Steps:
     worker.run_version(world.other.folder)
     yield fault.seconds
     worker.run_version(None)
+
+
+def _until_events_are_read(world: World) -> Steps:
+    """Workers have joined again, or at least some has: on a busy machine this may take longer than all of a storm."""
+    before = _read(world)
+    for _ in range(_MOST_LOOKS):
+        yield _LOOK_SECONDS
+        if _read(world) > before:
+            return
+
+
+def _read(world: World) -> int:
+    return max(server.program.read() for server in world.servers)
+
+
+def _some_seconds(fault: Fault) -> float:
+    soonest, latest = _SECONDS_AFTERWARDS
+    return soonest + (latest - soonest) * fault.chance
 
 
 def _leader(world: World, fault: Fault) -> Slot:

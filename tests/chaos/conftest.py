@@ -21,9 +21,11 @@ from tests.integration.conftest import deploy, start_kafka_or_skip, unique
 
 __all__ = ["deploy", "unique"]
 
-# The short form: a part of every run of all tests, always the same.
-_SEED = 1
-_MINUTES = 1.0
+# The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
+# without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
+# (`test_short_forms.py`).
+SHORT_SEEDS = {"rocksdb": 2902, "memory": 4037, "redis": 2267}
+SHORT_MINUTES = 1.0
 # Generous: a test may not depend on how fast a machine is.
 _WELL_WITHIN_SECONDS = 120.0
 
@@ -71,23 +73,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run takes as long as it was asked to, and some minutes more to become well and be checked."""
-    seconds = 60 * _option(config, "minutes", _MINUTES)
+    seconds = 60 * _option(config, "minutes", SHORT_MINUTES)
     for item in items:
         if "store" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(2 * seconds + 900))
 
 
-@pytest.fixture(scope="session")
-def seed(pytestconfig: pytest.Config) -> int:
-    """What decides which faults come when."""
+@pytest.fixture
+def seed(pytestconfig: pytest.Config, store: str) -> int:
+    """What decides how a run is set up and which faults come when."""
     asked = pytestconfig.getoption("chaos_seed", default=None)
-    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or _SEED)
+    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or SHORT_SEEDS[store])
 
 
 @pytest.fixture(scope="session")
 def minutes(pytestconfig: pytest.Config) -> float:
     """For how long faults come."""
-    return _option(pytestconfig, "minutes", _MINUTES)
+    return _option(pytestconfig, "minutes", SHORT_MINUTES)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stream.simulate.broker import free_port
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
 from tests.chaos.versions import is_refusal
@@ -123,7 +124,11 @@ class Slot:
         if self.programs:
             self._takeovers_before += self.program.takeovers
         self._is_of_another_version = self.name in self._deployment.code
-        program = self._deployment.start(self._command, name=self.name, **self._settings)
+        # A server answers there with its numbers, a worker with whether it is ready.
+        port = free_port()
+        ports = {name: str(port) for name in ("ENGAGEMENT_SERVER_PORT", "ENGAGEMENT_WORKER_PORT")}
+        program = self._deployment.start(self._command, name=self.name, **self._settings, **ports)
+        program.port = port
         self.programs.append(program)
         self._asked, self._ended_at = "", None
         if self.disk is not None:
