@@ -1,7 +1,7 @@
 """The membership of a worker in its consumer group, and commits that can't hurt it.
 
-Kafka shares the partitions out anew whenever a member joins, so a member must join only for a reason. Three things of
-aiokafka's group coordinator made workers join again and again, and are mended here:
+Kafka shares the partitions out anew whenever a member joins, so a member must join only for a reason, and must not stay
+away without one. Four things of aiokafka's group coordinator are mended here:
 
 - A refused commit resets the membership. Commits that were made while a broker was away arrive under a generation that
   is over, sometimes just as the next join succeeds, and undo it; the next commits are made meanwhile, without end.
@@ -10,6 +10,8 @@ aiokafka's group coordinator made workers join again and again, and are mended h
   timeout is thrown out of the group, joins again, and needs as long as before. Here they begin with the assignment.
 - A topic that a restarted broker does not know for a moment counts as one that was changed, and once more when it is
   known again. Here only another number of partitions is a change.
+- An error that it does not expect is left to whoever reads next, and Faust reads past it: the member would never join
+  again. Here it is logged, and the member joins again after a pause.
 """
 
 import asyncio
@@ -30,6 +32,11 @@ log = structlog.get_logger(__name__)
 _ANSWER_SECONDS = 2.0
 # A refusal that lasts is told again after so long.
 _TELL_AGAIN_SECONDS = 60.0
+
+# How long a member waits before it joins again after an error. Longer with each error, for everybody else must join
+# again too; as short as at first when there was none for a while.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+_FORGOTTEN_AFTER_SECONDS = 300.0
 
 # What Kafka answers while groups change or brokers come and go: the next commit tells the same and more.
 _PASSING = (
@@ -56,7 +63,7 @@ def is_member(coordinator: Any) -> bool:
 
 
 def keep_membership(coordinator: Any) -> None:
-    """Let a coordinator of aiokafka join again only for a reason; call it before the coordinator joins."""
+    """Let a coordinator of aiokafka join again only for a reason, and always for one; call it before it joins."""
     on_join_complete, metadata_snapshot = coordinator._on_join_complete, coordinator._get_metadata_snapshot
     known: dict[str, int] = {}  # partitions of each topic, as last told
 
@@ -69,8 +76,32 @@ def keep_membership(coordinator: Any) -> None:
         known.update({topic: count for topic, count in told.items() if count})
         return {topic: count or known.get(topic, 0) for topic, count in told.items()}
 
+    pause = _Pause()
+
+    async def join_after_a_pause(error: Exception) -> None:
+        seconds = pause.next_seconds()
+        log.error("the consumer group can't be joined, trying again", reason=repr(error), seconds=seconds)
+        await asyncio.wait({coordinator._closing}, timeout=seconds)
+        coordinator.request_rejoin()
+
     coordinator._on_join_complete = beat_then_complete
+    coordinator._push_error_to_user = join_after_a_pause
     coordinator._get_metadata_snapshot = snapshot_of_known
+
+
+class _Pause:
+    """How long to wait before the next try."""
+
+    def __init__(self) -> None:
+        self._seconds = _FIRST_PAUSE_SECONDS
+        self._asked_at = -math.inf
+
+    def next_seconds(self) -> float:
+        now = time.monotonic()
+        grows = now - self._asked_at < _FORGOTTEN_AFTER_SECONDS
+        self._seconds = min(2 * self._seconds, _LONGEST_PAUSE_SECONDS) if grows else _FIRST_PAUSE_SECONDS
+        self._asked_at = now
+        return self._seconds
 
 
 class Commits:
