@@ -266,6 +266,8 @@ class Tasks:
             started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
             for task in list(self._tasks.values()):
+                if self._tasks.get(task.number) is not task:
+                    continue  # given up meanwhile: its next owner reports it
                 lag = task.tick(clock_ms)
                 await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
                 await asyncio.sleep(0)
