@@ -77,9 +77,18 @@ class Program:
     """One process of `engagement`, from its start until `end`."""
 
     def __init__(
-        self, command: Sequence[str], environment: dict[str, str], *, port: int, log: Path, piped: bool = False
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        *,
+        port: int,
+        log: Path,
+        piped: bool = False,
+        code: Path | None = None,
     ) -> None:
-        """`piped` lets another process write the log, for one that may not write files."""
+        """`piped` lets another process write the log, for one that may not write files; `code` is the folder of another
+        version.
+        """
         self.port = port
         self._log = log
         self.started = time.monotonic()
@@ -88,6 +97,7 @@ class Program:
             self._process = subprocess.Popen(
                 dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
                 env=environment,
+                cwd=code,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -270,15 +280,17 @@ class Deployment:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, command: str = "run", *options: str, name: str = "", **settings: str) -> Program:
-        """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
+    def start(
+        self, command: str = "run", *options: str, name: str = "", code: Path | None = None, **settings: str
+    ) -> Program:
+        """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk; `code` is another version."""
         port = free_port()
         name = name or command
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        program = Program([command, *options], environment, port=port, log=log, piped=name in self.piped)
+        program = Program([command, *options], environment, port=port, log=log, piped=name in self.piped, code=code)
         self.programs.append(program)
         return program
 
