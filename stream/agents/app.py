@@ -157,7 +157,10 @@ class Worker:
         ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
         self.tasks.topic_ids = ids
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
-        await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
+        await self.tasks.start(
+            lambda topic, partition: self.consumer.remaining(topic, partition),
+            lambda topic, partition: self.consumer.reach(topic, partition),
+        )
         self._telling = asyncio.create_task(self._tell_progress())
         await self.app.start()  # which takes as long as the first recovery
 

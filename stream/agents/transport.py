@@ -7,16 +7,21 @@ which aiokafka delivers hundreds of thousands of records a second. Registered as
 Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be
 lost with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to
 Kafka is what the checkpoints say, for monitoring and for nothing else.
+
+Inputs are read committed. What can be read ends at the last stable offset, where the oldest transaction that is still
+open begins. Markers of transactions and records of aborted ones take offsets too, and nobody is given them.
 """
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import faust
 import structlog
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
@@ -29,6 +34,7 @@ from stream.agents.fencing import stop_when_replaced
 from stream.agents.membership import Commits, keep_membership
 from stream.agents.mismatch import Place
 from stream.agents.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
+from stream.agents.transactions import Reach, StableOffsets
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +139,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
         consumer._fetch_max_bytes = FETCHED_AT_ONCE_BYTES
+        consumer._isolation_level = "read_committed"
         app: Any = self.app
         give_up_connections(consumer._client, answer_seconds(app.settings))
         # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
@@ -168,6 +175,19 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         offsets = {tp: told[TopicPartition(*tp)].offset for tp in partitions if TopicPartition(*tp) in told}
         return {tp: offset for tp, offset in offsets.items() if offset >= 0}
 
+    async def ends(self, partitions: list[TP]) -> dict[TP, int]:
+        """The end of each partition, with what lies there in open transactions."""
+        told: dict[TopicPartition, int] = await self.call_thread(self._ends, partitions)
+        return {ensure_TP(tp): offset for tp, offset in told.items()}
+
+    async def _ends(self, partitions: list[TP]) -> Any:
+        consumer = self._ensure_consumer()
+        uncommitted = copy(
+            consumer._fetcher
+        )  # asked about ends it tells the last stable offsets, at this level the ends
+        uncommitted._isolation_level = READ_UNCOMMITTED
+        return await uncommitted.end_offsets([TopicPartition(*tp) for tp in partitions], consumer._request_timeout_ms)
+
 
 _Kept = TypeVar("_Kept")
 
@@ -191,7 +211,9 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
-        self._drained: dict[TP, int] = {}  # all records before this offset were handed over
+        self._taken: dict[TP, int] = {}  # the next offset after the last record taken from the fetcher
+        self._drained: dict[TP, int] = {}  # from `_taken` to here there are no records that anybody is given
+        self._stable = StableOffsets()
         self._at_end: set[TP] = set()  # of which there was no more when records were last taken
         self._reads_inputs = False
         self.reading = Reading()
@@ -208,7 +230,8 @@ class BatchConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's annotation knows its own events only
         reading = self.reading
         records, active = await self._wait_next_records(timeout)
-        self._note_drained()
+        if not reading.is_over:
+            self._note_drained(records or {})
         if not records or self.should_stop:
             return
         generation = self.app.consumer_generation_id
@@ -235,6 +258,8 @@ class BatchConsumer(driver.Consumer):
         self.reading.is_over = True
         self.reading = Reading()
         self._reads_inputs = False
+        self._taken.clear()
+        self._drained.clear()
         super().stop_flow()
 
     def resume_flow(self) -> None:
@@ -296,7 +321,7 @@ class BatchConsumer(driver.Consumer):
         await self.seek_wait(wanted)
         if reading is not self.reading:
             return
-        self._delivered = dict(wanted)
+        self._delivered, self._taken = dict(wanted), dict(wanted)
         for tp, offset in wanted.items():
             self._positions.begin(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
@@ -305,40 +330,58 @@ class BatchConsumer(driver.Consumer):
     async def _places(self, sources: list[TP]) -> list[Place]:
         """What state, topic and group tell of each partition."""
         firsts = await self.earliest_offsets(*sources)
-        ends = await self.highwaters(*sources)
-        committed = await cast(_ConsumerThread, self._thread).committed(sources)
+        thread = cast(_ConsumerThread, self._thread)
+        # Not the last stable offset: an earlier version read what was not committed, and its state may be beyond it.
+        ends = await thread.ends(sources)
+        committed = await thread.committed(sources)
         return [
             Place(
                 tp.topic,
                 tp.partition,
                 self._positions.position(tp.topic, tp.partition),
                 first=firsts.get(TopicPartition(*tp)) or 0,
-                end=ends.get(TopicPartition(*tp)) or 0,
+                end=ends.get(tp) or 0,
                 committed=committed.get(tp),
             )
             for tp in sources
         ]
 
-    def _note_drained(self) -> None:
-        """Note how far records were taken from the fetcher. Called when none are on their way from its thread."""
+    def _note_drained(self, records: Mapping[TP, list[ConsumerRecord]]) -> None:
+        """Note how far records were taken from the fetcher. Called when no others are on their way from its thread."""
         self._at_end.clear()
+        if not self._reads_inputs:
+            return
+        self._taken.update({ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch})
         for tp in self.assignment():
             state = self._fetch_state(tp)
             if state is not None and state.has_valid_position:
                 self._drained[tp] = state.position
-                if state.highwater is not None and state.position >= state.highwater:
+                end = readable_to(state)
+                if end is not None and state.position >= end:
                     self._at_end.add(tp)
 
     def remaining(self, topic: str, partition: int) -> int | None:
-        """How many records lie between what the broker has and what was applied; None before the first answer."""
+        """How many records lie between what can be read and what was applied; None before the first answer."""
         tp = TP(topic, partition)
         state = self._fetch_state(tp)
-        if state is None or state.highwater is None or tp not in self._drained:
+        end = None if state is None else readable_to(state)
+        if end is None or tp not in self._drained:
             return None
         applied = self._positions.position(topic, partition) or 0
-        if self._drained[tp] >= state.highwater and applied >= self._delivered.get(tp, 0):
-            return 0  # what is left are markers of transactions, which nobody is given
-        return max(1, int(state.highwater) - applied)
+        if self._drained[tp] >= end and applied >= self._taken.get(tp, 0):
+            return 0  # what is left nobody is given
+        return max(1, end - applied)
+
+    def reach(self, topic: str, partition: int) -> Reach:
+        """How far an input is read, and whether an open transaction holds it back there."""
+        tp = TP(topic, partition)
+        state = self._fetch_state(tp)
+        end = None if state is None else readable_to(state)
+        if end is None or tp not in self._drained or tp not in self._taken:
+            return Reach()
+        is_read = (self._positions.position(topic, partition) or 0) >= self._taken[tp]
+        found = self._stable.look(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
+        return Reach(read_to=self._drained[tp] if is_read else None, open_transaction=found)
 
     def end(self, tp: TP) -> int | None:
         """The offset after the newest record of a partition, as it was last fetched."""
@@ -386,6 +429,13 @@ class BatchConsumer(driver.Consumer):
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         await self._thread.seek_wait({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
+
+
+def readable_to(state: Any) -> int | None:
+    """The last stable offset of a partition, by aiokafka's notes of it; the end, where the broker knows none."""
+    end, stable = state.highwater, state.lso
+    known: int | None = end if stable is None or stable < 0 else stable
+    return known
 
 
 class Transport(driver.Transport):

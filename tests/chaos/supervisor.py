@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
-from tests.chaos.versions import is_refusal
 from tests.integration.deployment import Deployment, Program
+from tests.integration.versions import is_refusal
 
 _RESTART_SECONDS = 0.5
 # Kubernetes gives a pod 30 s between asking and killing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Program, simulated
@@ -12,7 +13,7 @@ from tests.integration.kafka_server import RunningKafka
 _CALM_SECONDS = 12.0
 
 # The producer waits for a broker that is away for longer than it does by itself.
-_PATIENT = {"delivery_timeout_ms": 300_000}
+_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 300_000}
 
 
 def test_workers_without_names_are_calm_again_after_a_broker_and_then_a_worker_were_lost(
