@@ -38,6 +38,13 @@ class Timings(msgspec.Struct, frozen=True):
         return Timings(tuple(a + b for a, b in zip(*padded, strict=True)), self.seconds + other.seconds)
 
 
+class OpenTransaction(msgspec.Struct, frozen=True):
+    """A producer's transaction that is open, and so holds back what lies behind its beginning."""
+
+    seconds: float  # since the worker saw it first
+    records: int  # between its beginning and the end of the partition, its own and those of others
+
+
 class Report(msgspec.Struct, frozen=True, tag=True):
     """What the owner of a partition tells once a second.
 
@@ -56,6 +63,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     settings: dict[str, str] = {}  # those that a server must share to add and show these numbers
     counted_since_ms: int = 0  # when the state was reset and all counted again; 0 if it never was
     away: str = ""  # why the store can't be reached, while it can't
+    open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
 
 
 class Unowned(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from stream.agents.assignor import WholePartitions
 from stream.agents.kafka_options import client_options, faust_credentials
 from stream.agents.mismatch import StateMismatch, changelog_problem
 from stream.agents.outbox import Outbox, PartitionChangelog
@@ -127,6 +128,7 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             topic_partitions=settings.topics.partitions,
+            PartitionAssignor=WholePartitions,
             web_enabled=False,
             autodiscover=False,
             worker_redirect_stdouts=False,
@@ -155,7 +157,10 @@ class Worker:
         ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
         self.tasks.topic_ids = ids
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
-        await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
+        await self.tasks.start(
+            lambda topic, partition: self.consumer.remaining(topic, partition),
+            lambda topic, partition: self.consumer.reach(topic, partition),
+        )
         self._telling = asyncio.create_task(self._tell_progress())
         await self.app.start()  # which takes as long as the first recovery
 

@@ -18,6 +18,7 @@ from stream.agents.mismatch import Place, StateMismatch, mismatch
 from stream.agents.outbox import Outbox
 from stream.agents.state import State
 from stream.agents.task import Task
+from stream.agents.transactions import Reach
 from stream.agents.transport import Records
 from stream.core.store import StoreAway, StoreTaken
 from stream.core.time import seconds_of
@@ -60,6 +61,7 @@ class Tasks:
         self._opening: set[int] = set()
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
+        self._reach: Callable[[str, int], Reach] = lambda topic, partition: Reach()
         self._loops: list[asyncio.Task[None]] = []
         self._at_once = _MOST_AT_ONCE
         self._round = 0  # of partitions taken over and given up
@@ -69,9 +71,16 @@ class Tasks:
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
 
-    async def start(self, remaining: Callable[[str, int], int | None]) -> None:
-        """Begin to report and to checkpoint. `remaining` tells how many records of a partition are still to apply."""
-        self._remaining = remaining
+    async def start(
+        self,
+        remaining: Callable[[str, int], int | None],
+        reach: Callable[[str, int], Reach] = lambda topic, partition: Reach(),
+    ) -> None:
+        """Begin to report and to checkpoint.
+
+        `remaining` tells how many records of a partition are still to apply, `reach` how far it is read.
+        """
+        self._remaining, self._reach = remaining, reach
         self._alive_at = time.monotonic()
         await self._outbox.start()
         self._loops = [asyncio.create_task(self._guarded(loop)) for loop in (self._report_loop, self._checkpoint_loop)]
@@ -128,6 +137,7 @@ class Tasks:
                     self._outbox,
                     remaining=partial(self._remaining_of, number),
                     recovery_seconds=recovery_seconds,
+                    reach=lambda topic: self._reach(topic, number),
                 )
                 await task.open()
                 return task
@@ -210,9 +220,13 @@ class Tasks:
     # -- batches ---------------------------------------------------------------------------------------------------
 
     async def apply(self, topic: str, records: Records) -> int:
-        """Apply a batch; returns how many of its records were new. A partition given up is left to its owner."""
+        """Apply a batch; returns how many of its records were new.
+
+        A batch that a rebalance has overtaken is dropped, and so is one of a partition that was given up: the owner
+        reads it again, in order.
+        """
         task = self._tasks.get(records[0].partition)
-        if task is None or self.failure is not None:
+        if task is None or records.reading.is_over or self.failure is not None:
             return 0
         try:
             self._refuse_gap(task, topic, records)
@@ -262,6 +276,8 @@ class Tasks:
             started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
             for task in list(self._tasks.values()):
+                if self._tasks.get(task.number) is not task:
+                    continue  # given up meanwhile: its next owner reports it
                 lag = task.tick(clock_ms)
                 await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
                 await asyncio.sleep(0)

@@ -268,9 +268,15 @@ _HEALTH = (
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
     Metric(
         "engagement_lag_events",
-        "Records that lie in Kafka and are not yet applied.",
+        "Records that can be read from Kafka and are not yet applied.",
         ("topic", "partition"),
         unit="events",
+    ),
+    Metric(
+        "engagement_open_transaction_seconds",
+        "How long an open transaction of a producer has held its partition back. 0 below kafka.open_transaction_after.",
+        ("topic", "partition"),
+        unit="seconds",
     ),
     Metric(
         "engagement_event_to_gauge_seconds",

@@ -9,7 +9,7 @@ import structlog
 
 from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
-from stream.core.time import SECOND_MS, seconds_of
+from stream.core.time import SECOND_MS, iso, seconds_of
 from stream.export.counters import Counters, added
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
@@ -132,7 +132,7 @@ class Board:
         report = self._reports[number]
         if report.away:
             return report.away
-        return f"still reading {', '.join(report.behind)}" if report.behind else ""
+        return f"still reading {', '.join(report.behind)}" if report.behind else "; ".join(_held_back(report))
 
     def _why_unowned(self, unowned: Unowned) -> str:
         told = unowned.why
@@ -164,6 +164,8 @@ class Board:
                 yield f"partition {report.partition}: {report.away}"
             if report.behind and report.partition not in stale:
                 yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
+            if report.partition not in stale:
+                yield from (f"partition {report.partition}: {told}" for told in _held_back(report))
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -240,6 +242,10 @@ class Board:
                 for topic, left in sorted(report.lag.items())
                 if left >= 0
             ),
+            *(
+                Sample("engagement_open_transaction_seconds", {"topic": topic, **labels}, _open_seconds(report, topic))
+                for topic in sorted(report.lag)
+            ),
             Sample("engagement_snapshot_age_seconds", labels, self.age_seconds(report)),
             Sample("engagement_recovery_seconds", labels, report.recovery_seconds),
         ]
@@ -254,3 +260,16 @@ class Board:
             ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
+
+
+def _held_back(report: Report) -> Iterator[str]:
+    """What can't be read of a partition, for it lies behind the beginning of a transaction that hangs open."""
+    for topic, found in sorted(report.open_transactions.items()):
+        since = iso((report.reported_ms // SECOND_MS - round(found.seconds)) * SECOND_MS)
+        told = f"a producer's transaction in {topic} has been open for {found.seconds:.0f} s, since {since}"
+        yield f"{told}: {found.records:,} records wait for its end"
+
+
+def _open_seconds(report: Report, topic: str) -> float:
+    found = report.open_transactions.get(topic)
+    return 0.0 if found is None else found.seconds

@@ -3,7 +3,7 @@
 live        every partition has reported lately and has read all there is
 starting    some partition has never reported: no number is shown yet
 recovering  some partition's state is being read back
-behind      a backlog is being read; the numbers are those of its clock
+behind      a backlog is being read, the numbers are those of its clock; or an open transaction holds a partition back
 stale       some partition's owner is silent, has left or can't go on: what its users do is missing
 mismatch    what workers report does not fit this server, or together: no number is shown
 """

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from stream.simulate.broker import free_port
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
-from tests.chaos.versions import is_refusal
 from tests.integration.deployment import Deployment, Program
+from tests.integration.versions import is_refusal
 
 _RESTART_SECONDS = 0.5
 # Kubernetes gives a pod 30 s between asking and killing.

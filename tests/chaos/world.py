@@ -19,9 +19,9 @@ from tests.chaos.group import GroupLog, is_of
 from tests.chaos.proxy import Network, TcpProxy
 from tests.chaos.setups import Setup
 from tests.chaos.supervisor import Exit, Slot
-from tests.chaos.versions import OtherVersion
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
+from tests.integration.versions import OtherVersion
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 # The changelog is compacted while a run lasts, as it is in the life of a deployment: a new segment every few seconds.

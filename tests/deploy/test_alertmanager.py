@@ -29,7 +29,7 @@ PIPELINE = (
     "EngagementRecoverySlow",
     "EngagementStoreUnavailable",
 )
-OF_A_TOPIC = ("EngagementEventTimeStale", "EngagementDeadLettersRising")
+OF_A_TOPIC = ("EngagementEventTimeStale", "EngagementDeadLettersRising", "EngagementTransactionOpen")
 
 
 @pytest.fixture
@@ -105,6 +105,14 @@ def test_of_alerts_with_one_cause_only_the_cause_is_told(alertmanager: Alertmana
         alertmanager.tell(LABELS[source])
 
         assert held_back(alertmanager, set(sources[:place])), source
+
+
+def test_an_input_that_an_open_transaction_holds_back_is_not_told_as_silent_too(alertmanager: Alertmanager) -> None:
+    open_transaction = {**LABELS["EngagementTransactionOpen"], "topic": "logins"}
+    silent = {**LABELS["EngagementEventTimeStale"], "topic": "logins"}
+    alertmanager.tell(open_transaction, silent, LABELS["EngagementNoEvents"])
+
+    assert held_back(alertmanager, {"EngagementEventTimeStale", "EngagementNoEvents"})
 
 
 def test_a_sudden_fall_is_told_once(alertmanager: Alertmanager) -> None:

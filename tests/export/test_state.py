@@ -5,7 +5,7 @@ import msgspec
 from stream.core.fields import ACTIVE_USERS
 from stream.export.board import Board
 from stream.export.state import standing, state_of
-from stream.telemetry import Unowned
+from stream.telemetry import OpenTransaction, Unowned
 from tests.export.boards import NOW, board, moment
 
 
@@ -43,6 +43,14 @@ def test_a_partition_whose_state_is_read_back_is_recovering() -> None:
     shown.put(Unowned(1, "worker-2", moment(NOW), "worker-2 reads its state back", rows_left=9))
 
     assert state_of(shown) == "recovering"
+
+
+def test_a_partition_that_an_open_transaction_holds_back_is_behind() -> None:
+    shown = board()
+    held_back = {"logins": OpenTransaction(seconds=12, records=3)}
+    shown.put(msgspec.structs.replace(shown.reports[1], open_transactions=held_back))
+
+    assert state_of(shown) == "behind"
 
 
 def test_a_partition_that_nobody_owns_or_whose_store_is_away_is_stale() -> None:

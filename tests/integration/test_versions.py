@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.versions import is_refusal, other_version
+from tests.integration.versions import is_refusal, other_version
 
 
 def git(folder: Path, *arguments: str) -> str:
