@@ -116,6 +116,11 @@ class Task:
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
+    @property
+    def epoch(self) -> int:
+        """Counts takeovers of the partition, this one too."""
+        return self._state.epoch
+
     def position(self, topic: str) -> int | None:
         """The next offset of a Kafka topic to apply, or None when none was applied."""
         return self._core.progress.offsets.get(topic)
@@ -282,6 +287,7 @@ class Task:
             recovery_seconds=self._recovery_seconds,
             settings=self._shared_settings,
             away=self.away,
+            epoch=self.epoch,
         )
 
     def _measure_latency(self, wall_ms: int) -> None:
