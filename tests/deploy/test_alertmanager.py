@@ -25,6 +25,7 @@ PIPELINE = (
     "EngagementNoNumbers",
     "EngagementNoEvents",
     "EngagementPartitionsUnowned",
+    "EngagementRebalancing",
     "EngagementStreamBehind",
     "EngagementRecoverySlow",
     "EngagementStoreUnavailable",
@@ -105,6 +106,17 @@ def test_of_alerts_with_one_cause_only_the_cause_is_told(alertmanager: Alertmana
         alertmanager.tell(LABELS[source])
 
         assert held_back(alertmanager, set(sources[:place])), source
+
+
+def test_a_group_that_only_rebalances_is_told_and_not_what_it_does_not_read(alertmanager: Alertmanager) -> None:
+    waiting = {"EngagementStreamBehind", "EngagementNoEvents", "EngagementEventTimeStale"}
+    others = ("EngagementRebalancing", "EngagementPartitionsUnowned", "EngagementRecoverySlow")
+    alertmanager.tell(*(LABELS[name] for name in (*waiting, *others)))
+
+    assert held_back(alertmanager, waiting)
+
+    alertmanager.tell(LABELS["EngagementStoreUnavailable"])
+    assert held_back(alertmanager, {*waiting, *others})
 
 
 def test_a_sudden_fall_is_told_once(alertmanager: Alertmanager) -> None:
