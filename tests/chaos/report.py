@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from rich.console import Console
 from rich.table import Table
