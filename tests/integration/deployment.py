@@ -274,23 +274,24 @@ class Deployment:
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
         self.piped: set[str] = set()  # names of programs whose log another process writes
+        self.code: Path | None = None  # where another version lies, of which programs are started from now on
         self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
         self._expected: Counter[str] = Counter()
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(
-        self, command: str = "run", *options: str, name: str = "", code: Path | None = None, **settings: str
-    ) -> Program:
-        """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk; `code` is another version."""
+    def start(self, command: str = "run", *options: str, name: str = "", **settings: str) -> Program:
+        """Start `engagement run`, `worker` or `serve`. Those of one `name` share a disk."""
         port = free_port()
         name = name or command
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        program = Program([command, *options], environment, port=port, log=log, piped=name in self.piped, code=code)
+        program = Program(
+            [command, *options], environment, port=port, log=log, piped=name in self.piped, code=self.code
+        )
         self.programs.append(program)
         return program
 

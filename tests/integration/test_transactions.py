@@ -194,7 +194,8 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
     kafka: RunningKafka, deploy: Deploy, unique: Unique, tmp_path: Path
 ) -> None:
     deployment = deploy(kafka.address, **{"topics.partitions": 2})
-    before = deployment.start(code=earlier_version(tmp_path))
+    deployment.code = earlier_version(tmp_path)
+    before = deployment.start()
     before.wait_until_ready()
     logins = Logins(deployment)
     with producers(deployment, unique("a"), unique("b"), unique("c")) as (committed, aborted, open_):
@@ -211,6 +212,7 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
 
         # Its state is beyond the last stable offset, and in the midst of what will be aborted.
         open_.send(logins.of(1, 5))
+        deployment.code = None
         now = deployment.start(ENGAGEMENT_KAFKA_OPEN_TRANSACTION_AFTER="2s")
         now.wait_until(lambda: now.partitions == {0, 1}, "the partitions are taken over")
         now.wait_until(lambda: now.api() and open_seconds(now, 1) >= 2, "the open transaction is told")
