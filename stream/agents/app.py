@@ -13,6 +13,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from stream.agents.assignor import WholePartitions
 from stream.agents.kafka_options import client_options, faust_credentials
 from stream.agents.mismatch import StateMismatch, changelog_problem
 from stream.agents.outbox import Outbox, PartitionChangelog
@@ -127,6 +128,7 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             topic_partitions=settings.topics.partitions,
+            PartitionAssignor=WholePartitions,
             web_enabled=False,
             autodiscover=False,
             worker_redirect_stdouts=False,

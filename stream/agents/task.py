@@ -326,10 +326,13 @@ class Task:
     async def checkpoint(self) -> None:
         """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost.
 
-        Raises HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
+        A partition that was given up is saved no more: what changed since is read again by its next owner. Raises
+        HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
         """
         async with self._writing:
             async with self._applying:
+                if self._closed:
+                    return
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)

@@ -220,9 +220,13 @@ class Tasks:
     # -- batches ---------------------------------------------------------------------------------------------------
 
     async def apply(self, topic: str, records: Records) -> int:
-        """Apply a batch; returns how many of its records were new. A partition given up is left to its owner."""
+        """Apply a batch; returns how many of its records were new.
+
+        A batch that a rebalance has overtaken is dropped, and so is one of a partition that was given up: the owner
+        reads it again, in order.
+        """
         task = self._tasks.get(records[0].partition)
-        if task is None or self.failure is not None:
+        if task is None or records.reading.is_over or self.failure is not None:
             return 0
         try:
             self._refuse_gap(task, topic, records)
@@ -272,6 +276,8 @@ class Tasks:
             started = self._alive_at = time.monotonic()
             clock_ms = self._clock_ms()
             for task in list(self._tasks.values()):
+                if self._tasks.get(task.number) is not task:
+                    continue  # given up meanwhile: its next owner reports it
                 lag = task.tick(clock_ms)
                 await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
                 await asyncio.sleep(0)

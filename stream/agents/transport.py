@@ -31,6 +31,7 @@ from faust.types.tuples import ConsumerMessage, Message
 from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.fencing import stop_when_replaced
+from stream.agents.membership import Commits, keep_membership
 from stream.agents.mismatch import Place
 from stream.agents.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
 from stream.agents.transactions import Reach, StableOffsets
@@ -46,14 +47,29 @@ _RECOVERY_POLL_SECONDS = 0.1
 _FETCH_MAX_WAIT_MS = 150
 
 
+class Reading:
+    """The reading of the inputs from one rebalance to the next.
+
+    It begins when a rebalance has ended the one before. The inputs are read once they have been sought, each from where
+    its state has got to. When it is over, another worker may own the partitions, or this one has their state opened
+    anew: what is still on its way is read again by whoever owns them.
+    """
+
+    def __init__(self) -> None:
+        self.is_sought = False  # the inputs are at the places where their states have got to
+        self.is_over = False  # a rebalance has begun
+
+
 class Records(list[ConsumerRecord]):
     """A batch of one partition, in order of offset.
 
     `follows` is how far the batches before it went; `reaches_end` says that the broker had no more when it was fetched.
+    A batch whose `reading` is over must not be applied.
     """
 
     follows: int = 0
     reaches_end: bool = False
+    reading: Reading = Reading()
 
 
 class Positions(Protocol):
@@ -112,9 +128,12 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         app: Any = self.app
+        coordinator = self._ensure_consumer()._coordinator
+        keep_membership(coordinator)
+        self._commits = Commits(coordinator)
         if app.conf.consumer_group_instance_id:
             tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
-            stop_when_replaced(self._ensure_consumer()._coordinator, tell)
+            stop_when_replaced(coordinator, tell)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -136,14 +155,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         it again. It is given back here, where nothing can come between.
         """
         reader = cast(BatchConsumer, self.consumer)
-        flows = reader.flows
+        reading = reader.reading
         records = await super()._fetch_records(consumer, active_partitions, *options, **named)
-        if not records or (reader.flow_active and reader.flows == flows):
+        if not records or (reader.flow_active and not reading.is_over):
             return records
         for tp, batch in records.items():
             with suppress(IllegalStateError):  # it is another worker's now
                 consumer.seek(tp, batch[0].offset)
         return {}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        assigned = self.assignment()
+        return await self._commits.commit({TopicPartition(*tp): offsets[tp] for tp in offsets if tp in assigned})
 
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
         """The committed offset of each partition that has one."""
@@ -192,9 +215,8 @@ class BatchConsumer(driver.Consumer):
         self._drained: dict[TP, int] = {}  # from `_taken` to here there are no records that anybody is given
         self._stable = StableOffsets()
         self._at_end: set[TP] = set()  # of which there was no more when records were last taken
-        self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
-        self.flows = 0  # how often the flow was stopped, which each rebalance does
+        self.reading = Reading()
         # Faust's streams note each offset here themselves, past `ack`, until a commit of Faust's own, which never
         # comes: for the life of a worker two numbers a batch would be kept.
         self._acked = _Forgetful[list[int]](list)
@@ -206,15 +228,15 @@ class BatchConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's annotation knows its own events only
-        flows = self.flows
+        reading = self.reading
         records, active = await self._wait_next_records(timeout)
-        if self.flows == flows:
+        if not reading.is_over:
             self._note_drained(records or {})
         if not records or self.should_stop:
             return
         generation = self.app.consumer_generation_id
         for tp, batch in records.items():
-            if self.flows != flows:
+            if reading.is_over:
                 return  # they are read again from where whoever owns the partition has got to
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
@@ -232,15 +254,17 @@ class BatchConsumer(driver.Consumer):
         return {}
 
     def stop_flow(self) -> None:
-        self.flows += 1
-        self._sought = self._reads_inputs = False
+        """Faust calls it when a rebalance begins."""
+        self.reading.is_over = True
+        self.reading = Reading()
+        self._reads_inputs = False
         self._taken.clear()
         self._drained.clear()
         super().stop_flow()
 
     def resume_flow(self) -> None:
         """Faust calls it before it reads changelogs, and again, its queues emptied, when the inputs were sought."""
-        self._reads_inputs = self._sought
+        self._reads_inputs = self.reading.is_sought
         super().resume_flow()
 
     def _is_input(self, tp: Any) -> bool:
@@ -251,6 +275,7 @@ class BatchConsumer(driver.Consumer):
         records = Records(batch)
         records.follows = self._delivered.get(ensure_TP(tp), 0)
         records.reaches_end = ensure_TP(tp) in self._at_end
+        records.reading = self.reading
         self._delivered[ensure_TP(tp)] = last.offset + 1
         return ConsumerMessage(
             tp.topic,
@@ -275,23 +300,27 @@ class BatchConsumer(driver.Consumer):
         return cast(Positions, self.app.positions)  # type: ignore[attr-defined]
 
     async def perform_seek(self) -> None:
-        """What Faust calls at the end of a recovery."""
-        generation = self.app.consumer_generation_id
-        await self._seek_inputs()
-        self._sought = self.app.consumer_generation_id == generation
+        """What Faust calls at the end of a recovery. The next rebalance may begin meanwhile: then it is for nothing."""
+        reading = self.reading
+        await self._seek_inputs(reading)
+        reading.is_sought = True
 
-    async def _seek_inputs(self) -> None:
+    async def _seek_inputs(self, reading: Reading) -> None:
         """Read each input partition from where its state has got to; from its beginning where there is no state."""
         sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
         if not sources:
             return
         places = await self._places(sources)
+        if reading is not self.reading:
+            return
         refused = [place for place in places if self._positions.refuse(place)]
         if refused:
             return
         wanted = {TP(place.topic, place.partition): max(place.first, place.position or 0) for place in places}
         self._drained.clear()
         await self.seek_wait(wanted)
+        if reading is not self.reading:
+            return
         self._delivered, self._taken = dict(wanted), dict(wanted)
         for tp, offset in wanted.items():
             self._positions.begin(tp.topic, tp.partition, offset)

@@ -205,6 +205,19 @@ def test_nothing_new_is_no_checkpoint() -> None:
     asyncio.run(scenario())
 
 
+def test_a_partition_that_was_given_up_is_saved_no_more() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = await task(outbox)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        one.close()
+        await one.checkpoint()
+
+        assert len(outbox.deltas) == 1  # that of the takeover
+
+    asyncio.run(scenario())
+
+
 def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_produced_to() -> None:
     async def scenario() -> None:
         outbox = Outbox()

@@ -6,11 +6,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from aiokafka.structs import ConsumerRecord
 
 from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState, State
-from stream.agents.tasks import Fenced, Tasks
-from stream.agents.transport import Records
+from stream.agents.tasks import BatchMissing, Fenced, Tasks
+from stream.agents.transport import Reading, Records
 from stream.core.partition import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
@@ -132,6 +133,37 @@ def test_after_a_silence_nothing_more_is_reported_or_saved(
     assert (told == 0) == is_fenced
     if is_fenced:
         assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
+
+
+def batch_of(*, follows: int, is_over: bool) -> Records:
+    """A batch for partition 0 that comes after records which were never applied."""
+    value = b'{"user_id":"ada","event_time":"2026-03-10T11:59:00Z"}'
+    records = Records([ConsumerRecord("logins", 0, follows, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
+    records.follows, records.reading = follows, Reading()
+    records.reading.is_over = is_over
+    return records
+
+
+def test_a_batch_that_a_rebalance_has_overtaken_is_dropped_and_the_worker_goes_on() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=True)) == 0
+        assert tasks.failure is None
+        assert tasks.position("logins", 0) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_leaves_out_what_comes_before_it_stops_the_worker() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=False)) == 0
+        assert isinstance(tasks.failure, BatchMissing)
+        assert str(tasks.failure) == "logins/0: 0 is next, but a batch follows 7"
+
+    asyncio.run(scenario())
 
 
 class Costly:

@@ -198,7 +198,7 @@ class App:
             yield from self._topic(topic, np.where(stopped, 0.0, events_a_user), stopped)
         yield 'engagement_recovery_rows_remaining{partition="1"}', np.where(self._in("recovering"), 9e6, np.nan)
         yield 'engagement_store_available{partition="1"}', 1 - ones * self._in("no store")
-        open_seconds = np.where(self._in("open transaction"), 3_600.0, 0.0)
+        open_seconds = 3_600 * ones * self._in("open transaction")
         yield 'engagement_open_transaction_seconds{topic="logins",partition="1"}', open_seconds
 
     def _topic(self, topic: str, events_a_user: Curve, stopped: NDArray[np.bool_]) -> Iterator[tuple[str, Curve]]:

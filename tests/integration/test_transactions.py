@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -16,10 +15,10 @@ from stream.simulate.replay import ReplayEvent
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login
 from tests.integration.kafka_server import RunningKafka
+from tests.integration.versions import other_version
 
 # The last one that counted what was not committed.
 _EARLIER = "7eea2d8"
-_REPOSITORY = Path(__file__).parent.parent.parent
 
 Unique = Callable[[str], str]
 
@@ -194,8 +193,12 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
     kafka: RunningKafka, deploy: Deploy, unique: Unique, tmp_path: Path
 ) -> None:
     deployment = deploy(kafka.address, **{"topics.partitions": 2})
-    deployment.code = earlier_version(tmp_path)
+    earlier = other_version(tmp_path / "earlier", commit=_EARLIER)
+    if earlier.folder is None:
+        pytest.skip(earlier.left_out)
+    deployment.code["run"] = earlier.folder
     before = deployment.start()
+    del deployment.code["run"]
     before.wait_until_ready()
     logins = Logins(deployment)
     with producers(deployment, unique("a"), unique("b"), unique("c")) as (committed, aborted, open_):
@@ -212,7 +215,6 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
 
         # Its state is beyond the last stable offset, and in the midst of what will be aborted.
         open_.send(logins.of(1, 5))
-        deployment.code = None
         now = deployment.start(ENGAGEMENT_KAFKA_OPEN_TRANSACTION_AFTER="2s")
         now.wait_until(lambda: now.partitions == {0, 1}, "the partitions are taken over")
         now.wait_until(lambda: now.api() and open_seconds(now, 1) >= 2, "the open transaction is told")
@@ -223,16 +225,3 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
 
     assert now.outcomes()["applied"] == 50 + 50 + 5 + 3 + 3
     assert lag(now) == {0}
-
-
-def earlier_version(folder: Path) -> Path:
-    """The code of a version that read what was not committed, from the history of this repository."""
-    archive = folder / "earlier.tar"
-    command = ["git", "-C", str(_REPOSITORY), "archive", "-o", str(archive), _EARLIER, "stream"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if asked.returncode != 0:
-        pytest.skip(f"the history has no {_EARLIER}: {asked.stderr.strip()}")
-    code = folder / "earlier"
-    code.mkdir()
-    subprocess.run(["tar", "-xf", str(archive), "-C", str(code)], check=True)
-    return code
