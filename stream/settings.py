@@ -67,6 +67,7 @@ class Kafka(_Section, frozen=True):
     batch_records: int = 2_000  # records applied at a time: few enough that a rebalance never waits for them
     batches_in_flight: int = 4  # batches of each topic that wait for their turn
     fetch_bytes: int = 8 * 1024 * 1024  # of each partition fetched at a time
+    open_transaction_after: str = "10s"  # a transaction that holds its partition back for so long is told
     idempotent: bool = True  # off only for brokers without idempotent producers
 
 
@@ -454,6 +455,7 @@ _LENGTHS = {
     "close_after": 0,
     "retention": 0,
     "kafka.session_timeout": 1,
+    "kafka.open_transaction_after": 1,
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
 }

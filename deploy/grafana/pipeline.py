@@ -111,30 +111,39 @@ def _lag() -> Row:
     silence = f"time() - {number('engagement_event_time_seconds', by='topic', where=_TOPIC)}"
     age = number("engagement_snapshot_age_seconds", by="partition", where=_PARTITION)
     ages = [Query(f"max({age})", "oldest"), Query(f"quantile(0.5, {age})", "median")]
+    held = number("engagement_open_transaction_seconds", by="topic, partition", where=_PLACES)
+    held_back = [Query(f"topk({_WORST}, {held})", "{{topic}}, partition {{partition}}")]
     behind = ["EngagementStreamBehind"]
     return Row(
         "Lag and freshness",
         [
-            trend("Lag by topic", [Query(by_topic, "{{topic}}")], unit=units.Short, width=6, alerts=behind),
+            trend("Lag by topic", [Query(by_topic, "{{topic}}")], unit=units.Short, width=8, alerts=behind),
             bars(
                 "Lag, worst partitions",
                 [Query(by_partition, "partition {{partition}}")],
                 unit=units.Short,
-                width=6,
+                width=8,
                 alerts=behind,
+            ),
+            trend(
+                "Held back by open transactions",
+                held_back,
+                unit=units.Seconds,
+                width=8,
+                alerts=["EngagementTransactionOpen"],
             ),
             trend(
                 "Since the newest event, by topic",
                 [Query(silence, "{{topic}}")],
                 unit=units.Seconds,
-                width=6,
+                width=12,
                 alerts=["EngagementEventTimeStale"],
             ),
             trend(
                 "Age of snapshots",
                 ages,
                 unit=units.Seconds,
-                width=6,
+                width=12,
                 steps=_SNAPSHOT_AGE,
                 alerts=["EngagementPartitionsUnowned"],
             ),

@@ -13,6 +13,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from stream.agents.assignor import WholePartitions
 from stream.agents.kafka_options import client_options, faust_credentials
 from stream.agents.mismatch import StateMismatch, changelog_problem
 from stream.agents.outbox import Outbox, PartitionChangelog
@@ -127,6 +128,7 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             topic_partitions=settings.topics.partitions,
+            PartitionAssignor=WholePartitions,
             web_enabled=False,
             autodiscover=False,
             worker_redirect_stdouts=False,
@@ -155,7 +157,10 @@ class Worker:
         ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
         self.tasks.topic_ids = ids
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
-        await self.tasks.start(lambda topic, partition: self.consumer.remaining(topic, partition))
+        await self.tasks.start(
+            lambda topic, partition: self.consumer.remaining(topic, partition),
+            lambda topic, partition: self.consumer.reach(topic, partition),
+        )
         self._telling = asyncio.create_task(self._tell_progress())
         await self.app.start()  # which takes as long as the first recovery
 
@@ -179,6 +184,8 @@ class Worker:
         while True:
             await asyncio.sleep(_TELL_PROGRESS_SECONDS)
             await self._tell_standbys()
+            if self._assigned == set():
+                await self.tasks.tell_idle()
             progress = self.recovering()
             if progress is None:
                 rows, since = self._stores.rows_recovered, time.monotonic()
@@ -221,7 +228,7 @@ class Worker:
         """Write the last checkpoint, commit its offsets and leave the group. Raises Unavailable if Kafka is away."""
         unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
-        await self.tasks.tell_stopped({tp.partition for tp in unread})
+        await self.tasks.tell_stopped(dict.fromkeys((tp.partition for tp in unread), 0))
         if self._telling is not None:
             self._telling.cancel()
         # Not `wait_for`, which waits on when aiokafka swallows that it is cancelled.
@@ -263,6 +270,7 @@ class Worker:
         await self.tasks.open(partitions, recovery_seconds=seconds)
 
     async def _note_assigned(self, *args: Any, **_: Any) -> None:
+        self.tasks.generation = self.app.consumer_generation_id
         inputs = set(self._settings.input_topics.values())
         self._assigned = {tp.partition for tp in args[-1] if tp.topic in inputs}
 

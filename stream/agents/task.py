@@ -21,16 +21,17 @@ from stream.agents import forwarded
 from stream.agents.mismatch import StateMismatch
 from stream.agents.outbox import Outbox, origin_of
 from stream.agents.state import State, in_thread
+from stream.agents.transactions import Reach
 from stream.core.messages import Reader
 from stream.core.partition.partition import SWEPT, Partition
 from stream.core.partition.reading import Batch
 from stream.core.store import StoreAway
-from stream.core.time import SECOND_MS
+from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
 from stream.inputs.carried import reader_of_events
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +67,10 @@ class Task:
         *,
         remaining: Callable[[str], int | None],
         recovery_seconds: float,
+        reach: Callable[[str], Reach] = lambda topic: Reach(),
     ) -> None:
-        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows.
+        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows; `reach`
+        how far it is read, and what holds it back there.
 
         A task is opened before anything else is asked of it.
         """
@@ -77,6 +80,9 @@ class Task:
         self._state = state
         self._outbox = outbox
         self._remaining = remaining
+        self._reach = reach
+        self._open_after = seconds_of(settings.kafka.open_transaction_after)
+        self._open_transactions: dict[str, OpenTransaction] = {}  # by input
         self._core = Partition(
             settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
         )
@@ -123,6 +129,11 @@ class Task:
         self._saved = dict(self._core.progress.offsets)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Counts takeovers of the partition, this one too."""
+        return self._state.epoch
 
     def position(self, topic: str) -> int | None:
         """The next offset of a Kafka topic to apply, or None when none was applied."""
@@ -257,16 +268,33 @@ class Task:
             if left == 0:
                 self.note_end(name)
             lag[topic] = -1 if left is None else left
+            self._follow(name, topic)
         self._core.tick(clock_ms, behind=self.behind(), active=self._active())
         return lag
 
+    def _follow(self, name: str, topic: str) -> None:
+        """Pass over offsets that nobody is given, and tell of a transaction that hangs open."""
+        reach, offsets = self._reach(name), self._core.progress.offsets
+        if reach.read_to is not None:
+            offsets[name] = max(reach.read_to, offsets.get(name, 0))
+        found = reach.open_transaction
+        if found is not None and found.seconds >= self._open_after:
+            if topic not in self._open_transactions:
+                told = {"topic": name, "partition": self.number, "records": found.records}
+                log.warning("a producer's transaction hangs open: nothing after it can be read", **told)
+            self._open_transactions[topic] = found
+        elif self._open_transactions.pop(topic, None) is not None:
+            log.info("the transaction has ended", topic=name, partition=self.number)
+
     def _active(self) -> tuple[str, ...]:
-        """The inputs that have records to read now, or had some a moment ago."""
+        """The inputs that have records to read now, or had some a moment ago, or have some in an open transaction."""
         quiet_since = time.monotonic() - QUIET_SECONDS
         return tuple(
             topic
             for name, topic in self._topics.items()
-            if self._read_at.get(topic, quiet_since) > quiet_since or self._remaining(name) != 0
+            if self._read_at.get(topic, quiet_since) > quiet_since
+            or self._remaining(name) != 0
+            or self._reach(name).open_transaction is not None
         )
 
     def note_end(self, topic: str) -> None:
@@ -296,6 +324,8 @@ class Task:
             recovery_seconds=self._recovery_seconds,
             settings=self._shared_settings,
             away=self.away,
+            open_transactions=dict(self._open_transactions),
+            epoch=self.epoch,
         )
 
     def _measure_latency(self, wall_ms: int) -> None:
@@ -316,10 +346,13 @@ class Task:
     async def checkpoint(self) -> None:
         """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost.
 
-        Raises HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
+        A partition that was given up is saved no more: what changed since is read again by its next owner. Raises
+        HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
         """
         async with self._writing:
             async with self._applying:
+                if self._closed:
+                    return
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 _BOOTSTRAP_TIMEOUT_MS: Final = 10_000
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _GROWN_SECONDS: Final = 30.0
+# A cluster serves new topics within a second or two; a busy one, or one that gets many, takes longer.
+_SERVED_MS: Final = 60_000
 
 # What breaks a deployment when it differs: a changelog that is not compacted grows for ever, or, deleted by age,
 # forgets users; a delta larger than max.message.bytes can't be written. The rest is the operator's taste.
@@ -85,7 +87,7 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         missing = [spec for spec in specs if present[spec.name]["error_code"] == UnknownTopicOrPartitionError.errno]
         created = [spec.name for spec in missing if _create(admin, spec, replication=replication)]
         try:
-            admin.wait_for_topics([spec.name for spec in missing])
+            admin.wait_for_topics([spec.name for spec in missing], timeout_ms=_SERVED_MS)
         except KafkaTimeoutError as error:
             raise TopicNotCreated(f"topics were created but are not ready: {error}") from error
         return created

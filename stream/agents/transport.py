@@ -7,16 +7,21 @@ which aiokafka delivers hundreds of thousands of records a second. Registered as
 Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be
 lost with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to
 Kafka is what the checkpoints say, for monitoring and for nothing else.
+
+Inputs are read committed. What can be read ends at the last stable offset, where the oldest transaction that is still
+open begins. Markers of transactions and records of aborted ones take offsets too, and nobody is given them.
 """
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import faust
 import structlog
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
@@ -26,8 +31,10 @@ from faust.types.tuples import ConsumerMessage, Message
 from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.fencing import stop_when_replaced
+from stream.agents.membership import Commits, keep_membership
 from stream.agents.mismatch import Place
 from stream.agents.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
+from stream.agents.transactions import Reach, StableOffsets
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +47,29 @@ _RECOVERY_POLL_SECONDS = 0.1
 _FETCH_MAX_WAIT_MS = 150
 
 
+class Reading:
+    """The reading of the inputs from one rebalance to the next.
+
+    It begins when a rebalance has ended the one before. The inputs are read once they have been sought, each from where
+    its state has got to. When it is over, another worker may own the partitions, or this one has their state opened
+    anew: what is still on its way is read again by whoever owns them.
+    """
+
+    def __init__(self) -> None:
+        self.is_sought = False  # the inputs are at the places where their states have got to
+        self.is_over = False  # a rebalance has begun
+
+
 class Records(list[ConsumerRecord]):
     """A batch of one partition, in order of offset.
 
     `follows` is how far the batches before it went; `reaches_end` says that the broker had no more when it was fetched.
+    A batch whose `reading` is over must not be applied.
     """
 
     follows: int = 0
     reaches_end: bool = False
+    reading: Reading = Reading()
 
 
 class Positions(Protocol):
@@ -106,14 +128,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         app: Any = self.app
+        coordinator = self._ensure_consumer()._coordinator
+        keep_membership(coordinator)
+        self._commits = Commits(coordinator)
         if app.conf.consumer_group_instance_id:
             tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
-            stop_when_replaced(self._ensure_consumer()._coordinator, tell)
+            stop_when_replaced(coordinator, tell)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
         consumer._fetch_max_bytes = FETCHED_AT_ONCE_BYTES
+        consumer._isolation_level = "read_committed"
         app: Any = self.app
         give_up_connections(consumer._client, answer_seconds(app.settings))
         # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
@@ -129,14 +155,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         it again. It is given back here, where nothing can come between.
         """
         reader = cast(BatchConsumer, self.consumer)
-        flows = reader.flows
+        reading = reader.reading
         records = await super()._fetch_records(consumer, active_partitions, *options, **named)
-        if not records or (reader.flow_active and reader.flows == flows):
+        if not records or (reader.flow_active and not reading.is_over):
             return records
         for tp, batch in records.items():
             with suppress(IllegalStateError):  # it is another worker's now
                 consumer.seek(tp, batch[0].offset)
         return {}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        assigned = self.assignment()
+        return await self._commits.commit({TopicPartition(*tp): offsets[tp] for tp in offsets if tp in assigned})
 
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
         """The committed offset of each partition that has one."""
@@ -144,6 +174,19 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         told = await self.call_thread(coordinator.fetch_committed_offsets, [TopicPartition(*tp) for tp in partitions])
         offsets = {tp: told[TopicPartition(*tp)].offset for tp in partitions if TopicPartition(*tp) in told}
         return {tp: offset for tp, offset in offsets.items() if offset >= 0}
+
+    async def ends(self, partitions: list[TP]) -> dict[TP, int]:
+        """The end of each partition, with what lies there in open transactions."""
+        told: dict[TopicPartition, int] = await self.call_thread(self._ends, partitions)
+        return {ensure_TP(tp): offset for tp, offset in told.items()}
+
+    async def _ends(self, partitions: list[TP]) -> Any:
+        consumer = self._ensure_consumer()
+        uncommitted = copy(
+            consumer._fetcher
+        )  # asked about ends it tells the last stable offsets, at this level the ends
+        uncommitted._isolation_level = READ_UNCOMMITTED
+        return await uncommitted.end_offsets([TopicPartition(*tp) for tp in partitions], consumer._request_timeout_ms)
 
 
 _Kept = TypeVar("_Kept")
@@ -168,11 +211,12 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
-        self._drained: dict[TP, int] = {}  # all records before this offset were handed over
+        self._taken: dict[TP, int] = {}  # the next offset after the last record taken from the fetcher
+        self._drained: dict[TP, int] = {}  # from `_taken` to here there are no records that anybody is given
+        self._stable = StableOffsets()
         self._at_end: set[TP] = set()  # of which there was no more when records were last taken
-        self._sought = False  # the inputs are read from where their state has got to
         self._reads_inputs = False
-        self.flows = 0  # how often the flow was stopped, which each rebalance does
+        self.reading = Reading()
         # Faust's streams note each offset here themselves, past `ack`, until a commit of Faust's own, which never
         # comes: for the life of a worker two numbers a batch would be kept.
         self._acked = _Forgetful[list[int]](list)
@@ -184,14 +228,15 @@ class BatchConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's annotation knows its own events only
-        flows = self.flows
+        reading = self.reading
         records, active = await self._wait_next_records(timeout)
-        self._note_drained()
+        if not reading.is_over:
+            self._note_drained(records or {})
         if not records or self.should_stop:
             return
         generation = self.app.consumer_generation_id
         for tp, batch in records.items():
-            if self.flows != flows:
+            if reading.is_over:
                 return  # they are read again from where whoever owns the partition has got to
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
@@ -209,13 +254,17 @@ class BatchConsumer(driver.Consumer):
         return {}
 
     def stop_flow(self) -> None:
-        self.flows += 1
-        self._sought = self._reads_inputs = False
+        """Faust calls it when a rebalance begins."""
+        self.reading.is_over = True
+        self.reading = Reading()
+        self._reads_inputs = False
+        self._taken.clear()
+        self._drained.clear()
         super().stop_flow()
 
     def resume_flow(self) -> None:
         """Faust calls it before it reads changelogs, and again, its queues emptied, when the inputs were sought."""
-        self._reads_inputs = self._sought
+        self._reads_inputs = self.reading.is_sought
         super().resume_flow()
 
     def _is_input(self, tp: Any) -> bool:
@@ -226,6 +275,7 @@ class BatchConsumer(driver.Consumer):
         records = Records(batch)
         records.follows = self._delivered.get(ensure_TP(tp), 0)
         records.reaches_end = ensure_TP(tp) in self._at_end
+        records.reading = self.reading
         self._delivered[ensure_TP(tp)] = last.offset + 1
         return ConsumerMessage(
             tp.topic,
@@ -250,24 +300,28 @@ class BatchConsumer(driver.Consumer):
         return cast(Positions, self.app.positions)  # type: ignore[attr-defined]
 
     async def perform_seek(self) -> None:
-        """What Faust calls at the end of a recovery."""
-        generation = self.app.consumer_generation_id
-        await self._seek_inputs()
-        self._sought = self.app.consumer_generation_id == generation
+        """What Faust calls at the end of a recovery. The next rebalance may begin meanwhile: then it is for nothing."""
+        reading = self.reading
+        await self._seek_inputs(reading)
+        reading.is_sought = True
 
-    async def _seek_inputs(self) -> None:
+    async def _seek_inputs(self, reading: Reading) -> None:
         """Read each input partition from where its state has got to; from its beginning where there is no state."""
         sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
         if not sources:
             return
         places = await self._places(sources)
+        if reading is not self.reading:
+            return
         refused = [place for place in places if self._positions.refuse(place)]
         if refused:
             return
         wanted = {TP(place.topic, place.partition): max(place.first, place.position or 0) for place in places}
         self._drained.clear()
         await self.seek_wait(wanted)
-        self._delivered = dict(wanted)
+        if reading is not self.reading:
+            return
+        self._delivered, self._taken = dict(wanted), dict(wanted)
         for tp, offset in wanted.items():
             self._positions.begin(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
@@ -276,40 +330,58 @@ class BatchConsumer(driver.Consumer):
     async def _places(self, sources: list[TP]) -> list[Place]:
         """What state, topic and group tell of each partition."""
         firsts = await self.earliest_offsets(*sources)
-        ends = await self.highwaters(*sources)
-        committed = await cast(_ConsumerThread, self._thread).committed(sources)
+        thread = cast(_ConsumerThread, self._thread)
+        # Not the last stable offset: an earlier version read what was not committed, and its state may be beyond it.
+        ends = await thread.ends(sources)
+        committed = await thread.committed(sources)
         return [
             Place(
                 tp.topic,
                 tp.partition,
                 self._positions.position(tp.topic, tp.partition),
                 first=firsts.get(TopicPartition(*tp)) or 0,
-                end=ends.get(TopicPartition(*tp)) or 0,
+                end=ends.get(tp) or 0,
                 committed=committed.get(tp),
             )
             for tp in sources
         ]
 
-    def _note_drained(self) -> None:
-        """Note how far records were taken from the fetcher. Called when none are on their way from its thread."""
+    def _note_drained(self, records: Mapping[TP, list[ConsumerRecord]]) -> None:
+        """Note how far records were taken from the fetcher. Called when no others are on their way from its thread."""
         self._at_end.clear()
+        if not self._reads_inputs:
+            return
+        self._taken.update({ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch})
         for tp in self.assignment():
             state = self._fetch_state(tp)
             if state is not None and state.has_valid_position:
                 self._drained[tp] = state.position
-                if state.highwater is not None and state.position >= state.highwater:
+                end = readable_to(state)
+                if end is not None and state.position >= end:
                     self._at_end.add(tp)
 
     def remaining(self, topic: str, partition: int) -> int | None:
-        """How many records lie between what the broker has and what was applied; None before the first answer."""
+        """How many records lie between what can be read and what was applied; None before the first answer."""
         tp = TP(topic, partition)
         state = self._fetch_state(tp)
-        if state is None or state.highwater is None or tp not in self._drained:
+        end = None if state is None else readable_to(state)
+        if end is None or tp not in self._drained:
             return None
         applied = self._positions.position(topic, partition) or 0
-        if self._drained[tp] >= state.highwater and applied >= self._delivered.get(tp, 0):
-            return 0  # what is left are markers of transactions, which nobody is given
-        return max(1, int(state.highwater) - applied)
+        if self._drained[tp] >= end and applied >= self._taken.get(tp, 0):
+            return 0  # what is left nobody is given
+        return max(1, end - applied)
+
+    def reach(self, topic: str, partition: int) -> Reach:
+        """How far an input is read, and whether an open transaction holds it back there."""
+        tp = TP(topic, partition)
+        state = self._fetch_state(tp)
+        end = None if state is None else readable_to(state)
+        if end is None or tp not in self._drained or tp not in self._taken:
+            return Reach()
+        is_read = (self._positions.position(topic, partition) or 0) >= self._taken[tp]
+        found = self._stable.look(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
+        return Reach(read_to=self._drained[tp] if is_read else None, open_transaction=found)
 
     def end(self, tp: TP) -> int | None:
         """The offset after the newest record of a partition, as it was last fetched."""
@@ -357,6 +429,13 @@ class BatchConsumer(driver.Consumer):
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         await self._thread.seek_wait({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
+
+
+def readable_to(state: Any) -> int | None:
+    """The last stable offset of a partition, by aiokafka's notes of it; the end, where the broker knows none."""
+    end, stable = state.highwater, state.lso
+    known: int | None = end if stable is None or stable < 0 else stable
+    return known
 
 
 class Transport(driver.Transport):

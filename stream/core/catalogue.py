@@ -26,9 +26,15 @@ _HEALTH = (
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
     Metric(
         "engagement_lag_events",
-        "Records that lie in Kafka and are not yet applied.",
+        "Records that can be read from Kafka and are not yet applied.",
         ("topic", "partition"),
         unit="events",
+    ),
+    Metric(
+        "engagement_open_transaction_seconds",
+        "How long an open transaction of a producer has held its partition back. 0 below kafka.open_transaction_after.",
+        ("topic", "partition"),
+        unit="seconds",
     ),
     Metric(
         "engagement_event_to_gauge_seconds",
@@ -43,6 +49,22 @@ _HEALTH = (
         (),
         "histogram",
         "seconds",
+    ),
+    Metric(
+        "engagement_takeovers_total",
+        "How often a partition was taken over by a worker, which happens to all of them at each rebalance. Counted with"
+        " the partition's state, so it goes on over restarts of workers and servers.",
+        ("partition",),
+        "counter",
+        "takeovers",
+    ),
+    Metric(
+        "engagement_rebalances_total",
+        "How often Kafka has dealt the partitions out among the workers anew, which it does when one comes or goes: the"
+        " generation of their consumer group.",
+        (),
+        "counter",
+        "rebalances",
     ),
     Metric("engagement_partitions_owned", "Partitions with a live snapshot of the worker that owns them."),
     Metric("engagement_partitions", "Partitions of the input topics."),

@@ -12,11 +12,13 @@ from aiokafka.errors import KafkaError
 from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState
 from stream.agents.task import HalfApplied, Task
+from stream.agents.transactions import Reach
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
+from stream.telemetry import OpenTransaction
 from tests.export.boards import Event, moment
 
 NOW_MS = moment("2026-03-10T12:00:00Z")
@@ -74,11 +76,26 @@ def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
 Remaining = dict[str, int | None]
 
 
-async def task(outbox: Outbox, store: MemoryStore | None = None, *, remaining: Remaining | None = None) -> Task:
+async def task(
+    outbox: Outbox,
+    store: MemoryStore | None = None,
+    *,
+    remaining: Remaining | None = None,
+    reach: dict[str, Reach] | None = None,
+) -> Task:
     held: Any = outbox
     left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
     state = LoggedState(store or MemoryStore(), PartitionChangelog(held, 1))
-    one = Task(settings(), 1, state, held, remaining=left.__getitem__, recovery_seconds=0.0)
+    reached: dict[str, Reach] = {} if reach is None else reach
+    one = Task(
+        settings(),
+        1,
+        state,
+        held,
+        remaining=left.__getitem__,
+        recovery_seconds=0.0,
+        reach=lambda topic: reached.get(topic, Reach()),
+    )
     await one.open()
     return one
 
@@ -189,6 +206,19 @@ def test_nothing_new_is_no_checkpoint() -> None:
     asyncio.run(scenario())
 
 
+def test_a_partition_that_was_given_up_is_saved_no_more() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = await task(outbox)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        one.close()
+        await one.checkpoint()
+
+        assert len(outbox.deltas) == 1  # that of the takeover
+
+    asyncio.run(scenario())
+
+
 def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_produced_to() -> None:
     async def scenario() -> None:
         outbox = Outbox()
@@ -262,6 +292,65 @@ def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.Monk
         await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
 
         assert outcomes(one, "sessions") == {"applied": 1, "late": 1}
+
+    asyncio.run(scenario())
+
+
+def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
+    async def scenario() -> None:
+        outbox, reach = Outbox(), {"app-logins": Reach()}
+        one = await task(outbox, reach=reach)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        await one.checkpoint()
+
+        reach["app-logins"] = Reach(read_to=4)
+        one.tick(NOW_MS)
+        await one.checkpoint()
+        assert (one.position("app-logins"), one.saved()) == (4, {"app-logins": 4})
+
+        reach["app-logins"] = Reach(read_to=3)
+        one.tick(NOW_MS)
+        assert one.position("app-logins") == 4
+        assert await apply(one, [login(users_of(1, 1)[0], 4)]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        reach = {"sessions": Reach(open_transaction=OpenTransaction(seconds=60, records=1))}
+        one = await task(Outbox(), reach=reach)
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        one.tick(NOW_MS)
+
+        reach["sessions"] = Reach()
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 2}
+
+    asyncio.run(scenario())
+
+
+def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
+    async def scenario() -> None:
+        reach: dict[str, Reach] = {}
+        one = await task(Outbox(), reach=reach)
+
+        def told(seconds: float | None) -> dict[str, OpenTransaction]:
+            found = None if seconds is None else OpenTransaction(seconds=seconds, records=3)
+            reach["app-logins"] = Reach(open_transaction=found)
+            return one.report("w", one.tick(NOW_MS), wall_ms=NOW_MS).open_transactions
+
+        assert told(9.9) == {}
+        assert told(10) == {"logins": OpenTransaction(seconds=10, records=3)}
+        assert told(11) == {"logins": OpenTransaction(seconds=11, records=3)}
+        assert told(0) == {}
+        assert told(30) == {"logins": OpenTransaction(seconds=30, records=3)}
+        assert told(None) == {}
 
     asyncio.run(scenario())
 

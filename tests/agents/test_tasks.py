@@ -6,16 +6,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from aiokafka.structs import ConsumerRecord
 
 from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState, State
-from stream.agents.tasks import Fenced, Tasks
-from stream.agents.transport import Records
+from stream.agents.tasks import BatchMissing, Fenced, Tasks
+from stream.agents.transport import Reading, Records
 from stream.core.partition.rows import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import Report, Standby, Unowned
+from stream.telemetry import Report, Told, Unowned
 from tests.agents import test_task
 
 SESSION_SECONDS = 10
@@ -26,7 +27,7 @@ class Outbox(test_task.Outbox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Report | Unowned | Standby] = []
+        self.told: list[Told] = []
         self._ends: Counter[int] = Counter()
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
@@ -39,7 +40,7 @@ class Outbox(test_task.Outbox):
     async def stop(self) -> None:
         """It has nothing to disconnect from."""
 
-    async def report(self, told: Report | Unowned | Standby) -> None:
+    async def report(self, told: Told) -> None:
         self.told.append(told)
 
     def unowned(self) -> dict[int, str]:
@@ -54,8 +55,9 @@ async def opened(outbox: Outbox, *, away: str = "") -> Tasks:
         if away:
             raise StoreAway(away)
         held: Any = outbox
-        return LoggedState(MemoryStore(), PartitionChangelog(held, number))
+        return LoggedState(stores[number], PartitionChangelog(held, number))
 
+    stores = {number: MemoryStore() for number in (0, 2)}
     tasks = Tasks(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
     tasks.worker = "ada"
     tasks._outbox = outbox  # type: ignore[assignment]
@@ -85,6 +87,38 @@ def test_who_leaves_says_so_too_of_partitions_that_it_could_not_open_yet() -> No
     before, after = asyncio.run(scenario())
     assert before == {0: "redis at r: refused", 2: "redis at r: refused"}
     assert after == {0: "worker ada has stopped", 2: "worker ada has stopped"}
+
+
+def test_what_is_told_has_the_epoch_of_the_takeover_and_none_where_there_was_none() -> None:
+    async def scenario() -> tuple[list[Unowned], list[Report]]:
+        outbox, waiting = Outbox(), Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True)
+        await tasks.open([0], recovery_seconds=0.0)
+        tasks.generation = 8
+        await tasks.start(lambda topic, partition: 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for loop in tasks._loops:
+            loop.cancel()
+        await tasks.close(save=True, leaving=True)
+        tasks = await opened(waiting, away="redis at r: refused")
+        await tasks.close(save=True, leaving=True)
+        everything = [*outbox.told, *waiting.told]
+        return (
+            [told for told in everything if isinstance(told, Unowned)],
+            [told for told in everything if isinstance(told, Report)],
+        )
+
+    unowned, reports = asyncio.run(scenario())
+    assert {(report.epoch, report.generation) for report in reports} == {(2, 8)}
+    assert [(told.why.split()[0], told.epoch) for told in unowned if told.partition == 0] == [
+        ("worker", 2),
+        ("redis", 0),
+        ("worker", 0),
+    ]
+    assert all(0 < told.started_ms <= told.reported_ms for told in unowned)
+    assert all(0 < report.started_ms <= report.reported_ms for report in reports)
 
 
 def test_a_rebalance_is_no_reason_to_say_so() -> None:
@@ -132,6 +166,37 @@ def test_after_a_silence_nothing_more_is_reported_or_saved(
     assert (told == 0) == is_fenced
     if is_fenced:
         assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
+
+
+def batch_of(*, follows: int, is_over: bool) -> Records:
+    """A batch for partition 0 that comes after records which were never applied."""
+    value = b'{"user_id":"ada","event_time":"2026-03-10T11:59:00Z"}'
+    records = Records([ConsumerRecord("logins", 0, follows, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
+    records.follows, records.reading = follows, Reading()
+    records.reading.is_over = is_over
+    return records
+
+
+def test_a_batch_that_a_rebalance_has_overtaken_is_dropped_and_the_worker_goes_on() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=True)) == 0
+        assert tasks.failure is None
+        assert tasks.position("logins", 0) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_leaves_out_what_comes_before_it_stops_the_worker() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=False)) == 0
+        assert isinstance(tasks.failure, BatchMissing)
+        assert str(tasks.failure) == "logins/0: 0 is next, but a batch follows 7"
+
+    asyncio.run(scenario())
 
 
 class Costly:

@@ -9,19 +9,25 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from tests.chaos.report import Report
-from tests.chaos.world import STORES, ProxiedKafka, proxied_kafka
+from tests.chaos.setups import SERVERS, STORES, WORKERS, Pins
+from tests.chaos.world import ProxiedKafka, proxied_kafka
 from tests.integration.conftest import deploy, start_kafka_or_skip, unique
 
 __all__ = ["deploy", "unique"]
 
-# The short form: a part of every run of all tests, always the same.
-_SEED = 1
-_MINUTES = 1.0
-_WORKERS = 3
+# The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
+# without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
+# (`test_short_forms.py`).
+SHORT_SEEDS = {"rocksdb": 439, "memory": 4965, "redis": 3675}
+SHORT_MINUTES = 1.0
+# Generous: a test may not depend on how fast a machine is.
+_WELL_WITHIN_SECONDS = 120.0
 
 _reports: list[Report] = []
 
@@ -33,8 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--minutes", dest="chaos_minutes", type=float, help="how long faults go on")
     group.addoption("--store", dest="chaos_store", choices=STORES, help="only one store")
     group.addoption("--only", dest="chaos_only", metavar="WORDS", help="only faults whose name has one of these words")
-    group.addoption("--workers", dest="chaos_workers", type=int, help=f"how many workers; {_WORKERS} by default")
     group.addoption("--rate", dest="chaos_rate", type=float, help="events a second")
+    group.addoption(
+        "--well-within", dest="chaos_well_within", type=float, metavar="SECONDS", help="after each storm of faults"
+    )
+    group.addoption("--other-version", dest="chaos_commit", metavar="COMMIT", help="that a worker runs for a while")
+    group.addoption(
+        "--report", dest="chaos_report", type=Path, metavar="FILE", help="append a line of JSON for each run"
+    )
+    setup = parser.getgroup("chaos: what the seed does not decide")
+    for part in ("workers", "servers", "partitions", "standbys"):
+        setup.addoption(f"--{part}", dest=f"chaos_{part}", type=int, metavar="N")
+    for name, part, value in (
+        ("--named", "named", True),
+        ("--unnamed", "named", False),
+        ("--transactions", "transactional", True),
+        ("--no-transactions", "transactional", False),
+    ):
+        setup.addoption(name, dest=f"chaos_{part}", action="store_const", const=value)
 
 
 def _option(config: pytest.Config, name: str, default: float) -> float:
@@ -51,23 +73,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run takes as long as it was asked to, and some minutes more to become well and be checked."""
-    seconds = 60 * _option(config, "minutes", _MINUTES)
+    seconds = 60 * _option(config, "minutes", SHORT_MINUTES)
     for item in items:
         if "store" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(2 * seconds + 900))
 
 
-@pytest.fixture(scope="session")
-def seed(pytestconfig: pytest.Config) -> int:
-    """What decides which faults come when."""
+@pytest.fixture
+def seed(pytestconfig: pytest.Config, store: str) -> int:
+    """What decides how a run is set up and which faults come when."""
     asked = pytestconfig.getoption("chaos_seed", default=None)
-    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or _SEED)
+    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or SHORT_SEEDS[store])
 
 
 @pytest.fixture(scope="session")
 def minutes(pytestconfig: pytest.Config) -> float:
     """For how long faults come."""
-    return _option(pytestconfig, "minutes", _MINUTES)
+    return _option(pytestconfig, "minutes", SHORT_MINUTES)
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +99,16 @@ def only(pytestconfig: pytest.Config) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def workers(pytestconfig: pytest.Config) -> int:
-    """How many workers share the partitions."""
-    return int(_option(pytestconfig, "workers", _WORKERS))
+def pins(pytestconfig: pytest.Config) -> Pins:
+    """What of a set-up the seed does not decide."""
+    parts = [field.name for field in fields(Pins)]
+    return Pins(**{part: pytestconfig.getoption(f"chaos_{part}", default=None) for part in parts})
+
+
+@pytest.fixture(scope="session")
+def well_within(pytestconfig: pytest.Config) -> float:
+    """Within how many seconds after a storm all must be well."""
+    return _option(pytestconfig, "well_within", _WELL_WITHIN_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +117,17 @@ def rate(pytestconfig: pytest.Config) -> float:
     return _option(pytestconfig, "rate", 600.0)
 
 
+@pytest.fixture(scope="session")
+def commit(pytestconfig: pytest.Config) -> str:
+    """Where the other version of the code is taken from; empty: from before the last change."""
+    return pytestconfig.getoption("chaos_commit", default=None) or ""
+
+
 @pytest.fixture(scope="module")
-def chaos_kafka(workers: int) -> Iterator[ProxiedKafka]:
-    """A real Apache Kafka behind proxies: the server's, the producer's, and one of each worker."""
-    with proxied_kafka(start_kafka_or_skip, proxies=2 + workers) as proxied:
+def chaos_kafka(pins: Pins) -> Iterator[ProxiedKafka]:
+    """A real Apache Kafka behind proxies: one for the producer, and one for each server and worker there may be."""
+    proxies = 1 + max(*SERVERS, pins.servers or 0) + max(*WORKERS, pins.workers or 0)
+    with proxied_kafka(start_kafka_or_skip, proxies=proxies) as proxied:
         yield proxied
 
 
@@ -111,8 +147,12 @@ def reports() -> list[Report]:
     return _reports
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A table for each run."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A table for each run, and a line in the file that was asked for."""
+    file = config.getoption("chaos_report", default=None)
     for report in _reports:
         terminalreporter.ensure_newline()
         terminalreporter.write_line(report.as_text())
+        if file is not None:
+            with file.open("a") as lines:
+                lines.write(report.as_line() + "\n")

@@ -7,23 +7,22 @@ the same numbers: so nobody wrote there who had lost its partitions.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from stream.simulate.replay import ReplayEvent
-from tests.chaos.faults import befall
 from tests.chaos.letters import letter_differences
+from tests.chaos.progress import Limits
 from tests.chaos.report import Report
-from tests.chaos.schedule import Fault
-from tests.chaos.supervisor import reason_in, takeovers, wait_until
+from tests.chaos.schedule import Storm
+from tests.chaos.storm import Tell, Weather
+from tests.chaos.supervisor import Slot, reason_in, takeovers, wait_until
 from tests.chaos.world import World
-
-Tell = Callable[[str], None]
+from tests.integration.deployment import Load
 
 # Nobody needs so long; a machine that others use too may.
 _READY_SECONDS = 120.0
@@ -31,24 +30,39 @@ _EQUAL_SECONDS = 240.0
 _SHUT_DOWN_SECONDS = 30.0
 
 # Outages may add up to more than the minute after which a producer gives up.
-_PATIENT = {"delivery_timeout_ms": 900_000}
+_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
-_TICK_SECONDS = 0.1
-_LOOK_SECONDS = 0.5
+# Events that may wait while others come: reports are made once a second.
+_MOST_LAG_SECONDS = 5.0
 
 
 def run_chaos(
-    world: World, faults: list[Fault], events: Iterable[ReplayEvent], *, rate: float, report: Report, tell: Tell
+    world: World,
+    storms: list[Storm],
+    events: Iterable[ReplayEvent],
+    *,
+    rate: float,
+    kind: type[Load],
+    well_within_seconds: float,
+    report: Report,
+    tell: Tell,
 ) -> None:
     """Fill in the report; `tell` is told what happens. Raises AssertionError where the numbers don't become right."""
-    assert wait_until(lambda: is_ready(world), world.slots, seconds=_READY_SECONDS), "not ready before the first fault"
-    with world.deployment.load(events, rate=rate, bootstrap_servers=world.producer.address, **_PATIENT) as load:
-        world.load = load
-        storm = Storm(world, faults, seconds=60 * report.minutes, tell=tell)
-        storm.run()
+    assert wait_until(partial(are_ready, world), world.slots, seconds=_READY_SECONDS), (
+        "not ready before the first fault"
+    )
+    limits = Limits(well_within_seconds=well_within_seconds, lag=_MOST_LAG_SECONDS * rate, workers=len(world.workers))
+    weather = Weather(world, limits, tell=tell)
+    to_producer = {"bootstrap_servers": world.producer.address, **_PATIENT}
+    try:
+        with world.deployment.load(events, rate=rate, kind=kind, **to_producer) as load:
+            world.load = load
+            assert wait_until(lambda: bool(load.sent), world.slots, seconds=_READY_SECONDS), "the load has not begun"
+            weather.run(storms)
+    finally:
+        report.take_in(weather.weathered)
+        report.other_version = str(world.other)
     report.events = len(load.sent)
-    report.faults = Counter(fault.kind for fault in faults)
-    report.slowest_recovery_seconds = storm.slowest_recovery_seconds
 
     healed = time.monotonic()
     world.deployment.send_to_every_partition()
@@ -57,82 +71,35 @@ def run_chaos(
         wait_until_equal(world, report)
         report.settled_seconds = time.monotonic() - healed
         report.differences += letter_differences(world.deployment, sent=report.events)
-        report.letters = world.server.program.outcomes()["invalid"]
+        report.letters = world.servers[0].program.outcomes()["invalid"]
         rebuild_from_nothing(world, report)
         report.is_whole = True
     finally:
         sum_up(world, report)
 
 
-class Storm:
-    """Lets faults begin and end at their time, and watches how the deployment fares.
-
-    Its time stands still while something is begun or ended: a broker takes seconds to start, on a busy machine many.
-    """
-
-    def __init__(self, world: World, faults: list[Fault], *, seconds: float, tell: Tell) -> None:
-        self._world = world
-        self._tell = tell
-        self._seconds = seconds
-        self._coming = list(faults)
-        self._ends: list[tuple[float, int, ExitStack]] = []  # by time; the number decides between equals
-        self._numbers = itertools.count()
-        self._started = time.monotonic()
-        self._well_since: float | None = self._started
-        self._changed_at = self._looked_at = self._started
-        self.slowest_recovery_seconds = 0.0
-
-    def run(self) -> None:
-        """Until the time is over and every fault has come and gone."""
-        self._started = time.monotonic()
-        try:
-            while self._coming or self._ends or time.monotonic() - self._started < self._seconds:
-                began = time.monotonic()
-                self._change(began - self._started)
-                self._started += time.monotonic() - began
-                for ended in self._world.tend():
-                    self._tell(f"          {ended.name} ended with {ended.status} {ended.reason}".rstrip())
-                self._look()
-                time.sleep(_TICK_SECONDS)
-        finally:
-            for _, _, ending in self._ends:
-                ending.close()
-
-    def _change(self, seconds: float) -> None:
-        """End and begin what is due."""
-        while self._ends and seconds >= self._ends[0][0]:
-            heapq.heappop(self._ends)[2].close()
-            self._changed_at = time.monotonic()
-        while self._coming and seconds >= self._coming[0].at_seconds:
-            fault = self._coming.pop(0)
-            self._tell(str(fault))
-            ending = ExitStack()
-            ending.enter_context(befall(self._world, fault))
-            heapq.heappush(self._ends, (fault.at_seconds + fault.seconds, next(self._numbers), ending))
-
-    def _look(self) -> None:
-        """Note how long it takes until the server is ready again, from the end of the last fault."""
-        now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = now
-        if not is_ready(self._world):
-            self._well_since = None
-        elif self._well_since is None:
-            self._well_since = now
-            self.slowest_recovery_seconds = max(self.slowest_recovery_seconds, now - self._changed_at)
+def are_ready(world: World) -> bool:
+    """Whether all servers are."""
+    return all(map(is_ready, world.servers))
 
 
-def is_ready(world: World) -> bool:
-    """Whether the server says that its numbers can be trusted."""
-    return world.server.program.get("/readyz")[0] == 200
+def is_ready(server: Slot) -> bool:
+    """Whether a server says that its numbers can be trusted."""
+    return server.program.get("/readyz")[0] == 200
+
+
+def is_unready(server: Slot) -> bool:
+    """Whether it does not."""
+    return not is_ready(server)
 
 
 def wait_until_equal(world: World, report: Report) -> None:
     """Wait until every gauge is right; fails with what Kafka holds and what the workers said last."""
-    server = world.server.program
     try:
-        world.deployment.wait_until_every_gauge_equals_the_recount(server, seconds=_EQUAL_SECONDS, meanwhile=world.tend)
+        for server in world.servers:
+            world.deployment.wait_until_every_gauge_equals_the_recount(
+                server.program, seconds=_EQUAL_SECONDS, meanwhile=world.tend
+            )
     except AssertionError as error:
         in_kafka = letter_differences(world.deployment, sent=report.events)
         tails = [f"--- {slot.name}\n" + "\n".join(slot.program.log.splitlines()[-15:]) for slot in world.workers]
@@ -141,7 +108,7 @@ def wait_until_equal(world: World, report: Report) -> None:
 
 def rebuild_from_nothing(world: World, report: Report) -> None:
     """End all workers, and let one that has nothing take over what they saved."""
-    deployment, server = world.deployment, world.server.program
+    deployment = world.deployment
     for worker in world.workers:
         worker.terminate()
     for worker in world.workers:
@@ -150,10 +117,12 @@ def rebuild_from_nothing(world: World, report: Report) -> None:
             why = reason_in(worker.program.log)
             report.differences.append(f"{worker.name} ended with {status} when it was asked to end: {why}")
     # Only when their last reports are too old does what the server tells come from the new one.
-    server.wait_until(lambda: not is_ready(world), "the server misses the workers")
+    for server in world.servers:
+        server.program.wait_until(partial(is_unready, server), "the server misses the workers")
     started = time.monotonic()
     deployment.start("worker", name="nobody", **world.workers[0].settings_of_a_stranger)
-    deployment.wait_until_every_gauge_equals_the_recount(server, seconds=_EQUAL_SECONDS)
+    for server in world.servers:
+        deployment.wait_until_every_gauge_equals_the_recount(server.program, seconds=_EQUAL_SECONDS)
     report.rebuilt_seconds = time.monotonic() - started
 
 
@@ -163,6 +132,7 @@ def sum_up(world: World, report: Report) -> None:
     report.differences += [ended.complaint for ended in exits if ended.complaint is not None]
     report.gave_up = Counter(kind_of(ended.reason) for ended in exits if not ended.asked)
     report.answers_lost = sum(slot.kafka.answers_lost for slot in world.slots) + world.producer.answers_lost
+    report.rebalances = world.group.newest().number
     owners: dict[int, str] = {}
     for _, name, partitions, seconds in takeovers(world.workers):
         moved = [partition for partition in partitions if owners.get(partition, name) != name]

@@ -1,74 +1,94 @@
 """Who is attacked, and when what goes wrong: the same seed, the same faults.
 
+Faults come in storms. Within a storm the next one comes while the last is still being mended, and may befall the same
+worker. After each storm there is a pause, in which all must become well again (`progress.py`).
+
 Faults are drawn like cards: each kind comes once before one comes again, in an order and at moments that the seed
-decides. They overlap as they like, on the same worker too.
+decides.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-# On average. Much shorter, and the group does nothing but share out its partitions.
-SECONDS_BETWEEN_FAULTS: Final = 4.5
+from tests.chaos.setups import Setup
+
+FAULTS_OF_A_STORM: Final = (1, 2, 3, 4, 5)
+# A killed worker is back after some seconds and its session ends after six: most faults meet a rebalance.
+SECONDS_BETWEEN_FAULTS: Final = (0.5, 6.0)
+
+# By which a run is planned; a healthy deployment needs so long for its way back and some seconds of calm.
+SECONDS_OF_A_PAUSE: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How long a fault of a kind lasts, in seconds. `few` says that a longer one is the exception."""
+    """How long a fault of a kind lasts, in seconds."""
 
     least: float = 0.0
     most: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that goes wrong so long after the start, for so long.
+    """Something that goes wrong so long after its storm has begun, for so long.
 
-    `target` is the number of a worker where it befalls one; `chance` in [0, 1) is for whatever else is to be decided.
+    `worker` and `server` are the numbers of those whom it befalls, `other` that of a second worker (the same one where
+    there is no second); `chance` in [0, 1) is for whatever else is to be decided.
     """
 
     at_seconds: float
     kind: str
-    target: int
+    worker: int
+    other: int
+    server: int
     seconds: float
     chance: float
 
     def __str__(self) -> str:
         length = f" for {self.seconds:.1f} s" if self.seconds else ""
-        return f"{self.at_seconds:6.1f} s  {self.kind}, worker {self.target}{length}"
+        return f"{self.kind}{length}, worker {self.worker}"
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """How workers are set up, apart from their store."""
-
-    named: bool  # kafka.instance_id: a worker that comes back in time gets its partitions without a rebalance
-    standbys: int  # state.standbys: workers that follow each partition
-
-    def __str__(self) -> str:
-        told = ["workers with names" if self.named else "workers without names"]
-        return ", ".join([*told, f"standbys {self.standbys}"] if self.standbys else told)
+Storm = list[Fault]
 
 
-def setup(seed: int, *, can_follow: bool) -> Setup:
-    """One of those that people choose. Only a store with a changelog can be followed."""
-    rng = random.Random(f"setup {seed}")
-    return Setup(named=rng.random() < 0.5, standbys=int(rng.random() < 0.5) if can_follow else 0)
-
-
-def schedule(seed: int, kinds: Mapping[str, Kind], *, seconds: float, workers: int) -> list[Fault]:
-    """The faults of so many seconds, in order: at least one of each kind. Without kinds there are none."""
+def schedule(seed: int, kinds: Mapping[str, Kind], *, seconds: float, setup: Setup) -> list[Storm]:
+    """The storms of about so many seconds, their pauses included: at least one. Without kinds there are none."""
     rng = random.Random(seed)
-    count = max(len(kinds), round(seconds / SECONDS_BETWEEN_FAULTS)) if kinds else 0
-    faults = []
-    deck: list[str] = []
-    for number in range(count):
-        deck = deck or rng.sample(sorted(kinds), len(kinds))
-        name = deck.pop()
-        kind = kinds[name]
-        at_seconds = (number + rng.random()) * seconds / count
-        faults.append(Fault(at_seconds, name, rng.randrange(workers), rng.uniform(kind.least, kind.most), rng.random()))
-    return faults
+    faults = _faults(rng, kinds, setup)
+    storms: list[Storm] = []
+    planned = 0.0
+    while kinds and (planned < seconds or not storms):
+        storms.append(_storm(rng, faults))
+        planned += max(fault.at_seconds + fault.seconds for fault in storms[-1]) + SECONDS_OF_A_PAUSE
+    return storms
+
+
+def _storm(rng: random.Random, faults: Iterator[Fault]) -> Storm:
+    """The next few faults, each some seconds after the one before it has begun."""
+    storm: Storm = []
+    at_seconds = 0.0
+    for _ in range(rng.choice(FAULTS_OF_A_STORM)):
+        storm.append(replace(next(faults), at_seconds=at_seconds))
+        at_seconds += rng.uniform(*SECONDS_BETWEEN_FAULTS)
+    return storm
+
+
+def _faults(rng: random.Random, kinds: Mapping[str, Kind], setup: Setup) -> Iterator[Fault]:
+    """Faults without end, in rounds of which each has every kind once."""
+    while True:
+        for name in rng.sample(sorted(kinds), len(kinds)):
+            worker = rng.randrange(setup.workers)
+            yield Fault(
+                at_seconds=0.0,
+                kind=name,
+                worker=worker,
+                other=(worker + rng.randrange(1, max(2, setup.workers))) % setup.workers,
+                server=rng.randrange(setup.servers),
+                seconds=rng.uniform(kinds[name].least, kinds[name].most),
+                chance=rng.random(),
+            )

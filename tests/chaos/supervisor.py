@@ -8,14 +8,18 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from stream.simulate.broker import free_port
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
 from tests.integration.deployment import Deployment, Program
+from tests.integration.versions import is_refusal
 
 _RESTART_SECONDS = 0.5
 # Kubernetes gives a pod 30 s between asking and killing.
@@ -33,11 +37,12 @@ class Exit:
     asked: str
     reason: str
     log: str
+    refused: bool = False  # it was of another version, which can't use what this one has made
 
     @property
     def complaint(self) -> str | None:
         """What is wrong with this end; None for one that anybody understands."""
-        if self.asked == _KILLED:
+        if self.asked == _KILLED or self.refused:
             return None
         if self.asked == _ASKED and self.status in (0, -signal.SIGTERM):
             return None
@@ -71,17 +76,29 @@ class Slot:
         self._asked_at = 0.0
         self._ended_at: float | None = None
         self._stays_down = False
-        self._state_url = state_url
+        self._state_url, self._instance_id = state_url, instance_id
         if disk is not None and disk.needs_pipe:
             deployment.piped.add(name)
+        self._is_of_another_version = False
         self.exits: list[Exit] = []
         self.programs: list[Program] = []
+        self._takeovers_before = 0  # by processes that have ended
         self._start()
 
     @property
     def program(self) -> Program:
         """The process that runs now, or ran last."""
         return self.programs[-1]
+
+    @property
+    def client(self) -> str:
+        """By what its member id in the consumer group begins."""
+        return self._instance_id or f"{socket.gethostname()}-{self.program.pid}"
+
+    @property
+    def takeovers(self) -> int:
+        """How often its processes have taken partitions over."""
+        return self._takeovers_before + self.program.takeovers
 
     @property
     def settings_of_a_stranger(self) -> dict[str, str]:
@@ -104,7 +121,14 @@ class Slot:
         return None
 
     def _start(self) -> None:
-        program = self._deployment.start(self._command, name=self.name, **self._settings)
+        if self.programs:
+            self._takeovers_before += self.program.takeovers
+        self._is_of_another_version = self.name in self._deployment.code
+        # A server answers there with its numbers, a worker with whether it is ready.
+        port = free_port()
+        ports = {name: str(port) for name in ("ENGAGEMENT_SERVER_PORT", "ENGAGEMENT_WORKER_PORT")}
+        program = self._deployment.start(self._command, name=self.name, **self._settings, **ports)
+        program.port = port
         self.programs.append(program)
         self._asked, self._ended_at = "", None
         if self.disk is not None:
@@ -113,7 +137,10 @@ class Slot:
     def _exit(self) -> Exit:
         program, status = self.program, self.program.status
         assert status is not None
-        return Exit(self.name, status, self._asked, reason_in(program.log), "\n".join(program.log.splitlines()[-25:]))
+        log = program.log
+        reason = reason_in(log)
+        refused = self._is_of_another_version and is_refusal(status, reason)
+        return Exit(self.name, status, self._asked, reason, "\n".join(log.splitlines()[-25:]), refused)
 
     # -- what befalls it -------------------------------------------------------------------------------------------
 
@@ -136,6 +163,14 @@ class Slot:
         """Let it go on, if it is still there. What it was asked for meanwhile, it hears now."""
         frozen.resume()
         self._asked_at = time.monotonic()
+
+    def run_version(self, code: Path | None) -> None:
+        """Run the code that lies there, or else ours, from the next start on; ask it to end."""
+        if code is None:
+            self._deployment.code.pop(self.name, None)
+        else:
+            self._deployment.code[self.name] = code
+        self.terminate()
 
     def shut_down(self, *, seconds: float) -> int:
         """Ask it to end and do not start it again; returns its status. Fails when it does not end in time."""

@@ -58,6 +58,10 @@ def test_an_end_that_nobody_understands(status: int, asked: str, reason: str) ->
     assert complaint == f"ada ended with {status} and without a reason:\nlog"
 
 
+def test_one_of_another_version_may_refuse_what_this_one_has_made() -> None:
+    assert Exit("ada", 2, "", "unknown setting", "log", refused=True).complaint is None
+
+
 def test_reasons_of_one_kind_differ_in_figures_and_places_only() -> None:
     assert kind_of("Fenced('nothing ran for 7.1 s')") == "Fenced"
     assert kind_of("cannot reach a Kafka broker at 127.0.0.1:9092: refused") == kind_of(

@@ -7,19 +7,22 @@ the state is there. Whoever checks the numbers goes directly.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.broker import Broker
 from tests.chaos.disk import new_disk
+from tests.chaos.group import GroupLog, is_of
 from tests.chaos.proxy import Network, TcpProxy
+from tests.chaos.setups import Setup
 from tests.chaos.supervisor import Exit, Slot
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
+from tests.integration.versions import OtherVersion
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
-
-STORES = ("rocksdb", "memory", "redis")
 
 # The changelog is compacted while a run lasts, as it is in the life of a deployment: a new segment every few seconds.
 CHANGELOG_CONFIG = {"segment.ms": "4000", "min.cleanable.dirty.ratio": "0.01"}
@@ -30,17 +33,19 @@ class World:
     """What faults can reach."""
 
     deployment: Deployment
-    kafka: RunningKafka
+    broker: Broker
     producer: TcpProxy
-    server: Slot
+    group: GroupLog
+    servers: list[Slot] = field(default_factory=list)
     workers: list[Slot] = field(default_factory=list)
     redis: RedisServer | None = None
     load: Load | None = None
+    other: OtherVersion = field(default_factory=OtherVersion)
 
     @property
     def slots(self) -> list[Slot]:
         """All programs."""
-        return [*self.workers, self.server]
+        return [*self.workers, *self.servers]
 
     @property
     def running_redis(self) -> RedisServer:
@@ -57,9 +62,23 @@ class World:
         """The way of a worker to Redis."""
         return self.workers[worker].others[0]
 
+    def leader(self) -> Slot | None:
+        """The worker that leads the consumer group; None where it is not known or just gone."""
+        leader = self.group.newest().leader
+        return next((worker for worker in self.workers if is_of(leader, worker.client)), None)
+
     def tend(self) -> list[Exit]:
         """Start again whoever has ended; returns who has ended since it was last asked."""
-        return [ended for slot in self.slots for ended in [slot.tend()] if ended is not None]
+        exits = [ended for slot in self.slots for ended in [slot.tend()] if ended is not None]
+        for ended in exits:
+            if ended.refused:
+                self._leave_out(ended.reason)
+        return exits
+
+    def _leave_out(self, why: str) -> None:
+        """Let no worker run another version any more."""
+        self.other = OtherVersion(left_out=f"{self.other.commit} {why}")
+        self.deployment.code.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,7 @@ class ProxiedKafka:
     """A Kafka that can be reached through several proxies."""
 
     kafka: RunningKafka
+    broker: Broker
     network: Network
     proxies: list[TcpProxy]
 
@@ -74,33 +94,32 @@ class ProxiedKafka:
 @contextmanager
 def proxied_kafka(start: Callable[..., RunningKafka], *, proxies: int) -> Iterator[ProxiedKafka]:
     """A Kafka with so many proxies before it, as `start(proxy_ports=...)` makes it."""
-    with Network() as network:
+    with Network() as network, ThreadPoolExecutor(1) as elsewhere:
         ways = [network.proxy(speaks_kafka=True) for _ in range(proxies)]
         kafka = start(proxy_ports=[way.port for way in ways])
         for way, address in zip(ways, kafka.behind_proxies, strict=True):
             way.target = address
         try:
-            yield ProxiedKafka(kafka, network, ways)
+            yield ProxiedKafka(kafka, Broker(kafka, elsewhere), network, ways)
         finally:
             kafka.discard()
 
 
 @contextmanager
 def world_of(
-    proxied: ProxiedKafka, deployment: Deployment, folder: Path, *, store: str, workers: int, named: bool
+    proxied: ProxiedKafka, deployment: Deployment, folder: Path, *, store: str, setup: Setup
 ) -> Iterator[World]:
-    """A running deployment with its topics; the first proxies are the server's and the producer's.
-
-    Workers that are `named` come back as the same member of the group.
-    """
+    """A running deployment with its topics, each part of it behind a proxy of its own."""
     deployment.create_topics(changelog=CHANGELOG_CONFIG)
-    to_server, to_producer, *to_workers = proxied.proxies
+    ways = iter(proxied.proxies)
     with ExitStack() as closing:
         redis = closing.enter_context(_running_redis()) if store == "redis" else None
-        server = Slot(deployment, "serve", name="server", kafka=to_server)
-        world = World(deployment=deployment, kafka=proxied.kafka, producer=to_producer, server=server, redis=redis)
+        group = GroupLog(proxied.kafka.address, deployment.settings.app_id)
+        world = World(deployment=deployment, broker=proxied.broker, producer=next(ways), group=group, redis=redis)
         closing.callback(deployment.end)
-        for number in range(workers):
+        for number in range(setup.servers):
+            world.servers.append(Slot(deployment, "serve", name=f"server-{number}", kafka=next(ways)))
+        for number in range(setup.workers):
             options: dict[str, Any] = {"state_url": "memory://"}
             if store == "rocksdb":
                 disk = new_disk(folder / f"disk-{number}")
@@ -113,8 +132,8 @@ def world_of(
                 way = proxied.network.proxy(f"127.0.0.1:{redis.port}")
                 options = {"state_url": f"redis://{way.address}", "others": (way,)}
             name = f"worker-{number}"
-            options["instance_id"] = name if named else ""
-            world.workers.append(Slot(deployment, "worker", name=name, kafka=to_workers[number], **options))
+            options["instance_id"] = name if setup.named else ""
+            world.workers.append(Slot(deployment, "worker", name=name, kafka=next(ways), **options))
         yield world
 
 

@@ -305,6 +305,11 @@ SCENARIOS = (
         fires=(Fires(alert="EngagementStoreUnavailable", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
+        says="a producer's transaction has been open since Sunday",
+        app=App(job="open_transaction", changes=worse_weekends(), troubles=(Trouble(what="open transaction"),)),
+        fires=(Fires(alert="EngagementTransactionOpen", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
         says="the producers stop for six hours: DAU is low for a day, in which nobody is to be called",
         app=App(job="silent", troubles=(Trouble(what="silent", since=MONDAY + 0.3, until=MONDAY + 0.55),)),
         fires=(

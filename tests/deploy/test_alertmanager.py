@@ -25,11 +25,12 @@ PIPELINE = (
     "EngagementNoNumbers",
     "EngagementNoEvents",
     "EngagementPartitionsUnowned",
+    "EngagementRebalancing",
     "EngagementStreamBehind",
     "EngagementRecoverySlow",
     "EngagementStoreUnavailable",
 )
-OF_A_TOPIC = ("EngagementEventTimeStale", "EngagementDeadLettersRising")
+OF_A_TOPIC = ("EngagementEventTimeStale", "EngagementDeadLettersRising", "EngagementTransactionOpen")
 
 
 @pytest.fixture
@@ -105,6 +106,25 @@ def test_of_alerts_with_one_cause_only_the_cause_is_told(alertmanager: Alertmana
         alertmanager.tell(LABELS[source])
 
         assert held_back(alertmanager, set(sources[:place])), source
+
+
+def test_an_input_that_an_open_transaction_holds_back_is_not_told_as_silent_too(alertmanager: Alertmanager) -> None:
+    open_transaction = {**LABELS["EngagementTransactionOpen"], "topic": "logins"}
+    silent = {**LABELS["EngagementEventTimeStale"], "topic": "logins"}
+    alertmanager.tell(open_transaction, silent, LABELS["EngagementNoEvents"])
+
+    assert held_back(alertmanager, {"EngagementEventTimeStale", "EngagementNoEvents"})
+
+
+def test_a_group_that_only_rebalances_is_told_and_not_what_it_does_not_read(alertmanager: Alertmanager) -> None:
+    waiting = {"EngagementStreamBehind", "EngagementNoEvents", "EngagementEventTimeStale"}
+    others = ("EngagementRebalancing", "EngagementPartitionsUnowned", "EngagementRecoverySlow")
+    alertmanager.tell(*(LABELS[name] for name in (*waiting, *others)))
+
+    assert held_back(alertmanager, waiting)
+
+    alertmanager.tell(LABELS["EngagementStoreUnavailable"])
+    assert held_back(alertmanager, {*waiting, *others})
 
 
 def test_a_sudden_fall_is_told_once(alertmanager: Alertmanager) -> None:

@@ -55,9 +55,9 @@ class Change:
 class Trouble:
     """Something of the pipeline that is wrong from one day to another.
 
-    `dead`, `behind`, `recovering`, `no store` and `old clock` leave the numbers as they were at the start of it, with
-    one of four partitions concerned; `silent` stops the producers, `silent sessions` those of one input, and `broken`
-    makes half of the messages unusable.
+    `dead`, `behind`, `recovering`, `no store`, `open transaction` and `old clock` leave the numbers as they were at the
+    start of it, with one of four partitions concerned; `silent` stops the producers, `silent sessions` those of one
+    input, and `broken` makes half of the messages unusable.
     """
 
     what: str
@@ -121,7 +121,7 @@ class App:
     def _as_of(self) -> NDArray[np.int64]:
         """For each hour, the hour whose numbers are served: an earlier one while the pipeline stands still."""
         hours = np.arange(len(_days))
-        still = self._in("dead", "behind", "recovering", "no store", "old clock")
+        still = self._in("dead", "behind", "recovering", "no store", "old clock", "open transaction")
         return np.maximum.accumulate(np.where(still, 0, hours))
 
     # -- business numbers ------------------------------------------------------------------------------------------
@@ -198,6 +198,8 @@ class App:
             yield from self._topic(topic, np.where(stopped, 0.0, events_a_user), stopped)
         yield 'engagement_recovery_rows_remaining{partition="1"}', np.where(self._in("recovering"), 9e6, np.nan)
         yield 'engagement_store_available{partition="1"}', 1 - ones * self._in("no store")
+        open_seconds = 3_600 * ones * self._in("open transaction")
+        yield 'engagement_open_transaction_seconds{topic="logins",partition="1"}', open_seconds
 
     def _topic(self, topic: str, events_a_user: Curve, stopped: NDArray[np.bool_]) -> Iterator[tuple[str, Curve]]:
         rate = events_a_user * self.users * self.stickiness / 24

@@ -9,7 +9,7 @@ from stream.core.rejections import Reason
 from stream.core.snapshot import Snapshot
 from stream.export.board import Board
 from stream.export.counters import Counters
-from stream.telemetry import Report, Standby, Timings, Unowned
+from stream.telemetry import OpenTransaction, Report, Standby, Timings, Unowned
 from tests.core.live import with_sums
 from tests.export.boards import NOW, board, moment, report
 from tests.native import TOPICS
@@ -61,6 +61,24 @@ def test_a_store_that_is_away_is_told_and_its_partition_still_owned() -> None:
     assert shown.unready() == ["partition 0: redis at redis://r: connection refused"]
     assert values(shown, "engagement_store_available") == {"0": 0, "1": 1}
     assert values(shown, "engagement_partitions_owned") == {"": 2}
+
+
+def test_an_open_transaction_that_holds_a_partition_back_is_told_with_its_topic_and_how_much_waits() -> None:
+    shown = board()
+    shown.put(replace(report(0, []), open_transactions={"logins": OpenTransaction(seconds=90.4, records=1_204)}))
+
+    told = "a producer's transaction in logins has been open for 90 s, since 2026-03-10T11:58:30Z"
+    assert shown.unready() == [f"partition 0: {told}: 1,204 records wait for its end"]
+    assert shown.partitions()[0].reason == f"{told}: 1,204 records wait for its end"
+    assert values(shown, "engagement_open_transaction_seconds") == {
+        "logins/0": 90.4,
+        "sessions/0": 0,
+        "logins/1": 0,
+        "sessions/1": 0,
+    }
+
+    shown.put(unowned(0))
+    assert shown.unready() == ["partition 0: w has stopped"]
 
 
 def test_sums_that_can_not_be_make_no_page_fail() -> None:

@@ -20,7 +20,7 @@ import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,9 +63,14 @@ Numbers = dict[str, float]
 
 def simulated(*, users: int, days: int, **faults: float) -> list[ReplayEvent]:
     """A believable load in order of arrival, `topic` being ours; `faults` are shares of events."""
+    return list(arriving(users=users, days=days, **faults))
+
+
+def arriving(*, users: int, days: int, **faults: float) -> Iterator[ReplayEvent]:
+    """The same, each event when it is asked for."""
     world = SimulatorSettings(users=users, **faults)  # type: ignore[arg-type]  # mypy takes them for the seed
-    events = simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + days * DAY_MS)
-    return [ReplayEvent(event.arrives_at_ms, event.topic, event.key, event.value) for event in events]
+    for event in simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + days * DAY_MS):
+        yield ReplayEvent(event.arrives_at_ms, event.topic, event.key, event.value)
 
 
 def login(user: str, at_ms: int) -> ReplayEvent:
@@ -85,9 +90,12 @@ class Program:
         port: int,
         log: Path,
         piped: bool = False,
+        code: Path | None = None,
         module: str = "stream.cli",
     ) -> None:
-        """`piped` lets another process write the log, for one that may not write files. `module` is the program."""
+        """`piped` lets another process write the log, for one that may not write files; `code` is where `stream` lies,
+        if not here; `module` is the program.
+        """
         self.port = port
         self._log = log
         self.started = time.monotonic()
@@ -96,6 +104,7 @@ class Program:
             self._process = subprocess.Popen(
                 dying_with_parent([sys.executable, "-m", module, *command]),
                 env=environment,
+                cwd=code,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -273,6 +282,7 @@ class Deployment:
         self.programs: list[Program] = []
         self.module = "stream.cli"  # the program
         self.piped: set[str] = set()  # names of programs whose log another process writes
+        self.code: dict[str, Path] = {}  # by name of those that are of another version: where it lies
         self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
         self._expected: Counter[str] = Counter()
@@ -287,8 +297,9 @@ class Deployment:
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
+        piped, code = name in self.piped, self.code.get(name)
         program = Program(
-            [command, *options], environment, port=port, log=log, piped=name in self.piped, module=self.module
+            [command, *options], environment, port=port, log=log, piped=piped, code=code, module=self.module
         )
         self.programs.append(program)
         return program
@@ -383,12 +394,14 @@ class Deployment:
         replay(named, self.client, rate=None, on_progress=lambda sent: None)
 
     @contextmanager
-    def load(self, events: Iterable[ReplayEvent], *, rate: float, **options: object) -> Iterator[Load]:
+    def load(
+        self, events: Iterable[ReplayEvent], *, rate: float, kind: type[Load] | None = None, **options: object
+    ) -> Iterator[Load]:
         """Produce events at a rate for as long as the block runs; all that were sent are in Kafka after it.
 
         `options` are those of the producer, such as another address of Kafka's.
         """
-        load = Load(events, self.settings.input_topics, {**self.client, **options}, rate=rate)
+        load = (kind or Load)(events, self.settings.input_topics, {**self.client, **options}, rate=rate)
         load.start()
         try:
             yield load
@@ -424,6 +437,7 @@ class Deployment:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=64 * 1024 * 1024,
+            isolation_level="read_committed",
             check_crcs=False,  # it adds them up in Python, byte by byte
         )
         consumer.assign([TopicPartition(name, number) for name in names for number in self.all_partitions])
@@ -525,7 +539,7 @@ class Deployment:
 
 
 class Load(threading.Thread):
-    """A producer at work while a test does other things."""
+    """A producer at work while a test does other things. `sent` is what will be in Kafka to be counted."""
 
     def __init__(
         self, events: Iterable[ReplayEvent], topics: dict[str, str], client: dict[str, object], *, rate: float
@@ -538,16 +552,28 @@ class Load(threading.Thread):
         self.sent: list[ReplayEvent] = []
 
     def run(self) -> None:
-        """Send a tenth of a second's worth ten times a second."""
+        """Produce until it is enough."""
         try:
-            with EventProducer(self._client) as producer:
-                while not self._enough.wait(0.1):
-                    again = self.sent[-self._repeated.popleft() :] if self._repeated else []
-                    for event in chain(again, islice(self._events, round(self._rate / 10))):
-                        producer.send(self._topics[event.topic], event.key, event.value)
-                        self.sent.append(event)
+            self._produce()
         except Exception as error:  # noqa: BLE001  raised again where the load is stopped
             self._failure = error
+
+    def _produce(self) -> None:
+        """Send a tenth of a second's worth ten times a second."""
+        with EventProducer(self._client) as producer:
+            while not self._enough.wait(0.1):
+                self.sent += self._hand_over(producer, self._due())
+
+    def _hand_over(self, producer: EventProducer, events: list[ReplayEvent]) -> list[ReplayEvent]:
+        """Give events to a producer; returns them."""
+        for event in events:
+            producer.send(self._topics[event.topic], event.key, event.value)
+        return events
+
+    def _due(self) -> list[ReplayEvent]:
+        """What is to be sent within the next tenth of a second."""
+        again = self.sent[-self._repeated.popleft() :] if self._repeated else []
+        return [*again, *islice(self._events, round(self._rate / 10))]
 
     def repeat(self, count: int) -> None:
         """Send the last so many events again, as a producer does that has lost its place."""

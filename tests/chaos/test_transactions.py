@@ -1,0 +1,40 @@
+"""A load in transactions: who reads committed records finds what it says it has sent, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from kafka import KafkaConsumer
+
+from tests.chaos.transactions import TransactionalLoad
+from tests.integration.conftest import Deploy, kafka
+from tests.integration.deployment import Deployment, arriving
+from tests.integration.kafka_server import RunningKafka
+
+__all__ = ["kafka"]
+
+
+@pytest.mark.kafka
+def test_what_was_aborted_is_not_among_what_was_sent(kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(kafka.address)
+    deployment.create_topics()
+    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
+        while len(load.sent) < 1_000:
+            assert load.is_alive()
+            time.sleep(0.1)
+
+    committed = deployment.produced(at_least=len(load.sent))
+
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    assert len(committed) < count_with_aborted(deployment)
+
+
+def count_with_aborted(deployment: Deployment) -> int:
+    """How many records the inputs hold, aborted ones too."""
+    inputs = deployment.settings.input_topics.values()
+    consumer = KafkaConsumer(*inputs, **deployment.client, auto_offset_reset="earliest", consumer_timeout_ms=3_000)
+    count = sum(1 for _ in consumer)
+    consumer.close()
+    return count
