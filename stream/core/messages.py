@@ -17,6 +17,8 @@ from stream.core.rejections import Reason, Rejected
 from stream.core.segments import Values, values_of
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
 Time = Annotated[dt.datetime, msgspec.Meta(tz=True)] | int | float
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
@@ -79,9 +81,6 @@ class Messages:
     removal_of: Callable[[Record], Nameless] | None = None
 
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-
-
 def identity_of(at_ms: int, event_id: str | None, content: int) -> int:
     """64 bits that are the same for the same event sent twice: its time, its content and its `event_id`.
 
@@ -94,7 +93,7 @@ def identity_of(at_ms: int, event_id: str | None, content: int) -> int:
 def moment_ms(time: dt.datetime | int | float | None, field: str) -> int:
     """Milliseconds of a time as a message tells it. Raises Rejected for one that is none."""
     if isinstance(time, dt.datetime):
-        since = time - _EPOCH
+        since = time - EPOCH
         return possible_ms(since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000, time, field)
     at_ms = None if time is None else epoch_ms(time)
     if at_ms is None:

@@ -5,15 +5,16 @@ read, and what all kinds have in common: who it is of, when it happened, and whe
 ignored, nothing is repaired.
 """
 
+import datetime as dt
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
 from stream.core.events import Event
-from stream.core.messages import Message, Messages, Reader, Record, moment_ms, possible_ms
+from stream.core.messages import EPOCH, Message, Messages, Reader, Record, moment_ms, possible_ms
 from stream.core.rejections import Reason, Rejected
-from stream.core.time import iso, parse_iso
+from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, iso, parse_iso
 from stream.core.users import user_of, users_by_id
 from stream.inputs.bots import crawls
 
@@ -41,6 +42,11 @@ def reader_of(messages: Messages) -> Reader:
         user = (users_by_id.get(user_id) if user_id else None) or user_of(user_id, message.anonymous_id)
         if type(time) is int and _FIRST_13_DIGITS <= time <= _LAST_13_DIGITS:  # milliseconds as they are
             at_ms = time
+        elif type(time) is dt.datetime:
+            since = time - EPOCH
+            at_ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
+            if not 0 <= at_ms < LATEST_MS:
+                possible_ms(at_ms, time, "event_time")
         else:
             at_ms = moment_ms(time, "event_time")
         is_bot = bool(message.is_bot) or (message.user_agent is not None and crawls(message.user_agent))

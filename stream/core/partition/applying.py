@@ -58,7 +58,7 @@ class Applying:
             at_ms = event.at_ms
             if at_ms > newest_ms:
                 newest_ms = at_ms
-                if clock_limit_ms >= 0:
+                if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
                     now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
             parts, has_changed = row.parts, False
             for place, heard in heard_by_type[type(event)]:

@@ -79,21 +79,24 @@ class ActivityFamily(Family[Activity]):
         return login.success and self._was_active(part, login.at_ms, login.segments, now)
 
     def _was_active(self, part: Activity, at_ms: int, values: Values, now: int) -> bool:
-        minute, minutes, told = at_ms // MINUTE_MS, part.minutes, part.told
+        minute, before, told = at_ms // MINUTE_MS, part.minutes, part.told
         if values is not NOT_TOLD:
             told = segments.told_at(told, values, at_ms, counted=self._segments)
-        if len(minutes) == 1 and minutes[0] == minute:  # a minute lies in one day
+        if minute in before:  # a minute lies in one day
             if told is part.told:
                 return False
-            self._note(part)
+            if part.booked is None:
+                self._note(part)
             part.told = told
             return True
-        minutes, day = add_minute(minutes, minute, now), self._day_of(at_ms)
+        after = add_minute(before, minute, now)
+        day = self._day_of(at_ms)
         is_known_day = has_day(part.since_day, part.day_bits, day)
-        if is_known_day and minutes is part.minutes and told is part.told:
+        if is_known_day and after is before and told is part.told:
             return False
-        self._note(part)
-        part.minutes, part.told = minutes, told
+        if part.booked is None:
+            self._note(part)
+        part.minutes, part.told = after, told
         if not is_known_day:
             _add_day(part, day)
         return True
@@ -106,7 +109,8 @@ class ActivityFamily(Family[Activity]):
         is_newer = known is None or _rank(times) > _rank(known)
         if not is_newer and told is part.told:
             return False
-        self._note(part)
+        if part.booked is None:
+            self._note(part)
         part.told = told
         if is_newer:
             part.summaries[summary.session_id] = times
@@ -114,10 +118,9 @@ class ActivityFamily(Family[Activity]):
 
     def _note(self, part: Activity) -> None:
         """Note what is booked of a part before it changes."""
-        if part.booked is None:
-            summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
-            part.booked = Booked(part.minutes, part.since_day, part.day_bits, part.told, summaries)
-            self.changed.append(part)
+        summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
+        part.booked = Booked(part.minutes, part.since_day, part.day_bits, part.told, summaries)
+        self.changed.append(part)
 
     def new(self) -> Activity:
         return Activity()

@@ -6,7 +6,6 @@ at different speeds). Of days each has one bit.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +20,7 @@ class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_ms: int
 
 
-class Booked(NamedTuple):
+class Booked(msgspec.Struct, frozen=True, gc=False):
     """What a part had contributed when the totals were settled last."""
 
     minutes: tuple[int, ...]
@@ -58,8 +57,6 @@ def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ..
     """The minutes after an activity in `minute`, or the very same; the clock shows the minute `now`."""
     if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
         return (minute,) if minute > minutes[0] else minutes
-    if minute in minutes:
-        return minutes
     after = latest_and_ahead((*minutes, minute), now)
     return minutes if after == minutes else after
 

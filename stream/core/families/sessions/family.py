@@ -70,7 +70,8 @@ class SessionsFamily(Family[Visits]):
             by_gap = with_gap_step(part.by_gap, step, self._timeout_ms)
             if by_gap is part.by_gap:
                 return False
-            self._note(part)
+            if part.booked is None:
+                self._note(part)
             part.by_gap = by_gap
             return True
         old = part.by_id.get(session_id)
@@ -94,15 +95,15 @@ class SessionsFamily(Family[Visits]):
         return True
 
     def _put(self, part: Visits, session_id: str, old: Session | None, new: Session) -> None:
-        self._note(part).sessions.setdefault(session_id, old)
+        changed = (part.booked or self._note(part)).sessions
+        if session_id not in changed:
+            changed[session_id] = old
         part.by_id[session_id] = new
 
     def _note(self, part: Visits) -> Booked:
         """Note what is booked of a part before it changes."""
-        booked = part.booked
-        if booked is None:
-            booked = part.booked = Booked({}, part.by_gap, self._closing_minutes(part))
-            self.changed.append(part)
+        booked = part.booked = Booked({}, part.by_gap, self._closing_minutes(part))
+        self.changed.append(part)
         return booked
 
     def new(self) -> Visits:
