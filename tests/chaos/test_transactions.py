@@ -9,11 +9,9 @@ import pytest
 from kafka import KafkaConsumer
 
 from tests.chaos.transactions import TransactionalLoad
-from tests.integration.conftest import Deploy, kafka
+from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, arriving
 from tests.integration.kafka_server import RunningKafka
-
-__all__ = ["kafka"]
 
 
 @pytest.mark.kafka
