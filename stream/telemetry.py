@@ -64,6 +64,9 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     counted_since_ms: int = 0  # when the state was reset and all counted again; 0 if it never was
     away: str = ""  # why the store can't be reached, while it can't
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
+    epoch: int = 0  # of the takeover by which it owns the partition; 0 from a worker of a version that did not tell
+    generation: int = 0  # of the consumer group: Kafka counts its rebalances so
+    started_ms: int = 0  # when the process began: in a container the next one has the same name
 
 
 class Unowned(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +78,8 @@ class Unowned(msgspec.Struct, frozen=True, tag=True):
     why: str
     rows_left: int | None = None  # of a state that is being recovered: records of its changelog to read
     seconds_left: float | None = None
+    epoch: int = 0  # of a takeover that ends, as the worker leaves; 0 where it had not taken the partition over
+    started_ms: int = 0
 
 
 class Standby(msgspec.Struct, frozen=True, tag=True):
@@ -84,12 +89,22 @@ class Standby(msgspec.Struct, frozen=True, tag=True):
     worker: str
     reported_ms: int
     lag: int  # records of the changelog that its store does not hold yet
+    started_ms: int = 0
 
+
+class Idle(msgspec.Struct, frozen=True, tag=True):
+    """What a worker tells that was given no partition: that it is there. In the same topic, under a key of its own."""
+
+    worker: str
+    reported_ms: int
+    started_ms: int
+    partition: int = 0  # of the topic
+
+
+Told = Report | Unowned | Standby | Idle
 
 encode_report = msgspec.msgpack.Encoder().encode
-decode_report: Callable[[bytes], Report | Unowned | Standby] = msgspec.msgpack.Decoder(
-    Report | Unowned | Standby
-).decode
+decode_report: Callable[[bytes], Told] = msgspec.msgpack.Decoder(Told).decode
 
 
 class SeldomRepeats(logging.Filter):

@@ -112,7 +112,7 @@ def _lag() -> Row:
     age = number("engagement_snapshot_age_seconds", by="partition", where=_PARTITION)
     ages = [Query(f"max({age})", "oldest"), Query(f"quantile(0.5, {age})", "median")]
     held = number("engagement_open_transaction_seconds", by="topic, partition", where=_PLACES)
-    held_back = [Query(f"topk({_WORST}, {held} > 0)", "{{topic}}, partition {{partition}}")]
+    held_back = [Query(f"topk({_WORST}, {held})", "{{topic}}, partition {{partition}}")]
     behind = ["EngagementStreamBehind"]
     return Row(
         "Lag and freshness",
@@ -130,7 +130,6 @@ def _lag() -> Row:
                 held_back,
                 unit=units.Seconds,
                 width=8,
-                note="none: no transaction has been open for longer than kafka.open_transaction_after.",
                 alerts=["EngagementTransactionOpen"],
             ),
             trend(

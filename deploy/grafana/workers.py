@@ -4,10 +4,13 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models import units
 
 from deploy.grafana.frame import Row, any_of
-from deploy.grafana.panels import bars, trend
-from deploy.grafana.queries import Query, number
+from deploy.grafana.panels import Panel, Steps, bars, trend
+from deploy.grafana.queries import Query, growth, number
 
 _OWNERS = "engagement_partition_owner_info"
+
+# Where the alert begins, if it stays so.
+_OFTEN: Steps = ((None, "green"), (15, "red"))
 
 
 def worker_variable() -> dashboard.QueryVariable:
@@ -16,7 +19,7 @@ def worker_variable() -> dashboard.QueryVariable:
 
 
 def workers() -> Row:
-    """What each worker owns, how far it is behind, and what it recovered."""
+    """What each worker owns, how far it is behind, what it recovered, and how often all of that changes hands."""
     lag = number("engagement_lag_events", by="topic, partition", where='topic=~"$topic"')
     age = number("engagement_snapshot_age_seconds", by="partition")
     recovery = number("engagement_recovery_seconds", by="partition")
@@ -30,8 +33,21 @@ def workers() -> Row:
             ),
             trend("Oldest snapshot by worker", [_of_worker("max", age)], unit=units.Seconds, width=6),
             trend("Longest last recovery by worker", [_of_worker("max", recovery)], unit=units.Seconds, width=6),
+            *_changes(),
         ],
     )
+
+
+def _changes() -> list[Panel]:
+    """How often partitions change hands: a hill in a rollout, and a plateau where the group has no rest."""
+    takeovers = growth("engagement_takeovers_total", over="5m", by="partition")
+    told = [Query(f"max({takeovers})", "worst partition"), Query(f"min({takeovers})", "calmest partition")]
+    rebalances = [Query(growth("engagement_rebalances_total", over="5m"), "of the group")]
+    alerts = ["EngagementRebalancing"]
+    return [
+        trend("Takeovers in 5 minutes", told, unit=units.Short, width=12, steps=_OFTEN, alerts=alerts),
+        trend("Rebalances in 5 minutes", rebalances, unit=units.Short, width=12, steps=_OFTEN, alerts=alerts),
+    ]
 
 
 def _owners() -> str:

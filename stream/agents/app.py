@@ -184,6 +184,8 @@ class Worker:
         while True:
             await asyncio.sleep(_TELL_PROGRESS_SECONDS)
             await self._tell_standbys()
+            if self._assigned == set():
+                await self.tasks.tell_idle()
             progress = self.recovering()
             if progress is None:
                 rows, since = self._stores.rows_recovered, time.monotonic()
@@ -226,7 +228,7 @@ class Worker:
         """Write the last checkpoint, commit its offsets and leave the group. Raises Unavailable if Kafka is away."""
         unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
-        await self.tasks.tell_stopped({tp.partition for tp in unread})
+        await self.tasks.tell_stopped(dict.fromkeys((tp.partition for tp in unread), 0))
         if self._telling is not None:
             self._telling.cancel()
         # Not `wait_for`, which waits on when aiokafka swallows that it is cancelled.
@@ -268,6 +270,7 @@ class Worker:
         await self.tasks.open(partitions, recovery_seconds=seconds)
 
     async def _note_assigned(self, *args: Any, **_: Any) -> None:
+        self.tasks.generation = self.app.consumer_generation_id
         inputs = set(self._settings.input_topics.values())
         self._assigned = {tp.partition for tp in args[-1] if tp.topic in inputs}
 

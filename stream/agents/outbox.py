@@ -41,7 +41,7 @@ from stream.core.events import Reason, partition_key
 from stream.core.partition import Delta, Misplaced, Record, Refused
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import Report, Standby, Unowned, encode_report
+from stream.telemetry import Idle, Standby, Told, encode_report
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
@@ -52,6 +52,10 @@ _DELTAS_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 # What a dead-letter topic has room for beside a message of the largest size and our own headers (`inventory`).
 _LARGEST_KEY_AND_HEADERS = 48 * 1024
+
+
+# So long a worker that stops waits until Kafka has what it tells the servers last.
+_LAST_WORDS_SECONDS = 1.0
 
 
 class DeltaTooLarge(RuntimeError):
@@ -75,7 +79,9 @@ class Outbox:
         }
         self._producer: PatientProducer | None = None
         self._messages = Messages(options, largest=largest_message(settings), idempotent=settings.kafka.idempotent)
-        self._reported: dict[int, asyncio.Future[Any]] = {}  # by partition: the last report
+        # By key of the snapshots topic: what is told next, and the task that sends it.
+        self._untold: dict[bytes, Told] = {}
+        self._telling: dict[bytes, asyncio.Task[None]] = {}
         self._deltas = InFlight(_DELTAS_IN_FLIGHT_BYTES)
 
     async def start(self) -> None:
@@ -84,6 +90,12 @@ class Outbox:
         await self._messages.start()
 
     async def stop(self) -> None:
+        if self._telling:
+            ended, untold = await asyncio.wait(self._telling.values(), timeout=_LAST_WORDS_SECONDS)
+            for task in untold:
+                task.cancel()
+            for task in ended:
+                task.exception()  # of no more use to anybody; asyncio would complain that nobody has asked
         await self._messages.stop()
         if self._producer is not None:
             await self._producer.stop()
@@ -172,20 +184,32 @@ class Outbox:
         place = self._settings.rekey_topic, partition_of(key, self._settings.topics.partitions)
         return await self._messages.send_whole(Letter(*place, key, misplaced.value, theirs, ours))
 
-    async def report(self, report: Report | Unowned | Standby) -> None:
-        """Tell the server what a partition adds. Not awaited: the next one replaces it.
+    async def report(self, report: Told) -> None:
+        """Tell the servers how a partition stands. Not awaited: the next one of its key replaces it.
 
-        Where Kafka has not taken the last one yet, this one is left out: nothing piles up while a broker is away.
+        Of each key one is on its way, and of those that come meanwhile the newest follows it: nothing piles up while a
+        broker is away. Raises what kept the last one from being sent.
         """
-        before = self._reported.get(report.partition)
-        if isinstance(report, Report) and before is not None and not before.done():
-            return
-        key = str(report.partition).encode()
-        if isinstance(report, Standby):
-            key += b"/" + report.worker.encode()
-        topic = self._settings.snapshots_topic
-        sent = await self._ready().send(topic, encode_report(report), key=key, partition=report.partition)
-        self._reported[report.partition] = sent
+        key = _key_of(report)
+        self._untold[key] = report
+        telling = self._telling.get(key)
+        if telling is None or telling.done():
+            self._telling[key] = asyncio.create_task(self._tell(key))
+            if telling is not None:
+                telling.result()
+
+    async def _tell(self, key: bytes) -> None:
+        while key in self._untold:
+            told = self._untold.pop(key)
+            topic = self._settings.snapshots_topic
+            sent = await self._ready().send(topic, encode_report(told), key=key, partition=told.partition)
+            await asyncio.wait({sent})  # what Kafka refuses the next one replaces
+
+
+def _key_of(told: Told) -> bytes:
+    """The key of the snapshots topic under which the newest of its kind stays."""
+    place = "worker" if isinstance(told, Idle) else str(told.partition)
+    return f"{place}/{told.worker}".encode() if isinstance(told, (Idle, Standby)) else place.encode()
 
 
 class _Produced(NamedTuple):

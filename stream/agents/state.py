@@ -33,6 +33,11 @@ _Result = TypeVar("_Result")
 class State(Protocol):
     """What a task asks of its state."""
 
+    @property
+    def epoch(self) -> int:
+        """Counts takeovers of the partition: of two owners the later one has the higher. 0 before `take_over`."""
+        ...
+
     async def take_over(self) -> None:
         """Become the one who writes. Raises StoreTaken when somebody else just did."""
         ...
@@ -80,6 +85,10 @@ class StoredState:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def epoch(self) -> int:
+        return self._store.epoch
+
     async def take_over(self) -> None:
         """The store did that when it was opened."""
 
@@ -126,6 +135,10 @@ class LoggedState(StoredState):
         self._writer = uuid.uuid4().hex[:12]
         self._seal = Seal(0, self._writer, 0, 0, topic_id=topic_id)
         self._appended_at = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        return self._seal.epoch
 
     # A local store answers sooner than a thread wakes up: while Kafka's thread decodes, that takes milliseconds.
 

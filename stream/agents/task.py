@@ -122,6 +122,11 @@ class Task:
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
+    @property
+    def epoch(self) -> int:
+        """Counts takeovers of the partition, this one too."""
+        return self._state.epoch
+
     def position(self, topic: str) -> int | None:
         """The next offset of a Kafka topic to apply, or None when none was applied."""
         return self._core.progress.offsets.get(topic)
@@ -306,6 +311,7 @@ class Task:
             settings=self._shared_settings,
             away=self.away,
             open_transactions=dict(self._open_transactions),
+            epoch=self.epoch,
         )
 
     def _measure_latency(self, wall_ms: int) -> None:

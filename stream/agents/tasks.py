@@ -13,6 +13,7 @@ from os import getpid
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from stream.agents.mismatch import Place, StateMismatch, mismatch
 from stream.agents.outbox import Outbox
@@ -23,7 +24,7 @@ from stream.agents.transport import Records
 from stream.core.store import StoreAway, StoreTaken
 from stream.core.time import seconds_of
 from stream.settings import Settings, Unavailable
-from stream.telemetry import Standby, Unowned
+from stream.telemetry import Idle, Standby, Unowned
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,8 @@ class Tasks:
         self._round = 0  # of partitions taken over and given up
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
+        self.generation = 0  # of the consumer group, when partitions were last assigned
+        self._started_ms = _wall_ms()
         self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, where the broker tells
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
@@ -149,12 +152,17 @@ class Tasks:
 
     async def tell_unowned(self, partition: int, why: str, **progress: Any) -> None:
         """Tell the servers why a partition has no numbers of this worker now."""
-        told = Unowned(partition=partition, worker=self.worker, reported_ms=_wall_ms(), why=why, **progress)
+        at_ms, started_ms = _wall_ms(), self._started_ms
+        told = Unowned(partition, self.worker, at_ms, why=why, started_ms=started_ms, **progress)
         await self._outbox.report(told)
 
     async def tell_standby(self, partition: int, lag: int) -> None:
         """Tell the servers that this worker follows a partition."""
-        await self._outbox.report(Standby(partition=partition, worker=self.worker, reported_ms=_wall_ms(), lag=lag))
+        await self._outbox.report(Standby(partition, self.worker, _wall_ms(), lag=lag, started_ms=self._started_ms))
+
+    async def tell_idle(self) -> None:
+        """Tell the servers that this worker is there, though it has no partition."""
+        await self._outbox.report(Idle(self.worker, _wall_ms(), started_ms=self._started_ms))
 
     def _remaining_of(self, partition: int, topic: str) -> int | None:
         return self._remaining(topic, partition)
@@ -162,7 +170,8 @@ class Tasks:
     async def close(self, *, save: bool, leaving: bool = False) -> None:
         """Give all partitions up, after a last checkpoint if `save`; the servers are told when the worker leaves."""
         tasks, self._tasks = self._tasks, {}
-        given_up, self._opening = {*tasks, *self._opening}, set()
+        given_up = {**dict.fromkeys(self._opening, 0), **{number: task.epoch for number, task in tasks.items()}}
+        self._opening = set()
         self._round += 1
         if save and tasks:
             try:
@@ -175,11 +184,14 @@ class Tasks:
         if leaving:
             await self.tell_stopped(given_up)
 
-    async def tell_stopped(self, partitions: Collection[int]) -> None:
-        """Tell the servers that nobody has these partitions now, unless somebody else has taken them over."""
+    async def tell_stopped(self, epochs: Mapping[int, int]) -> None:
+        """Tell the servers that nobody has these partitions now, unless somebody else has taken them over.
+
+        By partition the epoch that ends, 0 of one that was not taken over yet.
+        """
         if not isinstance(self.failure, (Fenced, StoreTaken)):
-            for number in partitions:
-                await self.tell_unowned(number, f"worker {self.worker} has stopped")
+            for number, epoch in epochs.items():
+                await self.tell_unowned(number, f"worker {self.worker} has stopped", epoch=epoch)
 
     # -- what the consumer asks ------------------------------------------------------------------------------------
 
@@ -279,7 +291,9 @@ class Tasks:
                 if self._tasks.get(task.number) is not task:
                     continue  # given up meanwhile: its next owner reports it
                 lag = task.tick(clock_ms)
-                await self._outbox.report(task.report(self.worker, lag, wall_ms=_wall_ms()))
+                report = task.report(self.worker, lag, wall_ms=_wall_ms())
+                report = replace(report, generation=self.generation, started_ms=self._started_ms)
+                await self._outbox.report(report)
                 await asyncio.sleep(0)
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._pace() - (time.monotonic() - started)))
 

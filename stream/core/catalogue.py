@@ -292,6 +292,22 @@ _HEALTH = (
         "histogram",
         "seconds",
     ),
+    Metric(
+        "engagement_takeovers_total",
+        "How often a partition was taken over by a worker, which happens to all of them at each rebalance. Counted with"
+        " the partition's state, so it goes on over restarts of workers and servers.",
+        ("partition",),
+        "counter",
+        "takeovers",
+    ),
+    Metric(
+        "engagement_rebalances_total",
+        "How often Kafka has dealt the partitions out among the workers anew, which it does when one comes or goes: the"
+        " generation of their consumer group.",
+        (),
+        "counter",
+        "rebalances",
+    ),
     Metric("engagement_partitions_owned", "Partitions with a live snapshot of the worker that owns them."),
     Metric("engagement_partitions", "Partitions of the input topics."),
     Metric(

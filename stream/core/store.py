@@ -59,6 +59,11 @@ class Store(Protocol):
         """Remove everything, the offset too."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """Counts who has opened a store that all workers share, this one too; 0 where a changelog counts takeovers."""
+        ...
+
     def close(self) -> None:
         """Release the store; it may be opened again."""
         ...

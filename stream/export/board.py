@@ -1,6 +1,6 @@
 """The newest report of each partition, and what they add up to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import add
 
@@ -11,8 +11,9 @@ from stream.core.report import Sample, closed_days, closed_samples, live_samples
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, iso, seconds_of
 from stream.export.counters import Counters, added
+from stream.export.takeovers import Often, Takeovers
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Idle, Report, Standby, Timings, Told, Unowned
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +43,20 @@ class Board:
         self._counters: dict[int, Counters] = {}
         self._standbys: dict[tuple[int, str], Standby] = {}
         self._arrived_ms: dict[int, int] = {}  # of reports
+        self._takeovers = Takeovers(
+            session_timeout_seconds=seconds_of(settings.kafka.session_timeout),
+            stale_seconds=seconds_of(settings.server.stale_after),
+        )
         self._merged: Snapshot | None = None
         self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
-    def put(self, told: Report | Unowned | Standby) -> None:
-        """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers."""
+    def put(self, told: Told) -> None:
+        """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers.
+
+        What an owner tells that has lost the partition meanwhile is left out.
+        """
+        if not self._takeovers.take(told, now_ms=self.now_ms()) or isinstance(told, Idle):
+            return
         if isinstance(told, Standby):
             self._standbys[told.partition, told.worker] = told
             return
@@ -109,9 +119,10 @@ class Board:
     def partitions(self) -> list[Standing]:
         """How each partition stands."""
         stale, standbys = self.stale(), self.standbys()
-        return [self._standing(number, stale, standbys) for number in range(self.settings.topics.partitions)]
+        often = {one.partition: one for one in self.again_and_again()}
+        return [self._standing(number, stale, standbys, often) for number in range(self.settings.topics.partitions)]
 
-    def _standing(self, number: int, stale: list[int], standbys: list[Standby]) -> Standing:
+    def _standing(self, number: int, stale: list[int], standbys: list[Standby], often: Mapping[int, Often]) -> Standing:
         report = self._reports.get(number)
         told = self._unowned.get(number, report)
         return Standing(
@@ -119,11 +130,11 @@ class Board:
             worker=None if told is None else told.worker,
             age_seconds=None if report is None else self.age_seconds(report),
             stale=number in stale,
-            reason=self._reason(number, stale),
+            reason=self._reason(number, stale, often),
             standbys={standby.worker: standby.lag for standby in standbys if standby.partition == number},
         )
 
-    def _reason(self, number: int, stale: list[int]) -> str:
+    def _reason(self, number: int, stale: list[int], often: Mapping[int, Often]) -> str:
         """Why the numbers of a partition can't be trusted now; empty when they can."""
         if number in self._unowned:
             return self._why_unowned(self._unowned[number])
@@ -132,6 +143,8 @@ class Board:
         report = self._reports[number]
         if report.away:
             return report.away
+        if number in often:
+            return f"changes hands again and again: {self._takeovers.describe([often[number]])}"
         return f"still reading {', '.join(report.behind)}" if report.behind else "; ".join(_held_back(report))
 
     def _why_unowned(self, unowned: Unowned) -> str:
@@ -142,6 +155,10 @@ class Board:
             told += f", about {unowned.seconds_left:.0f} s"
         age = self._seconds_since(unowned.reported_ms)
         return told if age <= seconds_of(self.settings.server.stale_after) else f"{told} (told {age:.0f} s ago)"
+
+    def again_and_again(self) -> list[Often]:
+        """The partitions that change hands again and again, as `takeovers` defines it."""
+        return self._takeovers.again_and_again(now_ms=self.now_ms())
 
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
@@ -154,6 +171,10 @@ class Board:
 
     def _reasons_of_partitions(self) -> Iterator[str]:
         stale = self.stale()
+        if found := self.again_and_again():
+            numbers = ", ".join(str(often.partition) for often in found)
+            told = f"partitions {numbers} change" if len(found) > 1 else f"partition {numbers} changes"
+            yield f"{told} hands again and again: {self._takeovers.describe(found)}"
         for number, unowned in sorted(self._unowned.items()):
             yield f"partition {number}: {self._why_unowned(unowned)}"
         silent = [number for number in stale if number not in self._unowned]
@@ -219,6 +240,12 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
+        if self._takeovers.rebalances:
+            samples.append(Sample("engagement_rebalances_total", {}, self._takeovers.rebalances))
+        samples += [
+            Sample("engagement_takeovers_total", {"partition": str(partition)}, count)
+            for partition, count in self._takeovers.counts()
+        ]
         samples += [
             Sample("engagement_standby_lag_rows", {"partition": str(by.partition), "worker": by.worker}, by.lag)
             for by in self.standbys()

@@ -1,11 +1,12 @@
 """Can the numbers be trusted now, in one word and in sentences.
 
-live        every partition has reported lately and has read all there is
-starting    some partition has never reported: no number is shown yet
-recovering  some partition's state is being read back
-behind      a backlog is being read, the numbers are those of its clock; or an open transaction holds a partition back
-stale       some partition's owner is silent, has left or can't go on: what its users do is missing
-mismatch    what workers report does not fit this server, or together: no number is shown
+live         every partition has reported lately and has read all there is
+starting     some partition has never reported: no number is shown yet
+rebalancing  partitions change hands again and again among the same workers, so that little is read
+recovering   some partition's state is being read back
+behind       a backlog is being read, the numbers are those of its clock; or an open transaction holds a partition back
+stale        some partition's owner is silent, has left or can't go on: what its users do is missing
+mismatch     what workers report does not fit this server, or together: no number is shown
 """
 
 from typing import Any
@@ -22,6 +23,8 @@ def state_of(board: Board) -> str:
         return "live"
     if board.disagreements():
         return "mismatch"
+    if board.again_and_again():
+        return "rebalancing"
     if any(sample.name in _RECOVERY for sample in board.health()):
         return "recovering"
     if len(board.reports) < board.settings.topics.partitions:

@@ -9,6 +9,8 @@ from stream.core.store import Items
 class MemoryStore:
     """One partition in a dict. Gone when the process is; the changelog brings it back."""
 
+    epoch = 0
+
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
         self._offset: int | None = None

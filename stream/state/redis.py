@@ -81,8 +81,8 @@ class RedisStore:
         tag = f"{{{app_id}/{partition}}}".encode()
         self._meta, self._state = tag + b":meta", tag + b":state"
         self._holder = uuid.uuid4().hex.encode()
-        epoch, noted = client.run(OPEN, [self._meta], self._holder)
-        self._epoch = b"%d" % epoch
+        self._epoch: int
+        self._epoch, noted = client.run(OPEN, [self._meta], self._holder)
         found = dict(zip(noted[::2], noted[1::2], strict=True))
         self._offset = int(found[b"offset"]) if b"offset" in found else None
         self._unsure: _Write | None = None  # whose answer has not come
@@ -172,6 +172,10 @@ class RedisStore:
         self._run(CLEAR, sorted(families))
         self._offset, self._unsure, self._lost = None, None, ""
 
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
     def close(self) -> None:
         """Nothing to release: the connections are shared."""
 
@@ -205,7 +209,7 @@ class RedisStore:
         told: list[Any]
         while True:
             offsets = () if script is CLEAR else self._offsets
-            standing, *told = self._client.run(script, keys, self._epoch, self._holder, *offsets, *arguments)
+            standing, *told = self._client.run(script, keys, b"%d" % self._epoch, self._holder, *offsets, *arguments)
             # A read may be on its way while a checkpoint is written: then it is asked again, with what is now right.
             if standing != b"lost" or told[0] != b"offset" or offsets in ((), self._offsets):
                 break

@@ -52,6 +52,8 @@ def _shared_cache(size: int) -> Cache:
 class RocksStore:
     """One partition in a RocksDB under `directory`. Raises StoreBroken where it can't be opened."""
 
+    epoch = 0
+
     def __init__(self, directory: Path, *, memory: Memory = Memory()) -> None:  # noqa: B008  immutable
         self._directory = directory
         self._memory = memory

@@ -1,10 +1,14 @@
 """What Faust is told: by our settings, and by nobody else."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from stream.agents.app import Worker
 from stream.settings import load
 from stream.state.memory import MemoryStore
+from stream.telemetry import Idle, Told
 
 A_MONTH_SECONDS = 30 * 86_400
 
@@ -39,3 +43,33 @@ def test_a_worker_comes_back_to_its_partitions_on_another_host(monkeypatch: pyte
     # Faust refuses an assignment that was made for another address than its own.
     assert after.canonical_url == before.canonical_url
     assert after.consumer_group_instance_id == before.consumer_group_instance_id == "ada"
+
+
+class Outbox:
+    """Keeps what the servers are told."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+
+    async def report(self, told: Told) -> None:
+        self.told.append(told)
+
+
+@pytest.mark.parametrize(("assigned", "is_told"), [(set(), True), ({3}, False), (None, False)])
+def test_a_worker_that_was_given_no_partition_says_that_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, assigned: set[int] | None, *, is_told: bool
+) -> None:
+    monkeypatch.setattr("stream.agents.app._TELL_PROGRESS_SECONDS", 0.0)
+
+    async def told() -> list[Told]:
+        one, outbox = worker(**{"state.url": "memory://"}), Outbox()
+        kept: Any = outbox
+        one.tasks._outbox, one._assigned = kept, assigned
+        telling = asyncio.ensure_future(one._tell_progress())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        telling.cancel()
+        return outbox.told
+
+    heard = asyncio.run(told())
+    assert {(type(one), one.worker) for one in heard} == ({(Idle, worker().tasks.worker)} if is_told else set())

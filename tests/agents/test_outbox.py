@@ -1,8 +1,12 @@
-"""What the outbox writes of refused and misplaced records comes back from their letters as it was produced."""
+"""What the outbox writes of refused and misplaced records comes back from their letters as it was produced.
+
+And of what it tells the servers nothing piles up while Kafka is away.
+"""
 
 import asyncio
 from typing import Any
 
+import pytest
 from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,7 @@ from stream.agents.outbox import Outbox, origin_of
 from stream.core.events import Reason
 from stream.core.partition import Misplaced, Refused
 from stream.settings import load
+from stream.telemetry import Idle, Standby, Told, Unowned, decode_report
 
 MIB = 1024 * 1024
 FIRST = Origin("logins", 3, 2, 1_740_700_000_000)
@@ -143,3 +148,95 @@ def test_what_a_detour_has_no_room_for_is_told_by_reference_and_its_attempts_are
 
         assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
         assert (letter.origin, letter.attempts) == (FIRST, 2)
+
+
+class Producer:
+    """Keeps what is sent until Kafka is there to take it; `refuses` is what it raises instead."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Told]] = []
+        self.on_its_way: list[asyncio.Future[None]] = []
+        self.refuses: Exception | None = None
+
+    async def send(self, topic: str, value: bytes, *, key: bytes, partition: int) -> asyncio.Future[None]:
+        if self.refuses is not None:
+            raise self.refuses
+        self.sent.append((key, decode_report(value)))
+        self.on_its_way.append(asyncio.get_running_loop().create_future())
+        return self.on_its_way[-1]
+
+    async def stop(self) -> None:
+        assert all(one.done() for one in self.on_its_way)
+
+    async def deliver(self) -> None:
+        """Take all that is on its way."""
+        for one in self.on_its_way:
+            if not one.done():
+                one.set_result(None)
+        await passed()
+
+
+async def passed() -> None:
+    """Let whoever can go on do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def telling() -> tuple[Outbox, Producer]:
+    outbox, producer, ours = Outbox(load(None, {})), Producer(), Kept()
+    as_theirs: Any = producer
+    outbox._producer, outbox._messages = as_theirs, ours
+    return outbox, producer
+
+
+def unowned(at_ms: int, partition: int = 0) -> Unowned:
+    return Unowned(partition, "ada", at_ms, why="")
+
+
+def test_of_what_is_told_of_a_partition_one_is_on_its_way_and_the_newest_follows() -> None:
+    async def scenario() -> list[tuple[bytes, int]]:
+        outbox, producer = telling()
+        for at_ms in range(1_000):
+            await outbox.report(unowned(at_ms))
+            await outbox.report(unowned(at_ms, partition=1))
+            await outbox.report(Standby(0, "ada", at_ms, lag=0))
+            await outbox.report(Idle("ada", at_ms, started_ms=0))
+            await passed()
+        assert len(producer.sent) == 4
+        await producer.deliver()
+        await producer.deliver()
+        await outbox.report(unowned(1_000))
+        await passed()
+        return [(key, told.reported_ms) for key, told in producer.sent]
+
+    sent = asyncio.run(scenario())
+    keys = [b"0", b"1", b"0/ada", b"worker/ada"]
+    assert sent == [*((key, 0) for key in keys), *((key, 999) for key in keys), (b"0", 1_000)]
+
+
+def test_who_stops_waits_until_the_last_is_told() -> None:
+    async def scenario() -> list[int]:
+        outbox, producer = telling()
+        await outbox.report(unowned(1))
+        await passed()
+        await outbox.report(unowned(2))
+        stopping = asyncio.ensure_future(outbox.stop())
+        while not stopping.done():
+            await producer.deliver()
+        await stopping
+        return [told.reported_ms for _, told in producer.sent]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
+def test_what_kept_a_report_from_being_sent_stops_who_sends_the_next() -> None:
+    async def scenario() -> None:
+        outbox, producer = telling()
+        producer.refuses = OSError("no room")
+        await outbox.report(unowned(1))
+        await passed()
+        with pytest.raises(OSError, match="no room"):
+            await outbox.report(unowned(2))
+        await outbox.stop()
+
+    asyncio.run(scenario())

@@ -16,7 +16,7 @@ from stream.core.partition import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import Report, Standby, Unowned
+from stream.telemetry import Report, Told, Unowned
 from tests.agents import test_task
 
 SESSION_SECONDS = 10
@@ -27,7 +27,7 @@ class Outbox(test_task.Outbox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Report | Unowned | Standby] = []
+        self.told: list[Told] = []
         self._ends: Counter[int] = Counter()
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
@@ -40,7 +40,7 @@ class Outbox(test_task.Outbox):
     async def stop(self) -> None:
         """It has nothing to disconnect from."""
 
-    async def report(self, told: Report | Unowned | Standby) -> None:
+    async def report(self, told: Told) -> None:
         self.told.append(told)
 
     def unowned(self) -> dict[int, str]:
@@ -55,8 +55,9 @@ async def opened(outbox: Outbox, *, away: str = "") -> Tasks:
         if away:
             raise StoreAway(away)
         held: Any = outbox
-        return LoggedState(MemoryStore(), PartitionChangelog(held, number))
+        return LoggedState(stores[number], PartitionChangelog(held, number))
 
+    stores = {number: MemoryStore() for number in (0, 2)}
     tasks = Tasks(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
     tasks.worker = "ada"
     tasks._outbox = outbox  # type: ignore[assignment]
@@ -86,6 +87,38 @@ def test_who_leaves_says_so_too_of_partitions_that_it_could_not_open_yet() -> No
     before, after = asyncio.run(scenario())
     assert before == {0: "redis at r: refused", 2: "redis at r: refused"}
     assert after == {0: "worker ada has stopped", 2: "worker ada has stopped"}
+
+
+def test_what_is_told_has_the_epoch_of_the_takeover_and_none_where_there_was_none() -> None:
+    async def scenario() -> tuple[list[Unowned], list[Report]]:
+        outbox, waiting = Outbox(), Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True)
+        await tasks.open([0], recovery_seconds=0.0)
+        tasks.generation = 8
+        await tasks.start(lambda topic, partition: 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for loop in tasks._loops:
+            loop.cancel()
+        await tasks.close(save=True, leaving=True)
+        tasks = await opened(waiting, away="redis at r: refused")
+        await tasks.close(save=True, leaving=True)
+        everything = [*outbox.told, *waiting.told]
+        return (
+            [told for told in everything if isinstance(told, Unowned)],
+            [told for told in everything if isinstance(told, Report)],
+        )
+
+    unowned, reports = asyncio.run(scenario())
+    assert {(report.epoch, report.generation) for report in reports} == {(2, 8)}
+    assert [(told.why.split()[0], told.epoch) for told in unowned if told.partition == 0] == [
+        ("worker", 2),
+        ("redis", 0),
+        ("worker", 0),
+    ]
+    assert all(0 < told.started_ms <= told.reported_ms for told in unowned)
+    assert all(0 < report.started_ms <= report.reported_ms for report in reports)
 
 
 def test_a_rebalance_is_no_reason_to_say_so() -> None:

@@ -135,6 +135,10 @@ class Held(Store):
     def clear(self) -> None:
         self._disk.clear()
 
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
     def close(self) -> None:
         """Nothing to release."""
 
@@ -202,6 +206,7 @@ class World:
         self.processes = [Process(self) for _ in range(PROCESSES)]
         self.owner: Process | None = None
         self.frozen: list[Process] = []  # they lost the partition and don't know it
+        self.epoch = 0  # of the last takeover
         self.compactable = 0  # up to here the owners have mended what late ones wrote
         self.committed: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
@@ -296,6 +301,10 @@ class World:
         finally:
             process.crash_at("")
         self.owner = process
+        task = self.owning.task
+        assert task is not None
+        assert task.epoch > self.epoch, "who has taken over is known by a higher epoch"
+        self.epoch = task.epoch
         self._note_what_is_mended()
 
     def _note_what_is_mended(self) -> None:

@@ -24,7 +24,7 @@ __all__ = ["deploy", "kafka", "unique"]
 # The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
 # without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
 # (`test_short_forms.py`).
-SHORT_SEEDS = {"rocksdb": 2902, "memory": 4037, "redis": 2267}
+SHORT_SEEDS = {"rocksdb": 439, "memory": 4965, "redis": 3675}
 SHORT_MINUTES = 1.0
 # Generous: a test may not depend on how fast a machine is.
 _WELL_WITHIN_SECONDS = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from rich.console import Console
 from rich.table import Table
@@ -62,7 +62,8 @@ class Report:
 
     def as_line(self) -> str:
         """All of it as a line of JSON, to be collected over runs."""
-        return json.dumps({**asdict(self), "command": self.command})
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        return json.dumps({**told, "command": self.command})
 
     def as_text(self) -> str:
         """A table, the differences, and what runs it again."""

@@ -30,7 +30,7 @@ _EQUAL_SECONDS = 240.0
 _SHUT_DOWN_SECONDS = 30.0
 
 # Outages may add up to more than the minute after which a producer gives up.
-_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000}
+_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
 # Events that may wait while others come: reports are made once a second.
 _MOST_LAG_SECONDS = 5.0

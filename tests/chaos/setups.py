@@ -16,9 +16,6 @@ WORKERS: Final = (1, 2, 3, 4)
 SERVERS: Final = (1, 2)
 PARTITIONS: Final = (4, 6, 8, 10, 12)
 
-# Off until inputs are read committed: today a worker counts what an aborted transaction has sent.
-COUNTS_COMMITTED_ONLY: Final = False
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
@@ -72,7 +69,7 @@ def setup(seed: int, store: str, pins: Pins = Pins()) -> Setup:
         partitions=rng.choice(PARTITIONS),
         named=rng.random() < 0.5,
         standbys=int(rng.random() < 0.5) if store != "redis" else 0,
-        transactional=rng.random() < 0.3 and COUNTS_COMMITTED_ONLY,
+        transactional=rng.random() < 0.3,
     )
     asked = {field.name: getattr(pins, field.name) for field in fields(pins)}
     return replace(drawn, **{name: value for name, value in asked.items() if value is not None})

@@ -24,6 +24,7 @@ def test_together_they_have_what_people_choose() -> None:
     assert {one.named for one in setups} == {False, True}
     assert {one.standbys for one in setups} == {0, 1}
     assert {one.servers for one in setups} == {1, 2}
+    assert {one.transactional for one in setups} == {False, True}
     assert len({one.workers for one in setups}) == len({one.partitions for one in setups}) == len(SETUPS)
 
 

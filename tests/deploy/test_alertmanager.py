@@ -25,6 +25,7 @@ PIPELINE = (
     "EngagementNoNumbers",
     "EngagementNoEvents",
     "EngagementPartitionsUnowned",
+    "EngagementRebalancing",
     "EngagementStreamBehind",
     "EngagementRecoverySlow",
     "EngagementStoreUnavailable",
@@ -113,6 +114,17 @@ def test_an_input_that_an_open_transaction_holds_back_is_not_told_as_silent_too(
     alertmanager.tell(open_transaction, silent, LABELS["EngagementNoEvents"])
 
     assert held_back(alertmanager, {"EngagementEventTimeStale", "EngagementNoEvents"})
+
+
+def test_a_group_that_only_rebalances_is_told_and_not_what_it_does_not_read(alertmanager: Alertmanager) -> None:
+    waiting = {"EngagementStreamBehind", "EngagementNoEvents", "EngagementEventTimeStale"}
+    others = ("EngagementRebalancing", "EngagementPartitionsUnowned", "EngagementRecoverySlow")
+    alertmanager.tell(*(LABELS[name] for name in (*waiting, *others)))
+
+    assert held_back(alertmanager, waiting)
+
+    alertmanager.tell(LABELS["EngagementStoreUnavailable"])
+    assert held_back(alertmanager, {*waiting, *others})
 
 
 def test_a_sudden_fall_is_told_once(alertmanager: Alertmanager) -> None:

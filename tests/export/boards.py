@@ -55,6 +55,9 @@ def report(number: int, events: list[dict[str, object]], *, at: str = NOW, behin
         checkpoints=Timings((4, *(0,) * len(CHECKPOINT_BOUNDS)), 0.016),
         recovery_seconds=0.25,
         settings=settings().shared,
+        epoch=3,
+        generation=5,
+        started_ms=1,
     )
 
 
@@ -97,3 +100,11 @@ def board(*, now: str | Callable[[], str] = NOW, partitions: tuple[int, ...] = (
     for number in partitions:
         shown.put(report(number, WORLD[number], **reported))  # type: ignore[arg-type]
     return shown
+
+
+def change_hands(shown: Board, *, times: int) -> None:
+    """Let the owners of all partitions take them over again and again."""
+    now_ms = shown.now_ms() + 1
+    shown.now_ms = lambda: now_ms
+    for told in shown.reports:
+        shown.put(msgspec.structs.replace(told, epoch=told.epoch + times, reported_ms=now_ms))

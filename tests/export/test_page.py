@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from stream.export.board import Board
 from stream.telemetry import Unowned
 from tests.browser import opened
-from tests.export.boards import NOW, WORLD, board, moment, report, view
+from tests.export.boards import NOW, WORLD, board, change_hands, moment, report, view
 from tests.export.crowds import crowd, later, of_millions
 from tests.export.serving import Serving
 
@@ -279,6 +279,18 @@ def test_while_a_backlog_is_read_0_is_not_known_and_nothing_is_compared(browser:
             serving.change(lambda number=number: shown.put(report(number, [])))  # type: ignore[misc]
         is_live(page)
         expect(users.locator(".value")).to_have_text("0")
+
+
+def test_partitions_that_change_hands_again_and_again_are_named(browser: Browser) -> None:
+    shown = board()
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        is_live(page)
+        serving.change(lambda: change_hands(shown, times=7))
+
+        expect(page.get_by_role("status")).to_contain_text("Rebalancing partitions change hands again and again")
+        told = "taken over 7 times in the last 30 s, though no worker came or left; last by worker-1"
+        expect(reasons(page)).to_have_text(f"partitions 0, 1 change hands again and again: {told}")
+        assert page.title() == "Rebalancing – Engagement"
 
 
 def test_a_silent_worker_makes_the_page_stale_and_a_report_makes_it_live_again(browser: Browser) -> None:

@@ -6,7 +6,7 @@ from stream.core.fields import ACTIVE_USERS
 from stream.export.board import Board
 from stream.export.state import standing, state_of
 from stream.telemetry import OpenTransaction, Unowned
-from tests.export.boards import NOW, board, moment
+from tests.export.boards import NOW, board, change_hands, moment
 
 
 def mismatched() -> Board:
@@ -51,6 +51,15 @@ def test_a_partition_that_an_open_transaction_holds_back_is_behind() -> None:
     shown.put(msgspec.structs.replace(shown.reports[1], open_transactions=held_back))
 
     assert state_of(shown) == "behind"
+
+
+def test_partitions_that_change_hands_again_and_again_are_rebalancing_whatever_else_that_brings() -> None:
+    shown = board(behind=("logins",))
+    change_hands(shown, times=6)
+
+    assert state_of(shown) == "rebalancing"
+    shown.put(Unowned(1, "worker-1", moment(NOW), "worker-1 reads its state back", rows_left=9, started_ms=1))
+    assert state_of(shown) == "rebalancing"
 
 
 def test_a_partition_that_nobody_owns_or_whose_store_is_away_is_stale() -> None:

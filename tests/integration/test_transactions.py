@@ -20,6 +20,9 @@ from tests.integration.versions import other_version
 # The last one that counted what was not committed.
 _EARLIER = "7eea2d8"
 
+# Kafka aborts what is open for longer: more than a test takes, however slow its machine is.
+_OPEN_SECONDS = 600
+
 Unique = Callable[[str], str]
 
 
@@ -29,7 +32,9 @@ class Producer:
     def __init__(self, deployment: Deployment, name: str) -> None:
         self._deployment = deployment
         self._topic = deployment.settings.topics.logins
-        self._producer = KafkaProducer(**deployment.client, transactional_id=name, linger_ms=0)
+        self._producer = KafkaProducer(
+            **deployment.client, transactional_id=name, transaction_timeout_ms=_OPEN_SECONDS * 1_000, linger_ms=0
+        )
         self._producer.init_transactions()
         self._sent: list[ReplayEvent] = []
 

@@ -93,6 +93,33 @@ def test_a_partition_is_told_with_its_worker_and_is_stale_as_soon_as_that_has_le
     assert server.get("/readyz")[1] == "".join(f"partition {n}: {reason}\n" for n in deployment.all_partitions)
 
 
+def test_takeovers_and_rebalances_are_counted_on_over_restarts_of_workers_and_servers(deployment: Deployment) -> None:
+    ada, server = deployment.start("worker", name="ada"), deployment.start("serve")
+    server.wait_until_ready()
+    takeovers, rebalances = changes_of_hands(server)
+    assert len(takeovers) == len(deployment.all_partitions)
+    assert min(*takeovers, rebalances) >= 1
+
+    server.kill()
+    ada.terminate()
+    assert ada.wait_for_exit(seconds=10) == 0
+    deployment.start("worker", name="grace")
+    server = deployment.start("serve")
+    server.wait_until_ready()
+    more_takeovers, more_rebalances = changes_of_hands(server)
+    assert [more > before for more, before in zip(more_takeovers, takeovers, strict=True)] == [True] * len(takeovers)
+    assert more_rebalances > rebalances
+    # A group of one has no reason to rebalance again and again, and whose partitions don't move is not named.
+    assert max(more_takeovers) <= more_rebalances
+
+
+def changes_of_hands(server: Program) -> tuple[list[float], float]:
+    """How often each partition was taken over, and how often the group was rebalanced."""
+    told = server.metrics()
+    takeovers = [value for name, value in sorted(told.items()) if name.startswith("engagement_takeovers_total{")]
+    return takeovers, told["engagement_rebalances_total"]
+
+
 def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> None:
     everything = set(deployment.all_partitions)
     ada, grace = (deployment.start("worker", name=name) for name in ("ada", "grace"))

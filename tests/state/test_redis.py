@@ -43,9 +43,16 @@ def test_of_two_that_open_a_partition_the_later_holds_it(redis_server: RedisServ
     first, second = stores(redis_server, app_id).of(3), stores(redis_server, app_id).of(3)
     second.write([(b"a", b"2")], offset=1)
 
+    assert (first.epoch, second.epoch) == (1, 2)
     with pytest.raises(StoreTaken):
         first.write([(b"a", b"1")], offset=1)
     assert second.read([b"a"]) == [b"2"]
+
+
+def test_a_state_that_was_given_up_keeps_counting_its_holders(redis_server: RedisServer, app_id: str) -> None:
+    written(redis_server, app_id).clear()
+
+    assert stores(redis_server, app_id).of(3).epoch == 2
 
 
 def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_epoch(

@@ -46,7 +46,7 @@ const NOTHING = {
   windows: { activity: [], sessions: [], surveys: [] },
 };
 
-const UNREAD = new Set(["starting", "recovering", "behind"]);
+const UNREAD = new Set(["starting", "rebalancing", "recovering", "behind"]);
 
 export class Numbers {
   about = NOTHING;
@@ -73,7 +73,7 @@ export class Numbers {
 
   /** Whether a backlog is being read: then what is counted is not what was. */
   get isCatchingUp() {
-    return this.about.state === "behind";
+    return this.about.state === "behind" || this.about.state === "rebalancing";
   }
 
   /** Take in an event of the stream. */

@@ -7,6 +7,7 @@ const WORDS = {
   connecting: ["Connecting", () => "asking the server for its numbers"],
   live: ["Live", (numbers) => (numbers.atMs === null ? "no event yet" : `updated every second${waiting(numbers, 1_000)}`)],
   starting: ["Starting", () => "no number is shown before every partition has reported"],
+  rebalancing: ["Rebalancing", (numbers) => `partitions change hands again and again, so little is read${waiting(numbers, 1)}`],
   recovering: ["Recovering", (numbers) => `state is being read back${remaining(numbers)}; until then numbers are missing or stand still`],
   behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers, 1)}; numbers change until it is done`],
   stale: ["Stale", () => "part of the stream is silent or can't go on: what happens there is missing"],
