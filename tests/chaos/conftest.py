@@ -2,6 +2,7 @@
 
 make chaos                                              every store, for some minutes, by a seed of the moment
 make chaos ARGS="--seed 7 --minutes 10 --store rocksdb"
+make chaos ARGS="--runs 10 --minutes 6 --report hour.jsonl"   ten set-ups on each store, and their figures as JSON
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Known only where the tests of this folder are asked for by name."""
     group = parser.getgroup("chaos")
     group.addoption("--seed", dest="chaos_seed", metavar="N|random", help="the same seed, the same faults")
-    group.addoption("--minutes", dest="chaos_minutes", type=float, help="how long faults go on")
+    group.addoption("--runs", dest="chaos_runs", type=int, metavar="N", help="on each store, each with the next seed")
+    group.addoption("--minutes", dest="chaos_minutes", type=float, help="how long faults go on in a run")
     group.addoption("--store", dest="chaos_store", choices=STORES, help="only one store")
     group.addoption("--only", dest="chaos_only", metavar="WORDS", help="only faults whose name has one of these words")
     group.addoption("--rate", dest="chaos_rate", type=float, help="events a second")
@@ -65,10 +67,11 @@ def _option(config: pytest.Config, name: str, default: float) -> float:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A run for each store, or for the one that was asked for."""
+    """A run for each store, or for the one that was asked for; several where that was asked for."""
     if "store" in metafunc.fixturenames:
         only = metafunc.config.getoption("chaos_store", default=None)
         metafunc.parametrize("store", [store for store in STORES if only in (None, store)])
+        metafunc.parametrize("number", range(int(_option(metafunc.config, "runs", 1))))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -80,10 +83,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def seed(pytestconfig: pytest.Config, store: str) -> int:
+def seed(pytestconfig: pytest.Config, store: str, number: int) -> int:
     """What decides how a run is set up and which faults come when."""
     asked = pytestconfig.getoption("chaos_seed", default=None)
-    return random.SystemRandom().randrange(1_000_000) if asked == "random" else int(asked or SHORT_SEEDS[store])
+    if asked == "random":
+        return random.SystemRandom().randrange(1_000_000)
+    return int(asked or SHORT_SEEDS[store]) + number
 
 
 @pytest.fixture(scope="session")

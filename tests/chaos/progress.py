@@ -17,6 +17,9 @@ from typing import Final
 # Longer than two rounds of a group that rebalances without end, which takes 2.5 s for one.
 CALM_SECONDS: Final = 6.0
 
+# Who is not well after so many times what it may take is given up.
+PATIENCE: Final = 2
+
 # What a worker may take part in after a storm: it comes back itself, and for each of the others one that joins and one
 # that is missed, when its session has ended.
 TAKEOVERS_OF_ITS_OWN: Final = 4
@@ -76,22 +79,23 @@ def takeovers_in(samples: Sequence[Sample]) -> int:
 
 
 def is_over(samples: Sequence[Sample], limits: Limits) -> bool:
-    """Whether a pause may end: all is well and calm, or it is clear that this comes too late or never."""
+    """Whether a pause may end: all is well and calm, or it is clear that it never will be."""
     if not samples:
         return False
-    now, since = samples[-1].at_seconds, well_since(samples, limits)
-    if since is not None and now - since >= CALM_SECONDS:
-        return True
     if takeovers_in(samples) > limits.takeovers:
         return True
-    return now - samples[0].at_seconds > limits.well_within_seconds + CALM_SECONDS
+    now, since = samples[-1].at_seconds, well_since(samples, limits)
+    if since is not None:
+        return now - since >= CALM_SECONDS
+    # Who is late is waited for, so that it can be told how late.
+    return now - samples[0].at_seconds > PATIENCE * limits.well_within_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What a pause has shown."""
 
-    well_after_seconds: float | None  # from its beginning; None where it did not become well, or not for long enough
+    well_after_seconds: float | None  # from its beginning; None where it did not become well to stay so
     takeovers: int  # of the busiest worker
     complaint: str  # empty where all was as it must be
 
@@ -106,12 +110,13 @@ def judge(samples: Sequence[Sample], limits: Limits) -> Verdict:
 
 
 def _complaint(samples: Sequence[Sample], after: float | None, limits: Limits) -> str:
-    taken, within = takeovers_in(samples), f"{limits.well_within_seconds:g} s"
+    taken = takeovers_in(samples)
     if taken > limits.takeovers:
         return (
             f"a worker took partitions over {taken} times without a new fault, "
             f"of which {limits.takeovers} can have a reason"
         )
     if after is None:
-        return f"not well for {within}: {trouble(samples[-1], limits) or 'all was well, but for moments only'}"
-    return f"well after {after:g} s, not within {within}" if after > limits.well_within_seconds else ""
+        return f"not well within {PATIENCE * limits.well_within_seconds:g} s: {trouble(samples[-1], limits)}"
+    is_late = after > limits.well_within_seconds
+    return f"well after {after:.1f} s, not within {limits.well_within_seconds:g} s" if is_late else ""
