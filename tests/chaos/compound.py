@@ -26,14 +26,14 @@ _LOOK_SECONDS: Final = 0.5
 _MOST_LOOKS: Final = 30
 
 
-@_kind("two workers killed at once")
+@_kind("two workers killed at once", whom="workers {worker} and {other}")
 def _two_killed(world: World, fault: Fault) -> Steps:
     for number in {fault.worker, fault.other}:
         world.workers[number].kill()
     yield 0.0
 
 
-@_kind("leader of the group killed")
+@_kind("leader of the group killed", whom="")
 def _leader_killed(world: World, fault: Fault) -> Steps:
     _leader(world, fault).kill()
     yield 0.0
@@ -84,7 +84,7 @@ def _frozen_meanwhile(world: World, fault: Fault) -> Steps:
     worker.resume(sleeper)
 
 
-@_kind("rolling restart of everything")
+@_kind("rolling restart of everything", whom="")
 def _rolling_restart(world: World, fault: Fault) -> Steps:
     """As an orchestrator does it: the next one is asked to end when the last one is back and ready."""
     for slot in world.slots:

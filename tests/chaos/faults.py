@@ -54,7 +54,7 @@ def _frozen_for_a_moment(world: World, fault: Fault) -> Steps:
     worker.resume(sleeper)
 
 
-@_kind("server killed")
+@_kind("server killed", whom="server {server}")
 def _server_killed(world: World, fault: Fault) -> Steps:
     world.servers[fault.server].kill()
     yield fault.seconds
@@ -63,14 +63,14 @@ def _server_killed(world: World, fault: Fault) -> Steps:
 # -- Kafka -------------------------------------------------------------------------------------------------------
 
 
-@_kind("broker restarted", 0.5, 3.0)
+@_kind("broker restarted", 0.5, 3.0, whom="")
 def _broker_restarted(world: World, fault: Fault) -> Steps:
     world.broker.stop()
     yield fault.seconds
     yield from world.broker.come_back()
 
 
-@_kind("broker killed", 0.5, 3.0)
+@_kind("broker killed", 0.5, 3.0, whom="")
 def _broker_killed(world: World, fault: Fault) -> Steps:
     world.broker.kill()
     yield fault.seconds
@@ -92,7 +92,7 @@ def _kafka_slow(world: World, fault: Fault) -> Steps:
     yield from _slow(fault, world.workers[fault.worker].kafka)
 
 
-@_kind("server cut off", 1.0, 6.0)
+@_kind("server cut off", 1.0, 6.0, whom="server {server}")
 def _server_cut_off(world: World, fault: Fault) -> Steps:
     yield from (_cut if fault.chance < 0.5 else _stalled)(fault, world.servers[fault.server].kafka)
 
@@ -102,12 +102,12 @@ def _answers_to_a_worker_lost(world: World, fault: Fault) -> Steps:
     yield from _losing(fault, world.workers[fault.worker].kafka)
 
 
-@_kind("answers to a producer lost", 1.0, 4.0)
+@_kind("answers to a producer lost", 1.0, 4.0, whom="")
 def _answers_to_a_producer_lost(world: World, fault: Fault) -> Steps:
     yield from _losing(fault, world.producer)
 
 
-@_kind("events sent twice")
+@_kind("events sent twice", whom="")
 def _sent_twice(world: World, fault: Fault) -> Steps:
     world.repeat(100 + int(2_000 * fault.chance))
     yield fault.seconds
@@ -148,7 +148,7 @@ def _disk_full(world: World, fault: Fault) -> Steps:
 # -- Redis -------------------------------------------------------------------------------------------------------
 
 
-@_kind("Redis restarted", 0.2, 3.0, only="redis")
+@_kind("Redis restarted", 0.2, 3.0, whom="", only="redis")
 def _redis_restarted(world: World, fault: Fault) -> Steps:
     redis = world.running_redis
     redis.stop()
@@ -156,7 +156,7 @@ def _redis_restarted(world: World, fault: Fault) -> Steps:
     redis.restart()
 
 
-@_kind("Redis killed", 0.2, 3.0, only="redis")
+@_kind("Redis killed", 0.2, 3.0, whom="", only="redis")
 def _redis_killed(world: World, fault: Fault) -> Steps:
     redis = world.running_redis
     redis.kill()
@@ -164,7 +164,7 @@ def _redis_killed(world: World, fault: Fault) -> Steps:
     redis.restart()
 
 
-@_kind("Redis hangs", 1.0, 9.0, only="redis")
+@_kind("Redis hangs", 1.0, 9.0, whom="", only="redis")
 def _redis_hangs(world: World, fault: Fault) -> Steps:
     redis = world.running_redis
     redis.pause()

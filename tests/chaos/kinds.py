@@ -29,12 +29,12 @@ Kinds = dict[str, Befalling]
 
 
 def kind(
-    kinds: Kinds, name: str, least: float = 0.0, most: float = 0.0, *, only: str = ""
+    kinds: Kinds, name: str, least: float = 0.0, most: float = 0.0, *, whom: str = Kind().whom, only: str = ""
 ) -> Callable[[Befalls], Befalls]:
     """Write a function down among `kinds`, as one that lasts so many seconds; `only` names the store that it is for."""
 
     def register(befalls: Befalls) -> Befalls:
-        kinds[name] = Befalling(Kind(least, most), befalls, only)
+        kinds[name] = Befalling(Kind(least, most, whom), befalls, only)
         return befalls
 
     return register

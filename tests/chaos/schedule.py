@@ -26,10 +26,11 @@ SECONDS_OF_A_PAUSE: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How long a fault of a kind lasts, in seconds."""
+    """How long a fault of a kind lasts, in seconds, and whom it befalls."""
 
     least: float = 0.0
     most: float = 0.0
+    whom: str = "worker {worker}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +48,11 @@ class Fault:
     server: int
     seconds: float
     chance: float
+    whom: str  # the same in words; empty where it befalls all or nobody
 
     def __str__(self) -> str:
         length = f" for {self.seconds:.1f} s" if self.seconds else ""
-        return f"{self.kind}{length}, worker {self.worker}"
+        return f"{self.kind}{length}" + (f" ({self.whom})" if self.whom else "")
 
 
 Storm = list[Fault]
@@ -82,13 +84,17 @@ def _faults(rng: random.Random, kinds: Mapping[str, Kind], setup: Setup) -> Iter
     """Faults without end, in rounds of which each has every kind once."""
     while True:
         for name in rng.sample(sorted(kinds), len(kinds)):
+            kind = kinds[name]
             worker = rng.randrange(setup.workers)
+            other = (worker + rng.randrange(1, max(2, setup.workers))) % setup.workers
+            server = rng.randrange(setup.servers)
             yield Fault(
                 at_seconds=0.0,
                 kind=name,
                 worker=worker,
-                other=(worker + rng.randrange(1, max(2, setup.workers))) % setup.workers,
-                server=rng.randrange(setup.servers),
-                seconds=rng.uniform(kinds[name].least, kinds[name].most),
+                other=other,
+                server=server,
+                seconds=rng.uniform(kind.least, kind.most),
                 chance=rng.random(),
+                whom=kind.whom.format(worker=worker, other=other, server=server),
             )

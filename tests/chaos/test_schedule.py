@@ -72,3 +72,13 @@ def test_storms_are_of_one_fault_and_of_several() -> None:
     storms = schedule(1, KINDS, seconds=3_600, setup=SETUP)
 
     assert {len(storm) for storm in storms} == set(FAULTS_OF_A_STORM)
+
+
+def test_a_fault_tells_what_goes_wrong_for_how_long_and_with_whom() -> None:
+    chosen = Setup(workers=2, servers=1, partitions=4, named=False, standbys=0, transactional=False)
+    kinds = {"cut off": Kind(2, 2, "server {server}"), "killed": Kind(whom="workers {worker} and {other}")}
+    kinds["restart"] = Kind(whom="")
+
+    told = {str(fault) for storm in schedule(1, kinds, seconds=300, setup=chosen) for fault in storm}
+
+    assert told == {"cut off for 2.0 s (server 0)", "killed (workers 0 and 1)", "killed (workers 1 and 0)", "restart"}
