@@ -65,7 +65,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     away: str = ""  # why the store can't be reached, while it can't
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
     epoch: int = 0  # of the takeover by which it owns the partition; 0 from a worker of a version that did not tell
-    generation: int = 0  # of the consumer group: Kafka counts its rebalances so
+    generation: int = -1  # of the consumer group, by which Kafka counts its rebalances; -1 where nobody told
     started_ms: int = 0  # when the process began: in a container the next one has the same name
 
 

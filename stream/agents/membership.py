@@ -54,7 +54,7 @@ def is_member(coordinator: Any) -> bool:
     """Whether a coordinator of aiokafka is a member of its group now, and does not have to join again."""
     beating = coordinator._heartbeat_task
     return (
-        coordinator.generation > 0
+        coordinator.generation != OffsetCommitRequest.DEFAULT_GENERATION_ID
         and coordinator.coordinator_id is not None
         and beating is not None
         and not beating.done()

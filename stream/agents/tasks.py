@@ -68,7 +68,7 @@ class Tasks:
         self._round = 0  # of partitions taken over and given up
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
-        self.generation = 0  # of the consumer group, when partitions were last assigned
+        self.generation = -1  # of the consumer group, when partitions were last assigned
         self._started_ms = _wall_ms()
         self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, where the broker tells
         self.failure: BaseException | None = None

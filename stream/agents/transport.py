@@ -12,6 +12,7 @@ Inputs are read committed. What can be read ends at the last stable offset, wher
 open begins. Markers of transactions and records of aborted ones take offsets too, and nobody is given them.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -134,6 +135,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         if app.conf.consumer_group_instance_id:
             tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
             stop_when_replaced(coordinator, tell)
+
+    async def on_thread_stop(self) -> None:
+        # A fetcher that is cancelled while it waits for a broker says so of itself.
+        with suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

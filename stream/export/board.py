@@ -240,8 +240,9 @@ class Board:
         samples.append(Sample("engagement_partitions_owned", {}, partitions - len(self.stale())))
         for report in self.reports:
             samples += self._partition_health(report)
-        if self._takeovers.rebalances:
-            samples.append(Sample("engagement_rebalances_total", {}, self._takeovers.rebalances))
+        rebalances = self._takeovers.rebalances
+        if rebalances is not None:
+            samples.append(Sample("engagement_rebalances_total", {}, rebalances))
         samples += [
             Sample("engagement_takeovers_total", {"partition": str(partition)}, count)
             for partition, count in self._takeovers.counts()

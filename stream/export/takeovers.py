@@ -76,7 +76,7 @@ class Takeovers:
         self.seconds = _SESSION_TIMEOUTS * session_timeout_seconds
         self._believed_ms = stale_seconds * 1_000
         self._owners: dict[int, _Owner] = {}  # by partition
-        self._generation = _Rising()
+        self._generation: _Rising | None = None  # None until somebody tells it
         self._heard_ms: dict[tuple[str, int], int] = {}  # by worker and start of its process
         self._changed_ms = 0  # when a worker last came or left
 
@@ -86,7 +86,8 @@ class Takeovers:
         Who tells no epoch is believed: a worker of an earlier version, or one that is about to take the partition over.
         """
         self._greet(told, now_ms)
-        if isinstance(told, Report) and told.generation > 0:
+        if isinstance(told, Report) and told.generation >= 0:
+            self._generation = self._generation or _Rising()
             self._generation.take(told.generation, now_ms=now_ms, believed_ms=self._believed_ms)
         if isinstance(told, (Standby, Idle)) or not told.epoch:
             return True
@@ -122,9 +123,9 @@ class Takeovers:
         self._heard_ms[who] = now_ms
 
     @property
-    def rebalances(self) -> int:
-        """How often the group was rebalanced, since Kafka knows it; 0 while nobody has told."""
-        return self._generation.total
+    def rebalances(self) -> int | None:
+        """How often the group was rebalanced, since Kafka knows it; None while nobody has told."""
+        return None if self._generation is None else self._generation.total
 
     def counts(self) -> Iterator[tuple[int, int]]:
         """By partition: how often it was taken over, since its state is kept. Never falls while the server runs."""

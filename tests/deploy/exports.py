@@ -92,6 +92,9 @@ class Deployment:
             checkpoints=_timings(at_ms // 1_000 % 10_000_000, 0.02, CHECKPOINT_BOUNDS),
             recovery_seconds=0.5 + number,
             settings=self.settings.shared,
+            epoch=at_ms // HOUR_MS,  # a rebalance each hour
+            generation=at_ms // HOUR_MS,
+            started_ms=1,
         )
 
 

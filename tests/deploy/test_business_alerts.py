@@ -73,7 +73,12 @@ def test_without_any_of_its_conditions_an_alert_would_cry_wolf(alert: Rule, cond
     assert any(_lasting(outcome, expr, moment) - _lasting(outcome, alert.expr, moment) for moment in MOMENTS)
 
 
-@pytest.mark.parametrize("reason", range(len(reasons())), ids=[" ".join(text.split())[:70] for text in reasons()])
+# Of what happens within minutes a world has no sample in which to see it: pipeline.test.yml tries it.
+_WITHIN_MINUTES = ("job:engagement_takeovers:increase5m",)
+_SEEN_HERE = [place for place, text in enumerate(reasons()) if not any(name in text for name in _WITHIN_MINUTES)]
+
+
+@pytest.mark.parametrize("reason", _SEEN_HERE, ids=[" ".join(reasons()[place].split())[:70] for place in _SEEN_HERE])
 def test_without_any_reason_for_distrust_numbers_that_are_wrong_would_be_trusted(reason: int, outcome: Outcome) -> None:
     trusted = "job:engagement_numbers:trusted == 1"
 

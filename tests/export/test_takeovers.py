@@ -126,7 +126,7 @@ def test_the_count_never_falls_when_a_state_begins_anew() -> None:
 def test_rebalances_are_counted_once_though_workers_hear_of_them_one_after_the_other() -> None:
     shown = new_board()
     told = []
-    for worker, generation in (("ada", 0), ("ada", 7), ("bob", 8), ("ada", 7), ("ada", 8), ("bob", 10)):
+    for worker, generation in (("ada", -1), ("ada", 7), ("bob", 8), ("ada", 7), ("ada", 8), ("bob", 10)):
         shown.put(owned(0, 0, worker, generation=generation))
         told.append(counts(shown, "engagement_rebalances_total"))
 
