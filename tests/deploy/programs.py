@@ -130,9 +130,12 @@ Configuration:
 
 
 def _script(path: str, body: str) -> None:
+    """Put a script at a path in one step: a service that was just started may be reading the one that is there."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(f"#!/bin/sh\n{body}\n")
-    Path(path).chmod(0o755)
+    new = Path(f"{path}.new")
+    new.write_text(f"#!/bin/sh\n{body}\n")
+    new.chmod(0o755)
+    new.replace(path)
 
 
 def as_container(program: Program, command: list[str]) -> list[str]:
