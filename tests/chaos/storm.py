@@ -19,6 +19,7 @@ Tell = Callable[[str], None]
 
 _TICK_SECONDS = 0.1
 _LOOK_SECONDS = 0.5
+_WORTH_TELLING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Weather:
         """Let all come and go. What was not well after one of them is told, and the next one comes all the same."""
         for storm in storms:
             self._rage(storm)
+            self._wait_for_producer()
             began = self._seconds()
             verdict = judge(self._pause(), self._limits)
             self.weathered.append(Weathered(began, storm, verdict))
@@ -81,6 +83,18 @@ class Weather:
                     heapq.heappush(coming, (at_seconds + wait, next(order), step))
             started += time.monotonic() - began
             self._tend()
+
+    def _wait_for_producer(self) -> None:
+        """A producer that a storm has left with an open transaction holds partitions back: its storm is not over."""
+        load, started = self._world.load, time.monotonic()
+        if load is None:
+            return
+        is_through = load.through()
+        while not is_through():
+            self._tend()
+        waited = time.monotonic() - started
+        if waited > _WORTH_TELLING_SECONDS:
+            self._tell(f"the producer was through {waited:.1f} s later")
 
     def _pause(self) -> list[Sample]:
         """Wait until the pause may end; returns what was seen."""

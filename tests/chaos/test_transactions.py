@@ -22,6 +22,11 @@ def test_what_was_aborted_is_not_among_what_was_sent(kafka: RunningKafka, deploy
         while len(load.sent) < 1_000:
             assert load.is_alive()
             time.sleep(0.1)
+        is_through = load.through()
+        assert not is_through()
+        while not is_through():
+            assert load.is_alive()
+            time.sleep(0.1)
 
     committed = deployment.produced(at_least=len(load.sent))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from stream.simulate.producer import EventProducer
@@ -46,6 +46,13 @@ class TransactionalProducer(EventProducer):
 class TransactionalLoad(Load):
     """A load in transactions. What was in an aborted one is sent again or given up, as applications do."""
 
+    _ended = 0  # transactions, committed or aborted
+
+    def through(self) -> Callable[[], bool]:
+        """A transaction that was open at this moment keeps readers back, until it and a whole new one have ended."""
+        enough = self._ended + 2
+        return lambda: self._ended >= enough
+
     def _produce(self) -> None:
         rng = random.Random(1)
         producer = TransactionalProducer(self._client)
@@ -61,8 +68,10 @@ class TransactionalLoad(Load):
                 again = []
                 if rng.random() >= ABORTED_SHARE:
                     producer.commit()
+                    self._ended += 1
                     self.sent += events
                     continue
                 producer.abort()
+                self._ended += 1
                 if rng.random() < 0.5:
                     again = events

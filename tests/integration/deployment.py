@@ -574,6 +574,10 @@ class Load(threading.Thread):
         """Send the last so many events again, as a producer does that has lost its place."""
         self._repeated.append(count)
 
+    def through(self) -> Callable[[], bool]:
+        """What tells whether nothing that was begun before this moment keeps readers from what is sent after it."""
+        return lambda: True
+
     def stop(self) -> None:
         """Stop when all that was sent is delivered. Raises what went wrong meanwhile."""
         self._enough.set()
