@@ -75,8 +75,10 @@ class TransactionalLoad(Load):
         rng, name = random.Random(1), f"chaos-{uuid.uuid4().hex[:8]}"
         again: list[ReplayEvent] = []
         while not self._enough.is_set():
-            with suppress(DeliveryFailed), TransactionalProducer(self._client, name) as producer:
-                self._produce_with(producer, rng, again)
+            with suppress(DeliveryFailed):
+                producer = TransactionalProducer(self._client, name)
+                with producer:
+                    self._produce_with(producer, rng, again)
 
     def _produce_with(self, producer: TransactionalProducer, rng: random.Random, again: list[ReplayEvent]) -> None:
         """Send until it is enough; `again` holds what is to be sent once more. Raises DeliveryFailed."""
