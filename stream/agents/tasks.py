@@ -143,7 +143,7 @@ class Tasks:
                     recovery_seconds=recovery_seconds,
                     reach=lambda topic: self._reach(topic, number),
                 )
-                await task.open()
+                await task.open(wanted)
                 return task
             except StoreAway as error:  # noqa: PERF203  it waits between two rounds
                 log.warning("the state can't be reached: nothing is consumed", partition=number, why=str(error))
