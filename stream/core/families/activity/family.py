@@ -18,7 +18,6 @@ from stream.core.families.activity.metrics import METRICS
 from stream.core.families.activity.part import (
     Activity,
     Booked,
-    Stored,
     SummaryTimes,
     active_days,
     add_day,
@@ -44,7 +43,7 @@ DAYS_KEPT = 64
 _ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
 _NO_SUMMARIES: dict[str, SummaryTimes] = {}
 
-_decode = msgspec.msgpack.Decoder(Stored).decode
+_decode = msgspec.msgpack.Decoder(Activity).decode
 
 
 class ActivityFamily(Family[Activity]):
@@ -126,12 +125,11 @@ class ActivityFamily(Family[Activity]):
         return Activity()
 
     def decode(self, stored: msgspec.Raw) -> Activity:
-        kept = _decode(stored)
-        return Activity(kept.minutes, kept.first_day, kept.since_day, kept.day_bits, kept.told, kept.summaries)
+        return _decode(stored)
 
     def stored(self, part: Activity) -> object:
         if part.summaries:
-            return Stored(part.minutes, part.first_day, part.since_day, part.day_bits, part.told, part.summaries)
+            return (part.minutes, part.first_day, part.since_day, part.day_bits, part.told, part.summaries)
         if part.minutes or part.told is not None:
             return (part.minutes, part.first_day, part.since_day, part.day_bits, part.told)
         return None

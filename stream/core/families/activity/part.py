@@ -30,7 +30,7 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     summaries: Mapping[str, SummaryTimes]
 
 
-class Activity(msgspec.Struct, gc=False):
+class Activity(msgspec.Struct, array_like=True, gc=False):
     """When one user was active, and what the activity events told of segments."""
 
     minutes: tuple[int, ...] = ()  # the last that has come, then those still ahead of the clock
@@ -40,17 +40,6 @@ class Activity(msgspec.Struct, gc=False):
     told: Told | None = None  # of segments
     summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
     booked: Booked | None = None  # while the totals don't hold the part as it is now; never stored
-
-
-class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An `Activity` as it lies in a row."""
-
-    minutes: tuple[int, ...]
-    first_day: int | None
-    since_day: int
-    day_bits: bytes
-    told: Told | None = None
-    summaries: dict[str, SummaryTimes] = {}
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:

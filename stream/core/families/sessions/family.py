@@ -15,7 +15,6 @@ from stream.core.families.sessions.metrics import METRICS
 from stream.core.families.sessions.part import (
     Booked,
     Session,
-    Stored,
     Visits,
     let_go,
     of_step,
@@ -33,7 +32,7 @@ from stream.core.windows import SESSIONS
 
 _VISITOR = {numbers.VISITORS: 1}
 
-_decode = msgspec.msgpack.Decoder(Stored).decode
+_decode = msgspec.msgpack.Decoder(Visits).decode
 
 
 class SessionsFamily(Family[Visits]):
@@ -110,8 +109,7 @@ class SessionsFamily(Family[Visits]):
         return Visits()
 
     def decode(self, stored: msgspec.Raw) -> Visits:
-        kept = _decode(stored)
-        return Visits(kept.by_id, kept.by_gap, kept.settled_minute)
+        return _decode(stored)
 
     def stored(self, part: Visits) -> object:
         if part.by_id or part.by_gap or part.settled_minute is not None:

@@ -43,7 +43,7 @@ class Booked(msgspec.Struct, gc=False):
     visitor: list[int]  # the minutes in which the sessions closed
 
 
-class Visits(msgspec.Struct, gc=False):
+class Visits(msgspec.Struct, array_like=True, gc=False):
     """The sessions of one user that late events can still change, and when the last of the others closed."""
 
     by_id: dict[str, Session] = {}
@@ -56,14 +56,6 @@ class Visits(msgspec.Struct, gc=False):
         if not self.by_gap:  # most send ids or send none
             return self.by_id.values()
         return (*self.by_id.values(), *self.by_gap) if self.by_id else self.by_gap
-
-
-class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Visits as they lie in a row."""
-
-    by_id: dict[str, Session] = {}
-    by_gap: tuple[Session, ...] = ()
-    settled_minute: int | None = None
 
 
 def of_summary(summary: Summary) -> Session:
