@@ -22,9 +22,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stream.agents.inventory import topic_specs
 from stream.agents.kafka_options import client_options
 from stream.agents.topics import create_topics, delete_topics
-from stream.core.events import TOPICS
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
+from stream.inputs.registry import kinds
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.bulk import BulkProducer
@@ -120,9 +120,9 @@ class Demo:
     def _read(self, files: tuple[str, ...]) -> list[ReplayEvent]:
         """The events of the files, read before anything is started. Raises OSError, or ValueError that names a line."""
         events = read_events(list(files))
-        unknown = sorted({event.topic for event in events} - set(TOPICS))
+        unknown = sorted({event.topic for event in events} - set(kinds()))
         if unknown:
-            raise ValueError(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(TOPICS)}")
+            raise ValueError(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(kinds())}")
         return events
 
     async def _send_live(self, producer: BulkProducer) -> None:

@@ -16,9 +16,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from stream import redis_url
+from stream.core.families.registry import stored_by, windows
+from stream.core.messages import Reader
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, minutes_of, seconds_of
+from stream.core.windows import Windows
+from stream.inputs import registry as formats
 from stream.redis_url import RedisUrl
 
 if sys.version_info >= (3, 11):
@@ -94,12 +98,13 @@ class State(_Section, frozen=True):
     standbys: int = 0  # workers that follow each partition to take over faster
 
 
-class Windows(_Section, frozen=True):
-    """The rolling windows of each family: whole minutes up to a day, whole hours above."""
+class Input(_Section, frozen=True):
+    """One table `[[inputs]]`: a Kafka topic, and what its messages are. It can be written in the file only."""
 
-    activity: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")  # of active users and stickiness
-    sessions: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")  # of sessions and logins
-    surveys: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")  # of survey answers
+    topic: str  # the Kafka topic
+    kind: str  # what its messages tell: sessions, logins or surveys
+    format: str = formats.NATIVE  # how they are written
+    name: str = ""  # the label `topic` of metrics, and `topic` in files of events; empty: the Kafka topic's name
 
 
 class Server(_Section, frozen=True):
@@ -138,10 +143,11 @@ class Settings(_Section, frozen=True):
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
     segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
+    inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, where other topics are read than those below
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
-    windows: Windows = msgspec.field(default_factory=Windows)
+    windows: dict[str, tuple[str, ...]] = {}  # by name, where they are not the default of their family
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
     log: Log = msgspec.field(default_factory=Log)
@@ -157,21 +163,35 @@ class Settings(_Section, frozen=True):
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
-            activity_windows=self.windows.activity,
-            session_windows=self.windows.sessions,
-            survey_windows=self.windows.surveys,
+            windows=self.windows,
             segments=in_order(self.segments),
         )
 
     @property
     def shared(self) -> dict[str, str]:
         """The settings that workers and servers must agree on, by name."""
-        return {"topics.partitions": str(self.topics.partitions), **self.rules.stored_by}
+        return {"topics.partitions": str(self.topics.partitions), **stored_by(self.rules)}
+
+    @property
+    def named_inputs(self) -> dict[str, Input]:
+        """The inputs that are read, by name: those of the file, else one for each kind of native messages."""
+        if self.inputs:
+            return {one.name or one.topic: one for one in self.inputs}
+        return {kind: Input(topic=getattr(self.topics, kind, kind), kind=kind) for kind in formats.kinds()}
 
     @property
     def input_topics(self) -> dict[str, str]:
-        """The Kafka topic of each input: sessions, logins and surveys."""
-        return {"sessions": self.topics.sessions, "logins": self.topics.logins, "surveys": self.topics.surveys}
+        """The Kafka topic of each input, by its name."""
+        return {name: one.topic for name, one in self.named_inputs.items()}
+
+    @property
+    def readers(self) -> dict[str, Reader]:
+        """What reads the messages of each input, by its name."""
+        return {name: formats.reader(format=one.format, kind=one.kind) for name, one in self.named_inputs.items()}
+
+    def windows_of(self, told: Windows) -> tuple[str, ...]:
+        """The windows that are told of a family."""
+        return self.windows.get(told.name, told.default)
 
     @property
     def changelog_topic(self) -> str:
@@ -261,6 +281,8 @@ def _place_of(variable: str) -> str:
     for section in (field for field in places() if "." in field):
         if section.replace(".", "_") == name:
             return section
+    if name == "inputs":
+        raise SettingsError(f"inputs: tables can't be a variable ({variable}): write [[inputs]] in the settings file")
     if name in places():
         return name
     raise SettingsError(f"unknown setting: the variable {variable} names none; `engagement settings` lists them all")
@@ -286,7 +308,10 @@ def items(settings: Settings) -> Iterator[tuple[str, Any]]:
     """Every setting by its dotted name; secrets are not shown."""
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
-        if isinstance(value, _Section):
+        if name == "windows":
+            for told in windows():
+                yield f"windows.{told.name}", settings.windows_of(told)
+        elif isinstance(value, _Section):
             for inner in value.__struct_fields__:
                 yield f"{name}.{inner}", _shown(inner, getattr(value, inner))
         else:
@@ -311,6 +336,7 @@ def _by_name(told: str) -> str:
 
 def _check(settings: Settings) -> None:
     _check_times(settings)
+    _check_windows(settings)
     for place, value in items(settings):
         if place in _LEAST and not value >= _LEAST[place]:
             raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
@@ -321,7 +347,22 @@ def _check(settings: Settings) -> None:
             raise SettingsError(f"{place}: {port} is no port")
     _check_segments(settings)
     _check_state(settings.state)
+    _check_inputs(settings)
     _check_names(settings)
+
+
+def _check_inputs(settings: Settings) -> None:
+    for place, one in enumerate(settings.inputs, start=1):
+        told = f"inputs: the {place}. table ({one.topic!r})"
+        if one.format not in formats.FORMATS:
+            raise SettingsError(f"{told}: format {one.format!r} is none of {', '.join(formats.FORMATS)}")
+        if one.kind not in formats.kinds():
+            raise SettingsError(f"{told}: kind {one.kind!r} is none of {', '.join(formats.kinds())}")
+    if len(settings.named_inputs) < len(settings.inputs):
+        raise SettingsError(f"inputs: two have one name: {', '.join(one.name or one.topic for one in settings.inputs)}")
+    for kind in formats.kinds() if settings.inputs else ():
+        if getattr(settings.topics, kind, "") != getattr(Topics(), kind, ""):
+            raise SettingsError(f"topics.{kind}: {getattr(settings.topics, kind)!r} says nothing beside [[inputs]]")
 
 
 def _check_segments(settings: Settings) -> None:
@@ -359,14 +400,25 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 def _check_names(settings: Settings) -> None:
     inputs = settings.input_topics
-    for place, name in (("app_id", settings.app_id), *((f"topics.{topic}", inputs[topic]) for topic in inputs)):
+    topics = [(_place_of_topic(settings, name), topic) for name, topic in inputs.items()]
+    for place, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
     internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         told = ", ".join(inputs.values())
-        raise SettingsError(f"topics: sessions, logins and surveys need topics of their own, not {told}")
+        if settings.inputs:
+            raise SettingsError(f"inputs: each needs a topic of its own, not {told}")
+        raise SettingsError(f"topics: {_listed(list(inputs))} need topics of their own, not {told}")
+
+
+def _place_of_topic(settings: Settings, name: str) -> str:
+    return f"inputs: the topic of {name!r}" if settings.inputs else f"topics.{name}"
+
+
+def _listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else "".join(words)
 
 
 def _check_times(settings: Settings) -> None:
@@ -375,16 +427,23 @@ def _check_times(settings: Settings) -> None:
             raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
         if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
             raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
-        if place.startswith("windows."):
-            if not value:
-                raise SettingsError(f"{place}: needs at least one window")
-            minutes = [_checked(place, minutes_of, window) for window in value]
-            if len(set(minutes)) < len(minutes):
-                raise SettingsError(f"{place}: a window is named twice: {', '.join(value)}")
     try:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+
+
+def _check_windows(settings: Settings) -> None:
+    places = {f"windows.{told.name}": settings.windows_of(told) for told in windows()}
+    for name in settings.windows:
+        if f"windows.{name}" not in places:
+            raise SettingsError(f"unknown setting: windows.{name}")
+    for place, value in places.items():
+        if not value:
+            raise SettingsError(f"{place}: needs at least one window")
+        minutes = [_checked(place, minutes_of, window) for window in value]
+        if len(set(minutes)) < len(minutes):
+            raise SettingsError(f"{place}: a window is named twice: {', '.join(value)}")
 
 
 # Lengths of time, and the least each may be.

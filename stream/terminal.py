@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream.core.partition import RulesChanged
+from stream.core.partition.progress import StateRefused
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
 from stream.settings import Settings, SettingsError, Unavailable, load
 
@@ -65,7 +65,7 @@ def told() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise Failure(str(error)) from None
-    except (SettingsError, RulesChanged) as error:
+    except (SettingsError, StateRefused) as error:
         raise BadUse(str(error)) from None
     except BrokenPipeError:
         raise  # whoever reads our output has enough of it: click ends without a word

@@ -17,7 +17,7 @@ from stream.agents.kafka_options import client_options
 from stream.agents.patience import answer_seconds
 from stream.agents.topics import BrokerUnreachable
 from stream.agents.upkeep import Upkeep
-from stream.core.partition import RulesChanged
+from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
 from stream.export.feed import Feed, cancelled
@@ -190,7 +190,7 @@ async def run_until_stopped(
         if stopping.is_set():  # even if a part has broken meanwhile, as when all workers are asked at once
             return 0
         reason = running.result()  # what an operator can act on is told as a failure of the command
-        if isinstance(reason, (Unavailable, RulesChanged)):
+        if isinstance(reason, (Unavailable, StateRefused)):
             raise reason
         if isinstance(reason, StoreBroken):
             raise Unavailable(str(reason)) from reason

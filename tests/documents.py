@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stream import settings
-from stream.core.catalogue import BUSINESS, CATALOGUE, Metric
+from stream.core.catalogue import BUSINESS, CATALOGUE
+from stream.core.families.registry import windows
+from stream.core.metrics import Metric
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
@@ -44,16 +46,20 @@ def settings_table() -> str:
     """A row a setting: name, default, variable and the comment beside it in `stream/settings.py`."""
     comments = _comments()
     rows = (
-        (f"`{place}`", f"`{_as_text(default)}`", f"`{variable(place)}`", comments.get(place, ""))
+        (f"`{place}`", f"`{_as_text(default)}`", _variable_of(place), comments.get(place, ""))
         for place, default in settings.items(settings.Settings())
     )
     return _table(("setting", "default", "variable", ""), rows)
 
 
+def _variable_of(place: str) -> str:
+    return "none" if place == "inputs" else f"`{variable(place)}`"
+
+
 def _comments() -> dict[str, str]:
     defaults = settings.Settings()
     sections = {"": defaults, **{name: getattr(defaults, name) for name in defaults.__struct_fields__}}
-    found = {}
+    found = {f"windows.{told.name}": told.help for told in windows()}
     for name, section in sections.items():
         if hasattr(section, "__struct_fields__"):
             for match in _COMMENT.finditer(inspect.getsource(type(section))):

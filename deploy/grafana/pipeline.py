@@ -8,7 +8,7 @@ from deploy.grafana.frame import PIPELINE_UID, Row, any_of, page
 from deploy.grafana.panels import Steps, bars, figure, trend
 from deploy.grafana.queries import Query, growth, mean, number, quantile, rate
 from deploy.grafana.workers import worker_variable, workers
-from stream.core.partition import APPLIED
+from stream.core.partition.progress import APPLIED
 from stream.core.time import seconds_of
 from stream.settings import Settings
 

@@ -18,8 +18,10 @@ from stream.agents.inventory import topic_specs
 from stream.agents.state import State, in_thread
 from stream.agents.topics import grow_topics, partition_counts
 from stream.agents.upkeep import Held, Upkeep, count, items
-from stream.core.events import partition_key
-from stream.core.partition import NAMED, PROGRESS, USER, Delta, Progress
+from stream.core.partition.names import NAMED
+from stream.core.partition.progress import PROGRESS, Progress
+from stream.core.partition.rows import USER, Delta
+from stream.core.users import partition_key
 from stream.partitioning import partition_of
 from stream.settings import Unavailable
 
@@ -92,8 +94,8 @@ def _refuse_unread(upkeep: Upkeep, held: list[Held]) -> None:
 def _begin_as(progress: Progress, source: Progress) -> None:
     """A new partition is as far as the one that its users come from."""
     progress.now_ms, progress.watermark_ms = source.now_ms, source.watermark_ms
-    progress.rules, progress.kept_days_since = source.rules, source.kept_days_since
-    progress.partitions = source.partitions
+    progress.rules, progress.days_since = source.rules, source.days_since
+    progress.partitions, progress.format = source.partitions, source.format
 
 
 def _place_of(key: bytes, partitions: int) -> int:

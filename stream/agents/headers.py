@@ -35,7 +35,9 @@ LETTER = (REASON, DETAIL, *ORIGIN, ATTEMPTS, BY_REFERENCE)
 ORIGIN_SAVED = "origin-saved"  # what comes before this offset is never forwarded again
 ORIGIN_KEY = "origin-key"  # where it is another one than the user's
 ORIGIN_VALUE = "origin-value"  # null, where the record's value was
-FORWARDED = (*ORIGIN, ORIGIN_SAVED, ORIGIN_KEY, ORIGIN_VALUE, BY_REFERENCE)
+# Where the record carries an event instead of the message: which of the things that the message tells, from 0.
+ORIGIN_THING = "origin-thing"
+FORWARDED = (*ORIGIN, ORIGIN_SAVED, ORIGIN_KEY, ORIGIN_VALUE, ORIGIN_THING, BY_REFERENCE)
 
 _REPLAYED = "replayed-"
 REPLAYED = tuple(_REPLAYED + name for name in (ATTEMPTS, *ORIGIN))

@@ -19,6 +19,7 @@ from stream.agents.headers import (
     ORIGIN_OFFSET,
     ORIGIN_PARTITION,
     ORIGIN_SAVED,
+    ORIGIN_THING,
     ORIGIN_TOPIC,
     ORIGIN_VALUE,
     REASON,
@@ -37,8 +38,12 @@ from stream.agents.inventory import largest_message
 from stream.agents.kafka_options import client_options
 from stream.agents.messages import Letter, Messages
 from stream.agents.patience import PatientProducer, answer_seconds
-from stream.core.events import Reason, partition_key
-from stream.core.partition import Delta, Misplaced, Record, Refused
+from stream.core.events import encode_event
+from stream.core.messages import Record
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.rows import Delta
+from stream.core.rejections import Reason
+from stream.core.users import partition_key
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import Idle, Standby, Told, encode_report
@@ -164,15 +169,21 @@ class Outbox:
         return await self._messages.send(Letter(letters, partition, key, value, theirs, ours))
 
     async def forward(self, topic: str, partition: int, misplaced: Misplaced, *, saved: int) -> asyncio.Future[Any]:
-        """Send a record on to the partition of its user, with where it came from.
+        """Send an event on to the partition of its user, with where it came from.
 
+        A message that tells nothing else goes as it came. Of one that tells several things the event itself goes, and
+        so does what a null message means; should it be refused there, a message of several is kept by reference.
         `saved` is the offset up to which checkpoints have dealt with the topic.
         """
         record, key = misplaced.record, partition_key(misplaced.user)
         replayed, theirs = replayed_in(record.headers, topic)
         ours = origin_headers(Origin(topic, partition, record.offset, record.timestamp))
         ours.append((ORIGIN_SAVED, str(saved).encode()))
-        if not _is_small(record.key, theirs):
+        value = record.value
+        if misplaced.place is not None:
+            value = encode_event(misplaced.event)
+            ours.append((ORIGIN_THING, str(misplaced.place).encode()))
+        if (misplaced.place is not None and record.value is not None) or not _is_small(record.key, theirs):
             theirs = []
             ours.append((BY_REFERENCE, RECORD))
         elif record.key != key:
@@ -182,7 +193,7 @@ class Outbox:
         if replayed:
             theirs += replayed_headers(replayed)
         place = self._settings.rekey_topic, partition_of(key, self._settings.topics.partitions)
-        return await self._messages.send_whole(Letter(*place, key, misplaced.value, theirs, ours))
+        return await self._messages.send_whole(Letter(*place, key, value, theirs, ours))
 
     async def report(self, report: Told) -> None:
         """Tell the servers how a partition stands. Not awaited: the next one of its key replaces it.
@@ -262,13 +273,15 @@ class ForwardedOrigin(NamedTuple):
     partition: int
     offset: int
     saved: int
+    thing: int | None  # which of several that its message tells, where it carries an event; None for a message
 
 
 def origin_of(record: Record) -> ForwardedOrigin | None:
     """The origin of a forwarded record; None when its headers don't tell."""
-    headers = dict(record.headers)
+    headers: dict[str, Any] = parted(record.headers, FORWARDED)[0]
     try:
-        numbers = (int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_SAVED))
-        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), *numbers)
+        partition, offset, saved = (int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_SAVED))
+        thing = int(headers[ORIGIN_THING]) if ORIGIN_THING in headers else None
+        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), partition, offset, saved, thing)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -32,7 +32,7 @@ from stream.agents.kafka_options import client_options
 from stream.agents.origins import Origins
 from stream.agents.replayed import Notebook, read_notes
 from stream.agents.topics import create_topics
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.partitioning import partition_of
 from stream.settings import Settings
 

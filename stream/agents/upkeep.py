@@ -19,7 +19,8 @@ from stream.agents.outbox import Outbox, PartitionChangelog
 from stream.agents.state import LoggedState, State, StoredState, in_thread
 from stream.agents.topics import topic_ids
 from stream.core.changelog import SEAL, Replay, Seal, decode_seal
-from stream.core.partition import PROGRESS, SWEPT, Progress
+from stream.core.partition.partition import SWEPT
+from stream.core.partition.progress import PROGRESS, Progress
 from stream.core.store import Store
 from stream.settings import Settings, Unavailable
 

@@ -45,7 +45,7 @@ def compute(
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
-    offline = Offline(settings.rules, at_ms=moment(at, "--at"))
+    offline = Offline(settings.rules, settings.readers, at_ms=moment(at, "--at"))
     click.get_current_context().find_root().obj = offline  # kept until the process leaves
     with told(), _collected_once():
         for path in files:

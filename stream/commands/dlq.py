@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from stream.core.events import TOPICS, Reason
+from stream.core.rejections import Reason
 from stream.settings import Settings
 from stream.terminal import load_settings, progress, settings_options, since_when, told
 
@@ -45,7 +45,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--topic",
             "topics",
-            type=click.Choice(TOPICS),
+            metavar="INPUT",
             multiple=True,
             help="Letters of this input; give it again for more.",
         ),
@@ -79,7 +79,13 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         settings = load_settings(file, kafka)
         configure_logging(settings.log)
         since_ms = since_when(since, "--since")
-        command(settings, Wanted(tuple(dict.fromkeys(topics)) or TOPICS, frozenset(reasons), since_ms), **rest)
+        inputs = tuple(settings.input_topics)
+        unknown = [topic for topic in topics if topic not in inputs]
+        if unknown:
+            raise click.BadParameter(
+                f"{unknown[0]!r} is not one of {', '.join(map(repr, inputs))}.", param_hint="--topic"
+            )
+        command(settings, Wanted(tuple(dict.fromkeys(topics)) or inputs, frozenset(reasons), since_ms), **rest)
 
     for option in reversed(options):
         filtered = option(filtered)

@@ -14,7 +14,7 @@ from rich.text import Text
 from stream.agents.dead_letters import Count, Letter
 from stream.agents.delivery import Fate, Outcome
 from stream.agents.redelivery import Run
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.core.time import LATEST_MS, SECOND_MS, iso
 
 # Of a longer value people see the beginning; JSON has all of it.

@@ -1,15 +1,20 @@
 """Numbers from events at rest: the same core, one partition, no lateness limit, every day kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import msgspec
 
-from stream.core.events import DECODERS, Reason, Rejected
-from stream.core.partition import OUTCOMES, REKEYED, Partition, Refused
-from stream.core.report import Sample, closed_days, closed_samples, live_samples
+from stream.core.messages import Reader
+from stream.core.partition.applying import NOTHING_STORED
+from stream.core.partition.partition import Partition
+from stream.core.partition.progress import OUTCOMES, REKEYED
+from stream.core.partition.reading import Refused
+from stream.core.rejections import Reason, Rejected
+from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 
 _NEVER_TOO_LATE_MS = 1 << 62
 
@@ -34,16 +39,6 @@ class Computed:
     events: dict[str, int]
 
 
-class _Nothing(dict[bytes, bytes | None]):
-    """Nothing is stored: a row that is not in memory is a new one."""
-
-    def __missing__(self, key: bytes) -> None:
-        return None
-
-
-_NOTHING_STORED = _Nothing()
-
-
 class _AtRest(msgspec.Struct, gc=False):
     """A line of a file, as the record it would be in Kafka."""
 
@@ -55,9 +50,10 @@ class _AtRest(msgspec.Struct, gc=False):
 
 
 class Offline:
-    """Applies lines of JSON, each with its `topic`, in the order given."""
+    """Applies lines of JSON, each with its `topic`, in the order given. `readers` read the lines of each topic."""
 
-    def __init__(self, rules: Rules, *, at_ms: int | None = None) -> None:
+    def __init__(self, rules: Rules, readers: Mapping[str, Reader], *, at_ms: int | None = None) -> None:
+        self._readers = readers
         self._partition = Partition(replace(rules, allowed_lateness_ms=None))
         self._at_ms = at_ms
         self.lines = 0  # given so far
@@ -72,14 +68,16 @@ class Offline:
     def _apply_chunk(self, lines: list[bytes]) -> Iterator[Refused]:
         topic, head = "", b"\0"
         records: list[_AtRest] = []
-        for line in lines:
-            self.lines += 1
+        for number, line in enumerate(lines, start=self.lines + 1):
+            # Files of one topic begin each line alike: then the line is parsed once instead of twice.
+            if line.startswith(head):
+                records.append(_AtRest(line, number))
+                continue
             if not line or line.isspace():
                 continue
-            record = _AtRest(line, self.lines)
+            record = _AtRest(line, number)
             try:
-                # Files of one topic begin each line alike: then the line is parsed once instead of twice.
-                its_topic = topic if line.startswith(head) else _topic_of(line)
+                its_topic = self._topic_of(line)
             except Rejected as rejection:
                 self._no_topic += 1
                 yield Refused(record, rejection.reason, str(rejection))
@@ -88,16 +86,18 @@ class Offline:
                 yield from self._apply_records(topic, records)
                 topic, head, records = its_topic, b'{"topic":"%s",' % its_topic.encode(), []
             records.append(record)
+        self.lines += len(lines)
         yield from self._apply_records(topic, records)
         newest_ms = max(self._partition.progress.newest_ms.values(), default=-1)
         self._partition.tick(newest_ms if self._at_ms is None else self._at_ms, behind=())
+        self._partition.settle()
 
     def _apply_records(self, topic: str, records: list[_AtRest]) -> list[Refused]:
         if not records:
             return []
         limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
-        batch = self._partition.read(topic, records, not_after_ms=limit_ms)
-        return self._partition.apply(batch, _NOTHING_STORED, moves_clock=self._at_ms is None)[0]
+        batch = self._partition.read(topic, records, self._readers[topic], not_after_ms=limit_ms)
+        return self._partition.apply(batch, NOTHING_STORED, moves_clock=self._at_ms is None)[0]
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""
@@ -116,14 +116,13 @@ class Offline:
             events=events,
         )
 
-
-def _topic_of(line: bytes) -> str:
-    try:
-        topic = _line(line).topic
-    except msgspec.ValidationError as error:
-        raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Rejected(Reason.NOT_JSON, str(error)) from None
-    if topic not in DECODERS:
-        raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(DECODERS)}")
-    return topic
+    def _topic_of(self, line: bytes) -> str:
+        try:
+            topic = _line(line).topic
+        except msgspec.ValidationError as error:
+            raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Rejected(Reason.NOT_JSON, str(error)) from None
+        if topic not in self._readers:
+            raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(self._readers)}")
+        return topic

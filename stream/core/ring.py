@@ -87,6 +87,15 @@ class Ring:
                 add(self._due.setdefault(until, {}).setdefault(minute, {}), booking.amounts, -times)
                 self._changed_due.add(until)
 
+    def remembers(self, minute: int) -> bool:
+        """Whether a booking in this minute can still count."""
+        return minute >= (self.now // _HOUR - self._longest) * _HOUR
+
+    def count(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
+        """Count what is never superseded, as `book` does."""
+        if self.remembers(minute):
+            self._put(minute, amounts, times)
+
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         hour = minute // _HOUR
         current = self.now // _HOUR
@@ -186,13 +195,13 @@ class Ring:
                 page = held.get(number)
                 if page is not None and not page:
                     del held[number]
-                yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
+                yield f"ring/{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
             numbers.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
         """Take over pages written before, as they were when the clock showed the minute `now`."""
         for key, value in pages:
-            _, kind, number = key.decode().split("/")
+            _, _, kind, number = key.decode().split("/")
             if kind == "minute":
                 self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             elif kind == "hour":

@@ -17,7 +17,6 @@ from unicodedata import normalize
 
 import msgspec
 
-from stream.core.fields import ACTIVE_USERS
 from stream.core.tally import Field, Tally, add
 
 # What is counted apart, and nothing else: a label must have few values. Their places are stored: new ones come last.
@@ -119,18 +118,13 @@ def told_at(known: Told | None, values: Values, at_ms: int, *, counted: tuple[st
     return known if told == known else told
 
 
-_ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
-
-
-def amounts(told: Told | None) -> Mapping[Field, int]:
-    """What one active user adds: one user, and one of each value that is known."""
-    return _ONE_USER if told is None else _amounts(told.values)
-
-
 @lru_cache(maxsize=16_384)
-def _amounts(values: Values) -> Mapping[Field, int]:
-    # The field of a value is the place of its segment and the value.
-    return _ONE_USER | {f"{place}{value}": 1 for place, value in enumerate(values) if value}
+def fields_of(values: Values) -> Mapping[Field, int]:
+    """What one thing of these values adds beside what it adds anyway: the fields of its values.
+
+    The field of a value is the place of its segment and the value.
+    """
+    return {f"{place}{value}": 1 for place, value in enumerate(values) if value}
 
 
 # -- totals out --------------------------------------------------------------------------------------------------------

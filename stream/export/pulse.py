@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from stream.core.report import Sample
+from stream.core.samples import Sample
 from stream.core.tally import Tally
 from stream.export.board import Board
 from stream.export.broadcast import Broadcast
@@ -81,13 +81,13 @@ class Told(msgspec.Struct, frozen=True):
     standing: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
-    days: dict[int, Tally] = {}
+    days: dict[int, dict[str, Tally]] = {}
 
     @classmethod
     def of(cls, board: Board) -> "Told":
         """What there is to tell of a board now."""
         health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.closed_users)
+        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.days())
 
     def whole(self) -> dict[str, Any]:
         """Everything."""

@@ -11,6 +11,7 @@ mismatch     what workers report does not fit this server, or together: no numbe
 
 from typing import Any
 
+from stream.core.families.registry import windows
 from stream.core.time import date_of, iso
 from stream.export.board import Board
 
@@ -40,7 +41,7 @@ def standing(board: Board) -> dict[str, Any]:
     `first_day` is the first day of which something is known: a closed window that reaches back before it is not whole.
     """
     merged, settings = board.merged, board.settings
-    days = sorted(merged.closed_users)
+    days = list(merged.days())
     closed = board.closed()
     return {
         "at": iso(merged.now_ms) if merged.now_ms >= 0 else None,
@@ -50,9 +51,5 @@ def standing(board: Board) -> dict[str, Any]:
         "first_day": date_of(days[0]).isoformat() if days else None,
         "last_closed_day": date_of(closed[-1][0]).isoformat() if closed else None,
         "timezone": settings.timezone,
-        "windows": {
-            "activity": settings.windows.activity,
-            "sessions": settings.windows.sessions,
-            "surveys": settings.windows.surveys,
-        },
+        "windows": {told.name: settings.windows_of(told) for told in windows()},
     }

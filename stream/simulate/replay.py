@@ -24,8 +24,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from stream.core.events import partition_key, user_of
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso
+from stream.core.users import partition_key, user_of
 from stream.simulate.producer import EventProducer
 
 STDIN: Final = "-"

@@ -45,7 +45,7 @@ async def open_state(partition: int, outbox: Outbox) -> State:
 
 
 def cached(tasks: Tasks) -> int:
-    return sum(len(task._core._users) for task in tasks._tasks.values())
+    return sum(len(task._core._rows.users) for task in tasks._tasks.values())
 
 
 def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_the_others_again() -> None:
@@ -66,6 +66,6 @@ def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_
             task.tick(NOW_MS)
         reports = [task.report("w", {}, wall_ms=NOW_MS) for task in tasks._tasks.values()]
         assert [report.snapshot.rows["user"] for report in reports] == [100, 100]
-        assert [report.snapshot.traffic[1_440][1] for report in reports] == [100, 100]
+        assert [report.snapshot.families["activity"].live[1_440][1] for report in reports] == [100, 100]
 
     asyncio.run(scenario())

@@ -17,7 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from stream.agents.state import LoggedState
 from stream.agents.task import Task
 from stream.core.changelog import Seal
-from stream.core.partition import PROGRESS, Delta, Partition
+from stream.core.partition.partition import Partition
+from stream.core.partition.progress import PROGRESS
+from stream.core.partition.rows import Delta
 from stream.core.store import Items
 from stream.state.memory import MemoryStore
 from tests.agents.world import CRASHES, PROCESSES, USERS, Crash, Disk, Held, Log, Process, World, without

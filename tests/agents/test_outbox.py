@@ -16,8 +16,11 @@ from stream.agents.dead_letters import Letter, letter_of
 from stream.agents.headers import FORWARDED, LETTER, REPLAYED, Headers, Origin, Replayed, replayed_headers
 from stream.agents.messages import Messages
 from stream.agents.outbox import Outbox, origin_of
-from stream.core.events import Reason
-from stream.core.partition import Misplaced, Refused
+from stream.core.events import retraction
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.rejections import Reason
+from stream.core.rules import Rules
+from stream.inputs.carried import reader_of_events
 from stream.settings import load
 from stream.telemetry import Idle, Standby, Told, Unowned, decode_report
 
@@ -68,11 +71,11 @@ def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) 
     return letter_of("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
-def forwarded(one: Any, user: str = "ada", value: bytes | None = None) -> Any:
-    """A record as it lies in the re-key topic."""
+def forwarded(one: Any, user: str = "ada", place: int | None = None) -> Any:
+    """A record as it lies in the re-key topic: the message, or the event at a place of it."""
     outbox, kept = Outbox(load(None, {})), Kept()
     outbox._messages = kept
-    misplaced = Misplaced(one, user, value or one.value)
+    misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), place)
     asyncio.run(outbox.forward("logins", one.partition, misplaced, saved=5))
     (sent,) = kept.sent
     return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
@@ -121,12 +124,27 @@ def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was
     assert letter.origin == (FIRST if is_replayed else Origin("logins", 1, 7, 1_740_787_200_000))
 
 
-def test_a_null_message_that_was_forwarded_in_words_is_a_null_message_in_its_letter() -> None:
+def test_what_a_null_message_means_is_forwarded_and_its_letter_is_a_null_message() -> None:
     null = record(b"response-1", None, [("response_id", b"r")])
 
-    letter = refused(forwarded(null, value=b'{"status":"retracted"}'), forwarded=True)
+    on_its_way = forwarded(null, place=0)
+    letter = refused(on_its_way, forwarded=True)
 
+    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
     assert (letter.key, letter.value, letter.headers) == (b"response-1", None, [("response_id", b"r")])
+
+
+def test_of_a_message_that_tells_several_things_the_event_is_forwarded_and_its_letter_is_by_reference() -> None:
+    several = record(b"gateway", b"[1,2,3]", [("trace", b"t")])
+    on_its_way = forwarded(several, place=2)
+
+    origin, letter = origin_of(on_its_way), refused(on_its_way, forwarded=True)
+
+    assert origin is not None
+    assert (origin.offset, origin.thing) == (7, 2)
+    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+    assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
 
 
 def test_what_is_too_large_for_a_letter_is_told_by_reference() -> None:

@@ -12,7 +12,7 @@ from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState, State
 from stream.agents.tasks import BatchMissing, Fenced, Tasks
 from stream.agents.transport import Reading, Records
-from stream.core.partition import Delta
+from stream.core.partition.rows import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.settings import load
 from stream.state.memory import MemoryStore

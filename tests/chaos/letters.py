@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream.core.offline import Offline
 from tests.integration.deployment import Deployment, StoredRecord, line_of
+from tests.native import READERS
 
 Place = tuple[str, int, int]
 
@@ -13,7 +14,7 @@ def refused_places(deployment: Deployment, produced: dict[Place, StoredRecord]) 
     inputs = {name: topic for topic, name in deployment.settings.input_topics.items()}
     places: list[Place] = list(produced)
     lines = [line_of(inputs[place[0]], produced[place].value or b"") for place in places]
-    offline = Offline(deployment.settings.rules)
+    offline = Offline(deployment.settings.rules, READERS)
     refused = {places[letter.record.offset - 1] for letter in offline.apply(lines)}
     return refused | {place for place, line in zip(places, lines, strict=True) if not line.strip()}
 

@@ -14,6 +14,7 @@ from statistics import fmean
 from zoneinfo import ZoneInfo
 
 from stream.core.rules import Rules
+from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
 from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
@@ -37,21 +38,21 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     samples: Samples = {}
     active = activity(events)
     users = {}
-    for name in rules.activity_windows:
+    for name in rules.windows_of(ACTIVITY):
         users[name] = len({person for person, at in active if at in Window(name, at_ms)})
         samples[key("engagement_active_users", window=name)] = users[name]
-        if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.activity_windows:
+        if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.windows_of(ACTIVITY):
             daily = len({person for person, at in active if at in Window("1d", at_ms)})
             share(samples, "engagement_stickiness_ratio", daily, users.get(name, 0), window=name)
     _segments(samples, events, at_ms, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
-    for name in rules.session_windows:
+    for name in rules.windows_of(SESSIONS):
         window = Window(name, at_ms)
         _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
         for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
             samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
-    for name in rules.survey_windows:
+    for name in rules.windows_of(SURVEYS):
         _surveys(samples, responses(events), Window(name, at_ms))
     return samples
 
@@ -59,14 +60,16 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
 def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) -> None:
     """Each active user under the last value told; the 20 values with the most users by name, the rest as other."""
     active = activity(events)
-    people = {name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.activity_windows}
-    longest = max(rules.activity_windows, key=lambda name: Window(name, at_ms).minutes)
+    people = {
+        name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.windows_of(ACTIVITY)
+    }
+    longest = max(rules.windows_of(ACTIVITY), key=lambda name: Window(name, at_ms).minutes)
     for segment in rules.segments:
         told = values_told(events, segment)
         users = Counter(told.get(person, "unknown") for person in people[longest])
         ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
         shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}
-        for name in rules.activity_windows:
+        for name in rules.windows_of(ACTIVITY):
             counted = Counter(shown.get(told.get(person, "unknown")) for person in people[name])
             for value in set(shown.values()):
                 labels = {"window": name, "segment": segment, "value": value}
@@ -190,7 +193,7 @@ def closed(events: list[Told], day: int, rules: Rules) -> Samples:
     samples: Samples = {}
     if day < min(people, default=day + 1):
         return samples
-    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.activity_windows} | {1}
+    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.windows_of(ACTIVITY)} | {1}
     for length in sorted(int(length) for length in lengths if length == int(length)):
         window = f"{length}d"
         days = [people.get(number, set()) for number in range(day - length + 1, day + 1)]

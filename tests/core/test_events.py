@@ -6,21 +6,13 @@ from unicodedata import normalize
 import msgspec
 import pytest
 
-from stream.core import events
-from stream.core.events import (
-    DECODERS,
-    TOPICS,
-    Login,
-    Reason,
-    Rejected,
-    Step,
-    Summary,
-    decode_login,
-    decode_session,
-    partition_key,
-    user_of,
-)
+from stream.core import users
+from stream.core.events import Login, Step, Summary
+from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS
+from stream.core.users import partition_key, user_of
+from stream.inputs import bots
+from tests.native import DECODERS, TOPICS, decode_login, decode_session
 
 AT_MS = 1_704_067_200_000  # 2024-01-01T00:00Z
 STEP = {"user_id": "ann", "event_time": AT_MS, "type": "page_view"}
@@ -284,8 +276,8 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
     for number in range(10_001):
         login(user_agent=f"agent {number}")
 
-    assert len(events._ids) <= 50_000
-    assert len(events._is_crawler) <= 10_000
+    assert len(users.users_by_id) <= 50_000
+    assert len(bots._is_crawler) <= 10_000
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
     assert login(user_agent="Googlebot").is_bot

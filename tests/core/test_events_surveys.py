@@ -5,8 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.events import Answer, Reason, Rejected, decode_survey, retraction, user_of
+from stream.core.events import Answer, Nameless, retraction
+from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import Kind, Scale, Status
+from stream.core.users import user_of
+from tests.native import READERS, Message, decode_survey
 
 AT_MS = 1_704_067_200_000
 GOOD = {"effort": 5, "empathy": 4, "understanding": 3, "efficiency": 1}
@@ -126,10 +129,22 @@ def test_an_answer_needs_an_id_and_a_kind(field: str) -> None:
 
 
 def test_a_null_message_is_a_retraction_at_a_time_that_can_be() -> None:
-    found = retraction(user_of(None, "device"), "r1", at_ms=AT_MS)
+    def null(at_ms: int) -> Message:
+        return Message(None, timestamp=at_ms, key=b"device", headers=(("response_id", b"r1"),))
 
-    assert (found.at_ms, found.response_id, found.status) == (AT_MS, "r1", Status.RETRACTED)
+    found = READERS["surveys"](null(AT_MS))
+    assert isinstance(found, Nameless)
+    assert (found.user, found.users, found.thing) == ("", (user_of(None, "device"), "device"), "r1")
+    assert found.of("device") == retraction("device", "r1", at_ms=AT_MS)
     for at_ms in (-1, AT_MS * 1_000):
         with pytest.raises(Rejected, match="is not between 1970 and 9999") as raised:
-            retraction("ann", "r1", at_ms=at_ms)
+            READERS["surveys"](null(at_ms))
         assert raised.value.reason is Reason.BAD_TIME
+
+
+def test_an_answer_that_is_keyed_by_its_response_leaves_a_name() -> None:
+    value = msgspec.json.encode(told("nps", score=9))
+    for key, name in ((b"r1", "r1"), (b"ann", None), (None, None)):
+        answer = READERS["surveys"](Message(value, key=key))
+        assert isinstance(answer, Answer)
+        assert answer.left_name() == name

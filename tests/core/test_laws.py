@@ -3,11 +3,12 @@
 from hypothesis import given
 
 from stream.core.offline import Offline
-from stream.core.report import Sample
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from tests.core.live import line
 from tests.core.oracle_events import visits
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
+from tests.native import READERS
 
 LENGTHS = ("1d", "7d", "28d", "30d")
 
@@ -15,7 +16,7 @@ everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, span_
 
 
 def computed(world: World) -> tuple[list[Sample], list[tuple[int, list[Sample]]]]:
-    offline = Offline(Rules(days=world.rules.days, session_windows=("365d",)), at_ms=world.clocks[-1])
+    offline = Offline(Rules(days=world.rules.days, windows={"sessions": ("365d",)}), READERS, at_ms=world.clocks[-1])
     list(offline.apply(line(told) for told in world.events))
     found = offline.computed(days=40)
     return found.live, found.closed

@@ -6,23 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core import fields
-from stream.core.events import Step, Summary, decode_session
+from stream.core.events import Step, Summary
+from stream.core.families.sessions import numbers as fields
+from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.sessions.numbers import contribution
+from stream.core.families.sessions.part import Session, Visits, let_go
 from stream.core.histogram import bin_of
-from stream.core.ring import Booking
-from stream.core.sessions import (
-    NO_VISITS,
-    Session,
-    Visits,
-    bookings,
-    changed,
-    contribution,
-    settled,
-    visitor_bookings,
-    with_step,
-    with_summary,
-)
+from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.native import decode_session
 
 NOON_MS = 1_704_110_400_000
 TIMEOUT = 30 * MINUTE_MS
@@ -45,12 +37,16 @@ def summary(start: int, end: int, **told: object) -> Summary:
     return decoded
 
 
+def heard(known: Visits, event: Step | Summary) -> bool:
+    """Whether an event changes the visits."""
+    family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
+    return family.hear_summary(known, event, 0) if isinstance(event, Summary) else family.hear_step(known, event, 0)
+
+
 def visits(*told: Step | Summary) -> Visits:
-    known = NO_VISITS
+    known = Visits()
     for event in told:
-        known = (
-            with_summary(known, event) if isinstance(event, Summary) else with_step(known, event, timeout_ms=TIMEOUT)
-        )
+        heard(known, event)
     return known
 
 
@@ -82,12 +78,13 @@ def test_a_late_step_joins_the_two_sessions_it_lies_between() -> None:
 
 def test_sessions_far_from_a_late_step_stay_as_they_are() -> None:
     far = visits(step(), step(DAY_MS), step(2 * DAY_MS))
-    known = with_step(far, step(DAY_MS - MINUTE_MS), timeout_ms=TIMEOUT)
+    first, _, last = far.by_gap
+    heard(far, step(DAY_MS - MINUTE_MS))
 
-    assert spans(known) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
-    assert (known.by_gap[0], known.by_gap[2]) == (far.by_gap[0], far.by_gap[2])
-    between = with_step(far, step(DAY_MS // 2), timeout_ms=TIMEOUT)
-    assert len(between.by_gap) == 4
+    assert spans(far) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
+    assert (far.by_gap[0], far.by_gap[2]) == (first, last)
+    heard(far, step(DAY_MS // 2))
+    assert len(far.by_gap) == 4
 
 
 def test_any_order_of_steps_gives_the_same_sessions() -> None:
@@ -106,8 +103,8 @@ def test_a_step_sent_twice_is_one_step(session_id: str | None) -> None:
     steps = [step(**told), step(TIMEOUT, **told), step(9 * TIMEOUT, **told)]
     known = visits(*steps)
 
-    assert all(with_step(known, again, timeout_ms=TIMEOUT) is known for again in steps)
-    assert with_step(known, step(event_id="other", **told), timeout_ms=TIMEOUT) is not known
+    assert not any(heard(known, again) for again in steps)
+    assert heard(known, step(event_id="other", **told))
 
 
 def test_a_session_with_an_id_is_the_steps_that_carry_it_however_far_apart() -> None:
@@ -144,7 +141,7 @@ def test_the_highest_revision_wins_then_the_latest_end() -> None:
     for order in permutations((first, longer, corrected)):
         assert only(visits(*order)).last_ms == NOON_MS + 500
     assert only(visits(longer, first)).last_ms == NOON_MS + 2_000
-    assert with_summary(known := visits(corrected), corrected) is known
+    assert not heard(visits(corrected), corrected)
 
 
 def test_of_two_summaries_that_contradict_each_other_it_is_always_the_same_one() -> None:
@@ -193,47 +190,52 @@ def test_engaged_time_counts_only_where_it_is_sent() -> None:
     assert contribution(Session(0, 5, engaged_ms=4))[fields.ENGAGED_MS] == 4
 
 
-def test_a_session_is_booked_where_it_closes_and_a_visitor_where_the_last_one_does() -> None:
-    known = visits(step(), step(2 * TIMEOUT, type="end"))
-    closings = [(NOON_MS + after) // MINUTE_MS for after in (TIMEOUT, 2 * TIMEOUT)]
+def booked(*told: Step | Summary, clock_ms: int) -> dict[int, int]:
+    """What the longest window holds of these events when the clock shows so much."""
+    family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
+    known = family.new()
+    for event in told:
+        family.hears()[type(event)](known, event, 0)
+        family.settle(clock_ms // MINUTE_MS)
+    return family.ring.sums()[43_200]  # type: ignore[return-value]
 
-    assert [booking.minute for booking in bookings(known.by_gap, timeout_ms=TIMEOUT)] == closings
-    one = {fields.VISITORS: 1}
-    expected = [Booking(closings[0], one, until=closings[1]), Booking(closings[1], one)]
-    assert list(visitor_bookings(known, timeout_ms=TIMEOUT)) == expected
-    assert list(visitor_bookings(NO_VISITS, timeout_ms=TIMEOUT)) == []
+
+def test_a_session_is_booked_where_it_closes_and_a_visitor_where_the_last_one_does() -> None:
+    two = (step(), step(2 * TIMEOUT, type="end"))
+
+    for after_ms, sessions in ((TIMEOUT - 1, 0), (TIMEOUT, 1), (2 * TIMEOUT - 1, 1), (2 * TIMEOUT, 2)):
+        found = booked(*two, clock_ms=NOON_MS + after_ms)
+        assert (found.get(fields.SESSIONS, 0), found.get(fields.VISITORS, 0)) == (sessions, min(sessions, 1))
 
 
 def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
     known = visits(step(), step(session_id="s"), step(DAY_MS))
     edge_ms = NOON_MS + 2 * TIMEOUT
 
-    assert settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT) is known
-    kept = settled(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
-    assert spans(kept) == [(DAY_MS, DAY_MS)]
-    assert kept.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
-    assert len(list(visitor_bookings(kept, timeout_ms=TIMEOUT))) == 2
-    last = settled(kept, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
-    assert (list(last.all()), last.settled_minute) == ([], (NOON_MS + DAY_MS + TIMEOUT) // MINUTE_MS)
+    let_go(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+    assert len(list(known.all())) == 3
+    let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+    assert spans(known) == [(DAY_MS, DAY_MS)]
+    assert known.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
+    let_go(known, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
+    assert (list(known.all()), known.settled_minute) == ([], (NOON_MS + DAY_MS + TIMEOUT) // MINUTE_MS)
 
 
 def test_of_sessions_settled_one_after_the_other_the_latest_closing_is_kept() -> None:
     known = visits(step(session_id="open"), step(TIMEOUT // 2, session_id="ended", type="end"))
     edge_ms = NOON_MS + 2 * TIMEOUT + 1
-    once = settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
-    twice = settled(once, before_ms=edge_ms + TIMEOUT, timeout_ms=TIMEOUT)
 
-    assert (list(once.by_id), list(twice.by_id)) == (["ended"], [])
-    assert once.settled_minute == twice.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
+    for before_ms, left in ((edge_ms, ["ended"]), (edge_ms + TIMEOUT, [])):
+        let_go(known, before_ms=before_ms, timeout_ms=TIMEOUT)
+        assert (list(known.by_id), known.settled_minute) == (left, (NOON_MS + TIMEOUT) // MINUTE_MS)
 
 
-def test_only_sessions_that_changed_are_booked_anew() -> None:
-    old = visits(step(), step(DAY_MS), step(session_id="s"), step(session_id="t"))
-    new = with_step(old, step(DAY_MS + 1), timeout_ms=TIMEOUT)
-    assert changed(old, new) == ([old.by_gap[1]], [new.by_gap[1]])
+def test_each_session_stays_booked_once_whichever_of_them_changes() -> None:
+    told = [step(), step(DAY_MS), step(session_id="s"), step(session_id="t")]
+    more = [step(DAY_MS + 1), step(1, session_id="s"), step(DAY_MS + 2)]
 
-    newer = with_step(new, step(1, session_id="s"), timeout_ms=TIMEOUT)
-    assert changed(new, newer) == ([new.by_id["s"]], [newer.by_id["s"]])
+    found = booked(*told, *more, clock_ms=NOON_MS + 9 * DAY_MS)
+    assert (found[fields.SESSIONS], found[fields.PAGE_VIEWS], found[fields.DURATION_MS]) == (4, 7, 3)
 
 
 def test_a_session_that_never_ends_does_not_remember_all_of_its_steps() -> None:

@@ -179,11 +179,11 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     return {**scale, **turned, "score": draw(st.integers(low, high))}
 
 
-_WINDOWS: tuple[dict[str, Any], ...] = (
+_WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity_windows": ("5m",), "session_windows": ("10m",), "survey_windows": ("15m",)},
-    {"activity_windows": ("90m", "1d"), "session_windows": ("1h", "150m", "1d"), "survey_windows": ("1d", "3h")},
-    {"activity_windows": ("1d", "2d", "26h", "40d"), "session_windows": ("7d",), "survey_windows": ("1d", "7d")},
+    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",)},
+    {"activity": ("90m", "1d"), "sessions": ("1h", "150m", "1d"), "surveys": ("1d", "3h")},
+    {"activity": ("1d", "2d", "26h", "40d"), "sessions": ("7d",), "surveys": ("1d", "7d")},
 )
 
 
@@ -201,7 +201,7 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
         allowed_lateness_ms=delay_ms + HOUR_MS,
         close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
         segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
-        **draw(st.sampled_from(_WINDOWS)),
+        windows=draw(st.sampled_from(_WINDOWS)),
     )
     happened: list[Told] = []
     for number in range(draw(st.integers(1, 6))):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stream.core.catalogue import BY_NAME, CATALOGUE, Metric
+from stream.core.catalogue import BY_NAME, CATALOGUE
+from stream.core.metrics import Metric
 from tests.deploy.dashboards import (
     SCRAPE_SECONDS,
     Json,

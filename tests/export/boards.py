@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stream.core.partition import Partition
+from stream.core.partition.partition import Partition
 from stream.core.time import parse_iso
 from stream.export.board import Board
 from stream.settings import Settings, load

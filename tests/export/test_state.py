@@ -2,10 +2,11 @@
 
 import msgspec
 
-from stream.core.fields import ACTIVE_USERS
+from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.export.board import Board
 from stream.export.state import standing, state_of
 from stream.telemetry import OpenTransaction, Unowned
+from tests.core.live import with_sums
 from tests.export.boards import NOW, board, change_hands, moment
 
 
@@ -74,10 +75,9 @@ def test_a_partition_that_nobody_owns_or_whose_store_is_away_is_stale() -> None:
 def test_sums_that_can_not_be_are_a_mismatch() -> None:
     shown = board()
     told = shown.reports[0]
-    traffic = {
-        minutes: {**tally, ACTIVE_USERS: 99} for minutes, tally in told.snapshot.traffic.items() if minutes == 1_440
-    }
-    snapshot = msgspec.structs.replace(told.snapshot, traffic={**told.snapshot.traffic, **traffic})
+    live = told.snapshot.families["activity"].live
+    impossible = {**live, 1_440: {**live[1_440], ACTIVE_USERS: 99}}
+    snapshot = with_sums(told.snapshot, "activity", live=impossible)
     shown.put(msgspec.structs.replace(told, snapshot=snapshot))
 
     assert shown.unready() != []

@@ -30,9 +30,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.agents.inventory import topic_specs
 from stream.agents.topics import TopicSpec, create_topics
 from stream.core import catalogue
-from stream.core.events import Reason
 from stream.core.offline import Computed, Offline
-from stream.core.report import Sample
+from stream.core.rejections import Reason
+from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
@@ -41,6 +41,7 @@ from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
+from tests.native import READERS
 
 READY_SECONDS = 60.0
 EQUAL_SECONDS = 60.0
@@ -90,9 +91,10 @@ class Program:
         log: Path,
         piped: bool = False,
         code: Path | None = None,
+        module: str = "stream.cli",
     ) -> None:
         """`piped` lets another process write the log, for one that may not write files; `code` is where `stream` lies,
-        if not here.
+        if not here; `module` is the program.
         """
         self.port = port
         self._log = log
@@ -100,7 +102,7 @@ class Program:
         self._writer = _writer_of(log) if piped else None
         with log.open("ab") if self._writer is None or self._writer.stdin is None else self._writer.stdin as sink:
             self._process = subprocess.Popen(
-                dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
+                dying_with_parent([sys.executable, "-m", module, *command]),
                 env=environment,
                 cwd=code,
                 stdin=subprocess.DEVNULL,
@@ -278,6 +280,7 @@ class Deployment:
         self.settings: Settings = load(None, self.variables)
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
+        self.module = "stream.cli"  # the program
         self.piped: set[str] = set()  # names of programs whose log another process writes
         self.code: dict[str, Path] = {}  # by name of those that are of another version: where it lies
         self._commands: list[subprocess.Popen[str]] = []
@@ -295,7 +298,9 @@ class Deployment:
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
         piped, code = name in self.piped, self.code.get(name)
-        program = Program([command, *options], environment, port=port, log=log, piped=piped, code=code)
+        program = Program(
+            [command, *options], environment, port=port, log=log, piped=piped, code=code, module=self.module
+        )
         self.programs.append(program)
         return program
 
@@ -484,7 +489,7 @@ class Deployment:
 
     def recount(self) -> Computed:
         """All numbers of what was sent, counted anew."""
-        offline = Offline(self.settings.rules)
+        offline = Offline(self.settings.rules, READERS)
         for _ in offline.apply(self._lines):
             pass
         return offline.computed(days=_CLOSED_DAYS)

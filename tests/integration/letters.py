@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from stream.agents.outbox import Outbox
 from stream.agents.topics import partition_counts
 from stream.cli import main
-from stream.core.events import Reason
-from stream.core.partition import Refused
+from stream.core.partition.reading import Refused
+from stream.core.rejections import Reason
 from stream.partitioning import partition_of
 from tests.integration.deployment import Deployment
 

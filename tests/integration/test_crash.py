@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from stream.core.partition import Progress
+from stream.core.partition.progress import Progress
 from stream.state.rocksdb import RocksStore
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream.agents.topics import TopicSpec, create_topics
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.partitioning import partition_of
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, simulated

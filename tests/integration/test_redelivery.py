@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from stream.agents.headers import Origin, Replayed, replayed_headers
 from stream.agents.task import QUIET_SECONDS
 from stream.agents.topics import TopicSpec, create_topics, delete_topics
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.core.time import HOUR_MS
 from stream.partitioning import partition_of
 from tests.integration.conftest import Deploy

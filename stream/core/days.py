@@ -1,93 +1,14 @@
-"""Who was active, and how many: DAU, WAU, MAU and stickiness.
+"""The ledger of closed days: how many distinct users any window of complete local days has.
 
-A user is booked in the minute of the last activity. Who returns moves to a newer minute, so a rolling distinct count
-is a sum of buckets and never a walk over users. Activity that lies ahead of the clock (clocks differ, topics are read
-at different speeds) is remembered beside the last one that has come.
-
-For closed days each user keeps one bit a day. A day's bit covers the windows that end on it or within the n days from
-it, up to the next active day; so the users of any closed window are a sum too, and a bit set late corrects it.
+A day on which a user was active covers the windows that end on it or within the n days from it, up to the user's next
+active day. So the users of any closed window are a sum, and a day that becomes known late corrects it.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from stream.core.ring import Booking, latest
-from stream.core.tally import Field, Tally, add
-
-
-class Activity(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """When one user was active."""
-
-    minutes: tuple[int, ...] = ()  # the last that has come, then those still ahead of the clock
-    first_day: int | None = None  # the first day ever
-    since_day: int = 0  # the day of bit 0
-    day_bits: bytes = b""  # little endian
-
-
-NEVER = Activity()
-
-
-def active_at(activity: Activity, *, minute: int, day: int, now: int) -> Activity:
-    """The user was active in `minute`, which lies in `day`; the clock shows the minute `now`."""
-    minutes = activity.minutes
-    if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
-        if minute > minutes[0]:
-            minutes = (minute,)
-    elif minute not in minutes:
-        latest = latest_and_ahead((*minutes, minute), now)
-        minutes = minutes if latest == minutes else latest
-    bit = day - activity.since_day
-    if 0 <= bit < 8 * len(activity.day_bits) and activity.day_bits[bit >> 3] >> (bit & 7) & 1:
-        if minutes is activity.minutes:
-            return activity
-        return Activity(minutes, activity.first_day, activity.since_day, activity.day_bits)
-    first_day = day if activity.first_day is None else min(day, activity.first_day)
-    return Activity(minutes, first_day, *_with_day(activity.since_day, activity.day_bits, day))
-
-
-def _with_day(since_day: int, day_bits: bytes, day: int) -> tuple[int, bytes]:
-    if not day_bits:
-        return day, b"\x01"
-    bits = int.from_bytes(day_bits, "little")
-    if day < since_day:
-        bits <<= since_day - day
-        since_day = day
-    bits |= 1 << day - since_day
-    return since_day, bits.to_bytes(bits.bit_length() + 7 >> 3, "little")
-
-
-def latest_and_ahead(minutes: Iterable[int], now: int) -> tuple[int, ...]:
-    """Of several minutes the latest that has come, and all that have not."""
-    ordered = sorted(set(minutes))
-    return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])
-
-
-def active_days(activity: Activity) -> list[int]:
-    """The days on which the user was active, in order, as far back as they are kept."""
-    digits = f"{int.from_bytes(activity.day_bits, 'little'):b}"
-    return [activity.since_day + bit for bit, digit in enumerate(reversed(digits)) if digit == "1"]
-
-
-def without_days_before(activity: Activity, day: int) -> Activity:
-    """Forget the days before `day`, all but the day of the first activity ever."""
-    if not activity.day_bits or day <= activity.since_day:
-        return activity
-    days = [kept for kept in active_days(activity) if kept >= day]
-    return Activity(activity.minutes, activity.first_day, days[0] if days else 0, _bits(days))
-
-
-def _bits(days: list[int]) -> bytes:
-    if not days:
-        return b""
-    bits = sum(1 << day - days[0] for day in days)
-    return bits.to_bytes((days[-1] - days[0]) // 8 + 1, "little")
-
-
-def bookings(minutes: Sequence[int], amounts: Mapping[Field, int]) -> list[Booking]:
-    """What one user adds, in the minute of the last activity."""
-    return latest(minutes, amounts)
+from stream.core.tally import Tally, add
 
 
 class DayLedger:
@@ -96,7 +17,8 @@ class DayLedger:
     Kept as changes from one day to the next, a field for each window length, so that users and partitions add.
     """
 
-    def __init__(self, lengths: Iterable[int]) -> None:
+    def __init__(self, name: str, lengths: Iterable[int]) -> None:
+        self.name = name
         self.lengths = tuple(lengths)
         self._changes: dict[int, Tally] = {}
         self._before: Tally = {}  # the sum of changes on days that are kept no more
@@ -179,7 +101,7 @@ class DayLedger:
             page = self._before if day == -1 else self._changes.get(day)
             if not page:
                 self._changes.pop(day, None)
-            yield f"days/day/{day}".encode(), msgspec.msgpack.encode(page) if page else None
+            yield f"days/{self.name}/{day}".encode(), msgspec.msgpack.encode(page) if page else None
         self._changed.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, since: int | None) -> None:

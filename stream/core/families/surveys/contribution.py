@@ -1,85 +1,43 @@
-"""What people say: CSAT, NPS, CES and CXI.
+"""What survey responses add to each number.
 
-A response is upserted by its id, scoped by user: its latest state counts, and `retracted` takes it out. Of NPS answers
-the latest of each user counts, of CSAT and CES answers the latest of each interaction; the others are superseded, which
-is a booking *until*. `shown` and `dismissed` are no answers. A response that was shown stays counted as shown when it
-is answered, so that the response rate is a share: of those shown in the window, how many have completed.
+Of NPS answers the latest of each user counts, of CSAT and CES answers the latest of each interaction; the others are
+superseded, which is a booking *until*.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-import msgspec
-
-from stream.core import fields
-from stream.core.events import Answer
+from stream.core.families.surveys.part import Response
 from stream.core.ring import Booking, successive
 from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status
 from stream.core.time import MINUTE_MS
 
-_STATUS_RANK = {status: rank for rank, status in enumerate(Status)}
+# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+CSAT_ANSWERS = 30
+CSAT_SATISFIED = 31
+CSAT_SCORE_UNITS = 32
+CES_ANSWERS = 33
+CES_EASY = 34
+CES_SCORE_UNITS = 35
+NPS_PROMOTERS = 36
+NPS_PASSIVES = 37
+NPS_DETRACTORS = 38
+CXI_POSITIVE = {name: 40 + 3 * place for place, name in enumerate(DIMENSIONS)}
+CXI_NEGATIVE = {name: 41 + 3 * place for place, name in enumerate(DIMENSIONS)}
+CXI_ANSWERS = {name: 42 + 3 * place for place, name in enumerate(DIMENSIONS)}
+
+_SURVEY_STATUSES = (Status.SHOWN, Status.DISMISSED, Status.PARTIAL, Status.COMPLETED)
+RESPONSES = {
+    (kind, status): 60 + 10 * place + step
+    for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))
+    for step, status in enumerate(_SURVEY_STATUSES)
+}
+COMPLETED_OF_SHOWN = {kind: 69 + 10 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
 
 # The top two boxes are the satisfied ones.
 _TOP_BOXES = 2
 # 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
 _EASY_UNITS = 5 * UNITS
-
-
-class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The latest state of one response."""
-
-    at_ms: int
-    kind: Kind
-    status: Status
-    score: int | None = None
-    scale: tuple[int, int] = (0, 0)
-    cxi_scores: tuple[int, int, int, int] | None = None
-    interaction_id: str | None = None
-    shown_ms: int | None = None
-
-
-Responses = dict[str, Response]
-
-
-def with_answer(responses: Responses, answer: Answer) -> Responses:
-    """The responses after one more state, or the very same when nothing changes."""
-    new = Response(
-        answer.at_ms,
-        answer.kind,
-        answer.status,
-        answer.score,
-        answer.scale,
-        answer.cxi_scores,
-        answer.interaction_id,
-        answer.at_ms if answer.status is Status.SHOWN else None,
-    )
-    old = responses.get(answer.response_id)
-    if old is not None:
-        new = _latest(old, new)
-        if new == old:
-            return responses
-    return {**responses, answer.response_id: new}
-
-
-def _latest(one: Response, other: Response) -> Response:
-    winner = max(one, other, key=_rank)
-    shown = [at_ms for at_ms in (one.shown_ms, other.shown_ms) if at_ms is not None]
-    shown_ms = min(shown, default=None)
-    return winner if shown_ms == winner.shown_ms else msgspec.structs.replace(winner, shown_ms=shown_ms)
-
-
-def _rank(state: Response) -> tuple[bool, int, int, str]:
-    # What was only shown never takes an answer back: servers tell it, clients tell answers, and clocks differ. Of two
-    # states of the same moment the further one counts, and of two of those any, but always the same one.
-    told = (state.kind.value, state.score, state.scale, state.cxi_scores, state.interaction_id)
-    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], repr(told))
-
-
-def settled(responses: Responses, *, before_ms: int) -> Responses:
-    """Forget responses older than any window and any late event."""
-    if all(response.at_ms >= before_ms for response in responses.values()):
-        return responses
-    return {name: response for name, response in responses.items() if response.at_ms >= before_ms}
 
 
 def bookings(responses: Mapping[str, Response]) -> list[Booking]:
@@ -107,6 +65,14 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
     return booked
 
 
+def amounts_of(response: Response) -> Mapping[int, int]:
+    """What a response contributes in the minute of its event while no other of its user supersedes it."""
+    kind, status = response.kind, response.status
+    if status is Status.RETRACTED:
+        return {}
+    return _response_amounts(kind, status, response.score, response.scale, response.cxi_scores)
+
+
 def _superseded_by(response: Response) -> str | None:
     """What names the answers of which only the latest counts, or None when each counts."""
     if response.kind is Kind.NPS:
@@ -116,16 +82,16 @@ def _superseded_by(response: Response) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def _shown_amounts(kind: Kind, status: Status) -> dict[int, int]:
-    amounts = {fields.RESPONSES[kind, Status.SHOWN]: 1}
+    amounts = {RESPONSES[kind, Status.SHOWN]: 1}
     if status is Status.COMPLETED:
-        amounts[fields.COMPLETED_OF_SHOWN[kind]] = 1
+        amounts[COMPLETED_OF_SHOWN[kind]] = 1
     return amounts
 
 
 @lru_cache(maxsize=4_096)
 def _status_amounts(kind: Kind, status: Status) -> dict[int, int]:
     # What was shown is counted where it was shown.
-    return {} if status is Status.SHOWN else {fields.RESPONSES[kind, status]: 1}
+    return {} if status is Status.SHOWN else {RESPONSES[kind, status]: 1}
 
 
 @lru_cache(maxsize=4_096)
@@ -151,28 +117,28 @@ def _score_amounts(kind: Kind, score: int, scale: tuple[int, int]) -> dict[int, 
         return {_nps_field(score): 1}
     units = Scale(*scale).rescaled(score, to=SCALES[kind])
     if kind is Kind.CSAT:
-        amounts = {fields.CSAT_ANSWERS: 1, fields.CSAT_SCORE_UNITS: units}
+        amounts = {CSAT_ANSWERS: 1, CSAT_SCORE_UNITS: units}
         if score > scale[1] - _TOP_BOXES:
-            amounts[fields.CSAT_SATISFIED] = 1
+            amounts[CSAT_SATISFIED] = 1
         return amounts
-    amounts = {fields.CES_ANSWERS: 1, fields.CES_SCORE_UNITS: units}
+    amounts = {CES_ANSWERS: 1, CES_SCORE_UNITS: units}
     if units >= _EASY_UNITS:
-        amounts[fields.CES_EASY] = 1
+        amounts[CES_EASY] = 1
     return amounts
 
 
 def _nps_field(score: int) -> int:
     if score >= 9:
-        return fields.NPS_PROMOTERS
-    return fields.NPS_PASSIVES if score >= 7 else fields.NPS_DETRACTORS
+        return NPS_PROMOTERS
+    return NPS_PASSIVES if score >= 7 else NPS_DETRACTORS
 
 
 def _cxi_amounts(scores: tuple[int, ...]) -> dict[int, int]:
     amounts = {}
     for name, score in zip(DIMENSIONS, scores, strict=True):
-        amounts[fields.CXI_ANSWERS[name]] = 1
+        amounts[CXI_ANSWERS[name]] = 1
         if score >= 4:
-            amounts[fields.CXI_POSITIVE[name]] = 1
+            amounts[CXI_POSITIVE[name]] = 1
         elif score <= 2:
-            amounts[fields.CXI_NEGATIVE[name]] = 1
+            amounts[CXI_NEGATIVE[name]] = 1
     return amounts

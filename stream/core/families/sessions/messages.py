@@ -1,0 +1,90 @@
+"""The native messages of sessions: steps, and summaries of whole sessions."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from stream.core.events import Step, Summary
+from stream.core.messages import ActivityMessage, Count, Messages, Time, identity_of, moment_ms, segments_of
+from stream.core.rejections import Reason, Rejected
+from stream.core.time import DAY_MS, iso
+
+# No session is longer than a day, so no engaged time is.
+_EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)]
+
+
+class SessionMessage(ActivityMessage, gc=False, kw_only=True):
+    """A message of the kind `sessions`."""
+
+    type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
+    session_id: str | None = None
+    engaged_ms: _EngagedMs | None = None
+    key_event: bool | None = False
+    interactive: bool | None = True
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    page_views: Count | None = None
+    key_events: Count | None = 0
+    revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
+
+
+_STEP_CODES = {"page_view": 1, "screen_view": 2, "heartbeat": 3, "event": 4, "start": 5, "end": 6}
+_VIEWS = ("page_view", "screen_view")
+
+
+def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Step | Summary:
+    """The step or the summary that a message tells. Raises Rejected."""
+    kind = message.type
+    if kind == "summary":
+        return _summary(message, user, at_ms, is_bot)
+    session_id = message.session_id
+    if session_id is not None and not session_id:
+        raise Rejected(Reason.OUT_OF_RANGE, "`$.session_id` is empty")
+    is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
+    engaged_ms = message.engaged_ms
+    # What counts is part of what a step is: 3 bits of type, 2 of flags, and 27 hold a day of milliseconds.
+    content = _STEP_CODES[kind] | is_key_event << 3 | is_interactive << 4
+    if engaged_ms is not None:
+        content |= engaged_ms + 1 << 5
+    return Step(
+        user,
+        at_ms,
+        is_bot,
+        identity_of(at_ms, message.event_id, content),
+        session_id,
+        kind in _VIEWS,
+        kind == "end",
+        is_key_event,
+        is_interactive,
+        engaged_ms,
+        segments_of(message),
+    )
+
+
+def _summary(message: SessionMessage, user: str, at_ms: int, is_bot: bool) -> Summary:
+    for field in ("session_id", "started_at", "ended_at", "page_views"):
+        if getattr(message, field) in (None, ""):
+            raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
+    assert message.session_id is not None
+    assert message.page_views is not None
+    started_ms = moment_ms(message.started_at, "started_at")
+    ended_ms = moment_ms(message.ended_at, "ended_at")
+    if ended_ms < started_ms:
+        told = f"ended_at {iso(ended_ms)} is before started_at {iso(started_ms)}"
+        raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {told}")
+    return Summary(
+        user,
+        at_ms,
+        is_bot,
+        message.session_id,
+        started_ms,
+        ended_ms,
+        message.page_views,
+        message.key_events or 0,
+        message.engaged_ms,
+        message.revision or 0,
+        segments_of(message),
+    )
+
+
+SESSIONS = Messages("sessions", SessionMessage, event_of)
