@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Processes that share the tests. Most tests wait most of the time, and each process may have a Kafka of 0.5 GB.
+JOBS ?= 6
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -10,12 +12,15 @@ LOCK := deploy/requirements.lock
 # The code itself, by the setuptools that is locked; nothing but what is locked is fetched for it.
 OURS := $(PIP) install --no-deps --no-build-isolation --editable .
 
+CORES = $(shell getconf _NPROCESSORS_ONLN)
+WAITING := broker or kafka or redis or browser or chaos or slow or bench
+
 # Tests start some hundred processes: with compiled modules at hand each takes a third less time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-deps check ci fmt lint types docs lock chaos soak bench clean
+.PHONY: help demo test test-quick test-deps check ci fmt lint types docs lock chaos soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +30,11 @@ help: ## list the targets
 demo: $(VENV)/.demo ## see it work: a broker, a population and its live numbers; ARGS="--scenario drop"
 	@exec $(BIN)/engagement demo $(ARGS)
 
-test: $(VENV)/.dev ## run the tests; what this machine lacks for some is told at the end
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## run all tests, side by side; what this machine lacks for some is told at the end
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
+	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
 
 test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus
 	@bash tests/install-programs.sh

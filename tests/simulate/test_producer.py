@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import murmur2
 
-from stream.simulate.broker import EmbeddedBroker, free_port
+from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.producer import DeliveryFailed, EventProducer
+from tests.ports import free_port
 
 
 @given(st.text(max_size=40), st.integers(1, 64))
