@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.chaos.world import ProxiedKafka
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, simulated
 from tests.integration.kafka_server import RunningKafka
@@ -120,14 +121,20 @@ def changes_of_hands(server: Program) -> tuple[list[float], float]:
     return takeovers, told["engagement_rebalances_total"]
 
 
-def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> None:
+def test_a_backlog_does_not_hold_up_who_takes_over(ways: ProxiedKafka, deploy: Deploy) -> None:
+    deployment = deploy(ways.kafka.address, **{"kafka.fetch_bytes": 65_536})
     everything = set(deployment.all_partitions)
-    ada, grace = (deployment.start("worker", name=name) for name in ("ada", "grace"))
+    ada, grace = (
+        deployment.start("worker", name=name, ENGAGEMENT_KAFKA_SERVERS=way.address)
+        for name, way in zip(("ada", "grace"), ways.proxies, strict=True)
+    )
     server = deployment.start("serve")
     server.wait_until_ready()
     ada.wait_until(lambda: shared(ada, grace, everything), "both have partitions")
 
-    left, events = grace.partitions, simulated(users=900, days=28)
+    left, events = grace.partitions, simulated(users=600, days=28)
+    for way in ways.proxies:
+        way.slow(bytes_per_second=200_000, latency_seconds=0.0)  # the backlog lasts until it was seen
     deployment.send_in_bulk(events)
     grace.terminate()
     ada.wait_until(lambda: ada.partitions == everything, "the other has all partitions")
@@ -135,6 +142,8 @@ def test_a_backlog_does_not_hold_up_who_takes_over(deployment: Deployment) -> No
     # It had them before it had read its own backlog, and reports them before it has read theirs.
     assert server.read() < len(events)
     server.wait_until(lambda: is_reading(server, name_of(ada), left), "it reports what it has taken over")
+    for way in ways.proxies:
+        way.heal()
     deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
