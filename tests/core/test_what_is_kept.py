@@ -1,0 +1,18 @@
+"""How long a user is known of whom nothing more is heard, where neither windows nor the retention ask for longer."""
+
+from stream.core.rules import Rules
+from tests.core.live import Worker
+from tests.core.test_retention import LOGINS, apply, login, move_to, swept
+
+# 64 days for what follows from closed days, three of lateness, one more.
+KEPT_DAYS = 68
+
+
+def test_a_user_is_known_for_two_months_of_closed_days_even_with_no_retention() -> None:
+    worker = Worker(Rules(retention_ms=0, activity_windows=("1d", "7d", "30d"), survey_windows=("30d",)))
+    apply(worker, LOGINS, login("ann"))
+    move_to(worker, KEPT_DAYS)
+    assert b"user/ann" in swept(worker)
+
+    move_to(worker, KEPT_DAYS + 0.01)
+    assert b"user/ann" not in swept(worker)
