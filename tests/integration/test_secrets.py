@@ -21,6 +21,8 @@ from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
 from tests.integration.secured_kafka import SecuredKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
 
+pytestmark = pytest.mark.executed  # the command line that a user sees must be its own
+
 USER = "worker"
 OF_KAFKA, OF_REDIS, WRONG = "kafka-Oth3llo", "redis-1ago", "wrong-De5demona"
 
