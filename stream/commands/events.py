@@ -15,7 +15,16 @@ import click
 
 from stream.core.time import iso
 from stream.settings import Settings
-from stream.terminal import BadUse, load_settings, moment, progress, settings_options, told
+from stream.terminal import (
+    BadUse,
+    UnusableLines,
+    load_settings,
+    moment,
+    progress,
+    settings_options,
+    strict_option,
+    told,
+)
 
 
 @click.command(name="simulate")
@@ -136,39 +145,34 @@ def _writing(output: Path) -> Iterator[BinaryIO]:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--rate", type=float, help="Events a second at most.")
 @click.option("--rebase", "rebased", is_flag=True, help="Shift all times so that the last event is now.")
-@click.option("--skip-invalid", is_flag=True, help="Leave out lines that can't be sent, instead of refusing the file.")
+@strict_option
 @settings_options
 def replay_command(
-    files: tuple[str, ...], rate: float | None, rebased: bool, skip_invalid: bool, file: Path | None, kafka: str | None
+    files: tuple[str, ...], rate: float | None, rebased: bool, strict: bool, file: Path | None, kafka: str | None
 ) -> None:
     """Send files of events to their topics, in order of event time.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input.
+    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Lines that can't be sent are
+    left out and told; the exit status is 3 then.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
     from stream.agents.kafka_options import client_options
-    from stream.simulate.replay import InvalidLine, read_events, rebase, replay
+    from stream.simulate.replay import read_events, rebase, replay
 
     settings = load_settings(file, kafka)
-    skipped: list[InvalidLine] = []
+    unusable, topics = UnusableLines(strict=strict), settings.input_topics
     with told():
-        try:
-            events = read_events(list(files), on_invalid=skipped.append if skip_invalid else None)
-        except ValueError as error:
-            raise BadUse(str(error)) from None
+        events = read_events(list(files), topics, on_unusable=unusable.note)
+        unusable.refuse()
         if rebased:
             events = rebase(events, now_ms=time.time_ns() // 1_000_000)
-        topics = settings.input_topics
-        unknown = sorted({event.topic for event in events} - set(topics))
-        if unknown:
-            raise BadUse(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(topics)}")
         events = [event._replace(topic=topics[event.topic]) for event in events]
         with progress("sending", len(events)) as tell:
             try:
                 summary = replay(events, client_options(settings), rate=rate, on_progress=tell)
             except ValueError as error:
                 raise BadUse(str(error)) from None
-    left_out = f", {len(skipped):,} lines left out" if skipped else ""
-    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s{left_out}", err=True)
+    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s", err=True)
+    unusable.exit()

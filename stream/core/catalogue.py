@@ -4,6 +4,7 @@
 holds them to it.
 """
 
+from stream.core.families import across
 from stream.core.families.registry import FAMILIES
 from stream.core.metrics import Metric
 
@@ -113,7 +114,7 @@ _HEALTH = (
 )
 
 # Metrics that are computed from events, and not about the pipeline.
-BUSINESS: tuple[Metric, ...] = tuple(metric for family in FAMILIES for metric in family.metrics)
+BUSINESS: tuple[Metric, ...] = (*(metric for family in FAMILIES for metric in family.metrics), *across.METRICS)
 
 CATALOGUE: tuple[Metric, ...] = (*BUSINESS, *_HEALTH)
 

@@ -41,6 +41,8 @@ class Step(Event, frozen=True, gc=False):
     is_end: bool
     is_key_event: bool
     is_interactive: bool
+    in_session: bool
+    prompted: bool | None  # whether a push, a mail or an ad has brought the user; None where nothing is said
     engaged_ms: int | None
     segments: Values
 
@@ -57,6 +59,7 @@ class Summary(Event, frozen=True, gc=False):
     key_events: int
     engaged_ms: int | None
     revision: int
+    prompted: bool | None
     segments: Values
 
     def span_ms(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from zlib import crc32
 import msgspec
 
 from stream.core.events import Event, Nameless, Several
+from stream.core.ids import Id, text_of
 from stream.core.rejections import Reason, Rejected
 from stream.core.segments import Values, values_of
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms
@@ -46,9 +47,9 @@ class Message(msgspec.Struct, gc=False):
     """The fields of every native message."""
 
     event_time: Time
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    event_id: str | None = None
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    event_id: Id | None = None
     is_bot: bool | None = False
     user_agent: str | None = None
 
@@ -81,13 +82,15 @@ class Messages:
     removal_of: Callable[[Record], Nameless] | None = None
 
 
-def identity_of(at_ms: int, event_id: str | None, content: int) -> int:
+def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
     """64 bits that are the same for the same event sent twice: its time, its content and its `event_id`.
 
     As Mixpanel does ($insert_id, time, event and user together). Kept per user and per few days, 32 bits of time
     (49 days of milliseconds) never repeat, and two events of one user share them only in the same millisecond.
     """
-    return (at_ms & 0xFFFFFFFF) << 32 | (crc32(event_id.encode(), content) if event_id else content)
+    if event_id is None or event_id == "":
+        return (at_ms & 0xFFFFFFFF) << 32 | content
+    return (at_ms & 0xFFFFFFFF) << 32 | crc32(text_of(event_id).encode(), content)
 
 
 def moment_ms(time: dt.datetime | int | float | None, field: str) -> int:

@@ -13,10 +13,11 @@ The 20 values of a segment with the most users in the longest window, over all p
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from heapq import nsmallest
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import msgspec
 
+from stream.core.ids import is_placeholder
 from stream.core.tally import Field, Tally, add
 
 # What is counted apart, and nothing else: a label must have few values. Their places are stored: new ones come last.
@@ -66,14 +67,24 @@ def _can_be_kept(label: object) -> bool:
 
 
 def _value(label: object) -> str:
-    """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1."""
+    """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1.
+
+    Empty where nothing is told: by an empty text, a placeholder, a text that is too long or has control characters.
+    """
     if type(label) is int:
         value = str(label) if abs(label) < 10**_LONGEST_VALUE else ""
     elif isinstance(label, str):
         value = (label if label.isascii() else normalize("NFC", label)).strip()
     else:
         return ""
-    return value if len(value) <= _LONGEST_VALUE and value != UNKNOWN else ""
+    if len(value) > _LONGEST_VALUE or value == UNKNOWN or is_placeholder(value) or not _is_readable(value):
+        return ""
+    return value
+
+
+def _is_readable(value: str) -> bool:
+    """Whether a text holds no control character, which would break the lines of whoever shows it."""
+    return value.isprintable() or not any(category(letter) == "Cc" for letter in value)
 
 
 def in_order(segments: Iterable[str]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def reader_of(messages: Messages) -> Reader:
             message = _decoded_otherwise(decode, value, error)
         # Who and when: both have a common case that needs no call, for this runs for each event.
         user_id, time = message.user_id, message.event_time
-        user = (users_by_id.get(user_id) if user_id else None) or user_of(user_id, message.anonymous_id)
+        user = (None if user_id is None else users_by_id.get(user_id)) or user_of(user_id, message.anonymous_id)
         if type(time) is int and _FIRST_13_DIGITS <= time <= _LAST_13_DIGITS:  # milliseconds as they are
             at_ms = time
         elif type(time) is dt.datetime:

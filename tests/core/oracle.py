@@ -29,6 +29,7 @@ from tests.core.oracle_events import (
     score,
     values_told,
     visits,
+    volume,
 )
 from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
 
@@ -50,6 +51,10 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     for name in rules.windows_of(SESSIONS):
         window = Window(name, at_ms)
         _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
+        steps = sum(at in window for at in volume(events))
+        samples[key("engagement_steps", window=name)] = steps
+        if users.get(name):
+            samples[key("engagement_steps_per_active_user", window=name)] = steps / users[name]
         for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
             samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
     for name in rules.windows_of(SURVEYS):
@@ -102,6 +107,17 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     samples[key("engagement_visitors", window=window)] = visitors
     if visitors:
         samples[key("engagement_time_on_site_seconds", window=window)] = seconds / visitors
+    came = Counter(visit.who for visit in closed)
+    repeated = sum(count >= 2 for count in came.values())
+    samples[key("engagement_repeat_visitors", window=window)] = repeated
+    share(samples, "engagement_repeat_visit_ratio", repeated, visitors, window=window)
+    engaged_visits = sum(not _not_engaged(visit) for visit in viewed)
+    samples[key("engagement_engaged_sessions", window=window)] = engaged_visits
+    share(samples, "engagement_engaged_session_ratio", engaged_visits, len(viewed), window=window)
+    unprompted = sum(visit.prompted is not True for visit in closed)
+    samples[key("engagement_unprompted_sessions", window=window)] = unprompted
+    if any(visit.prompted is not None for visit in closed):
+        share(samples, "engagement_unprompted_session_ratio", unprompted, len(closed), window=window)
 
 
 def _one_page(visit: Visit) -> bool:
@@ -119,7 +135,7 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
     latest = {reply.one_of: reply for reply in ordered}.values()
     counting = {kind: [r.told for r in latest if r.at in window and r.told["kind"] == kind] for kind in SCALES}
     csat, ces = counting["csat"], counting["ces"]
-    _boxes(samples, "csat", "satisfied", [(score(told, (1, 5)), _in_top_two(told)) for told in csat], window.name)
+    _boxes(samples, "csat", "satisfied", [(score(told, (1, 5)), _is_satisfied(told)) for told in csat], window.name)
     _boxes(samples, "ces", "easy", [(score(told, (1, 7)), score(told, (1, 7)) >= 5) for told in ces], window.name)
     given = [score(told, (0, 10)) for told in counting["nps"]]
     groups = {
@@ -143,9 +159,10 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
         share(samples, "engagement_survey_response_ratio", completed, len(shown), window=window.name, kind=kind)
 
 
-def _in_top_two(told: Told) -> bool:
+def _is_satisfied(told: Told) -> bool:
     low, high = scale_of(told)
-    return score(told, (low, high)) in (high, high - 1)
+    best = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 3, 9: 3, 10: 3, 11: 3, 101: 30}[high - low + 1]
+    return score(told, (low, high)) > high - best
 
 
 def _boxes(samples: Samples, kind: str, good: str, answers: list[tuple[Fraction, bool]], window: str) -> None:

@@ -35,6 +35,9 @@ def test_an_answer_is_completed_unless_it_says_otherwise() -> None:
     assert (found.response_id, found.kind, found.status) == ("r1", Kind.CSAT, Status.COMPLETED)
     assert (found.score, found.scale, found.interaction_id) == (4, Scale(1, 5), "call-1")
     assert answer("csat", score=4, interaction_id="").interaction_id is None
+    assert answer("csat", score=4, interaction_id="null").interaction_id is None
+    assert answer("csat", score=4, interaction_id=7, response_id=8).interaction_id == "7"
+    assert answer("csat", score=4, interaction_id=7, response_id=8).response_id == "8"
 
 
 @pytest.mark.parametrize(("kind", "lowest", "highest"), [("csat", 1, 5), ("nps", 0, 10), ("ces", 1, 7)])
@@ -109,10 +112,11 @@ def test_only_a_completed_answer_needs_a_score() -> None:
         ({"kind": "smile"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'smile' - at `$.kind`"),
         ({"status": "started"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'started' - at `$.status`"),
         ({"higher_is": "more"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'more' - at `$.higher_is`"),
-        ({"response_id": ""}, Reason.MISSING_FIELD, "`$.response_id` is empty"),
-        ({"response_id": 4}, Reason.WRONG_TYPE, "Expected `str`, got `int` - at `$.response_id`"),
+        ({"response_id": ""}, Reason.MISSING_FIELD, "'' at `$.response_id` names no response"),
+        ({"response_id": "null"}, Reason.MISSING_FIELD, "'null' at `$.response_id` names no response"),
+        ({"response_id": 4.5}, Reason.WRONG_TYPE, "Expected `int | str`, got `float` - at `$.response_id`"),
         ({"scale_min": 1.5}, Reason.WRONG_TYPE, "Expected `int | null`, got `float` - at `$.scale_min`"),
-        ({"interaction_id": 4}, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.interaction_id`"),
+        ({"interaction_id": []}, Reason.WRONG_TYPE, "Expected `int | str | null`, got `array` - at `$.interaction_id`"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_place(fields: dict[str, object], reason: Reason, expected: str) -> None:

@@ -150,9 +150,22 @@ def test_an_interaction_does_not_mix_csat_with_ces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "boundary"), [({}, 4), ({"scale_max": 10}, 9), ({"scale_min": 0}, 4), ({"scale_max": 7}, 6)]
+    ("scale", "boundary"),
+    [
+        ({}, 4),
+        ({"scale_max": 2}, 2),
+        ({"scale_max": 3}, 3),
+        ({"scale_max": 4}, 3),
+        ({"scale_min": 0}, 4),
+        ({"scale_max": 7}, 6),
+        ({"scale_max": 8}, 6),
+        ({"scale_max": 10}, 8),
+        ({"scale_min": 0, "scale_max": 10}, 8),
+        ({"scale_max": 12}, 10),
+        ({"scale_min": 0, "scale_max": 100}, 71),
+    ],
 )
-def test_the_top_two_boxes_are_satisfied(scale: dict[str, int], boundary: int) -> None:
+def test_how_many_boxes_are_satisfied_depends_on_the_scale(scale: dict[str, int], boundary: int) -> None:
     assert counted(csat(score=boundary, **scale))[fields.CSAT_SATISFIED] == 1
     assert fields.CSAT_SATISFIED not in counted(csat(score=boundary - 1, **scale))
 

@@ -54,6 +54,9 @@ class World:
 USERS: tuple[Told, ...] = (
     {"user_id": "ann"},
     {"user_id": " ann ", "anonymous_id": "device"},  # the same one
+    {"user_id": "undefined", "anonymous_id": "ann"},  # the third one below
+    {"user_id": 7},
+    {"user_id": "7", "anonymous_id": ""},  # the same one
     {"anonymous_id": "ann"},  # another one
     {"user_id": "bob"},
     {"user_id": "zoë"},
@@ -75,7 +78,7 @@ _LABELS: st.SearchStrategy[Told] = st.fixed_dictionaries(
     {},
     optional={
         "platform": st.sampled_from(("web", " web ", "ios", "Web", "", None, 3.1, {"os": "ios"})),
-        "plan": st.sampled_from(("free", "other", "unknown", "Other")),
+        "plan": st.sampled_from(("free", "other", "unknown", "Other", "null", "a\x07b")),
         "country": st.sampled_from(("DE", "FR")),
         "app_version": st.sampled_from(("1.10", 7, "7", True, ["7"])),
     },
@@ -88,7 +91,8 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
     """A burst of steps, with a session id or without; no pause in it is longer than two timeouts."""
     session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
     steps = []
-    for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=5)):
+    offsets = (*_OFFSETS, DAY_MS, DAY_MS + 1, DAY_MS + TIMEOUT) if ids else _OFFSETS
+    for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=5)):
         kinds = ("page_view", "screen_view", "heartbeat", "event", "start", "end")
         told: dict[str, Any] = {"topic": "sessions", "event_time": start + offset, "type": draw(st.sampled_from(kinds))}
         if ids:
@@ -100,7 +104,9 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
                     "event_id": st.sampled_from(("e1", "e2")),
                     "engaged_ms": st.sampled_from((0, 1, 5_000, 9_999, 10_000, DAY_MS)),
                     "key_event": st.booleans(),
-                    "interactive": st.booleans(),
+                    "interactive": st.sampled_from((True, True, False)),
+                    "in_session": st.sampled_from((True, True, False)),
+                    "prompted": st.booleans(),
                 },
             )
         )
@@ -135,7 +141,11 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
             "ended_at": start + ended,
             "page_views": draw(st.integers(0, 3)),
         }
-        optional = {"key_events": st.integers(0, 1), "engaged_ms": st.sampled_from((0, 9_999, 10_000))}
+        optional = {
+            "key_events": st.integers(0, 1),
+            "engaged_ms": st.sampled_from((0, 9_999, 10_000)),
+            "prompted": st.booleans(),
+        }
         told.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
     return told + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
 
@@ -162,7 +172,7 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
         if status == "completed" or draw(st.booleans()):
             state |= _content(draw, kind)
         if draw(st.booleans()):
-            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2")))
+            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2", 3, "3", "null", "")))
         told.append(state)
     return told
 
@@ -173,7 +183,9 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         return {"scores": {name: draw(st.integers(1, 5)) for name in names}}
     if kind == "nps":
         return {"score": draw(st.integers(0, 10))}
-    scale = draw(st.sampled_from(({}, {"scale_min": 1, "scale_max": 5}, {"scale_min": 0, "scale_max": 10})))
+    scales = ((1, 5), (0, 10), (0, 1), (1, 3), (1, 4), (1, 8), (0, 100))
+    chosen = draw(st.sampled_from((None, *scales)))
+    scale = {} if chosen is None else {"scale_min": chosen[0], "scale_max": chosen[1]}
     low, high = scale.get("scale_min", 1), scale.get("scale_max", 7 if kind == "ces" else 5)
     turned = {"higher_is": draw(st.sampled_from(("easier", "harder")))} if draw(st.booleans()) else {}
     return {**scale, **turned, "score": draw(st.integers(low, high))}

@@ -70,8 +70,10 @@ class ActivityFamily(Family[Activity]):
         return {Step: self.hear_step, Login: self.hear_login, Summary: self.hear_summary}
 
     def hear_step(self, part: Activity, step: Step, now: int) -> bool:
-        """A step of a session makes active, unless it says that nobody did it."""
-        return step.is_interactive and self._was_active(part, step.at_ms, step.segments, now)
+        """A step makes active, unless it says that nobody did it, or is the end of a session."""
+        if step.is_end or not step.is_interactive:
+            return False
+        return self._was_active(part, step.at_ms, step.segments, now)
 
     def hear_login(self, part: Activity, login: Login, now: int) -> bool:
         """A login makes active when it succeeds."""

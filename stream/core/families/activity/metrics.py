@@ -6,7 +6,7 @@ METRICS = (
     Metric(
         "engagement_active_users",
         "Distinct users with at least one activity in the rolling window: a successful login, a session step that is"
-        " not interactive:false, or a session summary. Exact. 1d is DAU, 7d WAU, 30d MAU.",
+        " neither interactive:false nor an end, or a session summary. Exact. 1d is DAU, 7d WAU, 30d MAU.",
         WINDOW,
         unit="users",
     ),

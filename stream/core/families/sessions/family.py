@@ -13,17 +13,18 @@ from stream.core.families.family import Family, Heard, Horizon
 from stream.core.families.sessions import messages, numbers
 from stream.core.families.sessions.metrics import METRICS
 from stream.core.families.sessions.part import (
+    LONGEST_PAUSE_MS,
     Booked,
-    Session,
+    Track,
     Visits,
+    closing_minutes,
     let_go,
-    of_step,
     of_summary,
     outranks,
-    with_gap_step,
-    with_step,
+    with_end_in,
+    with_step_in,
 )
-from stream.core.ring import latest
+from stream.core.ring import latest, second_latest
 from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Sums
@@ -31,6 +32,8 @@ from stream.core.time import MINUTE_MS, SECOND_MS
 from stream.core.windows import SESSIONS
 
 _VISITOR = {numbers.VISITORS: 1}
+_REPEAT_VISITOR = {numbers.REPEAT_VISITORS: 1}
+_STEP = {numbers.STEPS: 1}
 
 _decode = msgspec.msgpack.Decoder(Visits).decode
 
@@ -63,47 +66,59 @@ class SessionsFamily(Family[Visits]):
         return {Step: self.hear_step, Summary: self.hear_summary}
 
     def hear_step(self, part: Visits, step: Step, now: int) -> bool:
-        """A step lengthens its session, begins one, or joins two."""
+        """A step lengthens its session, begins one, or joins two; an end may close one."""
+        if not step.is_interactive or not step.in_session:
+            return self._hear_aside(part, step)
         session_id = step.session_id
         if session_id is None:
-            by_gap = with_gap_step(part.by_gap, step, self._timeout_ms)
-            if by_gap is part.by_gap:
-                return False
-            if part.booked is None:
-                self._note(part)
-            part.by_gap = by_gap
-            return True
-        old = part.by_id.get(session_id)
-        if old is None:
-            new = of_step(step)
-        elif old.revision is not None:  # a summary tells the whole session
-            return False
+            track, pause_ms = part.by_gap, self._timeout_ms
         else:
-            new = with_step(old, step)
-            if new is old:
+            known = part.by_id.get(session_id)
+            track, pause_ms = Track() if known is None else known, LONGEST_PAUSE_MS
+        if step.is_end:
+            ends = with_end_in(track.ends, step)
+            if ends is track.ends:
                 return False
-        self._put(part, session_id, old, new)
+            self._note(part, session_id, track)
+            track.ends = ends
+            return True
+        sessions = with_step_in(track.sessions, step, pause_ms)
+        if sessions is track.sessions:
+            return False
+        self._note(part, session_id, track)
+        track.sessions = sessions
+        self.ring.count(step.at_ms // MINUTE_MS, _STEP)
+        return True
+
+    def _hear_aside(self, part: Visits, step: Step) -> bool:
+        """A step that takes no part in sessions is known, and counts where somebody did it."""
+        if step.identity in part.aside:
+            return False
+        part.aside[step.identity] = step.at_ms
+        if step.is_interactive and not step.is_end:
+            self.ring.count(step.at_ms // MINUTE_MS, _STEP)
         return True
 
     def hear_summary(self, part: Visits, summary: Summary, now: int) -> bool:
-        """A summary tells a whole session."""
-        old, new = part.by_id.get(summary.session_id), of_summary(summary)
-        if not outranks(new, old):
+        """A summary tells a whole session, instead of its steps."""
+        told = of_summary(summary)
+        track = part.by_id.get(summary.session_id) or Track()
+        if not outranks(told, track.summary):
             return False
-        self._put(part, summary.session_id, old, new)
+        self._note(part, summary.session_id, track)
+        track.summary = told
         return True
 
-    def _put(self, part: Visits, session_id: str, old: Session | None, new: Session) -> None:
-        changed = (part.booked or self._note(part)).sessions
-        if session_id not in changed:
-            changed[session_id] = old
-        part.by_id[session_id] = new
-
-    def _note(self, part: Visits) -> Booked:
-        """Note what is booked of a part before it changes."""
-        booked = part.booked = Booked({}, part.by_gap, self._closing_minutes(part))
-        self.changed.append(part)
-        return booked
+    def _note(self, part: Visits, session_id: str | None, track: Track) -> None:
+        """Note what is booked of a track before it changes."""
+        booked = part.booked
+        if booked is None:
+            booked = part.booked = Booked({}, closing_minutes(part, self._timeout_ms))
+            self.changed.append(part)
+        if session_id not in booked.tracks:
+            booked.tracks[session_id] = track.copy()
+            if session_id is not None:
+                part.by_id[session_id] = track
 
     def new(self) -> Visits:
         return Visits()
@@ -112,52 +127,48 @@ class SessionsFamily(Family[Visits]):
         return _decode(stored)
 
     def stored(self, part: Visits) -> object:
-        if part.by_id or part.by_gap or part.settled_minute is not None:
-            return (part.by_id, part.by_gap, part.settled_minute)
+        by_gap = part.by_gap
+        if part.by_id or by_gap.sessions or by_gap.ends or part.settled_minutes or part.aside:
+            return (part.by_id, by_gap, part.settled_minutes, part.aside)
         return None
 
     def let_go(self, part: Visits, horizon: Horizon) -> None:
         let_go(part, before_ms=horizon.before_ms, timeout_ms=self._timeout_ms)
 
     def last_ms(self, part: Visits) -> int:
-        closings = (session.closes_ms(self._timeout_ms) for session in part.all())
-        return max((part.settled_minute or 0) * MINUTE_MS, max(closings, default=0))
+        closings = (counted.closes_ms for counted in part.counted(self._timeout_ms))
+        return max(
+            max(part.settled_minutes, default=0) * MINUTE_MS,
+            max(closings, default=0),
+            max((end.at_ms for track in part.tracks() for end in track.ends), default=0),
+            max(part.aside.values(), default=0),
+        )
 
     # -- totals ----------------------------------------------------------------------------------------------------
-
-    def _closing_minutes(self, part: Visits) -> list[int]:
-        timeout_ms = self._timeout_ms
-        minutes = {session.closes_ms(timeout_ms) // MINUTE_MS for session in part.all()}
-        if part.settled_minute is not None:
-            minutes.add(part.settled_minute)
-        return sorted(minutes)
 
     def book(self, parts: list[Visits]) -> None:
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
-            for session_id, old in before.sessions.items():
-                self._count(old, -1)
-                self._count(part.by_id[session_id])
-            if before.by_gap is not part.by_gap:
-                self._book_by_gap(before.by_gap, part.by_gap)
-            minutes = self._closing_minutes(part)
+            for session_id, old in before.tracks.items():
+                self._rebook(old, part.by_gap if session_id is None else part.by_id[session_id])
+            minutes = closing_minutes(part, self._timeout_ms)
             if minutes != before.visitor:
-                self.ring.book(latest(before.visitor, _VISITOR), times=-1)
-                self.ring.book(latest(minutes, _VISITOR))
+                for closed, times in ((before.visitor, -1), (minutes, 1)):
+                    self.ring.book(latest(closed, _VISITOR), times=times)
+                    if len(closed) > 1:
+                        self.ring.book(second_latest(closed, _REPEAT_VISITOR), times=times)
 
-    def _book_by_gap(self, before: tuple[Session, ...], after: tuple[Session, ...]) -> None:
-        kept = {id(session) for session in before} & {id(session) for session in after}
-        for sessions, times in ((before, -1), (after, 1)):
-            for session in sessions:
-                if id(session) not in kept:
-                    self._count(session, times)
-
-    def _count(self, session: Session | None, times: int = 1) -> None:
-        """Book a session in the minute in which it closes, or take it out of there."""
-        if session is not None:
-            minute = session.closes_ms(self._timeout_ms) // MINUTE_MS
-            self.ring.count(minute, numbers.contribution(session, cap_ms=self.rules.session_cap_ms), times)
+    def _rebook(self, old: Track, new: Track) -> None:
+        """Take out the sessions of a track as it was, and book them as it is; most of a long one are the same."""
+        kept: set[int] = set()
+        if len(new.sessions) > 1 and old.ends is new.ends and old.summary is new.summary is None:
+            kept = {id(session) for session in old.sessions} & {id(session) for session in new.sessions}
+        for track, times in ((old, -1), (new, 1)):
+            for counted in track.counted(self._timeout_ms):
+                if id(counted.session) not in kept:
+                    minute = counted.closes_ms // MINUTE_MS
+                    self.ring.count(minute, numbers.amounts_of(counted, cap_ms=self.rules.session_cap_ms), times)
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from stream.core.events import Step, Summary
+from stream.core.ids import Id, id_of
 from stream.core.messages import ActivityMessage, Count, Messages, Time, identity_of, moment_ms, segments_of
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
@@ -17,10 +18,12 @@ class SessionMessage(ActivityMessage, gc=False, kw_only=True):
     """A message of the kind `sessions`."""
 
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
-    session_id: str | None = None
+    session_id: Id | None = None
     engaged_ms: _EngagedMs | None = None
     key_event: bool | None = False
     interactive: bool | None = True
+    in_session: bool | None = True
+    prompted: bool | None = None
     started_at: Time | None = None
     ended_at: Time | None = None
     page_views: Count | None = None
@@ -28,7 +31,10 @@ class SessionMessage(ActivityMessage, gc=False, kw_only=True):
     revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
 
 
-_STEP_CODES = {"page_view": 1, "screen_view": 2, "heartbeat": 3, "event": 4, "start": 5, "end": 6}
+_STEP_CODES = {"page_view": 0, "screen_view": 1, "heartbeat": 2, "event": 3, "start": 4, "end": 5}
+_STEP_TYPES = len(_STEP_CODES)
+# Bits to be changed, of no meaning but that both are far from what a difference in another field changes.
+_PROMPTED, _UNPROMPTED = 0x9E37_79B9, 0x6A09_E667
 _VIEWS = ("page_view", "screen_view")
 
 
@@ -37,35 +43,38 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
     kind = message.type
     if kind == "summary":
         return _summary(message, user, at_ms, is_bot)
-    session_id = message.session_id
-    if session_id is not None and not session_id:
-        raise Rejected(Reason.OUT_OF_RANGE, "`$.session_id` is empty")
     is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
-    engaged_ms = message.engaged_ms
-    # What counts is part of what a step is: 3 bits of type, 2 of flags, and 27 hold a day of milliseconds.
-    content = _STEP_CODES[kind] | is_key_event << 3 | is_interactive << 4
+    in_session, prompted, engaged_ms = message.in_session is not False, message.prompted, message.engaged_ms
+    # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
+    content = _STEP_CODES[kind] + _STEP_TYPES * (is_key_event + 2 * is_interactive + 4 * in_session)
     if engaged_ms is not None:
-        content |= engaged_ms + 1 << 5
+        content += 8 * _STEP_TYPES * (engaged_ms + 1)
+    if prompted is not None:
+        content ^= _PROMPTED if prompted else _UNPROMPTED
     return Step(
         user,
         at_ms,
         is_bot,
         identity_of(at_ms, message.event_id, content),
-        session_id,
+        id_of(message.session_id),
         kind in _VIEWS,
         kind == "end",
         is_key_event,
         is_interactive,
+        in_session,
+        prompted,
         engaged_ms,
         segments_of(message),
     )
 
 
 def _summary(message: SessionMessage, user: str, at_ms: int, is_bot: bool) -> Summary:
-    for field in ("session_id", "started_at", "ended_at", "page_views"):
-        if getattr(message, field) in (None, ""):
+    session_id = id_of(message.session_id)
+    if session_id is None:
+        raise Rejected(Reason.MISSING_FIELD, "a session summary needs `$.session_id`")
+    for field in ("started_at", "ended_at", "page_views"):
+        if getattr(message, field) is None:
             raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
-    assert message.session_id is not None
     assert message.page_views is not None
     started_ms = moment_ms(message.started_at, "started_at")
     ended_ms = moment_ms(message.ended_at, "ended_at")
@@ -76,13 +85,14 @@ def _summary(message: SessionMessage, user: str, at_ms: int, is_bot: bool) -> Su
         user,
         at_ms,
         is_bot,
-        message.session_id,
+        session_id,
         started_ms,
         ended_ms,
         message.page_views,
         message.key_events or 0,
         message.engaged_ms,
         message.revision or 0,
+        message.prompted,
         segments_of(message),
     )
 

@@ -61,4 +61,50 @@ METRICS = (
         parts=("engagement_session_time_seconds", "engagement_visitors"),
     ),
     Metric("engagement_visitors", "Distinct users with a closed session in the window.", WINDOW, unit="users"),
+    Metric(
+        "engagement_engaged_session_ratio",
+        "Share of closed sessions with a view that were engaged: 10 s or longer, two views, or one key event. GA4's"
+        " engagement rate; with engagement_bounce_ratio of the rule ga4 it adds up to 1.",
+        WINDOW,
+        unit="ratio",
+        interval="Wilson",
+        parts=("engagement_engaged_sessions", "engagement_sessions_with_views"),
+    ),
+    Metric("engagement_engaged_sessions", "Closed sessions with a view that were engaged.", WINDOW, unit="sessions"),
+    Metric(
+        "engagement_repeat_visit_ratio",
+        "Share of visitors with two or more closed sessions in the window.",
+        WINDOW,
+        unit="ratio",
+        interval="Wilson",
+        parts=("engagement_repeat_visitors", "engagement_visitors"),
+    ),
+    Metric(
+        "engagement_repeat_visitors",
+        "Distinct users with two or more closed sessions in the window.",
+        WINDOW,
+        unit="users",
+    ),
+    Metric(
+        "engagement_unprompted_session_ratio",
+        "Share of closed sessions whose first step does not say prompted:true: nobody was fetched by a push, a mail or"
+        " an ad. Absent where no session of the window says prompted.",
+        WINDOW,
+        unit="ratio",
+        interval="Wilson",
+        parts=("engagement_unprompted_sessions", "engagement_sessions"),
+    ),
+    Metric(
+        "engagement_unprompted_sessions",
+        "Closed sessions whose first step does not say prompted:true.",
+        WINDOW,
+        unit="sessions",
+    ),
+    Metric(
+        "engagement_steps",
+        "Session steps at their own times, without those that are interactive:false and without ends. Of a session that"
+        " a summary alone tells its page views, at its end.",
+        WINDOW,
+        unit="steps",
+    ),
 )

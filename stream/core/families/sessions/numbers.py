@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stream.core.families.sessions.part import Session
+from stream.core.families.sessions.part import Counted, Session
 from stream.core.histogram import bin_of, quantile
 from stream.core.samples import Labels, Sample, mean, share
 from stream.core.tally import Tally
@@ -18,6 +18,10 @@ GA4_BOUNCES = 14
 DURATION_MS = 15
 SESSIONS_WITH_ENGAGED_TIME = 16
 ENGAGED_MS = 17
+STEPS = 18
+SESSIONS_THAT_SAY_PROMPTED = 19
+PROMPTED_SESSIONS = 20
+REPEAT_VISITORS = 21
 # Duration of sessions: one field a bin of stream.core.histogram
 FIRST_DURATION_BIN = 1_000
 LAST_DURATION_BIN = 1_999
@@ -38,14 +42,31 @@ def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
         amounts[SESSIONS_WITH_ENGAGED_TIME] = 1
         if session.engaged_ms:
             amounts[ENGAGED_MS] = session.engaged_ms
+    if session.prompted is not None:
+        amounts[SESSIONS_THAT_SAY_PROMPTED] = 1
+        if session.prompted:
+            amounts[PROMPTED_SESSIONS] = 1
     if session.views:
-        amounts[SESSIONS_WITH_VIEWS] = 1
-        amounts[PAGE_VIEWS] = session.views
-        if session.views == 1 and not session.key_events:
-            amounts[SINGLE_PAGE_BOUNCES] = 1
-            attention_ms = duration_ms if session.engaged_ms is None else session.engaged_ms
-            if attention_ms < _GA4_ENGAGED_MS:
-                amounts[GA4_BOUNCES] = 1
+        amounts |= _of_views(session, duration_ms)
+    return amounts
+
+
+def _of_views(session: Session, duration_ms: int) -> dict[int, int]:
+    amounts = {SESSIONS_WITH_VIEWS: 1, PAGE_VIEWS: session.views}
+    if session.views == 1 and not session.key_events:
+        amounts[SINGLE_PAGE_BOUNCES] = 1
+        attention_ms = duration_ms if session.engaged_ms is None else session.engaged_ms
+        if attention_ms < _GA4_ENGAGED_MS:
+            amounts[GA4_BOUNCES] = 1
+    return amounts
+
+
+def amounts_of(counted: Counted, *, cap_ms: int) -> dict[int, int]:
+    """What a session adds in the minute in which it closes. Page views of a summary are its steps where none came."""
+    session = counted.session
+    amounts = contribution(session, cap_ms=cap_ms)
+    if not counted.steps_told and session.views:
+        amounts[STEPS] = session.views
     return amounts
 
 
@@ -73,8 +94,18 @@ def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
         rule_labels = {**labels, "rule": rule}
         yield Sample("engagement_bounced_sessions", rule_labels, count(field))
         yield from share("engagement_bounce_ratio", rule_labels, count(field), with_views)
+    engaged_sessions = with_views - count(GA4_BOUNCES)
+    yield Sample("engagement_engaged_sessions", labels, engaged_sessions)
+    yield from share("engagement_engaged_session_ratio", labels, engaged_sessions, with_views)
+    unprompted = sessions - count(PROMPTED_SESSIONS)
+    yield Sample("engagement_unprompted_sessions", labels, unprompted)
+    if count(SESSIONS_THAT_SAY_PROMPTED):
+        yield from share("engagement_unprompted_session_ratio", labels, unprompted, sessions)
     yield Sample("engagement_visitors", labels, visitors)
     yield from mean("engagement_time_on_site_seconds", labels, seconds, visitors)
+    yield Sample("engagement_repeat_visitors", labels, count(REPEAT_VISITORS))
+    yield from share("engagement_repeat_visit_ratio", labels, count(REPEAT_VISITORS), visitors)
+    yield Sample("engagement_steps", labels, count(STEPS))
 
 
 def _quantiles(labels: Labels, tally: Tally) -> Iterator[Sample]:

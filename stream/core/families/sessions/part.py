@@ -1,88 +1,166 @@
-"""The sessions of one user: how steps and summaries become sessions.
+"""The sessions of one user: how steps, ends and summaries become sessions.
 
-A session with an id is the steps that carry it. Without one it is the steps of one user no more than the timeout
-apart (30 minutes, as GA4 and Plausible; a gap of exactly that still belongs), so a late step between two sessions joins
-them. A session closes at its explicit end, when no step follows it, else a timeout after its last step. A summary tells
-a whole session and closes it at its end.
+Steps that carry a session id are sessions of that id: one, unless they lie more than a day apart. Steps without one are
+sessions where they lie no more than the timeout apart (30 minutes, as GA4 and Plausible; a gap of exactly that still
+belongs). So a late step between two sessions joins them. An `end` is no step: it closes the session whose last step it
+follows within the timeout, at its own time. Any other session closes a timeout after its last step. A summary tells a
+whole session and closes it at its end.
+
+Everything that was told is kept apart, as long as late events can change what follows from it, so that no order of
+arrival makes a difference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import msgspec
 
 from stream.core.events import Step, Summary
-from stream.core.time import MINUTE_MS
+from stream.core.time import DAY_MS, MINUTE_MS
 
 # More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
 # twice is known among the last so many.
 _STEPS_REMEMBERED = 4_000
 
+# Steps of one id that lie further apart belong to two sessions.
+LONGEST_PAUSE_MS = DAY_MS
+
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is known of one session."""
+    """Steps that belong together, or what a summary tells of them."""
 
     first_ms: int
     last_ms: int
-    ended_ms: int | None = None  # the latest explicit end
     views: int = 0
     key_events: int = 0
     engaged_ms: int | None = None  # None where the producer sends no engaged time
+    prompted: bool | None = None  # what the first step says; None where it says nothing
     steps: tuple[int, ...] = ()  # identities, to know a step sent twice
-    revision: int | None = None  # of a summary; None for a session told in steps
 
-    def closes_ms(self, timeout_ms: int) -> int:
-        """When the session closes: at an explicit end that nothing follows, else a timeout after its last step."""
-        return self.last_ms if self.ended_ms == self.last_ms else self.last_ms + timeout_ms
+
+class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """An explicit end of a session."""
+
+    at_ms: int
+    engaged_ms: int  # -1 where none is told
+    identity: int
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A session as a summary tells it."""
+
+    revision: int
+    session: Session
+
+
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """A session as it counts: with its end, and when it closes."""
+
+    session: Session
+    closes_ms: int
+    steps_told: bool = True  # whether its steps are counted by themselves
+
+
+class Track(msgspec.Struct, array_like=True, gc=False):
+    """All that was told of one session id, or without one."""
+
+    sessions: tuple[Session, ...] = ()  # of steps, in order of time
+    ends: tuple[End, ...] = ()  # in order of time
+    summary: Told | None = None
+
+    def copy(self) -> "Track":
+        """The same, for one that is changed to be compared with."""
+        return Track(self.sessions, self.ends, self.summary)
+
+    def counted(self, timeout_ms: int) -> Iterator[Counted]:
+        """The sessions that follow from what was told."""
+        if self.summary is None:
+            for session in self.sessions:
+                yield _closed(session, self.ends, timeout_ms)
+            return
+        whole = self.summary.session
+        replaced = False
+        for session in self.sessions:
+            if _is_near(session, whole):
+                replaced = True
+            else:
+                yield _closed(session, self.ends, timeout_ms)
+        yield Counted(whole, whole.last_ms, replaced)
+
+
+def _is_near(session: Session, whole: Session) -> bool:
+    """Whether a summary tells the steps of this session too."""
+    return session.last_ms >= whole.first_ms - LONGEST_PAUSE_MS and session.first_ms <= whole.last_ms + LONGEST_PAUSE_MS
+
+
+def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted:
+    last_ms = session.last_ms
+    latest_ms = last_ms + timeout_ms
+    for end in reversed(ends):
+        if last_ms <= end.at_ms <= latest_ms:
+            engaged_ms = session.engaged_ms
+            if end.engaged_ms >= 0:
+                engaged_ms = end.engaged_ms + (engaged_ms or 0)
+            ended = msgspec.structs.replace(session, last_ms=end.at_ms, engaged_ms=engaged_ms)
+            return Counted(ended, end.at_ms)
+    return Counted(session, latest_ms)
 
 
 class Booked(msgspec.Struct, gc=False):
     """What a user's visits had contributed when the totals were settled last, as far as it has changed since."""
 
-    sessions: dict[str, Session | None]  # by id: those that have changed, as they were; None for new ones
-    by_gap: tuple[Session, ...]
-    visitor: list[int]  # the minutes in which the sessions closed
+    tracks: dict[str | None, Track]  # by id those that have changed, as they were; None is the one without
+    visitor: list[int]  # the minutes in which sessions closed
 
 
 class Visits(msgspec.Struct, array_like=True, gc=False):
     """The sessions of one user that late events can still change, and when the last of the others closed."""
 
-    by_id: dict[str, Session] = {}
-    by_gap: tuple[Session, ...] = ()  # in order of time
-    settled_minute: int | None = None
+    by_id: dict[str, Track] = {}
+    by_gap: Track = msgspec.field(default_factory=Track)
+    settled_minutes: tuple[int, ...] = ()  # of the last two to close
+    aside: dict[int, int] = {}  # steps that are in no session, by identity: their times
     booked: Booked | None = None  # while the totals don't hold the visits as they are now; never stored
 
-    def all(self) -> Iterable[Session]:
+    def tracks(self) -> Iterator[Track]:
+        """What was told with each id, and without one."""
+        yield self.by_gap
+        yield from self.by_id.values()
+
+    def counted(self, timeout_ms: int) -> Iterator[Counted]:
         """Every session, in no particular order."""
-        if not self.by_gap:  # most send ids or send none
-            return self.by_id.values()
-        return (*self.by_id.values(), *self.by_gap) if self.by_id else self.by_gap
+        for track in self.tracks():
+            yield from track.counted(timeout_ms)
 
 
-def of_summary(summary: Summary) -> Session:
+def of_summary(summary: Summary) -> Told:
     """The session that a summary tells."""
-    return Session(
-        summary.started_ms,
-        summary.ended_ms,
-        summary.ended_ms,
-        summary.page_views,
-        summary.key_events,
-        summary.engaged_ms,
-        (),
+    return Told(
         summary.revision,
+        Session(
+            summary.started_ms,
+            summary.ended_ms,
+            summary.page_views,
+            summary.key_events,
+            summary.engaged_ms,
+            summary.prompted,
+        ),
     )
 
 
-def outranks(one: Session, other: Session | None) -> bool:
-    """Whether a summary counts instead of what was told before of its session.
-
-    It does instead of steps; of two summaries the highest revision wins, then the latest end, then the larger counts.
-    """
-    return other is None or other.revision is None or _rank(one) > _rank(other)
+def outranks(one: Told, other: Told | None) -> bool:
+    """Whether a summary counts instead of another: the highest revision, then the latest end, then larger counts."""
+    return other is None or _rank(one) > _rank(other)
 
 
-def _rank(told: Session) -> tuple[int, ...]:
-    engaged = -1 if told.engaged_ms is None else told.engaged_ms
-    return (told.revision or 0, told.last_ms, -told.first_ms, told.views, told.key_events, engaged)
+def _rank(told: Told) -> tuple[int, ...]:
+    session = told.session
+    engaged = -1 if session.engaged_ms is None else session.engaged_ms
+    counts = (session.views, session.key_events, engaged, _said(session.prompted))
+    return (told.revision, session.last_ms, -session.first_ms, *counts)
+
+
+def _said(prompted: bool | None) -> int:
+    return -1 if prompted is None else int(prompted)
 
 
 def of_step(step: Step) -> Session:
@@ -90,10 +168,10 @@ def of_step(step: Step) -> Session:
     return Session(
         step.at_ms,
         step.at_ms,
-        step.at_ms if step.is_end else None,
         1 if step.is_view else 0,
         1 if step.is_key_event else 0,
         step.engaged_ms,
+        step.prompted,
         (step.identity,),
     )
 
@@ -101,40 +179,47 @@ def of_step(step: Step) -> Session:
 def with_step(session: Session, step: Step) -> Session:
     """The session after one more step, or the very same when the step is known already."""
     at_ms, first_ms, last_ms, steps = step.at_ms, session.first_ms, session.last_ms, session.steps
+    prompted = session.prompted
     if at_ms > last_ms:  # the common case, fast
         last_ms = at_ms
     elif step.identity in steps:  # only a step that is not the newest can be one sent twice
         return session
-    else:
-        first_ms = min(first_ms, at_ms)
-    ended_ms = session.ended_ms
-    if step.is_end and (ended_ms is None or at_ms > ended_ms):
-        ended_ms = at_ms
+    elif at_ms < first_ms:
+        first_ms, prompted = at_ms, step.prompted
+    elif at_ms == first_ms and _said(step.prompted) > _said(prompted):
+        prompted = step.prompted
     engaged_ms = session.engaged_ms
     if step.engaged_ms is not None:
         engaged_ms = step.engaged_ms + (engaged_ms or 0)
     return Session(
         first_ms,
         last_ms,
-        ended_ms,
         session.views + 1 if step.is_view else session.views,
         session.key_events + 1 if step.is_key_event else session.key_events,
         engaged_ms,
+        prompted,
         (*(steps if len(steps) <= _STEPS_REMEMBERED else steps[-_STEPS_REMEMBERED:]), step.identity),
     )
 
 
-def with_gap_step(sessions: tuple[Session, ...], step: Step, timeout_ms: int) -> tuple[Session, ...]:
-    """Put a step where it belongs: into a session, between two that it joins, or on its own."""
+def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
+    """Put a step where it belongs: into a session, between two that it joins, or on its own.
+
+    Steps no more than `pause_ms` apart belong together. Returns the very same when the step is known already.
+    """
     at_ms = step.at_ms
-    if sessions and at_ms >= sessions[-1].first_ms:  # the common case, fast: no earlier session is near
-        latest = sessions[-1]
-        if at_ms > latest.last_ms + timeout_ms:
+    if not sessions:
+        return (of_step(step),)
+    latest = sessions[-1]
+    if at_ms >= latest.first_ms:  # the common case, fast: no earlier session is near
+        if at_ms > latest.last_ms + pause_ms:
             return (*sessions, of_step(step))
         grown = with_step(latest, step)
-        return sessions if grown is latest else (*sessions[:-1], grown)
-    before = tuple(session for session in sessions if session.last_ms + timeout_ms < at_ms)
-    after = tuple(session for session in sessions if at_ms + timeout_ms < session.first_ms)
+        if grown is latest:
+            return sessions
+        return (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
+    before = tuple(session for session in sessions if session.last_ms + pause_ms < at_ms)
+    after = tuple(session for session in sessions if at_ms + pause_ms < session.first_ms)
     near = sessions[len(before) : len(sessions) - len(after)]
     if not near:
         return (*before, of_step(step), *after)
@@ -145,32 +230,70 @@ def with_gap_step(sessions: tuple[Session, ...], step: Step, timeout_ms: int) ->
 
 def _joined(sessions: tuple[Session, ...]) -> Session:
     engaged = [session.engaged_ms for session in sessions if session.engaged_ms is not None]
-    ends = [session.ended_ms for session in sessions if session.ended_ms is not None]
     return Session(
         sessions[0].first_ms,
         sessions[-1].last_ms,
-        max(ends, default=None),
         sum(session.views for session in sessions),
         sum(session.key_events for session in sessions),
         sum(engaged) if engaged else None,
+        sessions[0].prompted,
         tuple(identity for session in sessions for identity in session.steps),
     )
 
 
-def is_settled(session: Session, before_ms: int, timeout_ms: int) -> bool:
-    """Whether no event from `before_ms` on can change a session."""
-    # One timeout more, so that no step still to come can join it to a later session.
-    return session.last_ms + 2 * timeout_ms < before_ms
+def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
+    """The ends with one more, or the very same when it is known already."""
+    end = End(step.at_ms, -1 if step.engaged_ms is None else step.engaged_ms, step.identity)
+    if end in ends:
+        return ends
+    return tuple(sorted((*ends[-_STEPS_REMEMBERED:], end)))
 
 
 def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
     """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
-    gone = [session for session in visits.all() if is_settled(session, before_ms, timeout_ms)]
-    if not gone:
-        return
-    minutes = [session.closes_ms(timeout_ms) // MINUTE_MS for session in gone]
-    if visits.settled_minute is not None:
-        minutes.append(visits.settled_minute)
-    visits.by_id = {name: kept for name, kept in visits.by_id.items() if not is_settled(kept, before_ms, timeout_ms)}
-    visits.by_gap = tuple(kept for kept in visits.by_gap if not is_settled(kept, before_ms, timeout_ms))
-    visits.settled_minute = max(minutes)
+    for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
+        del visits.aside[identity]
+    closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
+    for session_id, track in list(visits.by_id.items()):
+        closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
+        if not track.sessions and not track.ends and track.summary is None:
+            del visits.by_id[session_id]
+    if closings:
+        minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
+        visits.settled_minutes = tuple(sorted((*visits.settled_minutes, *minutes))[-2:])
+
+
+def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
+    """Forget what ended before; returns when the sessions closed."""
+    # A timeout more: an end follows the last step by as much, and until then the session is open.
+    settled_before_ms -= timeout_ms
+    whole = None if track.summary is None else track.summary.session
+    near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
+    # What a summary replaces goes when it goes.
+    goes_whole = whole is not None and all(one.last_ms < settled_before_ms for one in (whole, *near))
+    kept, closed = [], []
+    for session in track.sessions:
+        if any(session is one for one in near):
+            if not goes_whole:
+                kept.append(session)
+        elif session.last_ms < settled_before_ms:
+            closed.append(_closed(session, track.ends, timeout_ms).closes_ms)
+        else:
+            kept.append(session)
+    if whole is not None and goes_whole:
+        closed.append(whole.last_ms)
+        track.summary = None
+    if len(kept) < len(track.sessions):
+        track.sessions = tuple(kept)
+    needed_ms = min((session.first_ms for session in kept), default=before_ms)
+    if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
+        track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
+    return closed
+
+
+def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:
+    """The minutes in which sessions close, in order; of those that were let go the last two."""
+    minutes = [counted.closes_ms // MINUTE_MS for counted in visits.counted(timeout_ms)]
+    minutes.extend(visits.settled_minutes)
+    minutes.sort()
+    return minutes

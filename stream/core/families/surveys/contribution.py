@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from stream.core.families.surveys.part import Response
 from stream.core.ring import Booking, successive
-from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status
+from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status, satisfied_boxes
 from stream.core.time import MINUTE_MS
 
 # The fields of tallies. They are stored: a new one takes a new number, none is used again.
@@ -34,8 +34,6 @@ RESPONSES = {
 }
 COMPLETED_OF_SHOWN = {kind: 69 + 10 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
 
-# The top two boxes are the satisfied ones.
-_TOP_BOXES = 2
 # 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
 _EASY_UNITS = 5 * UNITS
 
@@ -118,7 +116,7 @@ def _score_amounts(kind: Kind, score: int, scale: tuple[int, int]) -> dict[int, 
     units = Scale(*scale).rescaled(score, to=SCALES[kind])
     if kind is Kind.CSAT:
         amounts = {CSAT_ANSWERS: 1, CSAT_SCORE_UNITS: units}
-        if score > scale[1] - _TOP_BOXES:
+        if score > scale[1] - satisfied_boxes(Scale(*scale)):
             amounts[CSAT_SATISFIED] = 1
         return amounts
     amounts = {CES_ANSWERS: 1, CES_SCORE_UNITS: units}

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from stream.core.events import Answer, ResponseRemoved
+from stream.core.ids import Id, id_of
 from stream.core.messages import Message, Messages, Record, possible_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
@@ -23,7 +24,7 @@ class CxiScores(msgspec.Struct):
 class SurveyMessage(Message, gc=False, kw_only=True):
     """A message of the kind `surveys`."""
 
-    response_id: str
+    response_id: Id
     kind: Kind
     status: Status | None = Status.COMPLETED
     score: int | float | None = None
@@ -31,14 +32,14 @@ class SurveyMessage(Message, gc=False, kw_only=True):
     scale_min: int | None = None
     scale_max: int | None = None
     higher_is: Literal["easier", "harder", "better", "worse"] | None = None
-    interaction_id: str | None = None
+    interaction_id: Id | None = None
 
 
 def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Answer:
     """The state of a response that a message tells. Raises Rejected."""
-    response_id = message.response_id
-    if not response_id:
-        raise Rejected(Reason.MISSING_FIELD, "`$.response_id` is empty")
+    response_id = id_of(message.response_id)
+    if response_id is None:
+        raise Rejected(Reason.MISSING_FIELD, f"{message.response_id!r} at `$.response_id` names no response")
     kind, status = message.kind, message.status or Status.COMPLETED
     has_default_scale = message.scale_min is None and message.scale_max is None
     scale = SCALES[kind] if has_default_scale else _scale(message, kind)
@@ -57,9 +58,9 @@ def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: b
             _on_scale(getattr(scores, name), scale, f"$.scores.{name}") for name in DIMENSIONS
         )
         cxi = (effort, empathy, understanding, efficiency)
-    interaction_id = message.interaction_id or None
+    interaction_id = id_of(message.interaction_id)
     name = None
-    if key is not None and response_id != user and key == response_id.encode():
+    if key is not None and response_id != user and id_of(key.decode(errors="replace")) == response_id:
         name = response_id  # who keys by the response may remove it by its key alone
     return Answer(user, at_ms, is_bot, response_id, kind, status, score, scale, cxi, interaction_id, name)
 
@@ -99,15 +100,15 @@ def removal_of(record: Record) -> ResponseRemoved:
     key = (record.key or b"").decode(errors="replace")
     response_id = _response_id(record)
     if response_id is None or not key:
-        return ResponseRemoved("", at_ms, False, key)
+        return ResponseRemoved("", at_ms, False, id_of(key) or "")
     # A key does not say which of the two ids it is (`partition_key`): the answer does.
     return ResponseRemoved("", at_ms, False, response_id, (user_of(None, key), user_of(key, None)))
 
 
 def _response_id(record: Record) -> str | None:
     """The response that a header names."""
-    named = (value.decode(errors="replace") for name, value in record.headers if name == "response_id" and value)
-    return next(named, None)
+    named = (id_of(value.decode(errors="replace")) for name, value in record.headers if name == "response_id" and value)
+    return next(filter(None, named), None)
 
 
 SURVEYS = Messages("surveys", SurveyMessage, event_of, removal_of)

@@ -11,7 +11,13 @@ METRICS = (
         interval="Wilson",
         parts=("engagement_csat_satisfied", "engagement_csat_answers"),
     ),
-    Metric("engagement_csat_satisfied", "CSAT answers in the top two boxes.", WINDOW, unit="answers"),
+    Metric(
+        "engagement_csat_satisfied",
+        "CSAT answers in the boxes of satisfied people: the best of 2 or 3 boxes, the best two of 4 to 7, the best"
+        " three of 8 to 11, the best three tenths of more.",
+        WINDOW,
+        unit="answers",
+    ),
     Metric("engagement_csat_answers", "CSAT answers that count.", WINDOW, unit="answers"),
     Metric(
         "engagement_csat_score_mean",
