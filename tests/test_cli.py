@@ -263,8 +263,8 @@ def test_broken_events_stay_one_line_each_and_are_refused(tmp_path: Path) -> Non
 
 def test_nothing_is_left_in_the_folder_one_computes_in(events: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    subprocess.run(
-        [sys.executable, "-m", "stream.cli", "compute", str(events)], cwd=tmp_path, check=True, capture_output=True
-    )
+    computing = [sys.executable, "-m", "stream.cli", "compute", str(events)]
+    done = subprocess.run(computing, cwd=tmp_path, check=False, capture_output=True)
 
+    assert done.returncode == 3  # some lines could not be used
     assert sorted(tmp_path.iterdir()) == before

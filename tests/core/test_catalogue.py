@@ -24,7 +24,7 @@ def rich() -> Computed:
     answer = {**told, "topic": "surveys"}
     events = [
         {**told, "topic": "logins"},
-        {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5},
+        {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5, "prompted": False},
         *({**answer, "kind": kind, "response_id": kind, "score": 3} for kind in ("csat", "nps", "ces")),
         {**answer, "kind": "cxi", "response_id": "cxi", "scores": dict.fromkeys(DIMENSIONS, 4)},
         {**answer, "kind": "nps", "response_id": "shown", "status": "shown"},

@@ -172,6 +172,7 @@ def test_what_no_window_covers_any_more_is_forgotten() -> None:
 
     assert ring.size() == 0
     assert dict(ring.pages()) == {
-        b"ring/due/10003": None, b"ring/hour/166": None, b"ring/minute/10000": None, b"ring/minute/10001": None,
+        b"ring/ring/due/10003": None, b"ring/ring/hour/166": None,
+        b"ring/ring/minute/10000": None, b"ring/ring/minute/10001": None,
     }  # fmt: skip
     assert list(ring.pages()) == []

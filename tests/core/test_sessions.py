@@ -283,7 +283,8 @@ def test_each_step_counts_at_its_own_time_and_what_a_summary_alone_tells_at_its_
 
     assert booked(*told, *told, clock_ms=NOON_MS)[fields.STEPS] == 2
     assert booked(summary(0, 1_000, page_views=7), clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 7
-    for order in permutations((*told[:2], summary(0, 1_000, page_views=7))):
+    steps_and_summary: list[Step | Summary] = [*told[:2], summary(0, 1_000, page_views=7)]
+    for order in permutations(steps_and_summary):
         assert booked(*order, clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 2
     assert booked(step(in_session=False), clock_ms=NOON_MS)[fields.STEPS] == 1
 
