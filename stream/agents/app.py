@@ -38,11 +38,19 @@ _FOR_EVER_SECONDS = 1_000_000_000.0
 
 
 class EngagementApp(faust.App):
-    """A Faust app whose consumer asks our tasks for offsets, and that makes no directories of its own."""
+    """A Faust app whose consumer asks our tasks for offsets, and that makes no directories of its own.
+
+    `note_assigned` is told of each assignment before anything is recovered for it; Faust's signal may come later.
+    """
 
     logger = logging.getLogger("faust.app")  # what Faust tells of itself is not ours to tell
     positions: Tasks
     settings: Settings
+    note_assigned: Callable[[Collection[TP]], None]
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.note_assigned(assigned)
+        await super()._on_partitions_assigned(assigned, generation_id)
 
     def _create_directories(self) -> None:
         """State has a directory of its own, made when it is opened."""
@@ -72,8 +80,9 @@ class Worker:
         self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions, self.app.settings = self.tasks, settings
-        self._assigned: set[int] | None = None  # partitions; None: not in the group, or a rebalance is under way
-        self.app.on_partitions_assigned.connect(self._note_assigned)
+        # The partitions that are this worker's, a new set with each assignment; None while a rebalance is under way.
+        self._assigned: set[int] | None = None
+        self.app.note_assigned = self._note_assigned
         if shared:
             self.app.on_rebalance_complete.connect(self._on_assigned)
         else:
@@ -260,19 +269,26 @@ class Worker:
         return StoredState(await in_thread(lambda: self._open_store(partition)))
 
     async def _open_recovered(self, partitions: Collection[int], seconds: float) -> None:
-        """The stores of these partitions are up to date, if their changelogs were whole."""
+        """The stores of these partitions are up to date, if their changelogs were whole.
+
+        They may have been given up while they were recovered: then Faust recovers what is assigned next, and tells.
+        """
+        assigned = self._assigned
+        if assigned is None or set(partitions) != assigned:
+            return
         await self.tasks.close(save=False)
         try:
             await self._refuse_broken_changelogs(partitions)
         except Unavailable as error:
-            self.tasks.fail(error)
+            if self._assigned is assigned:
+                self.tasks.fail(error)
             return
-        await self.tasks.open(partitions, recovery_seconds=seconds)
+        await self.tasks.open(partitions, recovery_seconds=seconds, still_ours=lambda: self._assigned is assigned)
 
-    async def _note_assigned(self, *args: Any, **_: Any) -> None:
+    def _note_assigned(self, assigned: Collection[TP]) -> None:
         self.tasks.generation = self.app.consumer_generation_id
         inputs = set(self._settings.input_topics.values())
-        self._assigned = {tp.partition for tp in args[-1] if tp.topic in inputs}
+        self._assigned = {tp.partition for tp in assigned if tp.topic in inputs}
 
     async def _refuse_broken_changelogs(self, partitions: Collection[int]) -> None:
         topic = self._settings.changelog_topic
@@ -288,15 +304,15 @@ class Worker:
 
     async def _on_assigned(self, *_: Any, **__: Any) -> None:
         """A shared store needs no recovery: its partitions are opened when they are assigned."""
-        generation = self.app.consumer_generation_id
+        assigned = self._assigned
+        if assigned is None:
+            return
         started = time.monotonic()
         await self.tasks.close(save=False)
-        inputs = self._settings.input_topics.values()
-        partitions = {tp.partition for tp in self.consumer.assignment() if tp.topic in inputs}
         await self.tasks.open(
-            partitions,
+            assigned,
             recovery_seconds=time.monotonic() - started,
-            still_ours=lambda: self.app.consumer_generation_id == generation,
+            still_ours=lambda: self._assigned is assigned,
         )
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:

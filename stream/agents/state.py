@@ -27,6 +27,9 @@ _REMOVED_AT_ONCE = 10_000
 # mended before Kafka may compact it (`inventory`).
 _KEPT_EVERY_SECONDS = 20.0
 
+# Who is outrun so often is not the only one who claims the partition again and again.
+_MOST_CLAIMS = 3
+
 _Result = TypeVar("_Result")
 
 
@@ -38,8 +41,8 @@ class State(Protocol):
         """Counts takeovers of the partition: of two owners the later one has the higher. 0 before `take_over`."""
         ...
 
-    async def take_over(self) -> None:
-        """Become the one who writes. Raises StoreTaken when somebody else just did."""
+    async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
+        """Become the one who writes. Raises StoreTaken when somebody else just did, and keeps the partition."""
         ...
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -89,7 +92,7 @@ class StoredState:
     def epoch(self) -> int:
         return self._store.epoch
 
-    async def take_over(self) -> None:
+    async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """The store did that when it was opened."""
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -148,22 +151,33 @@ class LoggedState(StoredState):
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         return self._store.part(prefix, after=after, count=count)
 
-    async def take_over(self) -> None:
-        """Append the first run of a new epoch. What the last owner wrote until then is taken in."""
+    async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
+        """Append the first run of a new epoch. What the last owner wrote until then is taken in.
+
+        Somebody may have appended one of the same epoch a moment before: the last owner, who died over it, or this
+        worker, from whom the partition went and came back. While it is this worker's it then begins the epoch after it.
+        """
         (stored,) = self._store.read([SEAL])
         before = None if stored is None else decode_seal(stored)
         if before is not None:
             self._seal = replace(self._seal, epoch=before.epoch, whole_from=before.whole_from)
-        self._seal = replace(self._seal, epoch=self._seal.epoch + 1)
-        run, between, last = await self._append([])
-        if between:
+        for _ in range(_MOST_CLAIMS):
+            self._seal = replace(self._seal, epoch=self._seal.epoch + 1)
+            run, between, last = await self._append([])
             replay = Replay(before)
-            counted = replay.read(between)
-            if replay.seal is not None and not self._seal.outranks(replay.seal):
-                raise _taken_by(replay.seal)
-            self._overwritten |= replay.overwritten
-            if counted is not None:
-                await in_thread(lambda: self._store.write(counted.items, offset=counted.offset))
+            counted = replay.read(between) if between else None
+            found = replay.seal
+            if found is None or self._seal.outranks(found):
+                break
+            log.warning("somebody else has begun the same epoch", epoch=found.epoch, still_ours=still_ours())
+            self._seal = replace(self._seal, epoch=found.epoch)
+            if not still_ours():
+                raise _taken_by(found)
+        else:
+            raise _taken_by(found)
+        self._overwritten |= replay.overwritten
+        if counted is not None:
+            await in_thread(lambda: self._store.write(counted.items, offset=counted.offset))
         await self._put(run, last)
         await self._mend()
 

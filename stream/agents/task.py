@@ -110,9 +110,9 @@ class Task:
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
 
-    async def open(self) -> None:
+    async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """Take the partition over and go on from its last checkpoint. Raises StoreTaken, StateRefused."""
-        await self._state.take_over()
+        await self._state.take_over(still_ours)
         await in_thread(self._restore)
 
     def _restore(self) -> None:

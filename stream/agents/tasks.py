@@ -60,6 +60,7 @@ class Tasks:
         self._outbox = Outbox(settings)
         self._tasks: dict[int, Task] = {}
         self._opening: set[int] = set()
+        self._openings: asyncio.Future[list[Task | BaseException | None]] | None = None
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._reach: Callable[[str, int], Reach] = lambda topic, partition: Reach()
@@ -112,9 +113,9 @@ class Tasks:
         def wanted() -> bool:
             return self._round == round_ and still_ours()
 
-        opened = await asyncio.gather(
-            *(self._open_one(number, recovery_seconds, wanted) for number in partitions), return_exceptions=True
-        )
+        openings = (self._open_one(number, recovery_seconds, wanted) for number in partitions)
+        self._openings = asyncio.gather(*openings, return_exceptions=True)
+        opened = await self._openings
         if not wanted():
             return
         self._opening = set()
@@ -142,7 +143,7 @@ class Tasks:
                     recovery_seconds=recovery_seconds,
                     reach=lambda topic: self._reach(topic, number),
                 )
-                await task.open()
+                await task.open(wanted)
                 return task
             except StoreAway as error:  # noqa: PERF203  it waits between two rounds
                 log.warning("the state can't be reached: nothing is consumed", partition=number, why=str(error))
@@ -168,7 +169,10 @@ class Tasks:
         return self._remaining(topic, partition)
 
     async def close(self, *, save: bool, leaving: bool = False) -> None:
-        """Give all partitions up, after a last checkpoint if `save`; the servers are told when the worker leaves."""
+        """Give all partitions up, after a last checkpoint if `save`; the servers are told when the worker leaves.
+
+        Afterwards nothing is written to their state any more: somebody else may become their owner now.
+        """
         tasks, self._tasks = self._tasks, {}
         given_up = {**dict.fromkeys(self._opening, 0), **{number: task.epoch for number, task in tasks.items()}}
         self._opening = set()
@@ -181,8 +185,20 @@ class Tasks:
                 log.warning("the last checkpoint failed; its events will be read again", reason=repr(error))
         for task in tasks.values():
             task.close()
+        await self._end_openings()
         if leaving:
             await self.tell_stopped(given_up)
+
+    async def _end_openings(self) -> None:
+        """Wait for partitions that are just being taken over, and given up already.
+
+        A takeover that came to its end only when the next owner has begun would take the partition from that one.
+        """
+        openings, self._openings = self._openings, None
+        if openings is None or openings.done():
+            return
+        await asyncio.wait({openings}, timeout=_LAST_CHECKPOINT_SECONDS)
+        openings.cancel()
 
     async def tell_stopped(self, epochs: Mapping[int, int]) -> None:
         """Tell the servers that nobody has these partitions now, unless somebody else has taken them over.

@@ -236,3 +236,42 @@ def test_a_batch_of_costly_records_is_applied_in_smaller_parts_and_cheap_ones_in
         assert cheap.parts[-2] == 2_000
 
     asyncio.run(scenario())
+
+
+def test_whoever_has_given_partitions_up_ends_no_takeover_of_them_afterwards() -> None:
+    async def scenario() -> tuple[list[str], bool]:
+        order: list[str] = []
+        lets_go = asyncio.Event()
+
+        class Slow(Outbox):
+            async def write_delta(self, partition: int, delta: Delta) -> int:
+                await lets_go.wait()
+                order.append("written")
+                return await super().write_delta(partition, delta)
+
+        tasks = await opened(Slow())
+        closing = asyncio.ensure_future(tasks.close(save=True))
+        closing.add_done_callback(lambda _: order.append("given up"))
+        await asyncio.wait({closing}, timeout=0.05)
+        lets_go.set()
+        await closing
+        await asyncio.sleep(0)
+        return order, tasks.owns(0) or tasks.owns(2)
+
+    assert asyncio.run(scenario()) == (["written", "written", "given up"], False)
+
+
+def test_whoever_gives_partitions_up_does_not_wait_for_ever_for_a_takeover(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.agents.tasks._LAST_CHECKPOINT_SECONDS", 0.05)
+
+    class Stalled(Outbox):
+        async def write_delta(self, partition: int, delta: Delta) -> int:
+            await asyncio.sleep(3_600)
+            raise AssertionError
+
+    async def scenario() -> bool:
+        tasks = await opened(Stalled())
+        await asyncio.wait_for(tasks.close(save=True), 10.0)
+        return tasks.failure is None
+
+    assert asyncio.run(scenario())

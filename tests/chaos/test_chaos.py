@@ -70,6 +70,8 @@ def test_every_gauge_equals_the_recount_after_a_storm_of_faults(
             tell=tell,
         )
 
+    for difference in report.differences:
+        tell(f"DIFFERENT: {difference}")
     assert report.differences == []
 
 

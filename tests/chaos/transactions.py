@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
-from stream.simulate.producer import EventProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from stream.simulate.producer import DeliveryFailed, EventProducer
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import Load
 
@@ -19,18 +22,33 @@ OPEN_TICKS: Final = (1, 2, 5, 30)
 _TIMEOUT_MS: Final = 900_000
 
 
-class TransactionalProducer(EventProducer):
-    """Sends events in transactions, one after the other."""
+# kafka-python may wait for ever for a batch that was on its way when it began a new epoch. Whoever knows gives up
+# after so long, and begins anew: that aborts what was open.
+_FLUSH_SECONDS: Final = 15.0
 
-    def __init__(self, options: Mapping[str, object]) -> None:
-        super().__init__(
-            {**options, "transactional_id": f"chaos-{uuid.uuid4().hex[:8]}", "transaction_timeout_ms": _TIMEOUT_MS}
-        )
-        self._producer.init_transactions()
+
+class TransactionalProducer(EventProducer):
+    """Sends events in transactions, one after the other. A new one of the same name aborts what the last one left."""
+
+    def __init__(self, options: Mapping[str, object], name: str) -> None:
+        """Raises DeliveryFailed."""
+        super().__init__({**options, "transactional_id": name, "transaction_timeout_ms": _TIMEOUT_MS})
+        try:
+            self._producer.init_transactions()
+        except KafkaError as error:
+            raise DeliveryFailed(f"can't begin transactions of {name}: {error}") from error
 
     def begin(self) -> None:
         """Begin a transaction, which holds what is sent from now on."""
         self._producer.begin_transaction()
+
+    def flush(self) -> None:
+        """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed."""
+        try:
+            self._producer.flush(timeout=_FLUSH_SECONDS)
+        except KafkaTimeoutError as error:
+            raise DeliveryFailed(f"not all events were confirmed within {_FLUSH_SECONDS:g} s") from error
+        super().flush()
 
     def commit(self) -> None:
         """Let what was sent in it be read."""
@@ -54,24 +72,30 @@ class TransactionalLoad(Load):
         return lambda: self._ended >= enough
 
     def _produce(self) -> None:
-        rng = random.Random(1)
-        producer = TransactionalProducer(self._client)
+        rng, name = random.Random(1), f"chaos-{uuid.uuid4().hex[:8]}"
         again: list[ReplayEvent] = []
-        with producer:
-            while not self._enough.is_set():
-                producer.begin()
-                self._hand_over(producer, again)
-                events = again
-                for _ in range(rng.choice(OPEN_TICKS)):
-                    events += self._hand_over(producer, self._due())
-                    self._enough.wait(0.1)
-                again = []
-                if rng.random() >= ABORTED_SHARE:
-                    producer.commit()
-                    self._ended += 1
-                    self.sent += events
-                    continue
+        while not self._enough.is_set():
+            with suppress(DeliveryFailed):
+                producer = TransactionalProducer(self._client, name)
+                with producer:
+                    self._produce_with(producer, rng, again)
+
+    def _produce_with(self, producer: TransactionalProducer, rng: random.Random, again: list[ReplayEvent]) -> None:
+        """Send until it is enough; `again` holds what is to be sent once more. Raises DeliveryFailed."""
+        while not self._enough.is_set():
+            producer.begin()
+            self._hand_over(producer, again)
+            for _ in range(rng.choice(OPEN_TICKS)):
+                due = self._due()
+                again += due
+                self._hand_over(producer, due)
+                self._enough.wait(0.1)
+            if rng.random() >= ABORTED_SHARE:
+                producer.commit()
+                self.sent += again
+                again.clear()
+            else:
                 producer.abort()
-                self._ended += 1
                 if rng.random() < 0.5:
-                    again = events
+                    again.clear()
+            self._ended += 1
