@@ -301,10 +301,10 @@ def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
     assert len(spans(known)) == 2
     let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
     assert spans(known) == [(DAY_MS, DAY_MS)]
-    assert known.settled_minutes == (closing_minute(TIMEOUT),)
+    assert list(known.settled_minutes) == [closing_minute(TIMEOUT)]
     let_go(known, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
     assert spans(known) == []
-    assert known.settled_minutes == (closing_minute(TIMEOUT), closing_minute(DAY_MS + TIMEOUT))
+    assert list(known.settled_minutes) == [closing_minute(TIMEOUT), closing_minute(DAY_MS + TIMEOUT)]
 
 
 def test_a_session_with_an_id_is_kept_for_as_long_as_a_step_may_take_it_up_again() -> None:
