@@ -156,7 +156,7 @@ def _latency() -> Row:
         shares = [Query(quantile(share, name), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)]
         return [*shares, Query(mean(name), "mean")]
 
-    latency, checkpoints = timings("engagement_event_to_gauge_seconds"), timings("engagement_checkpoint_seconds")
+    latency, checkpoints = timings("engagement_event_latency_seconds"), timings("engagement_checkpoint_seconds")
     return Row(
         "Latency and checkpoints",
         [

@@ -104,8 +104,8 @@ class Task:
         self._read_at: dict[str, float] = {}  # by topic: when it last brought records
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
         self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
-        self._event_to_gauge = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
-        self._event_to_gauge_seconds = 0.0
+        self._event_latency = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
+        self._event_latency_seconds = 0.0
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
@@ -319,7 +319,7 @@ class Task:
             snapshot=snapshot,
             lag=lag,
             behind=self.behind(),
-            event_to_gauge=Timings(tuple(int(count) for count in self._event_to_gauge), self._event_to_gauge_seconds),
+            event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
             checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
             recovery_seconds=self._recovery_seconds,
             settings=self._shared_settings,
@@ -333,8 +333,8 @@ class Task:
             seconds = np.maximum(wall_ms - np.concatenate(self._arrived), 0) / SECOND_MS
             self._arrived.clear()
             places = np.searchsorted(LATENCY_BOUNDS, seconds)
-            self._event_to_gauge += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
-            self._event_to_gauge_seconds += float(seconds.sum())
+            self._event_latency += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
+            self._event_latency_seconds += float(seconds.sum())
 
     # -- a checkpoint ----------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ _HEALTH = (
         unit="seconds",
     ),
     Metric(
-        "engagement_event_to_gauge_seconds",
+        "engagement_event_latency_seconds",
         "From an event's arrival in Kafka to the snapshot that holds it.",
         (),
         "histogram",

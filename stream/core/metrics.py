@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["gauge", "counter", "histogram"]
+Type = Literal["gauge", "counter", "histogram", "summary"]
 
 
 # The label of everything that is told for rolling windows.

@@ -286,7 +286,7 @@ class Board:
             return sum((counters.timings(name) for counters in self._counters.values()), Timings())
 
         return [
-            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
+            ("engagement_event_latency_seconds", LATENCY_BOUNDS, of("event_latency")),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
 

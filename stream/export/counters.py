@@ -38,7 +38,7 @@ class Counters:
             self._count_from_nothing(since_ms=report.counted_since_ms)
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
-        for name, told in (("event_to_gauge", report.event_to_gauge), ("checkpoints", report.checkpoints)):
+        for name, told in (("event_latency", report.event_latency), ("checkpoints", report.checkpoints)):
             last = self._now.get(name, Timings())
             if sum(told.counts) < sum(last.counts):
                 self._before[name] = self._before.get(name, Timings()) + last

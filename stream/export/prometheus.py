@@ -44,11 +44,13 @@ class BoardCollector(Collector):
 
 def _family(metric: metrics.Metric, name: str, place: int, samples: list[Sample]) -> Metric:
     told = metric.help if place == 0 else f"{('Lower', 'Upper')[place - 1]} end of the 95 % interval of {metric.name}."
-    family: CounterMetricFamily | GaugeMetricFamily
-    if metric.type == "counter":
-        family = CounterMetricFamily(name, told, labels=metric.labels)
-    else:
-        family = GaugeMetricFamily(name, told, labels=metric.labels)
+    if metric.type == "summary":  # quantiles alone: what they are taken from has names of its own
+        summary = Metric(name, told, "summary")
+        for sample in samples:
+            summary.add_sample(name, dict(sample.labels), sample.value)
+        return summary
+    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(name, told, labels=metric.labels)
     for sample in samples:
         family.add_metric([sample.labels[label] for label in metric.labels], sample.value)
     return family

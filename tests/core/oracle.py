@@ -220,6 +220,6 @@ def closed(events: list[Told], day: int, rules: Rules) -> Samples:
             continue
         share(samples, "engagement_stickiness_closed_ratio", len(days[-1]), users, window=window)
         total = sum(map(len, days))
-        samples[key("engagement_active_user_days_closed", window=window)] = total
+        samples[key("engagement_daily_active_users_summed_closed", window=window)] = total
         share(samples, "engagement_stickiness_smoothed_closed_ratio", Fraction(total, length), users, window=window)
     return samples

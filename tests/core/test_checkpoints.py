@@ -220,7 +220,7 @@ def test_a_user_who_comes_back_counts_once_in_the_longest_closed_window(windows:
 
     found = {(sample.name, sample.labels["window"]): sample.value for sample in samples}
     assert found["engagement_active_users_closed", f"{length}d"] == 1
-    assert found["engagement_active_user_days_closed", f"{length}d"] == 2
+    assert found["engagement_daily_active_users_summed_closed", f"{length}d"] == 2
 
 
 def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None:

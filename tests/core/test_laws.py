@@ -30,7 +30,7 @@ def values(samples: list[Sample], name: str, label: str) -> dict[str, float]:
 def test_dau_is_at_most_wau_at_most_mau_at_most_the_sum_of_dau(world: World) -> None:
     for _, samples in computed(world)[1]:
         users = values(samples, "engagement_active_users_closed", "window")
-        user_days = values(samples, "engagement_active_user_days_closed", "window")
+        user_days = values(samples, "engagement_daily_active_users_summed_closed", "window")
 
         assert users["1d"] <= users["7d"] <= users["28d"] <= users["30d"]
         assert all(users[window] <= user_days[window] for window in LENGTHS[1:])

@@ -60,7 +60,7 @@ def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
     samples = closed_samples(told, rules, DAY)
     assert values(samples, "engagement_active_users_closed") == {("1d",): 1, ("7d",): 2}
     assert values(samples, "engagement_stickiness_closed_ratio") == {("7d",): 0.5}
-    assert values(samples, "engagement_active_user_days_closed") == {("7d",): 3}
+    assert values(samples, "engagement_daily_active_users_summed_closed") == {("7d",): 3}
     smoothed = values(samples, "engagement_stickiness_smoothed_closed_ratio")
     assert smoothed == {("7d",): pytest.approx(3 / 7 / 2)}
 
@@ -68,6 +68,6 @@ def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
 def test_a_closed_day_without_users_has_counts_but_no_ratios() -> None:
     samples = closed_samples(snapshot(closed={DAY: {}}, last_closed_day=DAY), Rules(), DAY)
 
-    counts = {"engagement_active_users_closed", "engagement_active_user_days_closed"}
+    counts = {"engagement_active_users_closed", "engagement_daily_active_users_summed_closed"}
     assert {sample.name for sample in samples} == counts
     assert {sample.value for sample in samples} == {0}

@@ -89,7 +89,7 @@ class Deployment:
             snapshot=partition.snapshot(),
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
-            event_to_gauge=_timings(timed, 0.4, LATENCY_BOUNDS),
+            event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),
             checkpoints=_timings(at_ms // 1_000 % 10_000_000, 0.02, CHECKPOINT_BOUNDS),
             recovery_seconds=0.5 + number,
             settings=self.settings.shared,

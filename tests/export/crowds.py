@@ -48,7 +48,7 @@ def _report(number: int, partition: Partition) -> Report:
         snapshot=partition.snapshot(),
         lag={"sessions": 0, "logins": 0, "surveys": 0},
         behind=(),
-        event_to_gauge=Timings(),
+        event_latency=Timings(),
         checkpoints=Timings(),
         recovery_seconds=0.0,
         settings=settings().shared,

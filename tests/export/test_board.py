@@ -95,7 +95,7 @@ def test_sums_that_can_not_be_make_no_page_fail() -> None:
 
 def counted(applied: int, *, late: int = 0, timings: tuple[int, ...] = ()) -> Report:
     snapshot = Snapshot(outcomes={"logins": {"applied": applied}}, reasons={"logins": {"late": late}})
-    return replace(report(0, []), snapshot=snapshot, event_to_gauge=Timings(timings, float(sum(timings))))
+    return replace(report(0, []), snapshot=snapshot, event_latency=Timings(timings, float(sum(timings))))
 
 
 def applied_of(shown: Board) -> float:
@@ -140,7 +140,7 @@ def test_timings_go_on_where_the_last_owner_left_them() -> None:
     for timings in ((1, 2), (3, 2), (0, 1), (1, 1)):
         counters.take(counted(1, timings=timings))
 
-    assert counters.timings("event_to_gauge") == Timings((4, 3), 7.0)
+    assert counters.timings("event_latency") == Timings((4, 3), 7.0)
 
 
 def test_each_partition_stands_as_its_worker_has_told_last() -> None:

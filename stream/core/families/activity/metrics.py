@@ -48,10 +48,10 @@ METRICS = (
         WINDOW,
         unit="ratio",
         interval="Wilson",
-        parts=("engagement_active_user_days_closed", "engagement_active_users_closed"),
+        parts=("engagement_daily_active_users_summed_closed", "engagement_active_users_closed"),
     ),
     Metric(
-        "engagement_active_user_days_closed",
+        "engagement_daily_active_users_summed_closed",
         "Sum of the daily active users over the days of the closed window.",
         WINDOW,
         unit="user days",

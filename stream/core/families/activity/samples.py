@@ -56,6 +56,6 @@ def closed(sums: Sums, day: int, lengths: Sequence[int]) -> Iterator[Sample]:
             continue
         yield from share("engagement_stickiness_closed_ratio", labels, daily, active)
         days = sum(users.get(earlier, {}).get(1, 0) for earlier in range(day - length + 1, day + 1))
-        yield Sample("engagement_active_user_days_closed", labels, days)
+        yield Sample("engagement_daily_active_users_summed_closed", labels, days)
         # Users are the independent things: each has a share of days, between 0 and 1.
         yield from share("engagement_stickiness_smoothed_closed_ratio", labels, days / length, active)

@@ -9,7 +9,8 @@ METRICS = (
         "engagement_session_duration_seconds",
         "Quantiles of the duration of closed sessions, last minus first step, capped at 24 h; within 1 %.",
         ("window", "quantile"),
-        unit="seconds",
+        "summary",
+        "seconds",
         parts=("engagement_sessions",),
     ),
     Metric(
