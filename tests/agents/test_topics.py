@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from stream.agents.topics import BrokerUnreachable, TopicSpec, check_topics, create_topics
-from stream.simulate.broker import free_port
+from tests.ports import free_port
 
 SPECS = [TopicSpec("sessions", 4)]
 

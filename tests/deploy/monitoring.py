@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.broker import dying_with_parent, end_process_group
 from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
+from tests.ports import free_port
 
 START_SECONDS = 30.0
 _POLL_SECONDS = 0.1

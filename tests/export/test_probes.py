@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stream.export.probes import Probes, ask
-from stream.simulate.broker import free_port
+from tests.ports import free_port
 
 
 def asked(reasons: list[str]) -> tuple[bool, str]:

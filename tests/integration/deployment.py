@@ -36,11 +36,12 @@ from stream.core.report import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
-from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.broker import dying_with_parent, end_process_group
 from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
+from tests.ports import free_port
 
 READY_SECONDS = 60.0
 EQUAL_SECONDS = 60.0

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group, free_port
+from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group
+from tests.ports import free_port
 
 _HERE: Final = Path(__file__).parent
 _REPOSITORY: Final = _HERE.parent.parent

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from stream.simulate.broker import free_port
 from tests.integration.kafka_server import KafkaServer
+from tests.ports import free_port
 
 _SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 _MODULES: Final = "org.apache.kafka.common.security"

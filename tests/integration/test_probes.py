@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from stream.simulate.broker import free_port
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.ports import free_port
 
 
 def worker(deployment: Deployment) -> Program:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stream.agents.topics import TopicSpec, create_topics
-from stream.simulate.broker import free_port
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program
+from tests.ports import free_port
 
 LISTENING = "0A"
 

@@ -20,7 +20,8 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.broker import dying_with_parent, end_process_group
+from tests.ports import free_port
 
 START_TIMEOUT_SECONDS: Final = 15.0
 STOP_TIMEOUT_SECONDS: Final = 10.0
