@@ -165,7 +165,7 @@ class LoggedState(StoredState):
             self._seal = replace(self._seal, epoch=self._seal.epoch + 1)
             run, between, last = await self._append([])
             replay = Replay(before)
-            counted = replay.read(between) if between else None
+            counted = replay.read(between)
             found = replay.seal
             if found is None or self._seal.outranks(found):
                 break

@@ -60,7 +60,7 @@ class Tasks:
         self._outbox = Outbox(settings)
         self._tasks: dict[int, Task] = {}
         self._opening: set[int] = set()
-        self._openings: asyncio.Future[list[Task | BaseException | None]] | None = None
+        self._openings: set[asyncio.Task[Task | None]] = set()
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._reach: Callable[[str, int], Reach] = lambda topic, partition: Reach()
@@ -113,9 +113,11 @@ class Tasks:
         def wanted() -> bool:
             return self._round == round_ and still_ours()
 
-        openings = (self._open_one(number, recovery_seconds, wanted) for number in partitions)
-        self._openings = asyncio.gather(*openings, return_exceptions=True)
-        opened = await self._openings
+        openings = [asyncio.create_task(self._open_one(number, recovery_seconds, wanted)) for number in partitions]
+        for opening in openings:
+            self._openings.add(opening)
+            opening.add_done_callback(self._openings.discard)
+        opened = await asyncio.gather(*openings, return_exceptions=True)
         if not wanted():
             return
         self._opening = set()
@@ -194,11 +196,11 @@ class Tasks:
 
         A takeover that came to its end only when the next owner has begun would take the partition from that one.
         """
-        openings, self._openings = self._openings, None
-        if openings is None or openings.done():
+        if not self._openings:
             return
-        await asyncio.wait({openings}, timeout=_LAST_CHECKPOINT_SECONDS)
-        openings.cancel()
+        _, unfinished = await asyncio.wait(self._openings, timeout=_LAST_CHECKPOINT_SECONDS)
+        for opening in unfinished:
+            opening.cancel()
 
     async def tell_stopped(self, epochs: Mapping[int, int]) -> None:
         """Tell the servers that nobody has these partitions now, unless somebody else has taken them over.

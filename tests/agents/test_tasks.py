@@ -275,3 +275,17 @@ def test_whoever_gives_partitions_up_does_not_wait_for_ever_for_a_takeover(monke
         return tasks.failure is None
 
     assert asyncio.run(scenario())
+
+
+def test_whoever_waits_for_a_takeover_that_is_given_up_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.agents.tasks._LAST_CHECKPOINT_SECONDS", 0.05)
+
+    async def scenario() -> bool:
+        tasks = await opened(Outbox(), away="redis is away")  # it is asked again for as long as it is wanted
+        waiting = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
+        await asyncio.sleep(0.05)
+        await tasks.close(save=True)
+        await asyncio.wait({waiting}, timeout=10.0)
+        return waiting.done() and not waiting.cancelled()
+
+    assert asyncio.run(scenario())
