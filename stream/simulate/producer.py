@@ -148,8 +148,11 @@ class EventProducer:
         try:
             self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
         except KafkaTimeoutError:
-            # Its thread is a daemon and gives the rest up after delivery_timeout_ms.
             log.debug("closed the Kafka producer with events that were not delivered")
+            # kafka-python 3.0 gives up before it has closed anything: its thread would go on for delivery_timeout_ms.
+            # Told to end at once, that thread gives up what waits, and then there is nothing left to wait for.
+            self._producer._sender.force_close()
+            self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
 
 
 def connected(kind: Any, options: Mapping[str, object]) -> Any:

@@ -36,6 +36,7 @@ class TransactionalProducer(EventProducer):
         try:
             self._producer.init_transactions()
         except KafkaError as error:
+            self._disconnect()
             raise DeliveryFailed(f"can't begin transactions of {name}: {error}") from error
 
     def begin(self) -> None:

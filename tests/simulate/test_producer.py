@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+
 import pytest
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped, unused-ignore]  # has no types
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import murmur2
 
+from stream.agents.topics import TopicSpec, create_topics
 from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.producer import DeliveryFailed, EventProducer
 from tests.ports import free_port
@@ -51,3 +55,23 @@ def test_a_topic_that_does_not_exist_is_named_and_not_made() -> None:
                 pytest.raises(DeliveryFailed, match=r"topic 'logins' does not exist at .*`engagement topics create`"),
             ):
                 producer.send("logins", "ada", b"{}")
+
+
+@pytest.mark.broker
+def test_who_gives_up_on_a_broker_that_is_gone_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    with EmbeddedBroker() as broker:
+        at = {"bootstrap_servers": broker.address}
+        create_topics([TopicSpec("logins", 1)], client_options=at, replication=1)
+        with suppress(RuntimeError), EventProducer(at) as producer:
+            producer.send("logins", "ada", b"{}")
+            producer.flush()
+            broker.stop()
+            producer.send("logins", "ada", b"{}")
+            raise RuntimeError
+
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(10)
+
+    assert not any(thread.is_alive() for thread in left)
