@@ -19,13 +19,13 @@ from aiokafka import AIOKafkaProducer
 from stream.agents.kafka_options import client_options
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.simulate.broker import free_port
 from stream.telemetry import LATENCY_BOUNDS
 from tests.bench.conftest import SetUp
 from tests.bench.figures import percentile, percentile_of_histogram, show
 from tests.bench.load import now_ms
 from tests.bench.processes import ENGAGEMENT, CpuClock, answers, running, wait_until_answered
 from tests.bench.progress import Watcher
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.simulate.broker import free_port
 from tests.bench.conftest import SetUp
 from tests.bench.figures import show
 from tests.bench.processes import ENGAGEMENT, answers, running, wait_until_answered
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream.settings import Settings
-from stream.simulate.broker import dying_with_parent, end_process_group, free_port
+from stream.simulate.broker import dying_with_parent, end_process_group
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show
 from tests.bench.load import Loaded, many_users, now_ms, preload
 from tests.bench.processes import ENGAGEMENT, answers
+from tests.ports import free_port
 from tests.state.redis_server import RedisServer, RedisUnavailable
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_200)]

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream.simulate.broker import free_port
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
 from tests.integration.deployment import Deployment, Program
 from tests.integration.versions import is_refusal
+from tests.ports import free_port
 
 _RESTART_SECONDS = 0.5
 # Kubernetes gives a pod 30 s between asking and killing.

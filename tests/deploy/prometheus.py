@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from stream.core.time import DAY_MS
+from tests.ports import free_port
 
 _START_SECONDS = 30
 
@@ -65,7 +65,7 @@ class BackfilledPrometheus(PrometheusApi):
         for day, scrapes in groupby(samples, lambda scrape: scrape[0] // DAY_MS):
             self._backfill(folder / f"{day}.om", scrapes)
         self._log = (folder / "log").open("w")
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
         config = folder / "prometheus.yml"
         config.write_text("{}\n")
         arguments = [f"--config.file={config}", f"--storage.tsdb.path={self._blocks}"]
@@ -97,9 +97,3 @@ class BackfilledPrometheus(PrometheusApi):
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
