@@ -76,6 +76,13 @@ def test_of_two_states_of_a_moment_the_further_one_counts() -> None:
         assert responses(first, second)["r1"].status == responses(second, first)["r1"].status == second.status
 
 
+def test_of_two_answers_of_a_moment_the_greater_score_counts() -> None:
+    nine, ten = csat(score=9, scale_min=0, scale_max=10), csat(score=10, scale_min=0, scale_max=10)
+
+    assert responses(nine, ten)["r1"].score == responses(ten, nine)["r1"].score == 10
+    assert responses(csat(score=None, status="partial"), csat(score=1, status="partial"))["r1"].score == 1
+
+
 def test_of_states_that_contradict_each_other_it_is_always_the_same_one() -> None:
     contradicting = [csat(), csat(score=4), csat(interaction_id="a"), csat(interaction_id="b"), csat(scale_max=9)]
 

@@ -54,8 +54,10 @@ def latest_state(one: Response, other: Response) -> Response:
     return winner if shown_ms == winner.shown_ms else msgspec.structs.replace(winner, shown_ms=shown_ms)
 
 
-def _rank(state: Response) -> tuple[bool, int, int, str]:
+def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
     # What was only shown never takes an answer back: servers tell it, clients tell answers, and clocks differ. Of two
-    # states of the same moment the further one counts, and of two of those any, but always the same one.
-    told = (state.kind.value, state.score, state.scale, state.cxi_scores, state.interaction_id)
-    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], repr(told))
+    # states of the same moment the further one counts, then the one with the greater score, and of what is still equal
+    # any, but always the same one.
+    score = (state.score is not None, state.score or 0)
+    told = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id)
+    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], score, repr(told))
