@@ -41,7 +41,7 @@ test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Red
 
 check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy
-	@bash -n .ci/run tests/install-programs.sh
+	@bash -n .ci/run && bash -n tests/install-programs.sh
 
 ci: check test ## what CI runs: check, then test
 

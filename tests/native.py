@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stream.core.events import Answer, Event, Login, Step, Summary
-from stream.inputs.registry import native_readers
+from stream.inputs.registry import NATIVE, kinds, reader
 
 SESSIONS, LOGINS, SURVEYS = TOPICS = ("sessions", "logins", "surveys")
 
-READERS = native_readers()
+READERS = {kind: reader(format=NATIVE, kind=kind) for kind in kinds()}
 
 
 class Message(NamedTuple):

@@ -12,7 +12,7 @@ from stream.core.catalogue import BY_NAME, CATALOGUE
 from tests.documents import ARCHITECTURE, README, REPOSITORY, variable, with_tables
 
 # Read by the command line itself and by the tests' harness.
-_OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|REQUIRE_KAFKA|TEST_\w+)$")
+_OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|TEST_\w+)$")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
 # As the walk from bytes to gauge names them.
 _FUNCTION = re.compile(r"`([a-z_.]+):([A-Za-z_.]+)`")

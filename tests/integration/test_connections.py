@@ -47,7 +47,7 @@ def test_a_topic_that_a_broker_does_not_know_is_waited_for_and_then_named(deploy
     deployment.wait_until_every_gauge_equals_the_recount(program)
 
     program.terminate()
-    assert program.wait_for_exit(seconds=10) == 0
+    assert program.wait_for_exit(seconds=30) == 0
     program = deployment.start()
     program.wait_until_ready()
     delete(deployment, letters)

@@ -32,7 +32,7 @@ def one_of_each_reason() -> dict[Reason, Message]:
     return {
         Reason.NOT_JSON: Message("logins", b"no json"),
         Reason.MISSING_FIELD: Message("logins", b'{"user_id":"ada"}'),
-        Reason.WRONG_TYPE: Message("logins", f'{{"user_id":7,{AT}}}'.encode()),
+        Reason.WRONG_TYPE: Message("logins", f'{{"user_id":7.5,{AT}}}'.encode()),
         Reason.UNKNOWN_VALUE: Message("sessions", f'{{"user_id":"ada","type":"nod",{AT}}}'.encode()),
         Reason.OUT_OF_RANGE: Message(
             "surveys", f'{{"user_id":"ada","response_id":"r","kind":"csat","score":9,{AT}}}'.encode()

@@ -58,18 +58,20 @@ def test_a_worker_that_reads_its_state_says_so(ways: ProxiedKafka, deploy: Deplo
 
 @pytest.mark.parametrize(("of", "option"), [("run", ()), ("worker", ("--worker",))])
 def test_health_says_what_readyz_says(deployment: Deployment, of: str, option: tuple[str, ...]) -> None:
-    program = worker(deployment) if of == "worker" else deployment.start("run")
-    place = "WORKER" if of == "worker" else "SERVER"
-    environment = {**os.environ, f"ENGAGEMENT_{place}_PORT": str(program.port)}
+    place, port = "WORKER" if of == "worker" else "SERVER", free_port()
+    told = {f"ENGAGEMENT_{place}_PORT": str(port)}
+    environment = {**os.environ, **told}
 
     def health() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stream.cli", "health", *option]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     absent = health()
+    program = deployment.start(of, **told)
+    program.port = port
     program.wait_until(lambda: program.get("/readyz")[0] == 200, "ready")
     ready = health()
 
     assert (absent.returncode, absent.stdout) == (1, "")
-    assert absent.stderr == f"engagement: nobody answers at 127.0.0.1:{program.port}: Connection refused\n"
+    assert absent.stderr == f"engagement: nobody answers at 127.0.0.1:{port}: Connection refused\n"
     assert (ready.returncode, ready.stdout, ready.stderr) == (0, "ok\n", "")

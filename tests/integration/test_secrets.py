@@ -102,7 +102,7 @@ def test_a_run_has_every_number_and_shows_no_password(deployment: Deployment, me
     shown = [program.get(path)[1] for path in ("/metrics", "/api/v1/metrics", "/readyz", "/")]
     shown.append(Path(f"/proc/{program.pid}/cmdline").read_text())
     program.terminate()
-    assert program.wait_for_exit(seconds=10) == 0
+    assert program.wait_for_exit(seconds=30) == 0
     settings = deployment.command("settings")
 
     assert "kafka.sasl_username" in settings.stdout

@@ -15,7 +15,8 @@ from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 
-WITHIN_SECONDS = 10
+# It ends within 10 s, or says that it did not wait; to see that may take longer where others use the machine too.
+WITHIN_SECONDS = 30
 # Long enough for connections to be missed, short enough for the session to last.
 AWAY_SECONDS = 3
 
