@@ -20,7 +20,7 @@ from stream.agents.state import LoggedState, State, StoredState, in_thread
 from stream.agents.topics import topic_ids
 from stream.core.changelog import SEAL, Replay, Seal, decode_seal
 from stream.core.partition.partition import SWEPT
-from stream.core.partition.progress import PROGRESS, Progress
+from stream.core.partition.progress import PROGRESS, FormatChanged, Progress, decode_progress
 from stream.core.store import Store
 from stream.settings import Settings, Unavailable
 
@@ -77,12 +77,27 @@ class Upkeep:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def held(self, partition: int, tell: Callable[[int, int], None] = lambda rows, left: None) -> Held:
-        """Read the state of a partition; `tell` is told records read and left of its changelog."""
+    async def held(
+        self,
+        partition: int,
+        tell: Callable[[int, int], None] = lambda rows, left: None,
+        *,
+        of_any_version: bool = False,
+    ) -> Held:
+        """Read the state of a partition; `tell` is told records read and left of its changelog.
+
+        Raises FormatChanged for state of another version, unless it is to be given up: `of_any_version`.
+        """
         store = await in_thread(lambda: self._open_store(partition))
         changelog = None if self._shared else await self._read_changelog(partition, store, tell)
         (progress, seal) = await in_thread(lambda: store.read([PROGRESS, SEAL]))
-        decoded = Progress() if progress is None else msgspec.msgpack.decode(progress, type=Progress)
+        decoded = Progress()
+        if progress is not None:
+            try:
+                decoded = decode_progress(progress, {})
+            except FormatChanged:
+                if not of_any_version:
+                    raise
         return Held(
             partition,
             store,
@@ -153,7 +168,7 @@ class Upkeep:
     async def reset(self, partition: int, tell: Callable[[int, int], None]) -> None:
         """Give the state of a partition up: workers count again all that the topics hold."""
         await self.refuse_workers()
-        held = await self.held(partition, tell)
+        held = await self.held(partition, tell, of_any_version=True)
         state = await self.taken_over(held)
         await state.begin_anew()
         await state.save([(PROGRESS, msgspec.msgpack.encode(Progress(counted_since_ms=time.time_ns() // 1_000_000)))])

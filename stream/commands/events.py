@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import click
 
 from stream.core.time import iso
+from stream.inputs.registry import NATIVE
 from stream.settings import Settings
 from stream.terminal import (
     BadUse,
@@ -80,9 +81,10 @@ def simulate_command(
     with told():
         if kafka is not None:
             chosen = load_settings(file, kafka)
+            topics = _topics_of_kinds(chosen)
             with EventProducer(client_options(chosen)) as producer:
                 for event in events:
-                    producer.send(chosen.input_topics[event.topic], event.key, event.value)
+                    producer.send(topics[event.topic], event.key, event.value)
                     count += 1
         else:
             with _writing(output) as sink:
@@ -106,7 +108,7 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
         world = SimulatorSettings(**population).with_drop_before(now_ms)
     except ValueError as error:
         raise BadUse(str(error)) from None
-    topics, options = settings.input_topics, client_options(settings)
+    topics, options = _topics_of_kinds(settings), client_options(settings)
     with told():
         start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
         with EventProducer(options) as producer:
@@ -119,6 +121,17 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
                 on_live=lambda sent: click.echo(f"{sent:,} events since {iso(start_ms)} are sent; now live", err=True),
             )
     click.echo(f"{count:,} events", err=True)
+
+
+def _topics_of_kinds(settings: Settings) -> dict[str, str]:
+    """The Kafka topic that takes each kind of what is made up: of several inputs the first. Raises BadUse."""
+    topics = {}
+    for kind in ("sessions", "logins", "surveys"):
+        fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]
+        if not fitting:
+            raise BadUse(f"no input of the settings takes messages of the kind {kind!r}, which a population sends too")
+        topics[kind] = fitting[0]
+    return topics
 
 
 def _with_topic(topic: str, value: bytes) -> bytes:

@@ -51,7 +51,7 @@ def id_of(raw: Id | None) -> str | None:
 def _read(raw: Id | None) -> str | None:
     text = "" if raw is None else text_of(raw)
     read = None if is_placeholder(text) else text
-    if len(text) <= _LONGEST_KNOWN:
+    if type(raw) is int or raw is None or len(raw) <= _LONGEST_KNOWN:  # type: ignore[arg-type]
         if len(_known) >= _KNOWN_AT_MOST:
             _known.clear()
         _known[raw] = read

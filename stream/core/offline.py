@@ -90,7 +90,6 @@ class Offline:
         yield from self._apply_records(topic, records)
         newest_ms = max(self._partition.progress.newest_ms.values(), default=-1)
         self._partition.tick(newest_ms if self._at_ms is None else self._at_ms, behind=())
-        self._partition.settle()
 
     def _apply_records(self, topic: str, records: list[_AtRest]) -> list[Refused]:
         if not records:

@@ -22,9 +22,10 @@ def user_of(user_id: Id | None, anonymous_id: Id | None) -> str:
     """
     user = _named(user_id, "user_id")
     if user and user_id is not None:
-        if len(users_by_id) >= IDS_REMEMBERED:
-            users_by_id.clear()
-        users_by_id[user_id] = user
+        if isinstance(user_id, int) or len(user_id) <= LONGEST_ID:
+            if len(users_by_id) >= IDS_REMEMBERED:
+                users_by_id.clear()
+            users_by_id[user_id] = user
         return user
     device = _named(anonymous_id, "anonymous_id")
     if device:

@@ -13,6 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -167,7 +168,10 @@ def _shifted(value: bytes, seconds: int) -> bytes:
     fields = _decode_fields(value)
     for name in _TIME_FIELDS:
         if name in fields:
-            fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
+            with suppress(
+                msgspec.MsgspecError, ValueError, OverflowError, OSError
+            ):  # no time, or none that is: the workers will say what is wrong
+                fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
     return _encode(fields)
 
 

@@ -116,7 +116,7 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     share(samples, "engagement_engaged_session_ratio", engaged_visits, len(viewed), window=window)
     unprompted = sum(visit.prompted is not True for visit in closed)
     samples[key("engagement_unprompted_sessions", window=window)] = unprompted
-    if any(visit.prompted is not None for visit in closed):
+    if any(visit.says_prompted for visit in closed):
         share(samples, "engagement_unprompted_session_ratio", unprompted, len(closed), window=window)
 
 

@@ -26,7 +26,8 @@ class Visit(NamedTuple):
     views: int
     key_events: int
     engaged: int | None
-    prompted: bool | None
+    prompted: bool | None  # what the first step says
+    says_prompted: bool  # whether any step says something of it
 
     @property
     def duration(self) -> int:
@@ -89,6 +90,7 @@ def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
         Visit(
             person, told["started_at"], told["ended_at"], told["ended_at"],
             told["page_views"], told.get("key_events", 0), told.get("engaged_ms"), told.get("prompted"),
+            told.get("prompted") is not None,
         )
         for (person, _), told in won.items()
     ]  # fmt: skip
@@ -122,7 +124,7 @@ def volume(events: Iterable[Told]) -> list[int]:
 
 def _told_by(summary: Told | None, steps: list[Told]) -> bool:
     times = [told["event_time"] for told in steps]
-    return summary is not None and max(times) >= summary["started_at"] - DAY and min(times) <= summary["ended_at"] + DAY
+    return summary is not None and max(times) >= summary["ended_at"] - DAY and min(times) <= summary["ended_at"] + DAY
 
 
 def _split_at_gaps(steps: list[Told], pause: int) -> Iterator[list[Told]]:
@@ -158,6 +160,7 @@ def _visit(person: Person, steps: list[Told], ends: list[Told], rules: Rules) ->
         sum(bool(told.get("key_event")) for told in steps),
         sum(engaged) if engaged else None,
         any(said) if said else None,
+        any(told.get("prompted") is not None for told in steps),
     )
 
 

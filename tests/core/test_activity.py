@@ -4,14 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.days import DayLedger
-from stream.core.events import Login
+from stream.core.events import Login, Summary
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.activity.part import Activity, active_days, latest_and_ahead, without_days_before
 from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.family import Horizon
 from stream.core.ring import Booking, latest
 from stream.core.rules import Rules
 from stream.core.segments import NOT_TOLD
 from stream.core.tally import Field
+from stream.core.time import DAY_MS, MINUTE_MS
 
 DAY = 1_440  # minutes
 
@@ -173,3 +175,16 @@ def test_days_are_forgotten_only_when_there_are_some() -> None:
     ledger.forget_before(101)
     assert (ledger.since, ledger.first_day()) == (101, 101)
     assert ledger.users(101, 101) == {101: {7: 1, 28: 1}}
+
+
+def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:
+    family, known = ActivityFamily(Rules()), Activity()
+    summary = Summary("ann", 0, False, "s", 30_000 * MINUTE_MS, 30_010 * MINUTE_MS, 1, 0, None, 1, None, NOT_TOLD)
+    family.hear_summary(known, summary, 30_010)
+    family.settle(30_010)
+    edge_ms = summary.ended_ms + DAY_MS + Rules().session_timeout_ms
+
+    family.let_go(known, Horizon(edge_ms, edge_ms, 40_000))
+    assert list(known.summaries) == ["s"]
+    family.let_go(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
+    assert (known.summaries, known.minutes) == ({}, (30_010,))

@@ -10,7 +10,7 @@ from stream.core.events import Step, Summary
 from stream.core.families.sessions import numbers as fields
 from stream.core.families.sessions.family import SessionsFamily
 from stream.core.families.sessions.numbers import contribution
-from stream.core.families.sessions.part import Counted, Session, Visits, let_go
+from stream.core.families.sessions.part import STEPS_REMEMBERED, Counted, Session, Visits, let_go
 from stream.core.histogram import bin_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
@@ -170,7 +170,9 @@ def test_whether_a_session_was_prompted_is_what_its_first_step_says() -> None:
     told = (step(prompted=True), step(5, prompted=False), step(9))
 
     assert {only(visits(*order)).session.prompted for order in permutations(told)} == {True}
-    assert only(visits(step(), step(5, prompted=True))).session.prompted is None
+    later = only(visits(step(), step(5, prompted=True))).session
+    assert (later.prompted, later.says_prompted) == (None, True)
+    assert not only(visits(step(), step(5))).session.says_prompted
     same = (step(), step(prompted=False, type="start"), step(prompted=True, type="heartbeat"))
     assert {only(visits(*order)).session.prompted for order in permutations(same)} == {True}
 
@@ -287,6 +289,20 @@ def test_each_step_counts_at_its_own_time_and_what_a_summary_alone_tells_at_its_
     for order in permutations(steps_and_summary):
         assert booked(*order, clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 2
     assert booked(step(in_session=False), clock_ms=NOON_MS)[fields.STEPS] == 1
+
+
+def test_steps_that_a_summary_longer_than_a_day_may_have_come_too_late_for_are_a_session_of_their_own() -> None:
+    begun = step(session_id="s")
+
+    assert len(list(visits(begun, summary(0, DAY_MS)).counted(TIMEOUT))) == 1
+    assert len(list(visits(begun, summary(0, DAY_MS + 1)).counted(TIMEOUT))) == 2
+
+
+def test_of_many_steps_that_take_no_part_the_last_are_known() -> None:
+    known = visits(*(step(number, interactive=False) for number in range(STEPS_REMEMBERED + 10)))
+
+    assert len(known.aside) == STEPS_REMEMBERED
+    assert not SessionsFamily(Rules()).hear_step(known, step(STEPS_REMEMBERED + 9, interactive=False), 0)
 
 
 def closing_minute(after_ms: int) -> int:

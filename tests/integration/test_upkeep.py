@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
@@ -9,6 +10,8 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.agents.topics import TopicSpec, create_topics
+from stream.agents.upkeep import Upkeep
+from stream.core.partition.progress import FORMAT, FormatChanged
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer
@@ -119,6 +122,25 @@ def test_a_changelog_whose_start_was_deleted_is_named_and_reset_counts_again(dep
     # And again from the changelog alone: what lies before the reset does not count.
     stopped(worker)
     shutil.rmtree(deployment.disk())
+    deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
+
+
+def test_state_of_another_version_is_never_taken_for_ours(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(counted(deployment))
+    monkeypatch.setattr("stream.core.partition.progress.FORMAT", FORMAT + 1)  # as if the next version were here
+
+    async def refused_and_given_up() -> str:
+        async with Upkeep(deployment.settings) as upkeep:
+            with pytest.raises(FormatChanged) as raised:
+                await upkeep.accept(0, lambda read, left: None)
+            for number in deployment.all_partitions:
+                await upkeep.reset(number, lambda read, left: None)
+            return str(raised.value)
+
+    assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
+    monkeypatch.undo()
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
 
 

@@ -146,8 +146,8 @@ class ActivityFamily(Family[Activity]):
 
     def _settle_summaries(self, part: Activity, horizon: Horizon) -> None:
         """Sessions that no revision can move any more become activity like any other; what is booked stays the same."""
-        # As long as a session stays in its own family's part: its end and two timeouts.
-        settled_before_ms = horizon.before_ms - 2 * self.rules.session_timeout_ms
+        # As long as sessions keep them: what comes later than that is of another session.
+        settled_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
         for session_id, times in list(part.summaries.items()):
             if times.last_ms < settled_before_ms:
                 del part.summaries[session_id]

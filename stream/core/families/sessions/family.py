@@ -4,6 +4,7 @@ A session is booked in the minute in which it closes, which lies ahead while it 
 enters the windows as the clock passes. A visitor is booked in the minute of the last session that closed.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -14,7 +15,7 @@ from stream.core.families.sessions import messages, numbers
 from stream.core.families.sessions.metrics import METRICS
 from stream.core.families.sessions.part import (
     LONGEST_PAUSE_MS,
-    Booked,
+    STEPS_REMEMBERED,
     Track,
     Visits,
     closing_minutes,
@@ -51,6 +52,7 @@ class SessionsFamily(Family[Visits]):
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._timeout_ms = rules.session_timeout_ms
+        self._steps: dict[int, int] = {}  # those of each minute that are not booked yet
 
     @classmethod
     def stored_by(cls, rules: Rules) -> dict[str, str]:
@@ -87,17 +89,24 @@ class SessionsFamily(Family[Visits]):
             return False
         self._note(part, session_id, track)
         track.sessions = sessions
-        self.ring.count(step.at_ms // MINUTE_MS, _STEP)
+        self._count_step(step.at_ms)
         return True
 
     def _hear_aside(self, part: Visits, step: Step) -> bool:
         """A step that takes no part in sessions is known, and counts where somebody did it."""
-        if step.identity in part.aside:
+        aside = part.aside
+        if step.identity in aside:
             return False
-        part.aside[step.identity] = step.at_ms
+        if len(aside) >= STEPS_REMEMBERED:
+            del aside[next(iter(aside))]
+        aside[step.identity] = step.at_ms
         if step.is_interactive and not step.is_end:
-            self.ring.count(step.at_ms // MINUTE_MS, _STEP)
+            self._count_step(step.at_ms)
         return True
+
+    def _count_step(self, at_ms: int) -> None:
+        minute = at_ms // MINUTE_MS
+        self._steps[minute] = self._steps.get(minute, 0) + 1
 
     def hear_summary(self, part: Visits, summary: Summary, now: int) -> bool:
         """A summary tells a whole session, instead of its steps."""
@@ -113,10 +122,12 @@ class SessionsFamily(Family[Visits]):
         """Note what is booked of a track before it changes."""
         booked = part.booked
         if booked is None:
-            booked = part.booked = Booked({}, closing_minutes(part, self._timeout_ms))
+            booked = part.booked = {}
             self.changed.append(part)
-        if session_id not in booked.tracks:
-            booked.tracks[session_id] = track.copy()
+            if part.closings is None:
+                part.closings = closing_minutes(part, self._timeout_ms)
+        if session_id not in booked:
+            booked[session_id] = track.copy()
             if session_id is not None:
                 part.by_id[session_id] = track
 
@@ -146,20 +157,29 @@ class SessionsFamily(Family[Visits]):
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
+    def settle(self, now: int) -> None:
+        super().settle(now)
+        for minute, steps in self._steps.items():
+            self.ring.count(minute, _STEP, steps)
+        self._steps.clear()
+
     def book(self, parts: list[Visits]) -> None:
         for part in parts:
-            before, part.booked = part.booked, None
-            assert before is not None
-            for session_id, old in before.tracks.items():
-                self._rebook(old, part.by_gap if session_id is None else part.by_id[session_id])
-            minutes = closing_minutes(part, self._timeout_ms)
-            if minutes != before.visitor:
-                for closed, times in ((before.visitor, -1), (minutes, 1)):
-                    self.ring.book(latest(closed, _VISITOR), times=times)
-                    if len(closed) > 1:
-                        self.ring.book(second_latest(closed, _REPEAT_VISITOR), times=times)
+            booked, part.booked = part.booked, None
+            closings = part.closings
+            assert booked is not None
+            assert closings is not None
+            before = _that_count(closings, self.ring.now)
+            for session_id, old in booked.items():
+                self._rebook(old, part.by_gap if session_id is None else part.by_id[session_id], closings)
+            after = _that_count(closings, self.ring.now)
+            if after != before:
+                for minutes, times in ((before, -1), (after, 1)):
+                    self.ring.book(latest(minutes, _VISITOR), times=times)
+                    if len(minutes) > 1:
+                        self.ring.book(second_latest(minutes, _REPEAT_VISITOR), times=times)
 
-    def _rebook(self, old: Track, new: Track) -> None:
+    def _rebook(self, old: Track, new: Track, closings: list[int]) -> None:
         """Take out the sessions of a track as it was, and book them as it is; most of a long one are the same."""
         kept: set[int] = set()
         if len(new.sessions) > 1 and old.ends is new.ends and old.summary is new.summary is None:
@@ -169,6 +189,10 @@ class SessionsFamily(Family[Visits]):
                 if id(counted.session) not in kept:
                     minute = counted.closes_ms // MINUTE_MS
                     self.ring.count(minute, numbers.amounts_of(counted, cap_ms=self.rules.session_cap_ms), times)
+                    if times > 0:
+                        insort(closings, minute)
+                    else:
+                        del closings[bisect_left(closings, minute)]
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
@@ -176,3 +200,8 @@ class SessionsFamily(Family[Visits]):
         yield Sample("engagement_open_sessions", {}, sums.ahead.get(numbers.SESSIONS, 0))
         for window, length in self.lengths.items():
             yield from numbers.of_window({"window": window}, sums.live.get(length, {}))
+
+
+def _that_count(closings: list[int], now: int) -> list[int]:
+    """Of minutes in order the last two that have come, and those ahead: a visitor is booked in no other."""
+    return closings[max(0, bisect_right(closings, now) - 2) :]

@@ -42,10 +42,10 @@ def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
         amounts[SESSIONS_WITH_ENGAGED_TIME] = 1
         if session.engaged_ms:
             amounts[ENGAGED_MS] = session.engaged_ms
-    if session.prompted is not None:
+    if session.says_prompted:
         amounts[SESSIONS_THAT_SAY_PROMPTED] = 1
-        if session.prompted:
-            amounts[PROMPTED_SESSIONS] = 1
+    if session.prompted:
+        amounts[PROMPTED_SESSIONS] = 1
     if session.views:
         amounts |= _of_views(session, duration_ms)
     return amounts

@@ -10,7 +10,9 @@ Everything that was told is kept apart, as long as late events can change what f
 arrival makes a difference.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -19,7 +21,10 @@ from stream.core.time import DAY_MS, MINUTE_MS
 
 # More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
 # twice is known among the last so many.
-_STEPS_REMEMBERED = 4_000
+STEPS_REMEMBERED = 4_000
+
+# In order of time.
+_time_of = attrgetter("at_ms")
 
 # Steps of one id that lie further apart belong to two sessions.
 LONGEST_PAUSE_MS = DAY_MS
@@ -34,6 +39,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key_events: int = 0
     engaged_ms: int | None = None  # None where the producer sends no engaged time
     prompted: bool | None = None  # what the first step says; None where it says nothing
+    says_prompted: bool = False  # whether any step says something of it
     steps: tuple[int, ...] = ()  # identities, to know a step sent twice
 
 
@@ -88,15 +94,21 @@ class Track(msgspec.Struct, array_like=True, gc=False):
 
 
 def _is_near(session: Session, whole: Session) -> bool:
-    """Whether a summary tells the steps of this session too."""
-    return session.last_ms >= whole.first_ms - LONGEST_PAUSE_MS and session.first_ms <= whole.last_ms + LONGEST_PAUSE_MS
+    """Whether a summary tells the steps of this session too: they come within a day of its end, before or after.
+
+    Steps at the beginning of a longer one are a session of their own: they may have been let go when it is told.
+    """
+    ends_ms = whole.last_ms
+    return ends_ms - LONGEST_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + LONGEST_PAUSE_MS
 
 
 def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted:
     last_ms = session.last_ms
     latest_ms = last_ms + timeout_ms
-    for end in reversed(ends):
-        if last_ms <= end.at_ms <= latest_ms:
+    if ends:
+        following = bisect_right(ends, latest_ms, key=_time_of)
+        end = ends[following - 1]
+        if following and last_ms <= end.at_ms:
             engaged_ms = session.engaged_ms
             if end.engaged_ms >= 0:
                 engaged_ms = end.engaged_ms + (engaged_ms or 0)
@@ -105,21 +117,16 @@ def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted
     return Counted(session, latest_ms)
 
 
-class Booked(msgspec.Struct, gc=False):
-    """What a user's visits had contributed when the totals were settled last, as far as it has changed since."""
-
-    tracks: dict[str | None, Track]  # by id those that have changed, as they were; None is the one without
-    visitor: list[int]  # the minutes in which sessions closed
-
-
 class Visits(msgspec.Struct, array_like=True, gc=False):
     """The sessions of one user that late events can still change, and when the last of the others closed."""
 
     by_id: dict[str, Track] = {}
     by_gap: Track = msgspec.field(default_factory=Track)
     settled_minutes: tuple[int, ...] = ()  # of the last two to close
-    aside: dict[int, int] = {}  # steps that are in no session, by identity: their times
-    booked: Booked | None = None  # while the totals don't hold the visits as they are now; never stored
+    aside: dict[int, int] = {}  # the last steps that are in no session, by identity: their times
+    # Never stored: by id the tracks that have changed since the totals were settled, as they were, where any has.
+    booked: dict[str | None, Track] | None = None
+    closings: list[int] | None = None  # never stored: the minutes in which sessions close, as booked; None until asked
 
     def tracks(self) -> Iterator[Track]:
         """What was told with each id, and without one."""
@@ -143,6 +150,7 @@ def of_summary(summary: Summary) -> Told:
             summary.key_events,
             summary.engaged_ms,
             summary.prompted,
+            summary.prompted is not None,
         ),
     )
 
@@ -172,6 +180,7 @@ def of_step(step: Step) -> Session:
         1 if step.is_key_event else 0,
         step.engaged_ms,
         step.prompted,
+        step.prompted is not None,
         (step.identity,),
     )
 
@@ -198,7 +207,8 @@ def with_step(session: Session, step: Step) -> Session:
         session.key_events + 1 if step.is_key_event else session.key_events,
         engaged_ms,
         prompted,
-        (*(steps if len(steps) <= _STEPS_REMEMBERED else steps[-_STEPS_REMEMBERED:]), step.identity),
+        session.says_prompted or step.prompted is not None,
+        (*(steps if len(steps) <= STEPS_REMEMBERED else steps[-STEPS_REMEMBERED:]), step.identity),
     )
 
 
@@ -237,6 +247,7 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
         sum(session.key_events for session in sessions),
         sum(engaged) if engaged else None,
         sessions[0].prompted,
+        any(session.says_prompted for session in sessions),
         tuple(identity for session in sessions for identity in session.steps),
     )
 
@@ -244,9 +255,10 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
 def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
     """The ends with one more, or the very same when it is known already."""
     end = End(step.at_ms, -1 if step.engaged_ms is None else step.engaged_ms, step.identity)
-    if end in ends:
+    place = bisect_left(ends, end)
+    if place < len(ends) and ends[place] == end:
         return ends
-    return tuple(sorted((*ends[-_STEPS_REMEMBERED:], end)))
+    return (*ends[:place], end, *ends[place:])[-STEPS_REMEMBERED:]
 
 
 def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
@@ -261,6 +273,7 @@ def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
     if closings:
         minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
         visits.settled_minutes = tuple(sorted((*visits.settled_minutes, *minutes))[-2:])
+        visits.closings = None
 
 
 def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:

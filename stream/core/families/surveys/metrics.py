@@ -5,8 +5,8 @@ from stream.core.metrics import WINDOW, Metric
 METRICS = (
     Metric(
         "engagement_csat_ratio",
-        "Share of CSAT answers in the boxes of satisfied people, as engagement_csat_satisfied counts them; one answer an"
-        " interaction.",
+        "Share of CSAT answers in the boxes of satisfied people, as engagement_csat_satisfied counts them; one answer"
+        " an interaction.",
         WINDOW,
         unit="ratio",
         interval="Wilson",
