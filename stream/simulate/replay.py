@@ -168,9 +168,8 @@ def _shifted(value: bytes, seconds: int) -> bytes:
     fields = _decode_fields(value)
     for name in _TIME_FIELDS:
         if name in fields:
-            with suppress(
-                msgspec.MsgspecError, ValueError, OverflowError, OSError
-            ):  # no time, or none that is: the workers will say what is wrong
+            # What is no time, or none that is, stays as it is: the workers will say what is wrong with it.
+            with suppress(msgspec.MsgspecError, ValueError, OverflowError, OSError):
                 fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
     return _encode(fields)
 
