@@ -141,7 +141,8 @@ class Settings(_Section, frozen=True):
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes so long after its midnight
     max_message_bytes: int = 1_000_000  # larger messages are refused
-    retention: str = "100d"  # a user without any event for so long, and beyond all windows, is forgotten
+    retention: str = "100d"  # of a user without any event for so long, and beyond all windows, little is kept
+    memory: str = "400d"  # that little, whole days: whoever comes back later is a new user
     segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, where other topics are read than those below
     kafka: Kafka = msgspec.field(default_factory=Kafka)
@@ -163,6 +164,7 @@ class Settings(_Section, frozen=True):
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
+            memory_days=seconds_of(self.memory) // seconds_of("1d"),
             windows=self.windows,
             segments=in_order(self.segments),
         )
@@ -454,6 +456,7 @@ _LENGTHS = {
     "future_limit": 0,
     "close_after": 0,
     "retention": 0,
+    "memory": 86_400,
     "kafka.session_timeout": 1,
     "kafka.open_transaction_after": 1,
     "state.checkpoint_interval": 1,

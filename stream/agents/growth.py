@@ -94,6 +94,7 @@ def _refuse_unread(upkeep: Upkeep, held: list[Held]) -> None:
 def _begin_as(progress: Progress, source: Progress) -> None:
     """A new partition is as far as the one that its users come from."""
     progress.now_ms, progress.watermark_ms = source.now_ms, source.watermark_ms
+    progress.first_ms = source.first_ms
     progress.rules, progress.days_since = source.rules, source.days_since
     progress.partitions, progress.format = source.partitions, source.format
 

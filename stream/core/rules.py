@@ -22,6 +22,8 @@ class Rules:
     close_after_ms: int = HOUR_MS
     # How long a user without any event is remembered; longer where the windows need it.
     retention_ms: int = 100 * DAY_MS
+    # How long what is then left of a user is known: whoever comes back after more days is a new one.
+    memory_days: int = 400
     windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, where they are not the default
     segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
 

@@ -150,7 +150,7 @@ def users_of(sums: Mapping[int, Mapping[Field, int]], windows: Iterable[int], se
     lengths = sorted(windows)
     for window in lengths:
         for field, amount in sums[window].items():
-            if isinstance(field, str):
+            if isinstance(field, str) and field[0].isdigit():
                 users[SEGMENTS[int(field[0])]].setdefault(field[1:], {})[window] = amount
     return {segment: _most(of_value, lengths[-1], _TOLD_VALUES) for segment, of_value in users.items() if of_value}
 

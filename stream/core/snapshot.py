@@ -19,6 +19,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     ahead: Tally = {}  # what lies in minutes that have not come, of the fields that the family tells of
     segments: dict[str, dict[str, Tally]] = {}  # by segment and value: amounts by window length in minutes
     closed: dict[int, Tally] = {}  # by closed day
+    by_day: dict[int, Tally] = {}  # by window length in minutes and local day
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
@@ -26,6 +27,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
             ahead=total((self.ahead, other.ahead)),
             segments=segments.added(self.segments, other.segments),
             closed=_added(self.closed, other.closed),
+            by_day=_added(self.by_day, other.by_day),
         )
 
 
@@ -36,6 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The sums of one partition, or of several."""
 
     now_ms: int = -1  # the clock; -1 where no event was seen
+    first_ms: int | None = None  # the time of the first event
     families: dict[str, Sums] = {}  # by name of the family
     last_closed_day: int | None = None
     outcomes: dict[str, dict[str, int]] = {}
@@ -45,8 +48,10 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         closed = [day for day in (self.last_closed_day, other.last_closed_day) if day is not None]
+        first = [at_ms for at_ms in (self.first_ms, other.first_ms) if at_ms is not None]
         return Snapshot(
             now_ms=max(self.now_ms, other.now_ms),
+            first_ms=min(first, default=None),
             families={
                 name: self.family(name) + other.family(name) for name in sorted({*self.families, *other.families})
             },

@@ -23,6 +23,7 @@ from tests.core.oracle_events import (
     Told,
     Visit,
     activity,
+    beginnings,
     logins,
     responses,
     scale_of,
@@ -45,6 +46,9 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
         if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.windows_of(ACTIVITY):
             daily = len({person for person, at in active if at in Window("1d", at_ms)})
             share(samples, "engagement_stickiness_ratio", daily, users.get(name, 0), window=name)
+    new = beginnings(events, rules)
+    for name in rules.windows_of(ACTIVITY):
+        samples[key("engagement_new_users", window=name)] = sum(at in Window(name, at_ms) for at in new)
     _segments(samples, events, at_ms, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)

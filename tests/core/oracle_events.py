@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -172,6 +173,30 @@ def activity(events: list[Told]) -> set[tuple[Person, int]]:
     for (person, _), told in winners(summaries).items():
         active |= {(person, told["started_at"]), (person, told["ended_at"])}
     return active
+
+
+def beginnings(events: list[Told], rules: Rules) -> list[int]:
+    """When users were active for the first time: ever, or after more days without an event than are remembered.
+
+    Left out is the day of the first event of all, on which everybody seems new.
+    """
+    day_of = rules.days.day_of
+    active = activity(events)
+    heard: dict[Person, set[int]] = {}
+    for person, at in active:
+        heard.setdefault(person, set()).add(day_of(at))
+    for told in events:
+        if told.get("type") != "summary":
+            heard.setdefault(who(told), set()).add(day_of(told["event_time"]))
+    first_day = min((day_of(told["event_time"]) for told in events), default=0)
+    found = []
+    for person, days in heard.items():
+        ordered = sorted(days)
+        begins = [day for before, day in pairwise([-(10**9), *ordered]) if day - before > rules.memory_days]
+        for begin, end in zip(begins, [*begins[1:], 10**9], strict=True):
+            times = [at for who_, at in active if who_ == person and begin <= day_of(at) < end]
+            found += [min(times)] if times and day_of(min(times)) > first_day else []
+    return found
 
 
 def values_told(events: list[Told], segment: str) -> dict[Person, str]:

@@ -1,11 +1,15 @@
 """Activity of one user, and the ledger of closed days, against counting by hand."""
 
+from itertools import pairwise
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.days import DayLedger
 from stream.core.events import Login, Summary
 from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.activity.lives import NEVER, Life, first_minutes, that_can_change, with_day
 from stream.core.families.activity.part import Activity, active_days, latest_and_ahead, without_days_before
 from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Horizon
@@ -50,7 +54,7 @@ def test_the_last_minute_that_has_come_and_all_ahead_are_kept_in_any_order(
     come = sorted(minute for minute in at if minute <= now)[-1:]
     assert found.minutes == (*come, *sorted({minute for minute in at if minute > now}))
     assert days(found) == sorted({minute // DAY for minute in at})
-    assert found.first_day == min(at) // DAY
+    assert first_minutes(found.lives) == [min(at)]
     assert stored(active(*reversed(at), now=now)) == stored(found)
 
 
@@ -77,7 +81,7 @@ def test_a_user_is_booked_in_the_minute_of_the_last_activity() -> None:
     assert list(latest((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
 
 
-def test_forgotten_days_leave_the_first_day_ever() -> None:
+def test_forgotten_days_leave_the_first_activity_ever() -> None:
     known = active(*(day * DAY for day in (10, 20, 30)), now=31 * DAY)
 
     for before, kept in ((10, [10, 20, 30]), (11, [20, 30]), (20, [20, 30])):
@@ -86,7 +90,7 @@ def test_forgotten_days_leave_the_first_day_ever() -> None:
     assert known.since_day == 20
     for before in (31, 40):
         without_days_before(known, before)
-        assert (days(known), known.first_day, known.day_bits) == ([], 10, b"")
+        assert (days(known), first_minutes(known.lives), known.day_bits) == ([], [10 * DAY], b"")
     active_at(known, 50 * DAY, now=50 * DAY)
     assert days(known) == [50]
 
@@ -188,3 +192,30 @@ def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_kee
     assert list(known.summaries) == ["s"]
     family.let_go(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
     assert (known.summaries, known.minutes) == ({}, (30_010,))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=10), st.randoms(use_true_random=False)
+)
+def test_lives_are_parted_by_longer_pauses_than_are_remembered_in_any_order(
+    heard: list[tuple[int, bool]], chance: Random
+) -> None:
+    def told(events: list[tuple[int, bool]]) -> tuple[Life, ...]:
+        lives: tuple[Life, ...] = ()
+        for day, is_activity in events:
+            lives = with_day(lives, day, day * DAY if is_activity else NEVER, memory_days=4)
+        return lives
+
+    found = told(heard)
+    shuffled = list(heard)
+    chance.shuffle(shuffled)
+
+    assert told([*shuffled, *heard]) == found
+    assert all(later.first_day - earlier.last_day > 4 for earlier, later in pairwise(found))
+    assert {day for day, _ in heard} <= {day for life in found for day in range(life.first_day, life.last_day + 1)}
+    for life in found:
+        active = [day * DAY for day, is_activity in heard if is_activity and life.first_day <= day <= life.last_day]
+        assert life.first_minute == min(active, default=NEVER)
+    kept = that_can_change(found, 30, memory_days=4)
+    for day in range(30, 40):
+        assert with_day(kept, day, NEVER, memory_days=4)[-1] == with_day(found, day, NEVER, memory_days=4)[-1]

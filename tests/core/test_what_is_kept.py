@@ -9,7 +9,8 @@ KEPT_DAYS = 68
 
 
 def test_a_user_is_known_for_two_months_of_closed_days_even_with_no_retention() -> None:
-    worker = Worker(Rules(retention_ms=0, windows={"activity": ("1d", "7d", "30d"), "surveys": ("30d",)}))
+    windows = {"activity": ("1d", "7d", "30d"), "surveys": ("30d",)}
+    worker = Worker(Rules(memory_days=1, retention_ms=0, windows=windows))
     apply(worker, LOGINS, login("ann"))
     move_to(worker, KEPT_DAYS)
     assert b"user/ann" in swept(worker)

@@ -214,6 +214,7 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
         close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
         segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
         windows=draw(st.sampled_from(_WINDOWS)),
+        memory_days=draw(st.sampled_from((400, 400, 1))),
     )
     happened: list[Told] = []
     for number in range(draw(st.integers(1, 6))):

@@ -75,6 +75,7 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
     with _kafka(address) as servers, _store(wanted.store, folder) as (url, store_bytes):
         chosen = {
             "allowed_lateness": "72h",  # the default, where tests of other things take more
+            "memory": "1d",  # or who has gone would be remembered for longer than a soak lasts
             "state.url": url,
             # Far less than there is: rows, blocks and files come and go, and each limit is reached.
             "state.cached_users": wanted.users // 4,

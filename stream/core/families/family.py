@@ -84,7 +84,7 @@ class Family(Generic[Part]):
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        """The events that the family hears, each with what it does to a part."""
+        """The events that the family hears, each with what it does to a part; `Event` is all those not named."""
         raise NotImplementedError
 
     def knows(self) -> Mapping[type[Nameless], Callable[[Part], Iterable[str]]]:
@@ -106,6 +106,13 @@ class Family(Generic[Part]):
     def let_go(self, part: Part, horizon: Horizon) -> None:
         """Drop from a part what no event that is not late can change. What it contributed stays booked."""
         raise NotImplementedError
+
+    def remembered(self, part: Part) -> Part | None:
+        """What is still to be known of a user who comes back within `memory`; None where that is nothing.
+
+        What a part contributed is in no window any more when all but this of it is dropped.
+        """
+        return None
 
     def last_ms(self, part: Part) -> int:
         """The last moment that anything in a part is of; 0 for an empty one."""
@@ -135,11 +142,16 @@ class Family(Generic[Part]):
             live={window: _numbered(tally) for window, tally in live.items()},
             ahead={field: count for field in self.told_ahead if (count := self.ring.ahead(field))},
             segments=self.segments_of(live),
+            by_day=self.by_day_of(live),
             closed=self._closed_sums(last_closed_day, days),
         )
 
     def segments_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[str, dict[str, Tally]]:
         """What is told of values of segments, from the sums of windows."""
+        return {}
+
+    def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:
+        """What is told by local day, from the sums of windows."""
         return {}
 
     def _days_told(self) -> int:

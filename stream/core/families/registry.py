@@ -32,7 +32,7 @@ def messages() -> dict[str, Messages]:
 
 def events(rules: Rules) -> dict[str, type[Event]]:
     """The types of events that any family hears, by name."""
-    return {event.__name__: event for family in families(rules) for event in family.hears()}
+    return {event.__name__: event for family in families(rules) for event in family.hears() if event is not Event}
 
 
 def stored_by(rules: Rules) -> dict[str, str]:

@@ -17,6 +17,8 @@ from stream.core.time import MINUTE_MS
 # Where no store is behind the rows in memory: a row that is not there is a new one.
 NOTHING_STORED: Stored = {}
 
+_NEVER_MS = 1 << 62
+
 
 class Applying:
     """Applies batches to the rows of one partition."""
@@ -28,9 +30,12 @@ class Applying:
         # Who hears which events, and who may know what is meant without a user: by type, with the place of the family.
         self._heard: dict[type[Event], tuple[tuple[int, Heard], ...]] = {}
         self._knows: dict[type[Nameless], tuple[int, Callable[[Any], Iterable[str]]]] = {}
+        heard_by = [family.hears() for family in families]
+        for event in {event: None for heard in heard_by for event in heard if event is not Event}:
+            # Who hears `Event` hears all that it does not name.
+            hearing = [(place, heard.get(event, heard.get(Event))) for place, heard in enumerate(heard_by)]
+            self._heard[event] = tuple((place, hear) for place, hear in hearing if hear is not None)
         for place, family in enumerate(families):
-            for event, heard in family.hears().items():
-                self._heard[event] = (*self._heard.get(event, ()), (place, heard))
             for nameless, things in family.knows().items():
                 self._knows[nameless] = (place, things)
 
@@ -50,12 +55,15 @@ class Applying:
         # How far the clock may follow the events; it does not where the limit lies before all time.
         clock_limit_ms = min(batch.not_after_ms - self._future_limit_ms, others_ms) if moves_clock else -1
         newest_ms, now = progress.newest_ms.get(source, -1), progress.now_ms // MINUTE_MS
+        first_ms = _NEVER_MS if progress.first_ms is None else progress.first_ms
         applied = duplicate = 0
         users, strangers, unsaved, heard_by_type = rows.users, batch.strangers, rows.unsaved, self._heard
         for event in self._with_users(progress, batch, stored, belongs):
             user = event.user
             row = users.get(user) or self._load(progress, user, stored, strangers.get(user))
             at_ms = event.at_ms
+            if at_ms < first_ms:
+                first_ms = at_ms
             if at_ms > newest_ms:
                 newest_ms = at_ms
                 if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
@@ -76,6 +84,8 @@ class Applying:
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:
             progress.newest_ms[source] = newest_ms
+        if first_ms < _NEVER_MS:
+            progress.first_ms = first_ms
         if moves_clock:
             progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))

@@ -4,7 +4,7 @@ Some producers key survey messages by the response, and can take one back only b
 in the partition of its key; a null message with the same key finds there whose response it is.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -67,8 +67,8 @@ class Names:
         """The last delta is stored."""
         self._collected.clear()
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, is_past: Callable[[int], bool]) -> None:
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, over_before_ms: int) -> None:
         """Look at stored names whether they are still needed."""
         for key, value in items:
-            if key.decode().removeprefix(NAMED) not in self._unsaved and is_past(_decode(value).at_ms):
+            if key.decode().removeprefix(NAMED) not in self._unsaved and _decode(value).at_ms < over_before_ms:
                 self._over.add(key)

@@ -134,6 +134,7 @@ class Partition:
         progress, last_closed = self.progress, self.last_closed_day()
         return Snapshot(
             now_ms=progress.now_ms,
+            first_ms=progress.first_ms,
             families={
                 family.name: family.sums(last_closed_day=last_closed, days=closed_days) for family in self.families
             },
@@ -188,14 +189,15 @@ class Partition:
         if self.rules.allowed_lateness_ms is None:
             return
         over_before_ms = self.progress.watermark_ms - self._kept_ms
-
-        def is_past(at_ms: int) -> bool:
-            return at_ms < over_before_ms
-
+        # A day more: of those who are remembered only days are known.
+        remembered_ms = (self.rules.memory_days + 2) * DAY_MS + self.rules.allowed_lateness_ms
+        forgotten_before_ms = min(over_before_ms, self.progress.watermark_ms - remembered_ms)
         users = [item for item in items if item[0].startswith(USER.encode())]
         names = [item for item in items if item[0].startswith(NAMED.encode())]
-        self.progress.users -= self._rows.sweep(users, is_past=is_past)
-        self._names.sweep(names, is_past=is_past)
+        self.progress.users -= self._rows.sweep(
+            users, over_before_ms=over_before_ms, forgotten_before_ms=forgotten_before_ms
+        )
+        self._names.sweep(names, over_before_ms=over_before_ms)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix.

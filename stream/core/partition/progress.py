@@ -44,6 +44,7 @@ class Progress(msgspec.Struct):
     newest_ms: dict[str, int] = {}  # by input: the newest event time applied
     watermark_ms: int = -1
     now_ms: int = -1
+    first_ms: int | None = None  # the oldest event time applied
     outcomes: dict[str, dict[str, int]] = {}  # by input and outcome
     reasons: dict[str, dict[str, int]] = {}  # by input and reason of rejection
     users: int = 0

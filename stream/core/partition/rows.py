@@ -153,14 +153,32 @@ class Rows:
             for user in [user for user in self.users if user not in unsaved][:surplus]:
                 del self.users[user]
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, is_past: Any) -> int:
-        """Look at stored rows whether they are still needed; returns how many are not."""
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, over_before_ms: int, forgotten_before_ms: int) -> int:
+        """Look at stored rows whether they are still needed; returns how many are not.
+
+        Of whom nothing was heard since `over_before_ms` only what families remember is kept; since
+        `forgotten_before_ms` nothing is.
+        """
         gone = 0
         for key, value in items:
             user = key.decode().removeprefix(USER)
+            if user in self.unsaved:
+                continue
             row = self.users.get(user) or self.decode(value)
-            if user not in self.unsaved and is_past(self.last_ms(row)):
+            last_ms = self.last_ms(row)
+            if last_ms >= over_before_ms:
+                continue
+            rest = self._remembered(row) if last_ms >= forgotten_before_ms else None
+            if rest is None:
                 self.users.pop(user, None)
                 self.over.add(key)
                 gone += 1
+            elif self.encode(rest) != value:
+                self.users[user] = rest
+                self.note_change(user, rest)
         return gone
+
+    def _remembered(self, row: Row) -> Row | None:
+        """What is left of a row, or None where that is nothing."""
+        parts = [family.remembered(self.part(row, place)) for place, family in enumerate(self.families)]
+        return None if all(part is None for part in parts) else Row(parts, None, _BYTES_OF_A_ROW)

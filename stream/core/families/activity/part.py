@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from stream.core.families.activity.lives import Lives
 from stream.core.segments import Told
 
 
@@ -28,13 +29,14 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     day_bits: bytes
     told: Told | None
     summaries: Mapping[str, SummaryTimes]
+    lives: Lives
 
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
     """When one user was active, and what the activity events told of segments."""
 
     minutes: tuple[int, ...] = ()  # the last that has come, then those still ahead of the clock
-    first_day: int | None = None  # the first day ever
+    lives: Lives = ()  # since when the user is known
     since_day: int = 0  # the day of bit 0
     day_bits: bytes = b""  # little endian
     told: Told | None = None  # of segments
@@ -83,7 +85,7 @@ def active_days(since_day: int, day_bits: bytes) -> list[int]:
 
 
 def without_days_before(activity: Activity, day: int) -> None:
-    """Forget the days before `day`, all but the day of the first activity ever."""
+    """Forget the days before `day`."""
     if not activity.day_bits or day <= activity.since_day:
         return
     days = [kept for kept in active_days(activity.since_day, activity.day_bits) if kept >= day]
