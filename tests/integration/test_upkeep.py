@@ -10,9 +10,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.agents.topics import TopicSpec, create_topics
-from stream.agents.upkeep import Upkeep
 from stream.core.partition.progress import FORMAT, FormatChanged
 from stream.simulate.replay import ReplayEvent
+from stream.wiring import upkeep
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer
 
@@ -132,12 +132,13 @@ def test_state_of_another_version_is_never_taken_for_ours(
     monkeypatch.setattr("stream.core.partition.progress.FORMAT", FORMAT + 1)  # as if the next version were here
 
     async def refused_and_given_up() -> str:
-        async with Upkeep(deployment.settings) as upkeep:
-            with pytest.raises(FormatChanged) as raised:
-                await upkeep.accept(0, lambda read, left: None)
-            for number in deployment.all_partitions:
-                await upkeep.reset(number, lambda read, left: None)
-            return str(raised.value)
+        with upkeep(deployment.settings) as opened:
+            async with opened as commands:
+                with pytest.raises(FormatChanged) as raised:
+                    await commands.accept(0, lambda read, left: None)
+                for number in deployment.all_partitions:
+                    await commands.reset(number, lambda read, left: None)
+                return str(raised.value)
 
     assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
     monkeypatch.undo()

@@ -190,7 +190,8 @@ def test_what_is_no_time_is_left_for_the_workers_to_refuse() -> None:
     assert fields["started_at"] == "soon"
     assert fields["ended_at"] is None
 
-    for odd in (True, {}, [1], "9999-12-31T00:00:00Z"):
+    no_times: tuple[object, ...] = (True, {}, [1], "9999-12-31T00:00:00Z")
+    for odd in no_times:
         (fields,) = moved(event(event_time="2024-05-01T10:00:00Z", started_at=odd))
         assert (fields["started_at"], fields["event_time"]) == (odd, "2026-11-21T12:00:00Z")
 
