@@ -16,16 +16,16 @@ from stream.core.survey_scales import SCALES, Kind, Scale, Status
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that a user did."""
 
-    has_span: ClassVar[bool] = False  # whether it is of more than one moment
+    tells_earlier: ClassVar[bool] = False  # whether it tells of an earlier moment too, which may be late by itself
     leaves_name: ClassVar[bool] = False  # whether its user can be found by a name that it carries
 
     user: str
     at_ms: int
     is_bot: bool
 
-    def span_ms(self) -> tuple[int, int]:
-        """The first and the last moment that the event is about."""
-        return self.at_ms, self.at_ms
+    def without_late(self, before_ms: int) -> "Event":
+        """The event without what it tells of moments before `before_ms`, which are too late to be applied."""
+        return self
 
     def left_name(self) -> str | None:
         """The name by which a later message may mean the user of this event."""
@@ -48,22 +48,22 @@ class Step(Event, frozen=True, gc=False):
 
 
 class Summary(Event, frozen=True, gc=False):
-    """A whole session, told at once; a higher revision corrects it."""
+    """A whole session, told at once; a higher revision corrects it. Its time is its end."""
 
-    has_span: ClassVar[bool] = True
+    tells_earlier: ClassVar[bool] = True
 
     session_id: str
     started_ms: int
-    ended_ms: int
     page_views: int
     key_events: int
     engaged_ms: int | None
     revision: int
     prompted: bool | None
     segments: Values
+    start_is_late: bool = False  # then it makes nobody active at its start
 
-    def span_ms(self) -> tuple[int, int]:
-        return min(self.at_ms, self.ended_ms), max(self.at_ms, self.ended_ms)
+    def without_late(self, before_ms: int) -> "Summary":
+        return self if self.started_ms >= before_ms else msgspec.structs.replace(self, start_is_late=True)
 
 
 class Login(Event, frozen=True, gc=False):

@@ -156,8 +156,8 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
         told = key(sample.name, **sample.labels)
         assert told not in found, f"{told} is told twice"
         found[told] = sample.value
-    assert not expected.keys() - found.keys()
-    assert not found.keys() - expected.keys()
+    assert not expected.keys() - found.keys(), expected.keys() - found.keys()
+    assert not found.keys() - expected.keys(), found.keys() - expected.keys()
     wrong = {told: (found[told], expected[told]) for told in found if not _close(told[0], found[told], expected[told])}
     assert not wrong, "found, expected: " + str(wrong)
 

@@ -59,6 +59,11 @@ def is_step(told: Told) -> bool:
     return bool(told.get("interactive", True)) and told["type"] != "end"
 
 
+def moment(told: Told) -> int:
+    """When it happened: a summary at its end, whenever it was sent."""
+    return int(told["ended_at"] if told.get("type") == "summary" else told["event_time"])
+
+
 def of_topic(events: Iterable[Told], topic: str) -> list[Told]:
     return [told for told in events if told["topic"] == topic and not told.get("is_bot")]
 
@@ -188,7 +193,7 @@ def beginnings(events: list[Told], rules: Rules) -> list[int]:
     for told in events:
         if told.get("type") != "summary":
             heard.setdefault(who(told), set()).add(day_of(told["event_time"]))
-    first_day = min((day_of(told["event_time"]) for told in events), default=0)
+    first_day = min((day_of(moment(told)) for told in events), default=0)
     found = []
     for person, days in heard.items():
         ordered = sorted(days)
@@ -209,7 +214,7 @@ def values_told(events: list[Told], segment: str) -> dict[Person, str]:
         value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
         if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
             latest = told_last.get(who(told), (-1, ""))
-            told_last[who(told)] = max(latest, (told["event_time"], value.strip()))
+            told_last[who(told)] = max(latest, (moment(told), value.strip()))
     return {person: value for person, (_, value) in told_last.items()}
 
 

@@ -183,10 +183,10 @@ def test_days_are_forgotten_only_when_there_are_some() -> None:
 
 def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:
     family, known = ActivityFamily(Rules()), Activity()
-    summary = Summary("ann", 0, False, "s", 30_000 * MINUTE_MS, 30_010 * MINUTE_MS, 1, 0, None, 1, None, NOT_TOLD)
+    summary = Summary("ann", 30_010 * MINUTE_MS, False, "s", 30_000 * MINUTE_MS, 1, 0, None, 1, None, NOT_TOLD)
     family.hear_summary(known, summary, 30_010)
     family.settle(30_010)
-    edge_ms = summary.ended_ms + DAY_MS + Rules().session_timeout_ms
+    edge_ms = summary.at_ms + DAY_MS + Rules().session_timeout_ms
 
     family.let_go(known, Horizon(edge_ms, edge_ms, 40_000))
     assert list(known.summaries) == ["s"]

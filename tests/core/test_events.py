@@ -148,7 +148,7 @@ def test_every_message_needs_a_user_and_a_time(topic: str) -> None:
 )
 def test_a_time_is_read_from_iso_8601_or_an_epoch_number(time: float | str) -> None:
     assert login(event_time=time).at_ms == AT_MS
-    assert summary(event_time=time, ended_at=time).ended_ms == AT_MS
+    assert summary(event_time=AT_MS + 7, ended_at=time).at_ms == AT_MS
     assert summary(event_time=time, started_at=time).started_ms == AT_MS
 
 
@@ -228,7 +228,7 @@ def test_the_same_step_has_the_same_identity_and_no_other_has() -> None:
 def test_a_summary_tells_a_whole_session() -> None:
     told = summary(key_events=2, engaged_ms=4_000, revision=7)
 
-    assert (told.session_id, told.started_ms, told.ended_ms) == ("s1", AT_MS - 5_000, AT_MS)
+    assert (told.session_id, told.started_ms, told.at_ms) == ("s1", AT_MS - 5_000, AT_MS)
     assert (told.page_views, told.key_events, told.engaged_ms, told.revision) == (3, 2, 4_000, 7)
     told = summary(started_at=AT_MS, page_views=0)
     assert (told.page_views, told.key_events, told.engaged_ms, told.revision) == (0, 0, None, 0)

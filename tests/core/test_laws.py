@@ -6,7 +6,7 @@ from stream.core.offline import Offline
 from stream.core.rules import Rules
 from stream.core.samples import Sample
 from tests.core.live import line
-from tests.core.oracle_events import visits
+from tests.core.oracle_events import moment, visits
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS
 
@@ -48,7 +48,7 @@ def test_a_longer_live_window_holds_at_least_as_many_users(world: World) -> None
 @given(worlds(steps_by_id, steps_by_gap, summaries))
 def test_under_ga4_a_session_with_views_bounced_or_was_engaged(world: World) -> None:
     live, _ = computed(world)
-    happened = [told for told in world.events if max(told["event_time"], told.get("ended_at", 0)) <= world.clocks[-1]]
+    happened = [told for told in world.events if moment(told) <= world.clocks[-1]]
     closed = [v for v in visits(happened, world.rules) if v.closes // 60_000 <= world.clocks[-1] // 60_000 and v.views]
     attention = {visit: visit.duration if visit.engaged is None else visit.engaged for visit in closed}
     engaged = sum(attention[v] >= 10_000 or v.views >= 2 or v.key_events >= 1 for v in closed)

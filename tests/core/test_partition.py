@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream.core.events import encode_event, retraction
 from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.sessions import numbers
 from stream.core.families.surveys.contribution import RESPONSES
 from stream.core.partition.partition import Partition
 from stream.core.partition.progress import OUTCOMES
@@ -92,6 +93,22 @@ def test_an_event_is_late_only_when_it_is_further_behind_the_watermark_than_allo
     summary = login(type="summary", session_id="s", started_at=NOON_MS - DAY_MS, page_views=1)
     assert apply(partition, SESSIONS, {**summary, "ended_at": NOON_MS - HOUR_MS - 1}) == [Reason.LATE]
     assert apply(partition, SESSIONS, {**summary, "ended_at": NOON_MS - HOUR_MS}) == []
+
+
+def test_a_summary_is_two_facts_each_of_its_own_time() -> None:
+    """That a session began is too late to be told, that it has ended is not; when it was told says nothing."""
+    told = login(-9 * DAY_MS, type="summary", session_id="s", page_views=1, ended_at=NOON_MS)
+    for rules, active_yesterday in ((HOUR_RULES, 0), (Rules(), 1)):
+        partition = Partition(rules)
+        apply(partition, LOGINS, {**login(), "user_id": "bob"})
+        partition.tick(NOON_MS, behind=())
+        assert apply(partition, SESSIONS, {**told, "started_at": NOON_MS - DAY_MS}) == []
+
+        snapshot = partition.snapshot()
+        assert snapshot.family("sessions").live[60][numbers.SESSIONS] == 1
+        assert snapshot.family("activity").live[60][ACTIVE_USERS] == 2
+        yesterday = snapshot.family("activity").closed.get(NOON_MS // DAY_MS - 1, {})
+        assert yesterday.get(1, 0) == active_yesterday
 
 
 def test_without_a_limit_nothing_is_late() -> None:

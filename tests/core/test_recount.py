@@ -9,7 +9,7 @@ from stream.core.offline import Offline
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle
 from tests.core.live import Stream, assert_same, line
-from tests.core.oracle_events import Told
+from tests.core.oracle_events import Told, moment
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS, TOPICS
 
@@ -85,7 +85,7 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
     refused = list(offline.apply(line(told) for told in shuffled))
     computed = offline.computed(days=5)
 
-    happened = [told for told in world.events if max(told["event_time"], told.get("ended_at", 0)) <= at_ms]
+    happened = [told for told in world.events if moment(told) <= at_ms]
     assert len(refused) == len(world.events) - len(happened)
     assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
     for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):

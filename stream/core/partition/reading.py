@@ -49,13 +49,13 @@ class Batch:
 
     def is_of_a_bot(self, event: Event) -> bool:
         """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
-        first_ms, last_ms = event.span_ms()
-        if last_ms > self.not_after_ms:
-            raise Rejected(Reason.FUTURE, f"{iso(last_ms)} is after {iso(self.not_after_ms)}")
+        at_ms = event.at_ms
+        if at_ms > self.not_after_ms:
+            raise Rejected(Reason.FUTURE, f"{iso(at_ms)} is after {iso(self.not_after_ms)}")
         if event.is_bot:
             return True
-        if first_ms < self.late_before_ms:
-            raise Rejected(Reason.LATE, f"{iso(first_ms)} is before {iso(self.late_before_ms)}")
+        if at_ms < self.late_before_ms:
+            raise Rejected(Reason.LATE, f"{iso(at_ms)} is before {iso(self.late_before_ms)}")
         return False
 
 
@@ -91,7 +91,7 @@ class Reading:
                 continue
             # Nearly all events are of a usual time and of a user of this partition: these need no further call.
             user = event.user
-            if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.has_span or full):
+            if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.tells_earlier or full):
                 if user not in users and user not in strangers:
                     if not user or (belongs is not None and not belongs(user)):
                         self._sort(batch, record, event, None, belongs)
@@ -143,4 +143,4 @@ class Reading:
                 else:
                     batch.strangers[user] = (USER + user).encode()
         batch.records.append(record)
-        batch.events.append(event)
+        batch.events.append(event.without_late(batch.late_before_ms))

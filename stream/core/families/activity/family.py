@@ -123,8 +123,11 @@ class ActivityFamily(Family[Activity]):
     def hear_summary(self, part: Activity, summary: Summary, now: int) -> bool:
         """A whole session makes active when it begins and when it ends, as its highest revision says."""
         told = segments.told_at(part.told, summary.segments, summary.at_ms, counted=self._segments)
-        times = SummaryTimes(summary.revision, summary.ended_ms, summary.started_ms)
         known = part.summaries.get(summary.session_id)
+        first_ms = summary.started_ms
+        if summary.start_is_late:
+            first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
+        times = SummaryTimes(summary.revision, summary.at_ms, first_ms)
         is_newer = known is None or _rank(times) > _rank(known)
         if not is_newer and told is part.told:
             return False

@@ -42,7 +42,7 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
     """The step or the summary that a message tells. Raises Rejected."""
     kind = message.type
     if kind == "summary":
-        return _summary(message, user, at_ms, is_bot)
+        return _summary(message, user, is_bot)
     is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
     in_session, prompted, engaged_ms = message.in_session is not False, message.prompted, message.engaged_ms
     # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
@@ -68,7 +68,8 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
     )
 
 
-def _summary(message: SessionMessage, user: str, at_ms: int, is_bot: bool) -> Summary:
+def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
+    """What a summary tells, at the time of its end: that of the message, when it was sent, says nothing."""
     session_id = id_of(message.session_id)
     if session_id is None:
         raise Rejected(Reason.MISSING_FIELD, "a session summary needs `$.session_id`")
@@ -83,11 +84,10 @@ def _summary(message: SessionMessage, user: str, at_ms: int, is_bot: bool) -> Su
         raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {told}")
     return Summary(
         user,
-        at_ms,
+        ended_ms,
         is_bot,
         session_id,
         started_ms,
-        ended_ms,
         message.page_views,
         message.key_events or 0,
         message.engaged_ms,

@@ -145,7 +145,7 @@ def of_summary(summary: Summary) -> Told:
         summary.revision,
         Session(
             summary.started_ms,
-            summary.ended_ms,
+            summary.at_ms,
             summary.page_views,
             summary.key_events,
             summary.engaged_ms,
