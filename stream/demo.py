@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from stream.agents.inventory import topic_specs
-from stream.agents.kafka_options import client_options
-from stream.agents.topics import create_topics, delete_topics
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
+from stream.kafka.inventory import topic_specs
+from stream.kafka.options import client_options
+from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.bulk import BulkProducer

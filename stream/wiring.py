@@ -13,21 +13,21 @@ import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
-from stream.agents.kafka_options import client_options
-from stream.agents.patience import answer_seconds
-from stream.agents.topics import BrokerUnreachable
-from stream.agents.upkeep import Upkeep
 from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
-from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
 from stream.export.probes import Probes
+from stream.export.report_reader import ReportReader, cancelled
+from stream.kafka.options import client_options
+from stream.kafka.patience import answer_seconds
+from stream.kafka.topics import BrokerUnreachable
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
 from stream.state.redis import Redis
 from stream.state.rocksdb import Memory, RocksStore
+from stream.upkeep.state import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -155,8 +155,8 @@ class Deployment:
             await self._probes.stop()
 
 
-def _feed_of(board: Board, settings: Settings) -> Feed:
-    return Feed(board, client_options(settings), answer_seconds=answer_seconds(settings))
+def _feed_of(board: Board, settings: Settings) -> ReportReader:
+    return ReportReader(board, client_options(settings), answer_seconds=answer_seconds(settings))
 
 
 def _probes_of(worker: Worker | None, settings: Settings) -> Probes | None:

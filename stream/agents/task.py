@@ -18,10 +18,7 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from stream.agents import forwarded
-from stream.agents.mismatch import StateMismatch
-from stream.agents.outbox import Outbox, origin_of
 from stream.agents.state import State, in_thread
-from stream.agents.transactions import Reach
 from stream.core.messages import Reader
 from stream.core.partition.partition import SWEPT, Partition
 from stream.core.partition.reading import Batch
@@ -29,6 +26,9 @@ from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
 from stream.inputs.carried import reader_of_events
+from stream.kafka.mismatch import StateMismatch
+from stream.kafka.outbox import Outbox, origin_of
+from stream.kafka.transactions import Reach
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings

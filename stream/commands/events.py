@@ -60,7 +60,7 @@ def simulate_command(
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
     """
-    from stream.agents.kafka_options import client_options
+    from stream.kafka.options import client_options
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
@@ -96,7 +96,7 @@ def simulate_command(
 
 def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
     """Send a population's history and then what it does, until SIGINT or SIGTERM."""
-    from stream.agents.kafka_options import client_options
+    from stream.kafka.options import client_options
     from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
@@ -171,7 +171,7 @@ def replay_command(
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
-    from stream.agents.kafka_options import client_options
+    from stream.kafka.options import client_options
     from stream.simulate.replay import read_events, rebase, replay
 
     settings = load_settings(file, kafka)

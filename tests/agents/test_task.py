@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
-from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState
 from stream.agents.task import HalfApplied, Task
-from stream.agents.transactions import Reach
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.partition.rows import Delta
+from stream.kafka.outbox import PartitionChangelog
+from stream.kafka.transactions import Reach
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.agents.kafka_options import client_options
+from stream.kafka.options import client_options
 from stream.settings import Settings
 from stream.telemetry import Report, Timings, decode_report
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.agents.kafka_options import client_options
+from stream.kafka.options import client_options
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import LATENCY_BOUNDS

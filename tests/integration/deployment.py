@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.agents.inventory import topic_specs
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core import catalogue
 from stream.core.offline import Computed, Offline
 from stream.core.rejections import Reason
 from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
+from stream.kafka.inventory import topic_specs
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.simulate.broker import dying_with_parent

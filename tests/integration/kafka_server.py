@@ -48,7 +48,7 @@ SERVER_PROPERTIES: Final = {
     # After a kill the node waits this long for its own former self to be declared dead, 9 s by default.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # A topic made by accident has the wrong number of partitions: see stream/agents/topics.py.
+    # A topic made by accident has the wrong number of partitions: see stream/kafka/topics.py.
     "auto.create.topics.enable": "false",
     # A checkpoint is one record batch.
     "message.max.bytes": str(_64_MIB),

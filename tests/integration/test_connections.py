@@ -7,8 +7,8 @@ import time
 import pytest
 from kafka import KafkaAdminClient
 
-from stream.agents.inventory import topic_specs
-from stream.agents.topics import create_topics
+from stream.kafka.inventory import topic_specs
+from stream.kafka.topics import create_topics
 from tests.chaos.world import ProxiedKafka
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, simulated

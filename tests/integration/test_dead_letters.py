@@ -10,10 +10,10 @@ from collections import Counter
 import pytest
 from aiokafka.structs import TopicPartition
 
-from stream.agents import reading
 from stream.agents.task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, iso
+from stream.kafka import reading
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, simulated
 from tests.integration.letters import MIB, Message, engagement, listed, produce, refuse, shown
 

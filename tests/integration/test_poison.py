@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core.rejections import Reason
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, simulated

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.partitioner import murmur2
 
-from stream.agents.topics import TopicSpec, create_topics
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.producer import DeliveryFailed, EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from tests.integration.kafka_server import RunningKafka

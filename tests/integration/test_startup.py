@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.agents.topics import TopicSpec, create_topics
+from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program
 from tests.ports import free_port

@@ -9,8 +9,8 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core.partition.progress import FORMAT, FormatChanged
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.replay import ReplayEvent
 from stream.wiring import upkeep
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated

@@ -9,7 +9,6 @@ import msgspec
 
 from stream import wiring
 from stream.agents.task import SWEPT_ROWS
-from stream.agents.upkeep import Held, items
 from stream.core.families.registry import families
 from stream.core.partition.names import NAMED, Named
 from stream.core.partition.partition import kept_ms
@@ -17,6 +16,7 @@ from stream.core.partition.rows import USER, Rows
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
 from stream.settings import Settings
+from stream.upkeep.state import Held, items
 
 
 class Left(NamedTuple):

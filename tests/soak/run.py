@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from stream.agents.inventory import topic_specs
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core.time import DAY_MS
+from stream.kafka.inventory import topic_specs
+from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.deployment import Deployment, Program
 from tests.integration.kafka_server import start_kafka
 from tests.soak.growth import MIB, Measure, Sample, Trend, are_enough, trend, verdict
