@@ -43,7 +43,7 @@ def variable(place: str) -> str:
 
 
 def settings_table() -> str:
-    """A row a setting: name, default, variable and the comment beside it in `stream/settings.py`."""
+    """A row a setting: name, default, variable and the comment beside it in `stream/settings/model.py`."""
     comments = _comments()
     rows = (
         (f"`{place}`", f"`{_as_text(default)}`", _variable_of(place), comments.get(place, ""))
