@@ -37,11 +37,6 @@ def _meaning(metric: Metric) -> str:
     return f"{metric.help}{interval}"
 
 
-def variable(place: str) -> str:
-    """The environment variable of a setting."""
-    return f"ENGAGEMENT_{place.replace('.', '_').upper()}"
-
-
 def settings_table() -> str:
     """A row a setting: name, default, variable and the comment beside it in `stream/settings/model.py`."""
     comments = _comments()
@@ -53,7 +48,7 @@ def settings_table() -> str:
 
 
 def _variable_of(place: str) -> str:
-    return "none" if place == "inputs" else f"`{variable(place)}`"
+    return "none" if place == "inputs" else f"`{settings.variable(place)}`"
 
 
 def _comments() -> dict[str, str]:

@@ -179,6 +179,8 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         (("run", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("run", "--port", "99999"), 2, "server.port: 99999 is no port"),
         (("worker", "--port", "99999"), 2, "worker.port: 99999 is no port"),
+        (("run", "--workers", "0"), 2, "worker.processes: '0' is neither auto nor a number from 1 to 1024"),
+        (("worker", "--workers", "many"), 2, "worker.processes: 'many' is neither auto nor a number from 1 to 1024"),
         (("health", "--worker"), 2, "worker.port: -1 is no port that can be asked"),
         (("simulate", "--live"), 2, "--live: needs --kafka, and no --until"),
         (("simulate", "--live", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),

@@ -9,7 +9,7 @@ import pytest
 
 from stream import settings
 from stream.core.catalogue import BY_NAME, CATALOGUE
-from tests.documents import ARCHITECTURE, README, REPOSITORY, variable, with_tables
+from tests.documents import ARCHITECTURE, README, REPOSITORY, with_tables
 
 # Read by the command line itself and by the tests' harness.
 _OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|TEST_\w+)$")
@@ -54,7 +54,7 @@ def _without_suffix(name: str) -> str:
 
 @pages
 def test_every_variable_a_page_names_is_one_that_is_read(page: Path) -> None:
-    known = {variable(place) for place in settings.places()}
+    known = {settings.variable(place) for place in settings.places()}
     named = set(re.findall(r"\bENGAGEMENT_\w+", page.read_text()))
 
     assert {name for name in named - known if not _OTHER_VARIABLES.match(name)} == set()

@@ -6,7 +6,7 @@ over the file. Unknown names and impossible values are refused by name, for a ty
 
 from stream.settings.loading import load
 from stream.settings.model import Input, Kafka, Log, Server, Settings, SettingsError, State, Topics, Unavailable, Worker
-from stream.settings.places import items, places
+from stream.settings.places import items, places, variable
 
 __all__ = [
     "Input",
@@ -22,4 +22,5 @@ __all__ = [
     "items",
     "load",
     "places",
+    "variable",
 ]

@@ -16,6 +16,9 @@ from stream.settings.places import items
 
 _Parsed = TypeVar("_Parsed")
 
+# More than any machine has cores.
+_MOST_PROCESSES = 1_024
+
 
 def check(settings: Settings) -> None:
     """Raises SettingsError."""
@@ -29,6 +32,9 @@ def check(settings: Settings) -> None:
     for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
         if not least <= port <= 65_535:
             raise SettingsError(f"{place}: {port} is no port")
+    count = settings.worker.processes
+    if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MOST_PROCESSES):
+        raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
     _check_segments(settings)
     _check_state(settings.state)
     _check_inputs(settings)

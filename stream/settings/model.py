@@ -102,10 +102,11 @@ class Server(Section, frozen=True):
 
 
 class Worker(Section, frozen=True):
-    """Where a worker says of itself how it fares."""
+    """How many workers a command runs, and where a worker says of itself how it fares."""
 
+    processes: str = "1"  # workers of one command, each a process with a core of its own; auto: one a core
     host: str = "127.0.0.1"  # this machine only, unless asked
-    port: int = -1  # of a worker's own /livez and /readyz; -1: no listener, 0: a free port
+    port: int = -1  # of a worker's own /livez and /readyz; -1: no listener, 0: a free port; of several the first's
 
 
 class Log(Section, frozen=True):

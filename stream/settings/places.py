@@ -7,6 +7,11 @@ from stream.core.families.registry import windows
 from stream.settings.model import Section, Settings, shown
 
 
+def variable(place: str) -> str:
+    """The environment variable of a setting."""
+    return f"ENGAGEMENT_{place.replace('.', '_').upper()}"
+
+
 def places() -> list[str]:
     """The dotted name of every setting."""
     return [place for place, _ in items(Settings())]

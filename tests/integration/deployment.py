@@ -35,8 +35,8 @@ from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.kafka.inventory import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
+from stream.processes import dying_with_parent
 from stream.settings import Settings, load
-from stream.simulate.broker import dying_with_parent
 from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay

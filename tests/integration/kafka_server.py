@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group
+from stream.processes import dying_with_parent
+from stream.simulate.broker import cluster_at, end_process_group
 from tests.maven import MavenFailed, MavenMissing, jars
 from tests.ports import free_port
 

@@ -20,7 +20,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.simulate.broker import dying_with_parent, end_process_group
+from stream.processes import dying_with_parent
+from stream.simulate.broker import end_process_group
 
 PROGRAM: Final = "stream.cli"
 

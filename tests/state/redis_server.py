@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 import redis
 
-from stream.simulate.broker import dying_with_parent, end_process_group
+from stream.processes import dying_with_parent
+from stream.simulate.broker import end_process_group
 from tests.missing import missing
 from tests.ports import free_port
 
