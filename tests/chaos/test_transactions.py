@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, KafkaProducer
 
 from tests.chaos.transactions import TransactionalLoad
 from tests.integration.conftest import Deploy
@@ -32,6 +32,33 @@ def test_what_was_aborted_is_not_among_what_was_sent(kafka: RunningKafka, deploy
 
     assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
     assert len(committed) < count_with_aborted(deployment)
+
+
+@pytest.mark.kafka
+def test_a_transaction_of_which_nobody_says_how_it_ended_is_looked_up(
+    kafka: RunningKafka, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = KafkaProducer.commit_transaction, [0]
+
+    def without_an_answer(self: KafkaProducer) -> None:
+        """Of three commits one is never answered, and of these every other one is never sent."""
+        commits[0] += 1
+        if commits[0] % 6:
+            commit(self)
+        if commits[0] % 3 == 0:
+            time.sleep(3_600)
+
+    monkeypatch.setattr(KafkaProducer, "commit_transaction", without_an_answer)
+    monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
+    deployment = deploy(kafka.address)
+    deployment.create_topics()
+    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
+        while commits[0] < 13:
+            assert load.is_alive()
+            time.sleep(0.5)
+
+    committed = deployment.produced(at_least=len(load.sent))
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
 
 
 def count_with_aborted(deployment: Deployment) -> int:

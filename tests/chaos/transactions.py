@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.simulate.producer import DeliveryFailed, EventProducer
@@ -22,9 +24,9 @@ OPEN_TICKS: Final = (1, 2, 5, 30)
 _TIMEOUT_MS: Final = 900_000
 
 
-# kafka-python may wait for ever for a batch that was on its way when it began a new epoch. Whoever knows gives up
-# after so long, and begins anew: that aborts what was open.
-_FLUSH_SECONDS: Final = 15.0
+# kafka-python may wait for ever, for a batch that was on its way when it began a new epoch, and for the end of a
+# transaction. Whoever knows gives up after so long, and begins anew: that ends what was open.
+_PATIENCE_SECONDS: Final = 15.0
 
 
 class TransactionalProducer(EventProducer):
@@ -38,6 +40,14 @@ class TransactionalProducer(EventProducer):
         except KafkaError as error:
             self._disconnect()
             raise DeliveryFailed(f"can't begin transactions of {name}: {error}") from error
+        self._newest: Any = None
+        send = self._producer.send
+
+        def noting(*arguments: Any, **named: Any) -> Any:
+            self._newest = send(*arguments, **named)
+            return self._newest
+
+        self._producer.send = noting
 
     def begin(self) -> None:
         """Begin a transaction, which holds what is sent from now on."""
@@ -46,26 +56,68 @@ class TransactionalProducer(EventProducer):
     def flush(self) -> None:
         """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed."""
         try:
-            self._producer.flush(timeout=_FLUSH_SECONDS)
+            self._producer.flush(timeout=_PATIENCE_SECONDS)
         except KafkaTimeoutError as error:
-            raise DeliveryFailed(f"not all events were confirmed within {_FLUSH_SECONDS:g} s") from error
+            raise DeliveryFailed(f"not all events were confirmed within {_PATIENCE_SECONDS:g} s") from error
         super().flush()
 
     def commit(self) -> None:
-        """Let what was sent in it be read."""
-        self.flush()
-        self._producer.commit_transaction()
+        """Let what was sent in it be read. Raises DeliveryFailed where nobody says whether that is so."""
+        self._end(self._producer.commit_transaction)
 
     def abort(self) -> None:
-        """Let nobody who reads committed records see what was sent in it."""
-        self.flush()
-        self._producer.abort_transaction()
+        """Let nobody who reads committed records see what was sent in it. Raises DeliveryFailed."""
+        self._end(self._producer.abort_transaction)
+
+    def last_place(self) -> tuple[TopicPartition, int] | None:
+        """Where the newest record lies that was flushed."""
+        if self._newest is None:
+            return None
+        told = self._newest.get(timeout=_PATIENCE_SECONDS)
+        return TopicPartition(told.topic, told.partition), told.offset
+
+    def _end(self, end: Callable[[], None]) -> None:
+        said: list[KafkaError | None] = []
+
+        def ending() -> None:
+            try:
+                end()
+            except KafkaError as error:
+                said.append(error)
+            else:
+                said.append(None)
+
+        waiting = threading.Thread(target=ending, daemon=True)
+        waiting.start()
+        waiting.join(_PATIENCE_SECONDS)
+        if said != [None]:
+            raise DeliveryFailed(f"a transaction did not end: {said[0] if said else 'no answer'}")
+
+
+def was_committed(client: Mapping[str, object], place: TopicPartition, offset: int) -> bool:
+    """Whether the record at this place, whose transaction has ended, is one for readers. Raises KafkaError."""
+    consumer = KafkaConsumer(**_of_consumers(client), isolation_level="read_committed", enable_auto_commit=False)
+    try:
+        consumer.assign([place])
+        consumer.seek(place, offset)
+        while consumer.position(place) <= offset:
+            for record in consumer.poll(timeout_ms=500).get(place, []):
+                return bool(record.offset == offset)
+        return False
+    finally:
+        consumer.close()
+
+
+def _of_consumers(client: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in client.items() if name in KafkaConsumer.DEFAULT_CONFIG}
 
 
 class TransactionalLoad(Load):
     """A load in transactions. What was in an aborted one is sent again or given up, as applications do."""
 
     _ended = 0  # transactions, committed or aborted
+    # A record of a transaction of which nobody knows whether it was committed.
+    _in_doubt: tuple[TopicPartition, int] | None = None
 
     def through(self) -> Callable[[], bool]:
         """A transaction that was open at this moment keeps readers back, until it and a whole new one have ended."""
@@ -75,10 +127,14 @@ class TransactionalLoad(Load):
     def _produce(self) -> None:
         rng, name = random.Random(1), f"chaos-{uuid.uuid4().hex[:8]}"
         again: list[ReplayEvent] = []
-        while not self._enough.is_set():
-            with suppress(DeliveryFailed):
-                producer = TransactionalProducer(self._client, name)
+        while self._in_doubt is not None or not self._enough.is_set():
+            with suppress(DeliveryFailed, KafkaError):
+                producer = TransactionalProducer(self._client, name)  # by now every earlier transaction has ended
                 with producer:
+                    if self._in_doubt is not None and was_committed(self._client, *self._in_doubt):
+                        self.sent += again
+                        again.clear()
+                    self._in_doubt = None
                     self._produce_with(producer, rng, again)
 
     def _produce_with(self, producer: TransactionalProducer, rng: random.Random, again: list[ReplayEvent]) -> None:
@@ -91,8 +147,11 @@ class TransactionalLoad(Load):
                 again += due
                 self._hand_over(producer, due)
                 self._enough.wait(0.1)
+            producer.flush()
             if rng.random() >= ABORTED_SHARE:
+                self._in_doubt = producer.last_place()
                 producer.commit()
+                self._in_doubt = None
                 self.sent += again
                 again.clear()
             else:
