@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -152,7 +153,8 @@ class EventProducer:
             # kafka-python 3.0 gives up before it has closed anything: its thread would go on for delivery_timeout_ms.
             # Told to end at once, that thread gives up what waits, and then there is nothing left to wait for.
             self._producer._sender.force_close()
-            self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
+            with suppress(KafkaTimeoutError):  # it may wait for a connection first, and ends by itself after that
+                self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
 
 
 def connected(kind: Any, options: Mapping[str, object]) -> Any:
@@ -171,9 +173,13 @@ def connected(kind: Any, options: Mapping[str, object]) -> Any:
         raise
 
 
+def of_consumers(options: Mapping[str, object]) -> dict[str, Any]:
+    """Those options of a producer that a KafkaConsumer takes too."""
+    return {name: value for name, value in options.items() if name in KafkaConsumer.DEFAULT_CONFIG}
+
+
 def _existing_topics(options: Mapping[str, object]) -> frozenset[str]:
-    shared = {name: value for name, value in options.items() if name in KafkaConsumer.DEFAULT_CONFIG}
-    consumer = connected(KafkaConsumer, shared)
+    consumer = connected(KafkaConsumer, of_consumers(options))
     try:
         return frozenset(consumer.topics())
     except KafkaError as error:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from stream.simulate.producer import DeliveryFailed, EventProducer
+from stream.simulate.producer import DeliveryFailed, EventProducer, of_consumers
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import Load
 
@@ -96,7 +96,7 @@ class TransactionalProducer(EventProducer):
 
 def was_committed(client: Mapping[str, object], place: TopicPartition, offset: int) -> bool:
     """Whether the record at this place, whose transaction has ended, is one for readers. Raises KafkaError."""
-    consumer = KafkaConsumer(**_of_consumers(client), isolation_level="read_committed", enable_auto_commit=False)
+    consumer = KafkaConsumer(**of_consumers(client), isolation_level="read_committed", enable_auto_commit=False)
     try:
         consumer.assign([place])
         consumer.seek(place, offset)
@@ -106,10 +106,6 @@ def was_committed(client: Mapping[str, object], place: TopicPartition, offset: i
         return False
     finally:
         consumer.close()
-
-
-def _of_consumers(client: Mapping[str, object]) -> dict[str, Any]:
-    return {name: value for name, value in client.items() if name in KafkaConsumer.DEFAULT_CONFIG}
 
 
 class TransactionalLoad(Load):
