@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaTimeoutError
 
 from tests.chaos.transactions import TransactionalLoad
 from tests.integration.conftest import Deploy
@@ -56,6 +57,34 @@ def test_a_transaction_of_which_nobody_says_how_it_ended_is_looked_up(
         while commits[0] < 13:
             assert load.is_alive()
             time.sleep(0.5)
+
+    committed = deployment.produced(at_least=len(load.sent))
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+
+
+@pytest.mark.kafka
+def test_a_producer_whose_beginning_nobody_answers_is_given_up(
+    kafka: RunningKafka, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, beginnings = KafkaProducer.init_transactions, [0]
+
+    def without_an_answer(self: KafkaProducer) -> None:
+        """Of two beginnings the first is never answered."""
+        beginnings[0] += 1
+        if beginnings[0] % 2:
+            time.sleep(self.config["max_block_ms"] / 1_000)
+            raise KafkaTimeoutError("no answer")
+        begin(self)
+
+    monkeypatch.setattr(KafkaProducer, "init_transactions", without_an_answer)
+    monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
+    deployment = deploy(kafka.address)
+    deployment.create_topics()
+    events = arriving(users=100, days=5)
+    with deployment.load(events, rate=300, kind=TransactionalLoad, max_block_ms=900_000) as load:
+        while not load.sent:
+            assert load.is_alive()
+            time.sleep(0.1)
 
     committed = deployment.produced(at_least=len(load.sent))
     assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)

@@ -24,8 +24,9 @@ OPEN_TICKS: Final = (1, 2, 5, 30)
 _TIMEOUT_MS: Final = 900_000
 
 
-# kafka-python may wait for ever, for a batch that was on its way when it began a new epoch, and for the end of a
-# transaction. Whoever knows gives up after so long, and begins anew: that ends what was open.
+# kafka-python may wait for ever, for a batch that was on its way when it began a new epoch, for the end of a
+# transaction, and for its beginning when the broker was killed meanwhile. Whoever knows gives up after so long, and
+# begins anew: that ends what was open.
 _PATIENCE_SECONDS: Final = 15.0
 
 
@@ -34,7 +35,8 @@ class TransactionalProducer(EventProducer):
 
     def __init__(self, options: Mapping[str, object], name: str) -> None:
         """Raises DeliveryFailed."""
-        super().__init__({**options, "transactional_id": name, "transaction_timeout_ms": _TIMEOUT_MS})
+        named = {"transactional_id": name, "transaction_timeout_ms": _TIMEOUT_MS}
+        super().__init__({**options, **named, "max_block_ms": int(_PATIENCE_SECONDS * 1_000)})
         try:
             self._producer.init_transactions()
         except KafkaError as error:
