@@ -5,6 +5,7 @@ write into the log of the command. A process that ends by itself is started agai
 it does not stay; one that says that it can't be started like this (exit status 2) ends the command with that status.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -134,7 +135,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# PR_SET_PDEATHSIG, set by a short-lived Python that then becomes the program. Popen's preexec_fn would save that step,
+_PR_SET_PDEATHSIG: Final = 1
+
+# The same, set by a short-lived Python that then becomes the program. Popen's preexec_fn would save that step,
 # but it may deadlock in a process with threads, and Kafka clients have threads.
 _DIE_WITH_PARENT: Final = """\
 import ctypes, os, signal, sys
@@ -143,6 +146,12 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(1)  # the parent died before the line above
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; without effect where no Linux is."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def dying_with_parent(command: Sequence[str]) -> list[str]:

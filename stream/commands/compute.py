@@ -2,8 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,14 +13,23 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream.computing import SharedOffline
+from stream.core.messages import Reader
 from stream.core.offline import Offline
 from stream.core.rejections import Reason
+from stream.core.rules import Rules
 from stream.export.documents import as_document
 from stream.export.table import print_computed
 from stream.inputs.files import STDIN, lines_of
-from stream.terminal import UnusableLines, load_settings, moment, strict_option, told
+from stream.processes import cores
+from stream.settings import Settings
+from stream.terminal import BadUse, Failure, UnusableLines, load_settings, moment, strict_option, told
 
 _PLAIN_WIDTH = 120
+
+# A file for which it pays to start more processes: a second's work for one.
+_LARGE_BYTES = 4_000_000
+_MOST_PROCESSES = 64
 
 
 @click.command()
@@ -29,6 +40,13 @@ _PLAIN_WIDTH = 120
 @click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
 @click.option("--timezone", metavar="ZONE", help="IANA time zone that cuts days; the setting timezone.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file.")
+@click.option(
+    "--processes",
+    metavar="N|auto",
+    default="auto",
+    show_default=True,
+    help=f"Cores to use; the numbers are the same. auto: all, for files of {_LARGE_BYTES // 1_000_000} MB and more.",
+)
 @strict_option
 @click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def compute(
@@ -37,6 +55,7 @@ def compute(
     days: int,
     timezone: str | None,
     file: Path | None,
+    processes: str,
     as_format: str,
     strict: bool,
 ) -> None:
@@ -49,15 +68,13 @@ def compute(
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
-    offline = Offline(settings.rules, settings.readers, at_ms=moment(at, "--at"))
     unusable = UnusableLines(strict=strict)
-    click.get_current_context().find_root().obj = offline  # kept until the process leaves
-    with told(), _collected_once():
+    with told(), _collected_once(), _calculator(settings, _count(processes, files), moment(at, "--at")) as calculator:
         for path in files:
             with _reading_progress(path) as tell, lines_of(path, tell=tell) as lines:
-                _apply(offline, path, lines, unusable)
+                _apply(calculator, path, lines, unusable)
         unusable.refuse()
-        computed = offline.computed(days=days)
+        computed = calculator.computed(days=days)
     console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
@@ -67,11 +84,40 @@ def compute(
     unusable.exit()
 
 
-def _apply(offline: Offline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
-    first = offline.lines
-    for refusal in offline.apply(lines):
-        if refusal.reason is not Reason.FUTURE:  # asked for with --at
-            unusable.note(path, refusal.record.offset - first, f"{refusal.reason.value}: {refusal.detail}")
+def _count(asked: str, files: Sequence[str]) -> int:
+    """How many processes are to compute."""
+    if asked == "auto":
+        size = sum(Path(path).stat().st_size for path in files if Path(path).is_file())
+        return cores() if size >= _LARGE_BYTES else 1
+    if not (asked.isascii() and asked.isdigit() and 0 < int(asked) <= _MOST_PROCESSES):
+        raise BadUse(f"--processes: {asked!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
+    return int(asked)
+
+
+@contextmanager
+def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | SharedOffline]:
+    """What computes: this process, or several others."""
+    if processes == 1:
+        offline = Offline(settings.rules, settings.readers, at_ms=at_ms)
+        click.get_current_context().find_root().obj = offline  # kept until the process leaves
+        yield offline
+        return
+    try:
+        with SharedOffline(partial(_needs, settings), processes=processes, at_ms=at_ms) as shared:
+            yield shared
+    except BrokenProcessPool:
+        raise Failure("a process was killed before it was done: --processes 1 needs the least memory") from None
+
+
+def _needs(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]:
+    return settings.rules, settings.readers
+
+
+def _apply(calculator: Offline | SharedOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
+    first = calculator.lines
+    for line in calculator.apply(lines):
+        if line.reason is not Reason.FUTURE:  # asked for with --at
+            unusable.note(path, line.number - first, f"{line.reason.value}: {line.detail}")
 
 
 @contextmanager

@@ -144,14 +144,25 @@ def fields_of(values: Values) -> Mapping[Field, int]:
 Users = dict[str, dict[str, Tally]]
 
 
-def users_of(sums: Mapping[int, Mapping[Field, int]], windows: Iterable[int], segments: Iterable[str]) -> Users:
-    """The users of each value in the sums of some windows: of each segment those with the most, the rest as `other`."""
+def users_of(
+    sums: Mapping[int, Mapping[Field, int]],
+    windows: Iterable[int],
+    segments: Iterable[str],
+    *,
+    all_values: bool = False,
+) -> Users:
+    """The users of each value in the sums of some windows.
+
+    Unless `all_values` are asked for, of each segment those with the most users, and the rest as `other`.
+    """
     users: Users = {segment: {} for segment in segments}
     lengths = sorted(windows)
     for window in lengths:
         for field, amount in sums[window].items():
             if isinstance(field, str) and field[0].isdigit():
                 users[SEGMENTS[int(field[0])]].setdefault(field[1:], {})[window] = amount
+    if all_values:
+        return {segment: of_value for segment, of_value in users.items() if of_value}
     return {segment: _most(of_value, lengths[-1], _TOLD_VALUES) for segment, of_value in users.items() if of_value}
 
 

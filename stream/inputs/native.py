@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from stream.core.events import Event
+from stream.core.ids import Id
 from stream.core.messages import EPOCH, Message, Messages, Reader, Record, moment_ms, possible_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, iso, parse_iso
@@ -53,6 +54,24 @@ def reader_of(messages: Messages) -> Reader:
         return event_of(message, user, at_ms, is_bot, record.key)
 
     return read
+
+
+class _Ids(msgspec.Struct, gc=False):
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+
+
+_ids_of = msgspec.json.Decoder(_Ids).decode
+
+
+def user_named_by(value: bytes) -> str | None:
+    """The user of a message, by a look at its ids alone; None where it can't be said and reading it would fail too."""
+    try:
+        ids = _ids_of(value)
+        user_id = ids.user_id
+        return (None if user_id is None else users_by_id.get(user_id)) or user_of(user_id, ids.anonymous_id)
+    except (*_UNDECODABLE, Rejected):
+        return None
 
 
 _Shape = TypeVar("_Shape", bound=Message)

@@ -35,8 +35,9 @@ from stream.settings import Unavailable
 
 log = logging.getLogger(__name__)
 
-# kafka-python's own 30 s are long for somebody who mistyped a port.
-_BOOTSTRAP_TIMEOUT_MS: Final = 10_000
+# kafka-python's own 30 s are long for somebody who mistyped a port. And between two tries it would come to wait for
+# half of that: behind a proxy, a broker that was away for three seconds would never be found.
+_PATIENCE: Final[Mapping[str, object]] = {"bootstrap_timeout_ms": 10_000, "reconnect_backoff_max_ms": 500}
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _GROWN_SECONDS: Final = 30.0
 # A cluster serves new topics within a second or two; a busy one, or one that gets many, takes longer.
@@ -263,7 +264,7 @@ def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
         connections.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**config))
         return connections[-1]
 
-    options = {"bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS, "kafka_client": connect, **client_options}
+    options = {**_PATIENCE, "kafka_client": connect, **client_options}
     try:
         admin = KafkaAdminClient(**options)
     except KafkaTimeoutError as error:

@@ -15,7 +15,7 @@ def refused_places(deployment: Deployment, produced: dict[Place, StoredRecord]) 
     places: list[Place] = list(produced)
     lines = [line_of(inputs[place[0]], produced[place].value or b"") for place in places]
     offline = Offline(deployment.settings.rules, READERS)
-    refused = {places[letter.record.offset - 1] for letter in offline.apply(lines)}
+    refused = {places[letter.number - 1] for letter in offline.apply(lines)}
     return refused | {place for place, line in zip(places, lines, strict=True) if not line.strip()}
 
 

@@ -27,7 +27,7 @@ def test_a_line_that_cant_be_used_is_told_with_its_number_and_reason() -> None:
     lines = [login(), b"", b" \n", b"{", b"[]", b'{"user_id":"ann"}', b'{"topic":"clicks"}', b'{"topic":1}']
     lines += [b'{"topic":"logins","user_id":"null","event_time":%s}' % NOON, b'{"x":' + b"[" * 100_000, login()]
     offline = Offline(Rules(), READERS)
-    refused = [(one.record.offset, one.reason.value) for one in offline.apply(lines)]
+    refused = [(one.number, one.reason.value) for one in offline.apply(lines)]
 
     assert sorted(refused) == [
         *((4, "not_json"), (5, "missing_field"), (6, "missing_field"), (7, "unknown_value"), (8, "missing_field")),

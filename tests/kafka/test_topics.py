@@ -6,8 +6,11 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
 
 from stream.kafka.topics import BrokerUnreachable, TopicSpec, check_topics, create_topics
 from tests.ports import free_port
@@ -43,6 +46,21 @@ def test_an_address_whose_port_is_no_number_is_told() -> None:
     assert why_unreachable({"bootstrap_servers": ["127.0.0.1:kafka"]}) == (
         "cannot reach a Kafka broker at 127.0.0.1:kafka: 'kafka' is no port"
     )
+
+
+def test_a_broker_that_comes_back_behind_a_proxy_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def never_connected(**config: object) -> object:
+        asked.update(config)
+        raise KafkaTimeoutError("nobody there")
+
+    monkeypatch.setitem(KafkaAdminClient.DEFAULT_CONFIG, "kafka_client", never_connected)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        why_unreachable({"bootstrap_servers": f"127.0.0.1:{silent.getsockname()[1]}"})
+
+    # kafka-python doubles the pause after each try: unbounded, the last one would take half of the time there is.
+    assert asked["reconnect_backoff_max_ms"] <= asked["bootstrap_timeout_ms"] / 10
 
 
 def test_a_listener_that_speaks_no_kafka_is_told_and_passwords_stay_secret(

@@ -135,19 +135,22 @@ class Family(Generic[Part]):
         """Take out what parts have noted as booked of them, and book what they contribute now."""
         raise NotImplementedError
 
-    def sums(self, *, last_closed_day: int, days: int | None) -> Sums:
-        """What the totals add to every number now, with the last `days` closed days; None for the usual number."""
+    def sums(self, *, last_closed_day: int, days: int | None, all_values: bool = False) -> Sums:
+        """What the totals add to every number now, with the last `days` closed days; None for the usual number.
+
+        With `all_values` every value of a segment is told of, also those that few users have.
+        """
         live = self.ring.sums()
         return Sums(
             live={window: _numbered(tally) for window, tally in live.items()},
             ahead={field: count for field in self.told_ahead if (count := self.ring.ahead(field))},
-            segments=self.segments_of(live),
+            segments=self.segments_of(live, all_values=all_values),
             by_day=self.by_day_of(live),
             closed=self._closed_sums(last_closed_day, days),
         )
 
-    def segments_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[str, dict[str, Tally]]:
-        """What is told of values of segments, from the sums of windows."""
+    def segments_of(self, live: Mapping[int, Mapping[Field, int]], *, all_values: bool) -> dict[str, dict[str, Tally]]:
+        """What is told of values of segments, from the sums of windows: of all, or of those that many users have."""
         return {}
 
     def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:

@@ -128,15 +128,19 @@ class Partition:
         for family in self.families:
             family.settle(now)
 
-    def snapshot(self, *, closed_days: int | None = None) -> Snapshot:
-        """What this partition adds to every number now, with the last `closed_days` closed days."""
+    def snapshot(self, *, closed_days: int | None = None, all_values: bool = False) -> Snapshot:
+        """What this partition adds to every number now, with the last `closed_days` closed days.
+
+        With `all_values` every value of a segment is told of: what is sent to others leaves rare ones out.
+        """
         self.settle()
         progress, last_closed = self.progress, self.last_closed_day()
         return Snapshot(
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
             families={
-                family.name: family.sums(last_closed_day=last_closed, days=closed_days) for family in self.families
+                family.name: family.sums(last_closed_day=last_closed, days=closed_days, all_values=all_values)
+                for family in self.families
             },
             # A partition without any event yet keeps no day of the others open.
             last_closed_day=last_closed if progress.now_ms >= 0 else None,

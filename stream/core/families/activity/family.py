@@ -257,8 +257,8 @@ class ActivityFamily(Family[Activity]):
             for window, tally in live.items()
         }
 
-    def segments_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[str, dict[str, Tally]]:
-        return segments.users_of(live, self.lengths.values(), self.rules.segments)
+    def segments_of(self, live: Mapping[int, Mapping[Field, int]], *, all_values: bool) -> dict[str, dict[str, Tally]]:
+        return segments.users_of(live, self.lengths.values(), self.rules.segments, all_values=all_values)
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
