@@ -1,5 +1,7 @@
 """The one place where settings become running parts: stores, worker, server."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import signal
@@ -8,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -25,9 +28,11 @@ from stream.kafka.topics import BrokerUnreachable
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
-from stream.state.redis import Redis
 from stream.state.rocksdb import Memory, RocksStore
 from stream.upkeep.state import Upkeep
+
+if TYPE_CHECKING:
+    from stream.state.redis import Redis
 
 log = structlog.get_logger(__name__)
 
@@ -51,15 +56,21 @@ def new_worker(settings: Settings) -> Worker:
     """A worker with the stores that `state.url` says."""
     if not is_redis_url(settings.state.url):
         return Worker(settings, open_store=local_store_opener(settings))
-    redis = Redis(settings)
+    redis = _redis(settings)
     return Worker(settings, open_store=redis.of, check_store=redis.check, shared=True)
+
+
+def _redis(settings: Settings) -> Redis:
+    from stream.state.redis import Redis  # its client takes a quarter of a second to import: others start without
+
+    return Redis(settings)
 
 
 @contextlib.contextmanager
 def upkeep(settings: Settings) -> Iterator[Upkeep]:
     """The state of a deployment, for an operator to look at or to decide on."""
     if is_redis_url(settings.state.url):
-        redis = Redis(settings)
+        redis = _redis(settings)
         yield Upkeep(settings, open_store=redis.of, shared=True)
         redis.close()
         return
@@ -139,7 +150,7 @@ class Deployment:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         return done.pop().result()
 
-    async def _feed_broken(self, feeding: "asyncio.Task[None]") -> BaseException | None:
+    async def _feed_broken(self, feeding: asyncio.Task[None]) -> BaseException | None:
         await asyncio.wait({feeding})
         return feeding.exception()
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_CACHE: Final = Path(__file__).parent.parent / ".cache"
+CACHE: Final = Path(__file__).parent.parent / ".cache"
 
 
 class MavenMissing(Exception):
@@ -25,7 +25,7 @@ def jars(name: str, pom: Path, *options: str) -> Path:
 
     Raises MavenMissing or MavenFailed.
     """
-    folder = _CACHE / name
+    folder = CACHE / name
     if folder.is_dir():
         return folder
     maven = shutil.which("mvn")
@@ -33,7 +33,7 @@ def jars(name: str, pom: Path, *options: str) -> Path:
         raise MavenMissing("no `mvn` (install Maven)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # One at a time, for Maven's own repository takes no two; renamed when it is whole, for it may be interrupted.
-    with (_CACHE / "maven.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=_CACHE) as unfinished:
+    with (CACHE / "maven.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if folder.is_dir():  # another test was first
             return folder

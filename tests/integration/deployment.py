@@ -118,10 +118,10 @@ class Program:
 
     # -- what it serves --------------------------------------------------------------------------------------------
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page; status 0 and the reason where nobody answers."""
+    def get(self, path: str, *, seconds: float = 10) -> tuple[int, str]:
+        """Status and body of a page; status 0 and the reason where nobody answers within so many seconds."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=seconds) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -8,6 +8,8 @@ serves a whole test run, and tests take topic and group names of their own.
 from __future__ import annotations
 
 import base64
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,12 +18,13 @@ import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
 from stream.processes import dying_with_parent
 from stream.simulate.broker import cluster_at, end_process_group
-from tests.maven import MavenFailed, MavenMissing, jars
+from tests.maven import CACHE, MavenFailed, MavenMissing, jars
 from tests.ports import free_port
 
 _HERE: Final = Path(__file__).parent
@@ -109,7 +112,9 @@ def start_kafka(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
     advertises that port of this machine: who comes through a proxy stays behind it.
     """
     try:
-        server: KafkaServer | KafkaContainer = KafkaServer(kafka_libs(), proxy_ports)
+        server: KafkaServer | KafkaContainer = KafkaServer(
+            kafka_libs(), proxy_ports, classes=classes_read(kafka_libs())
+        )
     except KafkaUnavailable as no_java:
         try:
             server = KafkaContainer(proxy_ports)
@@ -161,11 +166,52 @@ def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[
     }
 
 
-class KafkaServer:
-    """Broker and controller in one Java process, with a folder of its own."""
+@cache
+def classes_read(libs: Path) -> Path | None:
+    """Kafka's classes as Java has them in memory, written to a file by a first broker; None where Java can't.
 
-    def __init__(self, libs: Path, proxy_ports: Sequence[int] = ()) -> None:
+    Read from it, a start costs 3 s of CPU, not 5.5. A file of another Java is none: Java would leave it alone.
+    """
+    version = subprocess.run(["java", "-version"], capture_output=True, check=False).stderr
+    key = hashlib.sha256(version + str(libs.resolve()).encode()).hexdigest()[:16]
+    path = CACHE / f"kafka-classes-{key}.jsa"
+    if path.is_file():
+        return path
+    CACHE.mkdir(exist_ok=True)
+    # One at a time; renamed when it is whole, for whoever writes it may be interrupted.
+    with (CACHE / "kafka-classes.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not path.is_file():
+            written = Path(unfinished, "classes.jsa")
+            server = KafkaServer(libs, writes_classes=written)
+            try:
+                server.start()
+                server.stop()
+            finally:
+                server.discard()
+            if written.is_file():
+                written.rename(path)
+    return path if path.is_file() else None
+
+
+class KafkaServer:
+    """Broker and controller in one Java process, with a folder of its own.
+
+    Its classes are read from the file `classes`, as `classes_read` has made it; or it writes them to `writes_classes`
+    when it stops.
+    """
+
+    def __init__(
+        self,
+        libs: Path,
+        proxy_ports: Sequence[int] = (),
+        *,
+        classes: Path | None = None,
+        writes_classes: Path | None = None,
+    ) -> None:
         self._classpath = f"{libs}/*"
+        self._sharing = [] if classes is None else [f"-XX:SharedArchiveFile={classes}"]
+        self._writing = [] if writes_classes is None else [f"-XX:ArchiveClassesAtExit={writes_classes}"]
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
         self._port, self._controller_port = free_port(), free_port()
         self._proxied = [(free_port(), port) for port in proxy_ports]
@@ -194,7 +240,9 @@ class KafkaServer:
             self._format()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent([*self._java("-Xmx512m", "-Xms256m"), "kafka.Kafka", str(self._properties)]),
+                dying_with_parent(
+                    [*self._java("-Xmx512m", "-Xms256m", *self._writing), "kafka.Kafka", str(self._properties)]
+                ),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -226,8 +274,8 @@ class KafkaServer:
         self.start()
 
     def discard(self) -> None:
-        """Stop it and remove all it wrote."""
-        self.stop()
+        """End it at once, and remove all it wrote."""
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -269,7 +317,7 @@ class KafkaServer:
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
-        return ["java", *_SHORT_LIVED, *options, logging, "-cp", self._classpath]
+        return ["java", *_SHORT_LIVED, *self._sharing, *options, logging, "-cp", self._classpath]
 
     def _log_tail(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-30:])
