@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 from stream.core.offline import Offline
-from tests.integration.deployment import Deployment, StoredRecord, line_of
+from tests.integration.deployment import Deployment, Load, StoredRecord, line_of
 from tests.native import READERS
 
 Place = tuple[str, int, int]
@@ -19,11 +21,29 @@ def refused_places(deployment: Deployment, produced: dict[Place, StoredRecord]) 
     return refused | {place for place, line in zip(places, lines, strict=True) if not line.strip()}
 
 
-def letter_differences(deployment: Deployment, *, sent: int) -> list[str]:
+def _missing(deployment: Deployment, produced: dict[Place, StoredRecord], load: Load) -> list[str]:
+    """What was sent and is not in the inputs: why it should be, and where it lies in a transaction that aborted."""
+    there = Counter(record.value for record in produced.values())
+    begun: defaultdict[bytes | None, list[Place]] = defaultdict(list)
+    for record in deployment.stored(deployment.settings.input_topics.values(), committed=False):
+        if record.place not in produced:
+            begun[record.value].append(record.place)
+    found = []
+    for number, event in enumerate(load.sent):
+        there[event.value] -= 1
+        if there[event.value] < 0:
+            found.append(f"event {number} is missing: {load.why_sent(number)}; uncommitted at {begun[event.value]}")
+    return found
+
+
+def letter_differences(deployment: Deployment, *, sent: int, load: Load | None = None) -> list[str]:
     """Messages that are missing or too many, in the inputs and among the dead letters; one a line."""
     seconds = 60.0 + sent / 2_000
     produced = deployment.produced(at_least=sent, seconds=seconds)
-    found = [] if len(produced) == sent else [f"inputs: {sent} events were sent, {len(produced)} are there"]
+    found = []
+    if len(produced) != sent:
+        found.append(f"inputs: {sent} events were sent, {len(produced)} are there")
+        found += [] if load is None else _missing(deployment, produced, load)
     refused = refused_places(deployment, produced)
     letters = deployment.dead_letters(at_least=len(refused), seconds=seconds)
     kept = {letter.origin for letter in letters}

@@ -70,7 +70,7 @@ def run_chaos(
     try:
         wait_until_equal(world, report)
         report.settled_seconds = time.monotonic() - healed
-        report.differences += letter_differences(world.deployment, sent=report.events)
+        report.differences += letter_differences(world.deployment, sent=report.events, load=world.load)
         report.letters = world.servers[0].program.outcomes()["invalid"]
         rebuild_from_nothing(world, report)
         report.is_whole = True
@@ -101,7 +101,7 @@ def wait_until_equal(world: World, report: Report) -> None:
                 server.program, seconds=_EQUAL_SECONDS, meanwhile=world.tend
             )
     except AssertionError as error:
-        in_kafka = letter_differences(world.deployment, sent=report.events)
+        in_kafka = letter_differences(world.deployment, sent=report.events, load=world.load)
         tails = [f"--- {slot.name}\n" + "\n".join(slot.program.log.splitlines()[-15:]) for slot in world.workers]
         raise AssertionError("\n".join([str(error), "--- Kafka", *in_kafka[:20], *tails])) from None
 

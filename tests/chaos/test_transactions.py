@@ -63,6 +63,34 @@ def test_a_transaction_of_which_nobody_says_how_it_ended_is_looked_up(
 
 
 @pytest.mark.kafka
+def test_a_transaction_that_a_new_epoch_of_its_producer_aborts_is_sent_again(
+    kafka: RunningKafka, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = KafkaProducer.commit_transaction, [0]
+
+    def with_a_new_epoch(self: KafkaProducer) -> None:
+        """Of three commits one comes too late: the producer begins a new epoch, as it does by itself after errors."""
+        commits[0] += 1
+        if commits[0] % 3 == 0:
+            self._transaction_manager.bump_producer_id_and_epoch()
+            while self._transaction_manager.is_bumping_epoch():
+                time.sleep(0.01)
+            return  # as kafka-python says then
+        commit(self)
+
+    monkeypatch.setattr(KafkaProducer, "commit_transaction", with_a_new_epoch)
+    deployment = deploy(kafka.address)
+    deployment.create_topics()
+    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
+        while commits[0] < 7:
+            assert load.is_alive()
+            time.sleep(0.1)
+
+    committed = deployment.produced(at_least=len(load.sent))
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+
+
+@pytest.mark.kafka
 def test_a_producer_whose_beginning_nobody_answers_is_given_up(
     kafka: RunningKafka, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

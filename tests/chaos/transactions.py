@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
@@ -54,6 +56,7 @@ class TransactionalProducer(EventProducer):
     def begin(self) -> None:
         """Begin a transaction, which holds what is sent from now on."""
         self._producer.begin_transaction()
+        self._began_as = self._epoch()
 
     def flush(self) -> None:
         """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed."""
@@ -64,12 +67,22 @@ class TransactionalProducer(EventProducer):
         super().flush()
 
     def commit(self) -> None:
-        """Let what was sent in it be read. Raises DeliveryFailed where nobody says whether that is so."""
+        """Let what was sent in it be read. Raises DeliveryFailed where nobody says whether that is so.
+
+        kafka-python may begin a new epoch within a transaction, which Kafka then aborts; that it was committed is said
+        all the same.
+        """
         self._end(self._producer.commit_transaction)
+        if self._producer._transaction_manager.is_bumping_epoch() or self._epoch() != self._began_as:
+            raise DeliveryFailed("the producer has begun a new epoch within a transaction")
 
     def abort(self) -> None:
         """Let nobody who reads committed records see what was sent in it. Raises DeliveryFailed."""
         self._end(self._producer.abort_transaction)
+
+    def _epoch(self) -> tuple[int, int]:
+        now = self._producer._transaction_manager.producer_id_and_epoch
+        return now.producer_id, now.epoch
 
     def last_place(self) -> tuple[TopicPartition, int] | None:
         """Where the newest record lies that was flushed."""
@@ -114,6 +127,7 @@ class TransactionalLoad(Load):
     """A load in transactions. What was in an aborted one is sent again or given up, as applications do."""
 
     _ended = 0  # transactions, committed or aborted
+    _whys: list[tuple[int, str]]  # how many were sent before a transaction, and why it counts as committed
     # A record of a transaction of which nobody knows whether it was committed.
     _in_doubt: tuple[TopicPartition, int] | None = None
 
@@ -125,15 +139,25 @@ class TransactionalLoad(Load):
     def _produce(self) -> None:
         rng, name = random.Random(1), f"chaos-{uuid.uuid4().hex[:8]}"
         again: list[ReplayEvent] = []
+        self._whys = []
         while self._in_doubt is not None or not self._enough.is_set():
             with suppress(DeliveryFailed, KafkaError):
                 producer = TransactionalProducer(self._client, name)  # by now every earlier transaction has ended
                 with producer:
                     if self._in_doubt is not None and was_committed(self._client, *self._in_doubt):
-                        self.sent += again
-                        again.clear()
+                        self._count(again, f"its record at {self._in_doubt} is there")
                     self._in_doubt = None
                     self._produce_with(producer, rng, again)
+
+    def _count(self, events: list[ReplayEvent], why: str) -> None:
+        self._whys.append((len(self.sent), why))
+        self.sent += events
+        events.clear()
+
+    def why_sent(self, number: int) -> str:
+        """Why an event, by its place in `sent`, is believed to be in Kafka: what became of its transaction."""
+        before = bisect_right(self._whys, number, key=itemgetter(0))
+        return f"transaction {before}: {self._whys[before - 1][1]}"
 
     def _produce_with(self, producer: TransactionalProducer, rng: random.Random, again: list[ReplayEvent]) -> None:
         """Send until it is enough; `again` holds what is to be sent once more. Raises DeliveryFailed."""
@@ -149,9 +173,8 @@ class TransactionalLoad(Load):
             if rng.random() >= ABORTED_SHARE:
                 self._in_doubt = producer.last_place()
                 producer.commit()
+                self._count(again, f"the commit was answered; its last record is at {self._in_doubt}")
                 self._in_doubt = None
-                self.sent += again
-                again.clear()
             else:
                 producer.abort()
                 if rng.random() < 0.5:

@@ -407,15 +407,17 @@ class Deployment:
         outcome = reason.value if reason in (Reason.LATE, Reason.FUTURE) else "invalid"
         self._expected[outcome] += count
 
-    def stored(self, topics: Iterable[str], *, at_least: int = 0, seconds: float = 15.0) -> list[StoredRecord]:
-        """All records of some Kafka topics. Reads until nothing more comes, and `at_least` so many."""
+    def stored(
+        self, topics: Iterable[str], *, at_least: int = 0, seconds: float = 15.0, committed: bool = True
+    ) -> list[StoredRecord]:
+        """All records of some topics, or `committed` ones. Reads until nothing more comes, and `at_least` many."""
         names = list(topics)
         consumer = KafkaConsumer(
             **self.client,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=64 * 1024 * 1024,
-            isolation_level="read_committed",
+            isolation_level="read_committed" if committed else "read_uncommitted",
             check_crcs=False,  # it adds them up in Python, byte by byte
         )
         consumer.assign([TopicPartition(name, number) for name in names for number in self.all_partitions])
@@ -560,6 +562,10 @@ class Load(threading.Thread):
     def through(self) -> Callable[[], bool]:
         """What tells whether nothing that was begun before this moment keeps readers from what is sent after it."""
         return lambda: True
+
+    def why_sent(self, number: int) -> str:
+        """Why an event, by its place in `sent`, is believed to be in Kafka."""
+        return "Kafka has confirmed it"
 
     def stop(self) -> None:
         """Stop when all that was sent is delivered. Raises what went wrong meanwhile."""
