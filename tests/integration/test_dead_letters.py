@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from stream.agents.task import QUIET_SECONDS
 from stream.core.rejections import Reason
-from stream.core.time import DAY_MS, iso
+from stream.core.time import DAY_MS, iso, parse_iso
 from stream.kafka import reading
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, simulated
 from tests.integration.letters import MIB, Message, engagement, listed, produce, refuse, shown
@@ -99,7 +99,8 @@ def test_letters_are_shown_byte_for_byte(refusing: Deployment) -> None:
 
     letters = shown(refusing)
 
-    assert [one["written"] for one in letters] == sorted(one["written"] for one in letters)
+    times = [parse_iso(one["written"]) or 0 for one in letters]
+    assert times == sorted(times)
     by_place = {(one["origin"]["topic"], one["origin"]["partition"], one["origin"]["offset"]): one for one in letters}
     assert len(by_place) == len(records)
     for record in records:

@@ -36,6 +36,7 @@ def test_workers_of_one_command_share_the_partitions_and_end_together(deployment
     program.wait_until_ready()
     events = simulated(users=200, days=5)
     deployment.send(events[::2])
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(program)
     workers = workers_of(program)
     assert sorted(workers) == ["worker-1", "worker-2"]
@@ -43,6 +44,7 @@ def test_workers_of_one_command_share_the_partitions_and_end_together(deployment
 
     os.kill(workers["worker-2"], signal.SIGKILL)
     deployment.send(events[1::2])
+    deployment.send_to_every_partition()
     program.wait_until(lambda: workers_of(program).get("worker-2") not in (None, workers["worker-2"]), "it is back")
     deployment.wait_until_every_gauge_equals_the_recount(program)
     assert "a process has ended and is started again" in program.log
