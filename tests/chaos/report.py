@@ -37,6 +37,7 @@ class Report:
     settled_seconds: float = 0.0  # from the end of all faults to numbers that equal the recount
     rebuilt_seconds: float = 0.0  # a worker without anything, from its start to the same numbers
     letters: int = 0
+    lost: list[str] = field(default_factory=list)  # transactions that Kafka itself has lost: nobody can count them
     differences: list[str] = field(default_factory=list)
     is_whole: bool = False  # whether it came to its end
 
@@ -74,6 +75,7 @@ class Report:
         for rows in (
             {"set up": self.setup, "events": f"{self.events:,}", "dead letters": f"{self.letters:,}"},
             {**self._counted_faults(), "answers to produce requests lost": str(self.answers_lost)},
+            {"committed transactions that Kafka lost": str(len(self.lost))} if self.lost else {},
             {f"gave up: {reason}": str(count) for reason, count in sorted(self.gave_up.items())},
             self._recovery(),
             {"differences": str(len(self.differences)) if self.differences else none},
@@ -84,7 +86,8 @@ class Report:
         console = Console(width=100, no_color=True)
         with console.capture() as captured:
             console.print(table)
-        return "\n".join([captured.get().rstrip(), *self.differences, f"again: {self.command}", ""])
+        lost = [f"lost by Kafka: {told}" for told in self.lost]
+        return "\n".join([captured.get().rstrip(), *lost, *self.differences, f"again: {self.command}", ""])
 
     def _counted_faults(self) -> dict[str, str]:
         """How often what has gone wrong."""

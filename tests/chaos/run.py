@@ -63,6 +63,7 @@ def run_chaos(
         report.take_in(weather.weathered)
         report.other_version = str(world.other)
     report.events = len(load.sent)
+    report.lost = load.lost
 
     healed = time.monotonic()
     world.deployment.send_to_every_partition()

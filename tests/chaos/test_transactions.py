@@ -9,9 +9,9 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
-from tests.chaos.transactions import TransactionalLoad
+from tests.chaos.transactions import Counted, TransactionalLoad, without_the_lost
 from tests.integration.conftest import Deploy
-from tests.integration.deployment import Deployment, arriving
+from tests.integration.deployment import Deployment, arriving, login
 from tests.integration.kafka_server import RunningKafka
 
 
@@ -116,6 +116,47 @@ def test_a_producer_whose_beginning_nobody_answers_is_given_up(
 
     committed = deployment.produced(at_least=len(load.sent))
     assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+
+
+@pytest.mark.kafka
+def test_a_committed_transaction_that_kafka_loses_is_told_and_not_expected(
+    kafka: RunningKafka, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = KafkaProducer.commit_transaction, [0]
+
+    def committed_in_words_only(self: KafkaProducer) -> None:
+        """Of three commits one is answered and then lost."""
+        commits[0] += 1
+        if commits[0] % 3 == 0:
+            self.abort_transaction()
+        else:
+            commit(self)
+
+    monkeypatch.setattr(KafkaProducer, "commit_transaction", committed_in_words_only)
+    deployment = deploy(kafka.address)
+    deployment.create_topics()
+    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
+        while commits[0] < 7:
+            assert load.is_alive()
+            time.sleep(0.1)
+
+    committed = deployment.produced(at_least=len(load.sent))
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    assert load.lost
+    assert all("the commit was answered" in told for told in load.lost)
+
+
+def test_of_a_transaction_that_is_there_in_part_everything_is_expected() -> None:
+    places = [("logins", 0, offset) for offset in range(6)]
+    whole, partly, gone = (
+        Counted([login(name, 1), login(name, 2)], places[2 * number : 2 * number + 2], "the commit was answered")
+        for number, name in enumerate(("ada", "bob", "cy"))
+    )
+
+    kept, lost = without_the_lost([whole, partly, gone], {*whole.places, partly.places[1]})
+
+    assert kept == [whole, partly]
+    assert lost == ["transaction 3 of 2 events: the commit was answered; none of them is for readers"]
 
 
 def count_with_aborted(deployment: Deployment) -> int:

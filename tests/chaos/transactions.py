@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from operator import itemgetter
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -22,6 +22,9 @@ ABORTED_SHARE: Final = 0.2
 # A transaction stays open for so many tenths of a second: what lies after its first record waits for its end.
 OPEN_TICKS: Final = (1, 2, 5, 30)
 
+# Topic, partition and offset.
+Place = tuple[str, int, int]
+
 # The most that a broker allows by default: a transaction outlives every outage of a run.
 _TIMEOUT_MS: Final = 900_000
 
@@ -30,6 +33,8 @@ _TIMEOUT_MS: Final = 900_000
 # transaction, and for its beginning when the broker was killed meanwhile. Whoever knows gives up after so long, and
 # begins anew: that ends what was open.
 _PATIENCE_SECONDS: Final = 15.0
+# Reading all that a run has produced takes no longer.
+_READING_SECONDS: Final = 120.0
 
 
 class TransactionalProducer(EventProducer):
@@ -44,18 +49,19 @@ class TransactionalProducer(EventProducer):
         except KafkaError as error:
             self._disconnect()
             raise DeliveryFailed(f"can't begin transactions of {name}: {error}") from error
-        self._newest: Any = None
+        self._handed_over: list[Any] = []  # what will tell where each record of the transaction lies
         send = self._producer.send
 
         def noting(*arguments: Any, **named: Any) -> Any:
-            self._newest = send(*arguments, **named)
-            return self._newest
+            self._handed_over.append(send(*arguments, **named))
+            return self._handed_over[-1]
 
         self._producer.send = noting
 
     def begin(self) -> None:
         """Begin a transaction, which holds what is sent from now on."""
         self._producer.begin_transaction()
+        self._handed_over.clear()
         self._began_as = self._epoch()
 
     def flush(self) -> None:
@@ -84,12 +90,10 @@ class TransactionalProducer(EventProducer):
         now = self._producer._transaction_manager.producer_id_and_epoch
         return now.producer_id, now.epoch
 
-    def last_place(self) -> tuple[TopicPartition, int] | None:
-        """Where the newest record lies that was flushed."""
-        if self._newest is None:
-            return None
-        told = self._newest.get(timeout=_PATIENCE_SECONDS)
-        return TopicPartition(told.topic, told.partition), told.offset
+    def places(self) -> list[Place]:
+        """Where each record of the transaction lies, in the order of sending. All must have been flushed."""
+        told = [sending.get(timeout=_PATIENCE_SECONDS) for sending in self._handed_over]
+        return [(record.topic, record.partition, record.offset) for record in told]
 
     def _end(self, end: Callable[[], None]) -> None:
         said: list[KafkaError | None] = []
@@ -109,27 +113,79 @@ class TransactionalProducer(EventProducer):
             raise DeliveryFailed(f"a transaction did not end: {said[0] if said else 'no answer'}")
 
 
-def was_committed(client: Mapping[str, object], place: TopicPartition, offset: int) -> bool:
+def was_committed(client: Mapping[str, object], place: Place) -> bool:
     """Whether the record at this place, whose transaction has ended, is one for readers. Raises KafkaError."""
+    partition, offset = TopicPartition(*place[:2]), place[2]
     consumer = KafkaConsumer(**of_consumers(client), isolation_level="read_committed", enable_auto_commit=False)
     try:
-        consumer.assign([place])
-        consumer.seek(place, offset)
-        while consumer.position(place) <= offset:
-            for record in consumer.poll(timeout_ms=500).get(place, []):
+        consumer.assign([partition])
+        consumer.seek(partition, offset)
+        while consumer.position(partition) <= offset:
+            for record in consumer.poll(timeout_ms=500).get(partition, []):
                 return bool(record.offset == offset)
         return False
     finally:
         consumer.close()
 
 
+def readable_places(client: Mapping[str, object], topics: Iterable[str]) -> set[Place]:
+    """Where the records lie that are for readers. Fails where a transaction stays open."""
+    options = {**of_consumers(client), "check_crcs": False}  # kafka-python adds them up byte by byte
+    consumer = KafkaConsumer(**options, isolation_level="read_committed", enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(name, n) for name in topics for n in consumer.partitions_for_topic(name) or ()]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning()
+        ends = consumer.end_offsets(partitions)
+        found: set[Place] = set()
+        deadline = time.monotonic() + _READING_SECONDS
+        while behind := [place for place in partitions if consumer.position(place) < ends[place]]:
+            assert time.monotonic() < deadline, f"after {_READING_SECONDS:g} s not read to the end: {behind}"
+            for batch in consumer.poll(timeout_ms=500).values():
+                found |= {(record.topic, record.partition, record.offset) for record in batch}
+        return found
+    finally:
+        consumer.close()
+
+
+class Counted(NamedTuple):
+    """A transaction that is believed to be committed."""
+
+    events: list[ReplayEvent]
+    places: Sequence[Place]  # of its records
+    why: str
+
+
+def without_the_lost(counted: Iterable[Counted], readable: set[Place]) -> tuple[list[Counted], list[str]]:
+    """The transactions to expect, and those that Kafka has lost, in words.
+
+    A coordinator of Kafka's that was killed between its answer to a commit and the markers in the partitions may, once
+    it runs again, take the partitions for deleted whose leader it does not know yet: it says "committed" and writes no
+    marker, and the next transaction of this producer that aborts takes the records along. Only a whole transaction is
+    lost in this way. Of one that is there in part nothing is taken back.
+    """
+    kept, lost = [], []
+    for number, transaction in enumerate(counted, 1):
+        if not transaction.places or any(place in readable for place in transaction.places):
+            kept.append(transaction)
+        else:
+            what = f"transaction {number} of {len(transaction.places)} events"
+            lost.append(f"{what}: {transaction.why}; none of them is for readers")
+    return kept, lost
+
+
+def short(places: Sequence[Place]) -> str:
+    """The first and the last of them."""
+    return " … ".join(map(str, (places[0], places[-1]) if len(places) > 1 else places))
+
+
 class TransactionalLoad(Load):
     """A load in transactions. What was in an aborted one is sent again or given up, as applications do."""
 
     _ended = 0  # transactions, committed or aborted
-    _whys: list[tuple[int, str]]  # how many were sent before a transaction, and why it counts as committed
-    # A record of a transaction of which nobody knows whether it was committed.
-    _in_doubt: tuple[TopicPartition, int] | None = None
+    _counted: list[Counted]
+    # The records of a transaction of which nobody knows whether it was committed.
+    _in_doubt: Sequence[Place] = ()
 
     def through(self) -> Callable[[], bool]:
         """A transaction that was open at this moment keeps readers back, until it and a whole new one have ended."""
@@ -139,25 +195,32 @@ class TransactionalLoad(Load):
     def _produce(self) -> None:
         rng, name = random.Random(1), f"chaos-{uuid.uuid4().hex[:8]}"
         again: list[ReplayEvent] = []
-        self._whys = []
-        while self._in_doubt is not None or not self._enough.is_set():
+        self._counted = []
+        while self._in_doubt or not self._enough.is_set():
             with suppress(DeliveryFailed, KafkaError):
                 producer = TransactionalProducer(self._client, name)  # by now every earlier transaction has ended
                 with producer:
-                    if self._in_doubt is not None and was_committed(self._client, *self._in_doubt):
-                        self._count(again, f"its record at {self._in_doubt} is there")
-                    self._in_doubt = None
+                    if self._in_doubt and was_committed(self._client, self._in_doubt[-1]):
+                        self._count(again, f"its record at {self._in_doubt[-1]} is there")
+                    self._in_doubt = ()
                     self._produce_with(producer, rng, again)
 
     def _count(self, events: list[ReplayEvent], why: str) -> None:
-        self._whys.append((len(self.sent), why))
+        self._counted.append(Counted(events.copy(), self._in_doubt, why))
         self.sent += events
         events.clear()
 
+    def stop(self) -> None:
+        """Stop when all that was sent is delivered, and take back what Kafka has lost. Raises what went wrong."""
+        super().stop()
+        readable = readable_places(self._client, self._topics.values())
+        self._counted, self.lost = without_the_lost(self._counted, readable)
+        self.sent = [event for transaction in self._counted for event in transaction.events]
+
     def why_sent(self, number: int) -> str:
         """Why an event, by its place in `sent`, is believed to be in Kafka: what became of its transaction."""
-        before = bisect_right(self._whys, number, key=itemgetter(0))
-        return f"transaction {before}: {self._whys[before - 1][1]}"
+        counts = accumulate(len(transaction.events) for transaction in self._counted)
+        return next(told.why for told, end in zip(self._counted, counts, strict=True) if number < end)
 
     def _produce_with(self, producer: TransactionalProducer, rng: random.Random, again: list[ReplayEvent]) -> None:
         """Send until it is enough; `again` holds what is to be sent once more. Raises DeliveryFailed."""
@@ -171,10 +234,10 @@ class TransactionalLoad(Load):
                 self._enough.wait(0.1)
             producer.flush()
             if rng.random() >= ABORTED_SHARE:
-                self._in_doubt = producer.last_place()
+                self._in_doubt = producer.places()
                 producer.commit()
-                self._count(again, f"the commit was answered; its last record is at {self._in_doubt}")
-                self._in_doubt = None
+                self._count(again, f"the commit was answered; its records are at {short(self._in_doubt)}")
+                self._in_doubt = ()
             else:
                 producer.abort()
                 if rng.random() < 0.5:

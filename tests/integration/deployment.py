@@ -530,6 +530,7 @@ class Load(threading.Thread):
         self._repeated: deque[int] = deque()
         self._failure: Exception | None = None
         self.sent: list[ReplayEvent] = []
+        self.lost: list[str] = []  # what Kafka said it had and has not, known when the load has stopped
 
     def run(self) -> None:
         """Produce until it is enough."""
