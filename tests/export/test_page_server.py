@@ -331,9 +331,12 @@ def test_who_does_not_read_is_cut_off_and_the_others_hear_all() -> None:
     async def hear() -> tuple[int, int]:
         updates = PageUpdates(board(), listeners=Listeners(backlog=4), every_seconds=3_600)
         message = b"event: changes\ndata: %s\n\n" % (b'"' + b"x" * 1_000_000 + b'"')
-        async with streaming(updates) as server, aiohttp.ClientSession() as session:
-            slow = await session.get(server.make_url("/api/v1/stream"))
-            quick = await session.get(server.make_url("/api/v1/stream"), read_bufsize=4_000_000)
+        async with (
+            streaming(updates) as server,
+            aiohttp.ClientSession() as session,
+            session.get(server.make_url("/api/v1/stream")) as slow,
+            session.get(server.make_url("/api/v1/stream"), read_bufsize=4_000_000) as quick,
+        ):
             await next_event(quick.content)
             heard = 0
             while len(updates.listeners) == 2 and heard < 100:
@@ -342,7 +345,6 @@ def test_who_does_not_read_is_cut_off_and_the_others_hear_all() -> None:
                 heard += 1
             with pytest.raises(aiohttp.ClientError):
                 await asyncio.wait_for(slow.content.read(), 10)
-            quick.close()
             return len(updates.listeners), heard
 
     left, heard = asyncio.run(hear())
