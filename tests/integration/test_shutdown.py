@@ -35,7 +35,7 @@ def test_in_the_middle_of_a_recovery(ways: ProxiedKafka, deploy: Deploy) -> None
     worker = deployment.start("worker", **reading_slowly(ways))
     worker.wait_until(lambda: " records to go" in server.get("/readyz")[1], "it reads its state")
     assert any(name.startswith("engagement_recovery_rows_remaining") for name in server.metrics())
-    assert "recovering the state: " in worker.log
+    worker.wait_until(lambda: "recovering the state: " in worker.log, "it says so itself")
     worker.terminate()
     assert worker.wait_for_exit(seconds=WITHIN_SECONDS) == 0
     server.wait_until(lambda: "has stopped" in server.get("/readyz")[1], "the server knows that nobody reads it now")

@@ -13,7 +13,7 @@ from tests.soak.run import Soak, soak
 
 # Memory and files settle within many minutes: these are judged by the long form.
 COUNTED = ("rows of users", "rows of totals", "worker threads")
-# What is never dropped grows by two thirds. A checkpoint more or less, with what it drops, is a tenth in so short a time.
+# What is never dropped grows by two thirds. In so short a time one checkpoint is a tenth.
 MAY_GROW = 0.3
 
 # So fast a clock is days ahead in one topic while another is still read: that makes nobody late.
