@@ -71,6 +71,7 @@ class Network:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the last transports close
 
 
 class TcpProxy:
@@ -88,7 +89,8 @@ class TcpProxy:
         self.target: str | None = None
         self.answers_lost = 0
         self._to_lose = 0
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._carrying: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._forgotten: set[asyncio.StreamWriter] = set()
@@ -138,9 +140,10 @@ class TcpProxy:
     # -- in the network's thread -----------------------------------------------------------------------------------
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for writer in self._open:
             # At once, whatever is still to be sent: both sides get a reset.
             with suppress(OSError):  # it is closed already
@@ -157,10 +160,23 @@ class TcpProxy:
 
     async def _heal(self) -> None:
         await self._set(flows=True)
-        if self._server is None:
-            self._server = await asyncio.start_server(self._connect, sock=_bound(self.port), limit=_READ_BYTES)
+        if self._listener is None:
+            self._listener = _bound(self.port)
+            self._listener.setblocking(False)
+            self._listener.listen(100)
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Take a connection. A server of asyncio's that is closed meanwhile would leave it open."""
+        with suppress(OSError):  # it is gone again
+            connection, _ = listener.accept()
+            carrying = asyncio.create_task(self._connect(connection))
+            self._carrying.add(carrying)
+            carrying.add_done_callback(self._carrying.discard)
+            carrying.add_done_callback(lambda _: connection.close())  # also of a task that never began
+
+    async def _connect(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=_READ_BYTES)
         self._open.add(writer)
         try:
             await self._carry(reader, writer)

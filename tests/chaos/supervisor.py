@@ -75,6 +75,7 @@ class Slot:
         self._asked = ""
         self._asked_at = 0.0
         self._ended_at: float | None = None
+        self._frozen: Program | None = None
         self._stays_down = False
         self._state_url, self._instance_id = state_url, instance_id
         if disk is not None and disk.needs_pipe:
@@ -109,6 +110,8 @@ class Slot:
         """Start it again when it has ended; end it when it does not do so itself. Returns its end, once."""
         if self.program.status is None:
             if self._asked == _ASKED and time.monotonic() - self._asked_at > _GRACE_SECONDS:
+                if self._frozen is self.program:  # it could not hear what it was asked
+                    self._asked = _KILLED
                 self.program.kill()
             return None
         now = time.monotonic()
@@ -157,11 +160,13 @@ class Slot:
     def freeze(self) -> Program:
         """Let it stand still; returns what stands still."""
         self.program.freeze()
+        self._frozen = self.program
         return self.program
 
     def resume(self, frozen: Program) -> None:
         """Let it go on, if it is still there. What it was asked for meanwhile, it hears now."""
         frozen.resume()
+        self._frozen = None
         self._asked_at = time.monotonic()
 
     def run_version(self, code: Path | None) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -224,3 +227,20 @@ def test_clients_are_told_when_the_server_is_not_there(network: Network) -> None
     except ConnectionResetError:
         told = b""
     assert told == b""
+
+
+def test_a_network_that_ends_leaves_nothing_open(server: Server) -> None:
+    """Whoever connects at the last moment is cut off too; Python would tell of what was left open."""
+    for _ in range(20):
+        with ExitStack() as clients, Network() as network:
+            proxy = network.proxy(server.address)
+            for _ in range(10):
+                clients.enter_context(connected(proxy))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            unraisable: list[object] = []
+            hook, sys.unraisablehook = sys.unraisablehook, unraisable.append
+            gc.collect()
+            sys.unraisablehook = hook
+        assert [str(one.message) for one in told] == []
+        assert unraisable == []

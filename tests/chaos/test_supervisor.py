@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.chaos.proxy import Network
 from tests.chaos.run import kind_of
-from tests.chaos.supervisor import Exit, reason_in
+from tests.chaos.supervisor import Exit, Slot, reason_in
 
 BROKE = '{"reason": "Fenced(\'silent for 7 s\')", "event": "stopped because a part broke", "level": "error"}'
 
@@ -67,3 +71,32 @@ def test_reasons_of_one_kind_differ_in_figures_and_places_only() -> None:
     assert kind_of("cannot reach a Kafka broker at 127.0.0.1:9092: refused") == kind_of(
         "cannot reach a Kafka broker at 127.0.0.1:4711: refused"
     )
+
+
+class Sleeper:
+    """A process that has been asked to end and does not."""
+
+    pid, port, status, log = 1, 0, None, ""
+
+    def kill(self) -> None:
+        self.status = -signal.SIGKILL
+
+    def terminate(self) -> None: ...
+    def freeze(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+@pytest.mark.parametrize("thaws", [False, True])
+def test_who_can_not_hear_that_it_is_to_end_is_not_blamed(monkeypatch: pytest.MonkeyPatch, thaws: bool) -> None:
+    monkeypatch.setattr("tests.chaos.supervisor._GRACE_SECONDS", 0.0)
+    deployment: Any = SimpleNamespace(code={}, piped=set(), start=lambda *_, **__: Sleeper())
+    with Network() as network:
+        slot = Slot(deployment, "worker", name="ada", kafka=network.proxy())
+        sleeper = slot.freeze()
+        slot.terminate()
+        if thaws:
+            slot.resume(sleeper)
+        while (ended := slot.tend()) is None:
+            time.sleep(0.01)
+
+    assert (ended.complaint is None) != thaws
