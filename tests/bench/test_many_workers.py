@@ -64,6 +64,11 @@ class Fleet:
     def wait_until_not_ready(self) -> None:
         self._wait_for_status(503, "not ready")
 
+    def wait_until_shared(self) -> None:
+        """Wait until each worker has partitions: those that have them keep all servers ready meanwhile."""
+        for worker in self.workers.values():
+            worker.wait_until(partial(has_partitions, worker), "it has partitions", seconds=_READY_SECONDS)
+
     def _wait_for_status(self, status: int, what: str) -> None:
         for server in self.servers:
             server.wait_until(partial(answers_with, server, status), what, seconds=_READY_SECONDS)
@@ -104,7 +109,12 @@ def test_many_workers(fleet: Fleet) -> None:
 
     measured("four killed, the others take over", fleet, lose_half)
     fleet.wait_until_right()
-    measured("the four come back", fleet, lambda: fleet.start_workers(*range(WORKERS // 2)))
+
+    def come_back() -> None:
+        fleet.start_workers(*range(WORKERS // 2))
+        fleet.wait_until_shared()
+
+    measured("the four come back", fleet, come_back)
     fleet.wait_until_right()
 
 
@@ -132,6 +142,11 @@ def show_costs(fleet: Fleet) -> None:
     told = fleet.deployment.stored([fleet.deployment.settings.snapshots_topic])[-3 * PARTITIONS :]
     size = sum(len(record.value or b"") for record in told) / len(told)
     show("a report", "bytes", [size], against=f"{_MANY:,} partitions: {_MANY * size / 2**20:.1f} MiB/s")
+
+
+def has_partitions(worker: Program) -> bool:
+    """Whether a worker has taken partitions over."""
+    return bool(worker.partitions)
 
 
 def answers_with(server: Program, status: int) -> bool:
