@@ -3,28 +3,45 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Processes that share the tests. Most tests wait most of the time, and each process may have a Kafka of 0.5 GB.
+JOBS ?= 6
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := deploy/requirements.lock
+# The code itself, by the setuptools that is locked; nothing but what is locked is fetched for it.
+OURS := $(PIP) install --no-deps --no-build-isolation --editable .
+
+CORES = $(shell getconf _NPROCESSORS_ONLN)
+WAITING := broker or kafka or redis or browser or chaos or slow or bench
+
+# Tests start some hundred processes: with compiled modules at hand each takes a third less time to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check ci fmt lint types docs chaos soak bench clean
+.PHONY: help demo test test-quick test-deps check ci fmt lint types docs lock chaos soak bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PYTHON=python3.12 takes another Python; ARGS="..." goes to the command that a target runs.'
 
 demo: $(VENV)/.demo ## see it work: a broker, a population and its live numbers; ARGS="--scenario drop"
 	@exec $(BIN)/engagement demo $(ARGS)
 
-test: $(VENV)/.dev ## run the tests; those that need a real Kafka are skipped where there is none
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## run all tests, side by side; what this machine lacks for some is told at the end
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
+	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
+
+test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus
+	@bash tests/install-programs.sh
 
 check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy
-	@bash -n .ci/run
+	@bash -n .ci/run && bash -n tests/install-programs.sh
 
 ci: check test ## what CI runs: check, then test
 
@@ -45,6 +62,9 @@ docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made mani
 	@$(BIN)/python -m deploy.grafana
 	@$(BIN)/python -m deploy.kubernetes
 
+lock: $(VENV)/.dev ## choose the newest versions of everything, for deploy/requirements.lock
+	@$(BIN)/python -m deploy.lock
+
 chaos: $(VENV)/.dev ## storms of faults under load on a set-up of chance; ARGS="--seed 7 --minutes 10 --store rocksdb"
 	@$(BIN)/python -m pytest tests/chaos/test_chaos.py --seed random --minutes 5 --well-within 30 -s $(ARGS)
 
@@ -59,9 +79,9 @@ clean: ## remove the virtual environment, all caches and what was built
 	@rm -rf build dist htmlcov *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# -- the virtual environment: made anew when pyproject.toml changes ----------------------------------------------
+# -- the virtual environment: made anew when pyproject.toml or the lock changes ----------------------------------
 
-$(VENV)/.made: pyproject.toml
+$(VENV)/.made: pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' here: install Python 3.10 or newer, or name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$$($(PYTHON) --version) is too old: this needs 3.10 or newer; name one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: install python3-venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
@@ -69,12 +89,16 @@ $(VENV)/.made: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# The lock is read up to where the part for tests begins.
 $(VENV)/.demo: $(VENV)/.made
 	@echo "installing into $(VENV), once" >&2
-	@$(PIP) install --editable '.[demo]'
+	@sed '/^# -- dev:/,$$d' $(LOCK) >$(VENV)/demo.lock
+	@$(PIP) install --require-hashes --requirement $(VENV)/demo.lock
+	@$(OURS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made
 	@echo "installing what tests and checks need into $(VENV), once" >&2
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --require-hashes --requirement $(LOCK)
+	@$(OURS)
 	@touch $@ $(VENV)/.demo

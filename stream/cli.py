@@ -16,7 +16,7 @@ from stream.commands.events import replay_command, simulate_command
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
-from stream.settings import items
+from stream.settings import items, variable
 from stream.terminal import load_settings, settings_options
 
 # Kafka's clients and Faust take most of a second to import: the functions of commands that need them import them.
@@ -48,9 +48,7 @@ def settings(file: Path | None, kafka: str | None) -> None:
     """
     for place, value in items(load_settings(file, kafka)):
         shown = ",".join(value) if isinstance(value, tuple) else value
-        click.echo(
-            f"{place} = {msgspec.json.encode(shown).decode():<32} # ENGAGEMENT_{place.replace('.', '_').upper()}"
-        )
+        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {variable(place)}")
 
 
 @main.command()

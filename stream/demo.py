@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,16 +19,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from stream.agents.inventory import topic_specs
-from stream.agents.kafka_options import client_options
-from stream.agents.topics import create_topics, delete_topics
-from stream.core.events import TOPICS
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
+from stream.kafka.inventory import topic_specs
+from stream.kafka.options import client_options
+from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker
 from stream.simulate.bulk import BulkProducer
-from stream.simulate.replay import ReplayEvent, read_events, rebase
+from stream.simulate.replay import ReplayEvent, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
@@ -50,23 +49,24 @@ class DemoOptions:
     users: int = 2_000
     speed: float = 1.0
     scenario: str = "steady"
-    input: tuple[str, ...] = ()
     kafka: str | None = None
     port: int | None = None
     seed: int = 1
 
 
 class Demo:
-    """One run of the demo."""
+    """One run of the demo, with a population or with what was `recorded`."""
 
-    def __init__(self, options: DemoOptions, console: Console) -> None:
+    def __init__(
+        self, options: DemoOptions, console: Console, *, recorded: Sequence[ReplayEvent] | None = None
+    ) -> None:
         self._options = options
         self._console = console
         self._now_ms = time.time_ns() // 1_000_000
         self._since_ms = self._now_ms - HISTORY_DAYS * DAY_MS
         self._started = time.monotonic()
         population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
-        self._recorded = self._read(options.input)
+        self._recorded = recorded
         self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
 
     @contextlib.contextmanager
@@ -111,19 +111,11 @@ class Demo:
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _history(self) -> Iterator[SimulatedEvent]:
-        if not self._options.input:
+        if self._recorded is None:
             return simulate(self._population, start_ms=self._since_ms, end_ms=self._now_ms)
         events = rebase(self._recorded, now_ms=self._now_ms)
         self._since_ms = events[0].at_ms if events else self._now_ms
         return iter([SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events])
-
-    def _read(self, files: tuple[str, ...]) -> list[ReplayEvent]:
-        """The events of the files, read before anything is started. Raises OSError, or ValueError that names a line."""
-        events = read_events(list(files))
-        unknown = sorted({event.topic for event in events} - set(TOPICS))
-        if unknown:
-            raise ValueError(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(TOPICS)}")
-        return events
 
     async def _send_live(self, producer: BulkProducer) -> None:
         """Send what the population does from now on, as it arrives."""
@@ -151,7 +143,7 @@ class Demo:
         async with BulkProducer(client_options(settings), topics=topics, partitions=partitions) as producer:
             await self._load(deployment, producer)
             tasks = [asyncio.create_task(self._show(deployment))]
-            if not self._options.input:
+            if self._recorded is None:
                 tasks.append(asyncio.create_task(self._send_live(producer)))
             try:
                 await asyncio.gather(*tasks)

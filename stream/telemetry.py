@@ -57,7 +57,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     snapshot: Snapshot
     lag: dict[str, int]  # by topic: records in Kafka not yet applied
     behind: tuple[str, ...]  # topics that have not been read to their end
-    event_to_gauge: Timings
+    event_latency: Timings
     checkpoints: Timings
     recovery_seconds: float
     settings: dict[str, str] = {}  # those that a server must share to add and show these numbers

@@ -11,12 +11,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream.core.partition import RulesChanged
+from stream.core.partition.progress import StateRefused
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
 _BAD_USE = 2  # what shells and click use for it too
+LINES_LEFT_OUT = 3  # the status of a command that was done, but for some lines of its files
+
+# More lines than these help nobody; the count is told.
+_LINES_NAMED = 10
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,7 +69,7 @@ def told() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise Failure(str(error)) from None
-    except (SettingsError, RulesChanged) as error:
+    except (SettingsError, StateRefused) as error:
         raise BadUse(str(error)) from None
     except BrokenPipeError:
         raise  # whoever reads our output has enough of it: click ends without a word
@@ -95,6 +99,41 @@ def since_when(text: str | None, option: str) -> int | None:
         except BadUse as error:
             raise BadUse(f"{error.message}, nor a span such as '2h' or '7d'") from None
     return max(0, time.time_ns() // 1_000_000 - span_seconds * SECOND_MS)
+
+
+class UnusableLines:
+    """Lines of files that can't be used: the first are named as they are found, all are counted."""
+
+    def __init__(self, *, strict: bool) -> None:
+        """`strict` refuses files that hold such a line."""
+        self._strict = strict
+        self._count = 0
+
+    def note(self, file: str, line: int, why: str) -> None:
+        """A line of a file, counted from 1, can't be used."""
+        self._count += 1
+        if self._count <= _LINES_NAMED:
+            click.echo(f"{file}:{line}: {why}", err=True)
+
+    def refuse(self) -> None:
+        """Where it is asked to be strict: raise BadUse for files that hold lines that can't be used."""
+        if self._strict and self._count:
+            raise BadUse(f"{self._told()}: nothing is done with --strict")
+
+    def exit(self) -> None:
+        """End the command, if there were any, with a status that says so."""
+        if self._count:
+            click.echo(f"engagement: {self._told()}; the others were", err=True)
+            raise SystemExit(LINES_LEFT_OUT)
+
+    def _told(self) -> str:
+        unnamed = f" (the first {_LINES_NAMED} are named above)" if self._count > _LINES_NAMED else ""
+        return f"{'1 line' if self._count == 1 else f'{self._count:,} lines'} could not be used{unnamed}"
+
+
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse files with a line that can't be used, instead of going on without it."
+)
 
 
 @contextmanager

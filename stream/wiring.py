@@ -1,5 +1,7 @@
 """The one place where settings become running parts: stores, worker, server."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import signal
@@ -8,26 +10,29 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
-from stream.agents.kafka_options import client_options
-from stream.agents.patience import answer_seconds
-from stream.agents.topics import BrokerUnreachable
-from stream.agents.upkeep import Upkeep
-from stream.core.partition import RulesChanged
+from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreBroken
 from stream.export.board import Board
-from stream.export.feed import Feed, cancelled
 from stream.export.http import Server
 from stream.export.probes import Probes
+from stream.export.report_reader import ReportReader, cancelled
+from stream.kafka.options import client_options
+from stream.kafka.patience import answer_seconds
+from stream.kafka.topics import BrokerUnreachable
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
-from stream.state.redis import Redis
 from stream.state.rocksdb import Memory, RocksStore
+from stream.upkeep.state import Upkeep
+
+if TYPE_CHECKING:
+    from stream.state.redis import Redis
 
 log = structlog.get_logger(__name__)
 
@@ -51,15 +56,21 @@ def new_worker(settings: Settings) -> Worker:
     """A worker with the stores that `state.url` says."""
     if not is_redis_url(settings.state.url):
         return Worker(settings, open_store=local_store_opener(settings))
-    redis = Redis(settings)
+    redis = _redis(settings)
     return Worker(settings, open_store=redis.of, check_store=redis.check, shared=True)
+
+
+def _redis(settings: Settings) -> Redis:
+    from stream.state.redis import Redis  # its client takes a quarter of a second to import: others start without
+
+    return Redis(settings)
 
 
 @contextlib.contextmanager
 def upkeep(settings: Settings) -> Iterator[Upkeep]:
     """The state of a deployment, for an operator to look at or to decide on."""
     if is_redis_url(settings.state.url):
-        redis = Redis(settings)
+        redis = _redis(settings)
         yield Upkeep(settings, open_store=redis.of, shared=True)
         redis.close()
         return
@@ -139,7 +150,7 @@ class Deployment:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         return done.pop().result()
 
-    async def _feed_broken(self, feeding: "asyncio.Task[None]") -> BaseException | None:
+    async def _feed_broken(self, feeding: asyncio.Task[None]) -> BaseException | None:
         await asyncio.wait({feeding})
         return feeding.exception()
 
@@ -155,8 +166,8 @@ class Deployment:
             await self._probes.stop()
 
 
-def _feed_of(board: Board, settings: Settings) -> Feed:
-    return Feed(board, client_options(settings), answer_seconds=answer_seconds(settings))
+def _feed_of(board: Board, settings: Settings) -> ReportReader:
+    return ReportReader(board, client_options(settings), answer_seconds=answer_seconds(settings))
 
 
 def _probes_of(worker: Worker | None, settings: Settings) -> Probes | None:
@@ -190,7 +201,7 @@ async def run_until_stopped(
         if stopping.is_set():  # even if a part has broken meanwhile, as when all workers are asked at once
             return 0
         reason = running.result()  # what an operator can act on is told as a failure of the command
-        if isinstance(reason, (Unavailable, RulesChanged)):
+        if isinstance(reason, (Unavailable, StateRefused)):
             raise reason
         if isinstance(reason, StoreBroken):
             raise Unavailable(str(reason)) from reason

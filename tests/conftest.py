@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser
 
 from tests.browser import BrowserMissing, running_browser
+from tests.missing import missing, what_is_missing
+from tests.order import in_order
 
 # Times say nothing on a machine that others use too. What a run in CI finds must fail again when it is run again.
 settings.register_profile(
@@ -32,11 +35,31 @@ def settings_of_whoever_runs_the_tests() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes the browser gets its marker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that takes the browser gets its marker; tests that several processes share come in their order."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items[:] = in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who gives out the tests where several processes share them: `-n 6`."""
+    from tests.scheduler import InOrder  # not needed where one process runs them all
+
+    config.option.loadscopereorder = False
+    return InOrder(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What this machine lacks for some tests, and what brings it."""
+    lines = what_is_missing(terminalreporter.stats.get("skipped", []))
+    if lines:
+        terminalreporter.section("skipped for what this machine lacks")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 # Of a module: Playwright keeps an event loop running as long as its browser lives, and other tests want their own.
@@ -47,6 +70,4 @@ def browser() -> Iterator[Browser]:
         with running_browser() as running:
             yield running
     except BrowserMissing as error:
-        if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        missing(str(error))

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stream import settings
-from stream.core.catalogue import BUSINESS, CATALOGUE, Metric
+from stream.core.catalogue import BUSINESS, CATALOGUE
+from stream.core.families.registry import windows
+from stream.core.metrics import Metric
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
@@ -35,25 +37,24 @@ def _meaning(metric: Metric) -> str:
     return f"{metric.help}{interval}"
 
 
-def variable(place: str) -> str:
-    """The environment variable of a setting."""
-    return f"ENGAGEMENT_{place.replace('.', '_').upper()}"
-
-
 def settings_table() -> str:
-    """A row a setting: name, default, variable and the comment beside it in `stream/settings.py`."""
+    """A row a setting: name, default, variable and the comment beside it in `stream/settings/model.py`."""
     comments = _comments()
     rows = (
-        (f"`{place}`", f"`{_as_text(default)}`", f"`{variable(place)}`", comments.get(place, ""))
+        (f"`{place}`", f"`{_as_text(default)}`", _variable_of(place), comments.get(place, ""))
         for place, default in settings.items(settings.Settings())
     )
     return _table(("setting", "default", "variable", ""), rows)
 
 
+def _variable_of(place: str) -> str:
+    return "none" if place == "inputs" else f"`{settings.variable(place)}`"
+
+
 def _comments() -> dict[str, str]:
     defaults = settings.Settings()
     sections = {"": defaults, **{name: getattr(defaults, name) for name in defaults.__struct_fields__}}
-    found = {}
+    found = {f"windows.{told.name}": told.help for told in windows()}
     for name, section in sections.items():
         if hasattr(section, "__struct_fields__"):
             for match in _COMMENT.finditer(inspect.getsource(type(section))):

@@ -61,7 +61,7 @@ def test_compute_gives_the_json_that_other_programs_read(events: Path) -> None:
     result = engagement("compute", str(events), "--at", "2026-03-02T12:00:00Z", "--days", "2", "--format", "json")
     document = msgspec.json.decode(result.stdout.encode())
 
-    assert result.exit_code == 0
+    assert result.exit_code == 3  # some lines could not be used
     assert list(document) == ["at", "live", "closed", "events"]
     assert document["at"] == "2026-03-02T12:00:00Z"
     assert {"name": "engagement_active_users", "labels": {"window": "1d"}, "value": 2} in document["live"]
@@ -77,6 +77,33 @@ def test_compute_names_each_line_that_can_not_be_used(events: Path) -> None:
 
     assert f"{events}:5: out_of_range: score 9 at `$.score` is outside its scale 1-5" in result.stderr
     assert f"{events}:6: not_json: " in result.stderr
+    assert result.stderr.endswith("engagement: 2 lines could not be used; the others were\n")
+    assert result.exit_code == 3
+
+
+def test_of_many_lines_that_can_not_be_used_the_first_ten_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text("x\n" * 12)
+    told = engagement("compute", str(path)).stderr.splitlines()
+
+    assert [one.partition(": ")[0] for one in told[:-1]] == [f"{path}:{number}" for number in range(1, 11)]
+    assert told[-1] == "engagement: 12 lines could not be used (the first 10 are named above); the others were"
+
+
+def test_asked_to_be_strict_compute_refuses_files_with_such_lines(events: Path) -> None:
+    result = engagement("compute", str(events), "--strict")
+
+    assert (result.stdout, result.exit_code) == ("", 2)
+    assert f"{events}:6: not_json: " in result.stderr
+    assert result.stderr.endswith("engagement: 2 lines could not be used: nothing is done with --strict\n")
+
+
+def test_a_byte_order_mark_at_the_start_of_a_file_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + LINES.encode())
+
+    plain = engagement("compute", "-", "--format", "json", stdin=LINES).stdout
+    assert engagement("compute", str(path), "--format", "json").stdout == plain
 
 
 def test_compute_ignores_and_counts_what_comes_after_the_moment_asked_for(events: Path) -> None:
@@ -152,9 +179,13 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         (("run", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("run", "--port", "99999"), 2, "server.port: 99999 is no port"),
         (("worker", "--port", "99999"), 2, "worker.port: 99999 is no port"),
+        (("run", "--workers", "0"), 2, "worker.processes: '0' is neither auto nor a number from 1 to 1024"),
+        (("worker", "--workers", "many"), 2, "worker.processes: 'many' is neither auto nor a number from 1 to 1024"),
         (("health", "--worker"), 2, "worker.port: -1 is no port that can be asked"),
         (("simulate", "--live"), 2, "--live: needs --kafka, and no --until"),
         (("simulate", "--live", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
+        (("replay", "nowhere.jsonl"), 1, "No such file or directory: nowhere.jsonl"),
+        (("demo", "--input", "nowhere.jsonl"), 1, "No such file or directory: nowhere.jsonl"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -234,8 +265,8 @@ def test_broken_events_stay_one_line_each_and_are_refused(tmp_path: Path) -> Non
 
 def test_nothing_is_left_in_the_folder_one_computes_in(events: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    subprocess.run(
-        [sys.executable, "-m", "stream.cli", "compute", str(events)], cwd=tmp_path, check=True, capture_output=True
-    )
+    computing = [sys.executable, "-m", "stream.cli", "compute", str(events)]
+    done = subprocess.run(computing, cwd=tmp_path, check=False, capture_output=True)
 
+    assert done.returncode == 3  # some lines could not be used
     assert sorted(tmp_path.iterdir()) == before

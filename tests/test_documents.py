@@ -1,18 +1,22 @@
 """README and ARCHITECTURE say what the code does, and name nothing that is not there."""
 
 import re
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from stream import settings
 from stream.core.catalogue import BY_NAME, CATALOGUE
-from tests.documents import ARCHITECTURE, README, REPOSITORY, variable, with_tables
+from tests.documents import ARCHITECTURE, README, REPOSITORY, with_tables
 
 # Read by the command line itself and by the tests' harness.
-_OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|REQUIRE_KAFKA|TEST_\w+)$")
+_OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|TEST_\w+)$")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
-_PATH = re.compile(r"`((?:stream|tests|deploy|\.ci|agents|core|export|simulate|state)/[\w./-]*)`")
+# As the walk from bytes to gauge names them.
+_FUNCTION = re.compile(r"`([a-z_.]+):([A-Za-z_.]+)`")
+_PATH = re.compile(r"`((?:stream|tests|deploy|\.ci|agents|core|inputs|export|simulate|state)/[\w./-]*)`")
 
 pages = pytest.mark.parametrize("page", [README, ARCHITECTURE], ids=lambda page: page.name)
 
@@ -50,10 +54,18 @@ def _without_suffix(name: str) -> str:
 
 @pages
 def test_every_variable_a_page_names_is_one_that_is_read(page: Path) -> None:
-    known = {variable(place) for place in settings.places()}
+    known = {settings.variable(place) for place in settings.places()}
     named = set(re.findall(r"\bENGAGEMENT_\w+", page.read_text()))
 
     assert {name for name in named - known if not _OTHER_VARIABLES.match(name)} == set()
+
+
+def test_every_function_the_architecture_walks_through_is_there() -> None:
+    named = _FUNCTION.findall(ARCHITECTURE.read_text())
+
+    assert len(named) > 20
+    for module, name in named:
+        assert attrgetter(name)(import_module(f"stream.{module}")) is not None, f"{module}:{name}"
 
 
 @pages

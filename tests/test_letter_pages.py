@@ -12,10 +12,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from stream.agents.dead_letters import Count, Letter, Wanted
-from stream.agents.delivery import Fate, Outcome
-from stream.agents.headers import Origin
-from stream.agents.redelivery import Run
 from stream.commands.letter_pages import (
     counts_document,
     counts_table,
@@ -26,8 +22,12 @@ from stream.commands.letter_pages import (
     shown,
     summary,
 )
+from stream.kafka.headers import Origin
+from stream.letters.dead_letters import Count, Letter, Wanted
+from stream.letters.delivery import Fate, Outcome
+from stream.letters.redelivery import Run
 from stream.settings import load
-from tests.agents.test_dead_letters import LETTER
+from tests.letters.test_dead_letters import LETTER
 
 
 def printed(table: Table) -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.settings import SettingsError, items, load, places
+from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
+from stream.settings import Settings, SettingsError, items, load, places
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -14,9 +15,9 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert rules.allowed_lateness_ms == 72 * 3_600_000
     assert rules.future_limit_ms == 3_600_000
     assert rules.close_after_ms == 3_600_000
-    assert rules.activity_windows == ("5m", "1h", "1d", "7d", "28d", "30d")
-    assert rules.session_windows == ("1h", "1d", "7d", "28d", "30d")
-    assert rules.survey_windows == ("1d", "7d", "28d", "30d", "90d")
+    assert rules.windows_of(ACTIVITY) == ("5m", "1h", "1d", "7d", "28d", "30d")
+    assert rules.windows_of(SESSIONS) == ("1h", "1d", "7d", "28d", "30d")
+    assert rules.windows_of(SURVEYS) == ("1d", "7d", "28d", "30d", "90d")
     assert rules.days.zone == "UTC"
 
 
@@ -35,7 +36,7 @@ def test_variables_win_over_the_file_and_overrides_over_both(tmp_path: Path) -> 
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
     settings = load(None, {"ENGAGEMENT_WINDOWS_SURVEYS": "7d, 365d"})
 
-    assert settings.windows.surveys == ("7d", "365d")
+    assert settings.windows_of(SURVEYS) == ("7d", "365d")
 
 
 def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_none() -> None:
@@ -49,6 +50,8 @@ def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_no
 
 def test_every_setting_has_a_variable() -> None:
     for place in places():
+        if place == "inputs":  # tables, which only a file can hold
+            continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
         told = dict(items(load(None, {})))[place]
         text = ",".join(told) if isinstance(told, tuple) else str(told)
@@ -118,6 +121,74 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, text: str, message: st
         load(file, {})
 
     assert message in str(refused.value)
+
+
+INPUTS = """
+[[inputs]]
+topic = "web.clicks"
+kind = "sessions"
+name = "web"
+
+[[inputs]]
+topic = "app.clicks"
+kind = "sessions"
+"""
+
+
+def settings_of(tmp_path: Path, text: str, **variables: str) -> Settings:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    return load(file, variables)
+
+
+def test_without_a_table_of_inputs_each_kind_is_read_from_its_topic() -> None:
+    settings = load(None, {"ENGAGEMENT_TOPICS_LOGINS": "app.logins"})
+
+    assert settings.input_topics == {"sessions": "sessions", "logins": "app.logins", "surveys": "surveys"}
+    assert list(settings.readers) == ["sessions", "logins", "surveys"]
+
+
+def test_inputs_are_the_topics_of_the_table_and_no_others(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, INPUTS)
+
+    assert settings.input_topics == {"web": "web.clicks", "app.clicks": "app.clicks"}
+    assert list(settings.readers) == ["web", "app.clicks"]
+    assert [one.format for one in settings.inputs] == ["native", "native"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[inputs]]\ntopic = "a"', "inputs[0]: object missing required field `kind`"),
+        ('[[inputs]]\ntopic = "a"\nkind = "logins"\ntopics = 1', "unknown setting: inputs[0].topics"),
+        ('[[inputs]]\ntopic = "a"\nkind = "log"', "inputs: the 1. table ('a'): kind 'log' is none of sessions, logins"),
+        ('[[inputs]]\ntopic = "a"\nkind = "logins"\nformat = "xml"', "format 'xml' is none of native"),
+        (INPUTS + 'name = "web"', "inputs: two have one name: web, web"),
+        (
+            INPUTS.replace("app.clicks", "web.clicks"),
+            "each needs a topic of its own, not web.clicks, web.clicks",
+        ),
+        (INPUTS.replace("app.clicks", "a b"), "inputs: the topic of 'a b': 'a b' is no name of letters"),
+        (INPUTS + '[topics]\nlogins = "app.logins"', "topics.logins: 'app.logins' says nothing beside [[inputs]]"),
+    ],
+)
+def test_an_input_that_can_not_be_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings_of(tmp_path, text)
+
+    assert message in str(refused.value)
+
+
+def test_inputs_are_tables_which_no_variable_can_hold() -> None:
+    with pytest.raises(SettingsError, match=r"write \[\[inputs\]\] in the settings file"):
+        load(None, {"ENGAGEMENT_INPUTS": "sessions"})
+
+
+def test_windows_that_no_family_has_are_unknown(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"unknown setting: windows\.orders"):
+        settings_of(tmp_path, '[windows]\norders = ["1d"]')
+    with pytest.raises(SettingsError, match=r"windows\.surveys: needs at least one window"):
+        settings_of(tmp_path, "[windows]\nsurveys = []")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -150,6 +150,10 @@ def _active_users() -> Row:
         Query(number("engagement_active_users", where=f'window="{window}"'), name)
         for name, window in (("5 minutes", "5m"), ("1 hour", "1h"))
     ]
+    new = [
+        Query(number("engagement_new_users", where=f'window="{window}"'), name)
+        for name, window in (("1 day", "1d"), ("7 days", "7d"), ("30 days", "30d"))
+    ]
     return Row(
         "Active users",
         [
@@ -157,12 +161,13 @@ def _active_users() -> Row:
                 "DAU, WAU and MAU, closed days",
                 named("engagement_active_users_closed"),
                 unit=units.Short,
-                width=6,
+                width=8,
                 closed=True,
             ),
-            trend("DAU, week over week", [compared], unit=units.Short, width=6, before=before, closed=True),
-            trend("DAU, WAU and MAU, live", named("engagement_active_users"), unit=units.Short, width=6),
-            trend("Active at the moment", at_once, unit=units.Short, width=6),
+            trend("DAU, week over week", [compared], unit=units.Short, width=8, before=before, closed=True),
+            trend("DAU, WAU and MAU, live", named("engagement_active_users"), unit=units.Short, width=8),
+            trend("Active at the moment", at_once, unit=units.Short, width=12),
+            trend("New users, live", new, unit=units.Short, width=12),
         ],
     )
 

@@ -8,7 +8,7 @@ from deploy.grafana.frame import PIPELINE_UID, Row, any_of, page
 from deploy.grafana.panels import Steps, bars, figure, trend
 from deploy.grafana.queries import Query, growth, mean, number, quantile, rate
 from deploy.grafana.workers import worker_variable, workers
-from stream.core.partition import APPLIED
+from stream.core.partition.progress import APPLIED
 from stream.core.time import seconds_of
 from stream.settings import Settings
 
@@ -156,7 +156,7 @@ def _latency() -> Row:
         shares = [Query(quantile(share, name), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)]
         return [*shares, Query(mean(name), "mean")]
 
-    latency, checkpoints = timings("engagement_event_to_gauge_seconds"), timings("engagement_checkpoint_seconds")
+    latency, checkpoints = timings("engagement_event_latency_seconds"), timings("engagement_checkpoint_seconds")
     return Row(
         "Latency and checkpoints",
         [

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stream.core.catalogue import BY_NAME, Metric
+from stream.core.catalogue import BY_NAME
+from stream.core.metrics import Metric
 
 # The least sample on either side of a comparison; chosen on the dashboard.
 LEAST_SAMPLE = "$least_sample"

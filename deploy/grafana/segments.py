@@ -8,7 +8,8 @@ from grafana_foundation_sdk.models import units
 from deploy.grafana.frame import Row, chosen
 from deploy.grafana.panels import trend
 from deploy.grafana.queries import Query, number
-from stream.core.catalogue import CATALOGUE, Metric
+from stream.core.catalogue import CATALOGUE
+from stream.core.metrics import Metric
 
 _PREFIX = "engagement_segment_"
 _LABELS = ("window", "segment", "value")

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models import units
 from deploy.grafana.frame import Row
 from deploy.grafana.panels import trend
 from deploy.grafana.queries import Query, interval, number
-from stream.core.report import QUANTILES
+from stream.core.families.sessions.numbers import QUANTILES
 
 SESSIONS_WINDOW = 'window="$window"'
 
@@ -31,6 +31,12 @@ def sessions() -> Row:
         ("time on site of a visitor", "engagement_time_on_site_seconds"),
     )
     views = each(("views a session", "engagement_page_views_per_session"))
+    shares = [
+        *interval("engagement_engaged_session_ratio", "engaged sessions", where=SESSIONS_WINDOW),
+        *interval("engagement_repeat_visit_ratio", "visitors who came again", where=SESSIONS_WINDOW),
+        *interval("engagement_unprompted_session_ratio", "unprompted sessions", where=SESSIONS_WINDOW),
+    ]
+    steps = each(("steps", "engagement_steps_per_active_user"))
     logins = each(("logins", "engagement_logins"), ("failed", "engagement_login_failures"))
     return Row(
         "Sessions of the last $window",
@@ -47,6 +53,17 @@ def sessions() -> Row:
             trend("Session time, means", means, unit=units.Seconds),
             trend("Sessions and visitors", counts, unit=units.Short),
             trend("Page views per session", views, unit=units.Short, sample=with_views),
+            trend(
+                "Engaged, come again, unprompted",
+                shares,
+                unit=units.PercentUnit,
+                bands=[
+                    ("engaged sessions", "blue"),
+                    ("visitors who came again", "orange"),
+                    ("unprompted sessions", "green"),
+                ],
+            ),
+            trend("Steps per active user", steps, unit=units.Short),
             trend("Logins", logins, unit=units.Short),
         ],
     )

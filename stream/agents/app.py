@@ -14,16 +14,17 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 
 from stream.agents.assignor import WholePartitions
-from stream.agents.kafka_options import client_options, faust_credentials
-from stream.agents.mismatch import StateMismatch, changelog_problem
-from stream.agents.outbox import Outbox, PartitionChangelog
+from stream.agents.credentials import faust_credentials
+from stream.agents.recovery import StateTable, Stores
 from stream.agents.state import LoggedState, State, StoredState, in_thread
-from stream.agents.table import StateTable, Stores
-from stream.agents.tasks import Tasks
-from stream.agents.topics import topic_ids
+from stream.agents.task_manager import TaskManager
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
 from stream.core.store import Store, StoreAway
 from stream.core.time import seconds_of
+from stream.kafka.mismatch import StateMismatch, changelog_problem
+from stream.kafka.options import client_options
+from stream.kafka.outbox import Outbox, PartitionChangelog
+from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class EngagementApp(faust.App):
     """
 
     logger = logging.getLogger("faust.app")  # what Faust tells of itself is not ours to tell
-    positions: Tasks
+    positions: TaskManager
     settings: Settings
     note_assigned: Callable[[Collection[TP]], None]
 
@@ -77,7 +78,7 @@ class Worker:
         self._open_store = open_store
         self._shared = shared
         self._telling: asyncio.Task[None] | None = None
-        self.tasks = Tasks(settings, open_state=self._open_shared if shared else self._open_logged)
+        self.tasks = TaskManager(settings, open_state=self._open_shared if shared else self._open_logged)
         self.app = self._new_app()
         self.app.positions, self.app.settings = self.tasks, settings
         # The partitions that are this worker's, a new set with each assignment; None while a rebalance is under way.

@@ -9,13 +9,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from stream.core.partition import Delta
+from stream.core.partition.rows import Delta
 
 PREFIX = b"forwarded/"
 
+# A message tells fewer things: a place is an offset times this, and which of the things of its message was forwarded.
+_THINGS_OF_A_MESSAGE = 1 << 20
+
 
 class Sender(msgspec.Struct, array_like=True):
-    """What came from one partition of one topic: all before `saved`, and the offsets in `seen`."""
+    """What came from one partition of one topic: all before the offset `saved`, and the places in `seen`."""
 
     saved: int = 0
     seen: set[int] = msgspec.field(default_factory=set)
@@ -29,16 +32,20 @@ class Forwarded:
         self._senders = {key: decode(value) for key, value in stored}
         self._unsaved: set[bytes] = set()
 
-    def is_new(self, topic: str, partition: int, offset: int, *, saved: int) -> bool:
-        """Note that a record of that place has come; False when it has before."""
+    def is_new(self, topic: str, partition: int, offset: int, *, saved: int, thing: int = 0) -> bool:
+        """Note that a record of that place has come; False when it has before.
+
+        `thing` says which one it is of a message that tells several.
+        """
         key = PREFIX + f"{topic}/{partition}".encode()
         sender = self._senders.setdefault(key, Sender())
         if saved > sender.saved:
             sender.saved = saved
-            sender.seen = {place for place in sender.seen if place >= saved}
-        if offset < sender.saved or offset in sender.seen:
+            sender.seen = {place for place in sender.seen if place >= saved * _THINGS_OF_A_MESSAGE}
+        place = offset * _THINGS_OF_A_MESSAGE + thing
+        if offset < sender.saved or place in sender.seen:
             return False
-        sender.seen.add(offset)
+        sender.seen.add(place)
         self._unsaved.add(key)
         return True
 

@@ -15,7 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from stream.core.changelog import SEAL, Entry, Replay, Seal, decode_seal, encode_seal
-from stream.core.partition import Delta
+from stream.core.partition.rows import Delta
 from stream.core.store import StateLost, Store, StoreTaken
 
 log = structlog.get_logger(__name__)

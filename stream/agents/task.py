@@ -18,14 +18,17 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from stream.agents import forwarded
-from stream.agents.mismatch import StateMismatch
-from stream.agents.outbox import Outbox, origin_of
 from stream.agents.state import State, in_thread
-from stream.agents.transactions import Reach
-from stream.core.events import partition_key
-from stream.core.partition import SWEPT, Batch, Partition
+from stream.core.messages import Reader
+from stream.core.partition.partition import SWEPT, Partition
+from stream.core.partition.reading import Batch
 from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS, seconds_of
+from stream.core.users import partition_key
+from stream.inputs.carried import reader_of_events
+from stream.kafka.mismatch import StateMismatch
+from stream.kafka.outbox import Outbox, origin_of
+from stream.kafka.transactions import Reach
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
@@ -43,6 +46,9 @@ _AWAY_SECONDS = 0.5
 SWEPT_ROWS = 500
 
 _Answer = TypeVar("_Answer")
+
+# Records of one input, with its name and what reads them.
+_FromOneSource = tuple[str, Reader, Sequence[ConsumerRecord]]
 
 
 class HalfApplied(RuntimeError):
@@ -89,6 +95,8 @@ class Task:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
+        self._readers = settings.readers
+        self._reader_of_events = reader_of_events(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
@@ -96,14 +104,14 @@ class Task:
         self._read_at: dict[str, float] = {}  # by topic: when it last brought records
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
         self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
-        self._event_to_gauge = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
-        self._event_to_gauge_seconds = 0.0
+        self._event_latency = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
+        self._event_latency_seconds = 0.0
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
 
     async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Take the partition over and go on from its last checkpoint. Raises StoreTaken, RulesChanged."""
+        """Take the partition over and go on from its last checkpoint. Raises StoreTaken, StateRefused."""
         await self._state.take_over(still_ours)
         await in_thread(self._restore)
 
@@ -166,13 +174,13 @@ class Task:
         await self._available.wait()
         by_source = self._by_source(topic, new)
         now = time.monotonic()
-        self._read_at.update({source: now for source, _ in by_source})
+        self._read_at.update({source: now for source, _, _ in by_source})
         behind, active = self.behind(), self._active()
         self._core.tick(clock_ms, behind=behind, active=active)
         unsent = []
-        for source, its_records in by_source:
+        for source, reader, its_records in by_source:
             batch = self._core.read(
-                source, its_records, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
+                source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
             )
             not_used = self._core.apply(
                 batch,
@@ -231,18 +239,24 @@ class Task:
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
 
-    def _by_source(self, topic: str, records: Sequence[ConsumerRecord]) -> list[tuple[str, Sequence[ConsumerRecord]]]:
+    def _by_source(self, topic: str, records: Sequence[ConsumerRecord]) -> list[_FromOneSource]:
         """The records by the input they were produced to: those of the re-key topic name it in a header."""
         if topic in self._topics:
-            return [(self._topics[topic], records)]
-        grouped: dict[str, list[ConsumerRecord]] = {}
+            source = self._topics[topic]
+            return [(source, self._readers[source], records)]
+        grouped: dict[tuple[str, bool], list[ConsumerRecord]] = {}
         for record in records:
             origin = origin_of(record)
             if origin is None or origin.topic not in self._topics:
                 log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
-            elif self._forwarded.is_new(origin.topic, origin.partition, origin.offset, saved=origin.saved):
-                grouped.setdefault(self._topics[origin.topic], []).append(record)
-        return list(grouped.items())
+            elif self._forwarded.is_new(
+                origin.topic, origin.partition, origin.offset, saved=origin.saved, thing=origin.thing or 0
+            ):
+                grouped.setdefault((self._topics[origin.topic], origin.thing is not None), []).append(record)
+        return [
+            (source, self._reader_of_events if is_event else self._readers[source], its_records)
+            for (source, is_event), its_records in grouped.items()
+        ]
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -305,7 +319,7 @@ class Task:
             snapshot=snapshot,
             lag=lag,
             behind=self.behind(),
-            event_to_gauge=Timings(tuple(int(count) for count in self._event_to_gauge), self._event_to_gauge_seconds),
+            event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
             checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
             recovery_seconds=self._recovery_seconds,
             settings=self._shared_settings,
@@ -319,8 +333,8 @@ class Task:
             seconds = np.maximum(wall_ms - np.concatenate(self._arrived), 0) / SECOND_MS
             self._arrived.clear()
             places = np.searchsorted(LATENCY_BOUNDS, seconds)
-            self._event_to_gauge += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
-            self._event_to_gauge_seconds += float(seconds.sum())
+            self._event_latency += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
+            self._event_latency_seconds += float(seconds.sum())
 
     # -- a checkpoint ----------------------------------------------------------------------------------------------
 

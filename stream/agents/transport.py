@@ -33,9 +33,9 @@ from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.fencing import stop_when_replaced
 from stream.agents.membership import Commits, keep_membership
-from stream.agents.mismatch import Place
-from stream.agents.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
-from stream.agents.transactions import Reach, StableOffsets
+from stream.kafka.mismatch import Place
+from stream.kafka.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
+from stream.kafka.transactions import Reach, StableOffsets
 
 log = structlog.get_logger(__name__)
 

@@ -1,27 +1,35 @@
 """`engagement compute`: numbers of files, without a broker."""
 
 import gc
-import gzip
 import sys
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import chain
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream.computing import SharedOffline
+from stream.core.messages import Reader
 from stream.core.offline import Offline
+from stream.core.rejections import Reason
+from stream.core.rules import Rules
 from stream.export.documents import as_document
 from stream.export.table import print_computed
-from stream.terminal import Failure, load_settings, moment, told
+from stream.inputs.files import STDIN, lines_of
+from stream.processes import cores
+from stream.settings import Settings
+from stream.terminal import BadUse, Failure, UnusableLines, load_settings, moment, strict_option, told
 
 _PLAIN_WIDTH = 120
-_BLOCK_BYTES = 1024 * 1024
+
+# A file for which it pays to start more processes: a second's work for one.
+_LARGE_BYTES = 4_000_000
+_MOST_PROCESSES = 64
 
 
 @click.command()
@@ -32,50 +40,84 @@ _BLOCK_BYTES = 1024 * 1024
 @click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
 @click.option("--timezone", metavar="ZONE", help="IANA time zone that cuts days; the setting timezone.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file.")
+@click.option(
+    "--processes",
+    metavar="N|auto",
+    default="auto",
+    show_default=True,
+    help=f"Cores to use; the numbers are the same. auto: all, for files of {_LARGE_BYTES // 1_000_000} MB and more.",
+)
+@strict_option
 @click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def compute(
-    files: tuple[str, ...], at: str | None, days: int, timezone: str | None, file: Path | None, as_format: str
+    files: tuple[str, ...],
+    at: str | None,
+    days: int,
+    timezone: str | None,
+    file: Path | None,
+    processes: str,
+    as_format: str,
+    strict: bool,
 ) -> None:
     """Compute the numbers of files of events, without a broker.
 
     FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Nothing is too late, and the
-    files need not be in order of time.
+    files need not be in order of time. Lines that can't be used are left out and told; the exit status is 3 then.
 
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
-    offline = Offline(settings.rules, at_ms=moment(at, "--at"))
-    click.get_current_context().find_root().obj = offline  # kept until the process leaves
-    with told(), _collected_once():
+    unusable = UnusableLines(strict=strict)
+    with told(), _collected_once(), _calculator(settings, _count(processes, files), moment(at, "--at")) as calculator:
         for path in files:
-            with _reading(path) as lines:
-                _apply(offline, path, lines)
-        computed = offline.computed(days=days)
+            with _reading_progress(path) as tell, lines_of(path, tell=tell) as lines:
+                _apply(calculator, path, lines, unusable)
+        unusable.refuse()
+        computed = calculator.computed(days=days)
     console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
     else:
         # Wide enough for every window where nothing says how wide it may be.
         print_computed(computed, console if console.is_terminal else Console(width=_PLAIN_WIDTH))
+    unusable.exit()
 
 
-# Lines shown that can't be used; all are counted.
-_REFUSALS_SHOWN = 5
+def _count(asked: str, files: Sequence[str]) -> int:
+    """How many processes are to compute."""
+    if asked == "auto":
+        size = sum(Path(path).stat().st_size for path in files if Path(path).is_file())
+        return cores() if size >= _LARGE_BYTES else 1
+    if not (asked.isascii() and asked.isdigit() and 0 < int(asked) <= _MOST_PROCESSES):
+        raise BadUse(f"--processes: {asked!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
+    return int(asked)
 
 
-def _apply(offline: Offline, path: str, lines: Iterator[bytes]) -> None:
-    refused = 0
-    first = offline.lines
-    for refusal in offline.apply(lines):
-        if refusal.reason.value == "future":
-            continue
-        refused += 1
-        if refused <= _REFUSALS_SHOWN:
-            where = f"{path}:{refusal.record.offset - first}"
-            click.echo(f"{where}: {refusal.reason.value}: {refusal.detail}", err=True)
-    if refused > _REFUSALS_SHOWN:
-        click.echo(f"{path}: {refused - _REFUSALS_SHOWN:,} more lines can't be used", err=True)
+@contextmanager
+def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | SharedOffline]:
+    """What computes: this process, or several others."""
+    if processes == 1:
+        offline = Offline(settings.rules, settings.readers, at_ms=at_ms)
+        click.get_current_context().find_root().obj = offline  # kept until the process leaves
+        yield offline
+        return
+    try:
+        with SharedOffline(partial(_needs, settings), processes=processes, at_ms=at_ms) as shared:
+            yield shared
+    except BrokenProcessPool:
+        raise Failure("a process was killed before it was done: --processes 1 needs the least memory") from None
+
+
+def _needs(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]:
+    return settings.rules, settings.readers
+
+
+def _apply(calculator: Offline | SharedOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
+    first = calculator.lines
+    for line in calculator.apply(lines):
+        if line.reason is not Reason.FUTURE:  # asked for with --at
+            unusable.note(path, line.number - first, f"{line.reason.value}: {line.detail}")
 
 
 @contextmanager
@@ -90,36 +132,12 @@ def _collected_once() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, packed or not, or of standard input."""
-    if path == "-":
-        yield iter(sys.stdin.buffer)
-        return
-    with Path(path).open("rb") as raw, _reading_progress(path, Path(path).stat().st_size) as tell:
-        source: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-        try:
-            yield chain.from_iterable(_blocks_of_lines(source, lambda: tell(raw.tell())))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Failure(f"{path}: {error}") from None
-
-
-def _blocks_of_lines(source: BinaryIO, tell: Callable[[], None]) -> Iterator[list[bytes]]:
-    """Some thousand lines at a time: reading them singly takes as long as decoding them."""
-    begun = b""
-    while block := source.read(_BLOCK_BYTES):
-        *lines, begun = (begun + block).split(b"\n")
-        tell()
-        yield lines
-    if begun:
-        yield [begun]
-
-
-@contextmanager
-def _reading_progress(path: str, size: int) -> Iterator[Callable[[int], None]]:
+def _reading_progress(path: str) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if path == STDIN or not console.is_terminal:
         yield lambda done: None
         return
+    size = Path(path).stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"reading {path}", total=size)

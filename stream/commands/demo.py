@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from stream.terminal import BadUse, Failure, told
+from stream.terminal import BadUse, Failure, UnusableLines, strict_option, told
 
 if TYPE_CHECKING:
     from stream.demo import Demo
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--input", "files", multiple=True, help="Show this file's events, moved up to now, instead of simulated ones."
 )
+@strict_option
 @click.option(
     "--kafka", metavar="HOST:PORT", help="Use this Kafka, with topics of its own, instead of the embedded broker."
 )
@@ -36,28 +37,34 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same population."
 )
-def demo(**options: Any) -> None:
+def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
     """See it work: a broker, 45 days of history, then live traffic and its numbers.
+
+    With --input lines that can't be used are left out and told; the exit status is 3 then.
 
     \b
     Example: engagement demo --scenario drop
     """
     from stream.demo import Demo, DemoOptions
+    from stream.inputs.registry import kinds
+    from stream.simulate.replay import read_events
     from stream.telemetry import configure_logging
 
-    options["input"] = tuple(options.pop("files"))
-    if options["input"] and options["speed"] != 1:
+    if files and options["speed"] != 1:
         raise BadUse("--speed is for simulated events: with --input nothing comes after the file")
-    console = Console()
+    console, unusable = Console(), UnusableLines(strict=strict)
     with told():
+        recorded = read_events(files, kinds(), on_unusable=unusable.note) if files else None
+        unusable.refuse()
         try:
-            shown = Demo(DemoOptions(**options), console)
+            shown = Demo(DemoOptions(**options), console, recorded=recorded)
         except ValueError as error:
             raise BadUse(str(error)) from None
         with shown.prepared() as deployment:
             configure_logging(deployment.settings.log)
             asyncio.run(_run_demo(shown, deployment))
     console.print("the demo is over; nothing is left of it")
+    unusable.exit()
 
 
 async def _run_demo(shown: "Demo", deployment: "Deployment") -> None:

@@ -14,13 +14,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from stream.core.events import TOPICS, Reason
+from stream.core.rejections import Reason
 from stream.settings import Settings
 from stream.terminal import load_settings, progress, settings_options, since_when, told
 
 if TYPE_CHECKING:
-    from stream.agents.dead_letters import Count, Letter, Wanted
-    from stream.agents.redelivery import Run
+    from stream.letters.dead_letters import Count, Letter, Wanted
+    from stream.letters.redelivery import Run
 
 # Kafka's clients take most of a second to import: commands import what needs them.
 
@@ -45,7 +45,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--topic",
             "topics",
-            type=click.Choice(TOPICS),
+            metavar="INPUT",
             multiple=True,
             help="Letters of this input; give it again for more.",
         ),
@@ -73,13 +73,19 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         since: str | None,
         **rest: Any,
     ) -> None:
-        from stream.agents.dead_letters import Wanted
+        from stream.letters.dead_letters import Wanted
         from stream.telemetry import configure_logging
 
         settings = load_settings(file, kafka)
         configure_logging(settings.log)
         since_ms = since_when(since, "--since")
-        command(settings, Wanted(tuple(dict.fromkeys(topics)) or TOPICS, frozenset(reasons), since_ms), **rest)
+        inputs = tuple(settings.input_topics)
+        unknown = [topic for topic in topics if topic not in inputs]
+        if unknown:
+            raise click.BadParameter(
+                f"{unknown[0]!r} is not one of {', '.join(map(repr, inputs))}.", param_hint="--topic"
+            )
+        command(settings, Wanted(tuple(dict.fromkeys(topics)) or inputs, frozenset(reasons), since_ms), **rest)
 
     for option in reversed(options):
         filtered = option(filtered)
@@ -117,8 +123,8 @@ def list_command(settings: Settings, wanted: "Wanted", limit: int | None, as_for
 
 
 async def _counted(settings: Settings, wanted: "Wanted", limit: int | None) -> "list[Count]":
-    from stream.agents.dead_letters import counted, dead_letters, newest
-    from stream.agents.replayed import read_notes
+    from stream.letters.dead_letters import counted, dead_letters, newest
+    from stream.letters.replayed import read_notes
 
     replayed = await read_notes(settings)
     async with dead_letters(settings, wanted) as letters:
@@ -155,8 +161,8 @@ def show(settings: Settings, wanted: "Wanted", limit: int, as_format: str) -> No
 
 
 async def _newest(settings: Settings, wanted: "Wanted", limit: int) -> "tuple[list[Letter], Container[str | None]]":
-    from stream.agents.dead_letters import dead_letters, newest
-    from stream.agents.replayed import read_notes
+    from stream.letters.dead_letters import dead_letters, newest
+    from stream.letters.replayed import read_notes
 
     replayed = await read_notes(settings)
     async with dead_letters(settings, wanted) as letters:
@@ -199,8 +205,8 @@ def replay(
     \b
     Example: engagement dlq replay --kafka localhost:9092 --reason too_large --dry-run
     """
-    from stream.agents.redelivery import Run
     from stream.commands.letter_pages import outcome_table, summary
+    from stream.letters.redelivery import Run
 
     run = Run(
         settings=settings,
@@ -228,7 +234,7 @@ def replay(
 
 async def _until_stopped(run: "Run", stopped_by: list[int]) -> None:
     """Replay; Ctrl-C ends it when all that was sent has arrived, a second one at once."""
-    from stream.agents.redelivery import replay as send_back
+    from stream.letters.redelivery import replay as send_back
 
     loop = asyncio.get_running_loop()
 

@@ -14,8 +14,18 @@ from typing import Any, BinaryIO
 import click
 
 from stream.core.time import iso
+from stream.inputs.registry import NATIVE
 from stream.settings import Settings
-from stream.terminal import BadUse, load_settings, moment, progress, settings_options, told
+from stream.terminal import (
+    BadUse,
+    UnusableLines,
+    load_settings,
+    moment,
+    progress,
+    settings_options,
+    strict_option,
+    told,
+)
 
 
 @click.command(name="simulate")
@@ -50,7 +60,7 @@ def simulate_command(
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
     """
-    from stream.agents.kafka_options import client_options
+    from stream.kafka.options import client_options
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
@@ -71,9 +81,10 @@ def simulate_command(
     with told():
         if kafka is not None:
             chosen = load_settings(file, kafka)
+            topics = _topics_of_kinds(chosen)
             with EventProducer(client_options(chosen)) as producer:
                 for event in events:
-                    producer.send(chosen.input_topics[event.topic], event.key, event.value)
+                    producer.send(topics[event.topic], event.key, event.value)
                     count += 1
         else:
             with _writing(output) as sink:
@@ -85,7 +96,7 @@ def simulate_command(
 
 def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
     """Send a population's history and then what it does, until SIGINT or SIGTERM."""
-    from stream.agents.kafka_options import client_options
+    from stream.kafka.options import client_options
     from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
@@ -97,7 +108,7 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
         world = SimulatorSettings(**population).with_drop_before(now_ms)
     except ValueError as error:
         raise BadUse(str(error)) from None
-    topics, options = settings.input_topics, client_options(settings)
+    topics, options = _topics_of_kinds(settings), client_options(settings)
     with told():
         start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
         with EventProducer(options) as producer:
@@ -110,6 +121,17 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
                 on_live=lambda sent: click.echo(f"{sent:,} events since {iso(start_ms)} are sent; now live", err=True),
             )
     click.echo(f"{count:,} events", err=True)
+
+
+def _topics_of_kinds(settings: Settings) -> dict[str, str]:
+    """The Kafka topic that takes each kind of what is made up: of several inputs the first. Raises BadUse."""
+    topics = {}
+    for kind in ("sessions", "logins", "surveys"):
+        fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]
+        if not fitting:
+            raise BadUse(f"no input of the settings takes messages of the kind {kind!r}, which a population sends too")
+        topics[kind] = fitting[0]
+    return topics
 
 
 def _with_topic(topic: str, value: bytes) -> bytes:
@@ -136,39 +158,34 @@ def _writing(output: Path) -> Iterator[BinaryIO]:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--rate", type=float, help="Events a second at most.")
 @click.option("--rebase", "rebased", is_flag=True, help="Shift all times so that the last event is now.")
-@click.option("--skip-invalid", is_flag=True, help="Leave out lines that can't be sent, instead of refusing the file.")
+@strict_option
 @settings_options
 def replay_command(
-    files: tuple[str, ...], rate: float | None, rebased: bool, skip_invalid: bool, file: Path | None, kafka: str | None
+    files: tuple[str, ...], rate: float | None, rebased: bool, strict: bool, file: Path | None, kafka: str | None
 ) -> None:
     """Send files of events to their topics, in order of event time.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input.
+    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Lines that can't be sent are
+    left out and told; the exit status is 3 then.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
-    from stream.agents.kafka_options import client_options
-    from stream.simulate.replay import InvalidLine, read_events, rebase, replay
+    from stream.kafka.options import client_options
+    from stream.simulate.replay import read_events, rebase, replay
 
     settings = load_settings(file, kafka)
-    skipped: list[InvalidLine] = []
+    unusable, topics = UnusableLines(strict=strict), settings.input_topics
     with told():
-        try:
-            events = read_events(list(files), on_invalid=skipped.append if skip_invalid else None)
-        except ValueError as error:
-            raise BadUse(str(error)) from None
+        events = read_events(list(files), topics, on_unusable=unusable.note)
+        unusable.refuse()
         if rebased:
             events = rebase(events, now_ms=time.time_ns() // 1_000_000)
-        topics = settings.input_topics
-        unknown = sorted({event.topic for event in events} - set(topics))
-        if unknown:
-            raise BadUse(f"unknown topic {', '.join(map(repr, unknown))}: events go to {', '.join(topics)}")
         events = [event._replace(topic=topics[event.topic]) for event in events]
         with progress("sending", len(events)) as tell:
             try:
                 summary = replay(events, client_options(settings), rate=rate, on_progress=tell)
             except ValueError as error:
                 raise BadUse(str(error)) from None
-    left_out = f", {len(skipped):,} lines left out" if skipped else ""
-    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s{left_out}", err=True)
+    click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s", err=True)
+    unusable.exit()

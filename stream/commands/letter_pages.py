@@ -11,11 +11,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from stream.agents.dead_letters import Count, Letter
-from stream.agents.delivery import Fate, Outcome
-from stream.agents.redelivery import Run
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.core.time import LATEST_MS, SECOND_MS, iso
+from stream.letters.dead_letters import Count, Letter
+from stream.letters.delivery import Fate, Outcome
+from stream.letters.redelivery import Run
 
 # Of a longer value people see the beginning; JSON has all of it.
 _CHARACTERS_SHOWN = 2_000

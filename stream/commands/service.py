@@ -1,19 +1,20 @@
 """`engagement run`, `worker`, `serve` and `health`: the processes of a deployment."""
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.commands.topics import make_topics
-from stream.settings import Settings
+from stream.settings import Settings, variable
 from stream.terminal import BadUse, Command, Failure, load_settings, settings_options, told
 
 _SECONDS_BETWEEN_LINES = 2.0
@@ -21,7 +22,50 @@ _SECONDS_BETWEEN_LINES = 2.0
 _LONGEST_STOP_SECONDS = 9.0
 
 
-def _serve(settings: Settings, *, worker: bool, server: bool) -> None:
+def _share(settings: Settings, given: Mapping[str, str], *, count: int, server: bool) -> None:
+    """Run several workers, and a server if asked, as processes of this one. `given` is the environment of all."""
+    from stream.processes import Processes, Program
+    from stream.telemetry import configure_logging
+
+    configure_logging(settings.log, secrets=settings.secrets())
+    with told():
+        make_topics(settings)
+
+    def program(name: str, command: str, environment: Mapping[str, str]) -> Program:
+        return Program(name, (sys.executable, "-m", "stream.cli", command), {**given, **environment})
+
+    workers = [program(f"worker-{number}", "worker", _of_one(settings, number)) for number in range(1, count + 1)]
+    programs = [program("server", "serve", {}), *workers] if server else workers
+    raise SystemExit(Processes(programs, stop_within_seconds=_LONGEST_STOP_SECONDS).run())
+
+
+def _of_one(settings: Settings, number: int) -> dict[str, str]:
+    """What makes one of several workers another one than the rest: its folder, its name, its port."""
+    own = {"worker.processes": "1"}
+    if settings.state.url.startswith("rocksdb://"):
+        own["state.url"] = f"{settings.state.url.rstrip('/')}/worker-{number}"
+    if settings.kafka.instance_id:
+        own["kafka.instance_id"] = f"{settings.kafka.instance_id}-{number}"
+    if settings.worker.port > 0:
+        own["worker.port"] = str(settings.worker.port + number - 1)
+    return {variable(place): value for place, value in own.items()}
+
+
+def _started(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **chosen: Any) -> None:
+    """Run what was asked for, with a worker or with several."""
+    from stream.processes import cores
+
+    settings = load_settings(file, kafka, **chosen)
+    asked = settings.worker.processes
+    count = (cores() if asked == "auto" else int(asked)) if worker else 1
+    if count == 1:
+        _serve(settings, worker=worker, server=server)
+    places = {"kafka__servers": kafka, **chosen}
+    given = {variable(place.replace("__", ".")): str(told) for place, told in places.items() if told is not None}
+    _share(settings, {**given, **({"ENGAGEMENT_SETTINGS": str(file)} if file else {})}, count=count, server=server)
+
+
+def _serve(settings: Settings, *, worker: bool, server: bool) -> NoReturn:
     from stream.ending import be_silent, end_within
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
@@ -100,6 +144,12 @@ def _worker_options(command: Command) -> Command:
             help="This worker's own name, kept over restarts, so that a short one moves no partition; the setting "
             "kafka.instance_id.",
         ),
+        click.option(
+            "--workers",
+            "processes",
+            metavar="N",
+            help="Workers, each a process of its own; auto: one a core. The setting worker.processes, 1 unless asked.",
+        ),
     ):
         command = option(command)
     return command
@@ -117,19 +167,23 @@ def run(
     port: int | None,
     instance_id: str | None,
     standbys: int | None,
+    processes: str | None,
     clock: str | None,
 ) -> None:
-    """Run worker and server in one process.
+    """Run worker and server: in one process, or with --workers in several.
 
     \b
     Example: engagement run --kafka localhost:9092
     """
-    chosen = {"server__host": host, "server__port": port, **_of_worker(instance_id, standbys, clock)}
-    _serve(load_settings(file, kafka, **chosen), worker=True, server=True)
+    chosen = {"server__host": host, "server__port": port, **_of_worker(instance_id, standbys, processes, clock)}
+    _started(file, kafka, worker=True, server=True, **chosen)
 
 
-def _of_worker(instance_id: str | None, standbys: int | None, clock: str | None) -> dict[str, Any]:
-    return {"kafka__instance_id": instance_id, "state__standbys": standbys, "clock": clock}
+def _of_worker(
+    instance_id: str | None, standbys: int | None, processes: str | None, clock: str | None
+) -> dict[str, Any]:
+    chosen = {"kafka__instance_id": instance_id, "state__standbys": standbys, "worker__processes": processes}
+    return {**chosen, "clock": clock}
 
 
 @click.command()
@@ -147,15 +201,16 @@ def worker(
     port: int | None,
     instance_id: str | None,
     standbys: int | None,
+    processes: str | None,
     clock: str | None,
 ) -> None:
-    """Run a worker only; several share the partitions.
+    """Run workers only, without a server; all there are share the partitions.
 
     \b
     Example: ENGAGEMENT_STATE_URL=rocksdb:///var/lib/engagement engagement worker --kafka kafka:9092
     """
-    chosen = {"worker__host": host, "worker__port": port, **_of_worker(instance_id, standbys, clock)}
-    _serve(load_settings(file, kafka, **chosen), worker=True, server=False)
+    chosen = {"worker__host": host, "worker__port": port, **_of_worker(instance_id, standbys, processes, clock)}
+    _started(file, kafka, worker=True, server=False, **chosen)
 
 
 @click.command()

@@ -18,7 +18,7 @@ from stream.settings import Settings
 from stream.terminal import BadUse, load_settings, settings_options, told
 
 if TYPE_CHECKING:
-    from stream.agents.upkeep import Held, Upkeep
+    from stream.upkeep.state import Held, Upkeep
 
 _Result = TypeVar("_Result")
 
@@ -55,7 +55,7 @@ def inspect(file: Path | None, kafka: str | None, partition: tuple[int, ...], as
     shared = is_redis_url(settings.state.url)
     found = _run(settings, lambda upkeep: _inspect(upkeep, _chosen(settings, partition), shared=shared))
     if as_format == "json":
-        from stream.agents.upkeep import as_document
+        from stream.upkeep.state import as_document
 
         click.echo(msgspec.json.encode([as_document(held) for held in found]))
     else:
@@ -137,7 +137,7 @@ def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
     \b
     Example: engagement topics grow --partitions 8
     """
-    from stream.agents.growth import grow as grow_partitions
+    from stream.upkeep.growth import grow as grow_partitions
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
     moved = _run(settings, lambda upkeep: grow_partitions(upkeep, partitions, lambda step: click.echo(step, err=True)))

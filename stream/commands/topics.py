@@ -11,9 +11,9 @@ from stream.terminal import BadUse, load_settings, settings_options, told
 
 def make_topics(settings: Settings) -> list[str]:
     """Create the topics that are missing; returns their names."""
-    from stream.agents.inventory import topic_specs
-    from stream.agents.kafka_options import client_options
-    from stream.agents.topics import check_topics, create_topics
+    from stream.kafka.inventory import topic_specs
+    from stream.kafka.options import client_options
+    from stream.kafka.topics import check_topics, create_topics
 
     specs, options = topic_specs(settings), client_options(settings)
     # Looked at before any is made: topics of the wrong size beside those of the right one help nobody.
@@ -41,7 +41,7 @@ def topics_create(file: Path | None, kafka: str | None, partitions: int | None) 
     \b
     Example: engagement topics create --kafka localhost:9092 --partitions 12
     """
-    from stream.agents.inventory import topic_specs
+    from stream.kafka.inventory import topic_specs
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
     with told():
@@ -65,9 +65,9 @@ def topics_check(file: Path | None, kafka: str | None, partitions: int | None) -
 
 
 def _report_problems(settings: Settings) -> None:
-    from stream.agents.inventory import topic_specs
-    from stream.agents.kafka_options import client_options
-    from stream.agents.topics import check_topics
+    from stream.kafka.inventory import topic_specs
+    from stream.kafka.options import client_options
+    from stream.kafka.topics import check_topics
 
     problems = check_topics(topic_specs(settings), client_options=client_options(settings))
     for problem in problems:

@@ -1,27 +1,37 @@
 """Numbers from events at rest: the same core, one partition, no lateness limit, every day kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
-from stream.core.events import DECODERS, Reason, Rejected
-from stream.core.partition import OUTCOMES, REKEYED, Partition, Refused
-from stream.core.report import Sample, closed_days, closed_samples, live_samples
+from stream.core.messages import Reader
+from stream.core.partition.applying import NOTHING_STORED
+from stream.core.partition.partition import Partition
+from stream.core.partition.progress import OUTCOMES, REKEYED
+from stream.core.partition.reading import Refused
+from stream.core.rejections import Reason, Rejected
+from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
+from stream.core.samples import Sample
+from stream.core.snapshot import Snapshot
 
 _NEVER_TOO_LATE_MS = 1 << 62
 
 # Events between two looks at the clock: few enough that rows stay small, many enough that looking costs nothing.
 _BATCH = 1_000
 
-
-class _Line(msgspec.Struct):
-    topic: str
+_NO_INPUT = ""  # of lines whose topic is not known
 
 
-_line = msgspec.json.Decoder(_Line).decode
+class UnusableLine(NamedTuple):
+    """A line that can't be used, and why."""
+
+    number: int  # of the line, from 1
+    reason: Reason
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,96 +44,115 @@ class Computed:
     events: dict[str, int]
 
 
-class _Nothing(dict[bytes, bytes | None]):
-    """Nothing is stored: a row that is not in memory is a new one."""
-
-    def __missing__(self, key: bytes) -> None:
-        return None
+class _Line(msgspec.Struct):
+    topic: str
 
 
-_NOTHING_STORED = _Nothing()
+_line = msgspec.json.Decoder(_Line).decode
 
 
 class _AtRest(msgspec.Struct, gc=False):
     """A line of a file, as the record it would be in Kafka."""
 
     value: bytes | None
-    offset: int
+    offset: int  # the number of the line
     timestamp: int = 0
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Offline:
-    """Applies lines of JSON, each with its `topic`, in the order given."""
+    """Applies lines of JSON, each with its `topic`, in the order given. `readers` read the lines of each topic."""
 
-    def __init__(self, rules: Rules, *, at_ms: int | None = None) -> None:
+    def __init__(self, rules: Rules, readers: Mapping[str, Reader], *, at_ms: int | None = None) -> None:
+        self._readers = readers
         self._partition = Partition(replace(rules, allowed_lateness_ms=None))
         self._at_ms = at_ms
         self.lines = 0  # given so far
-        self._no_topic = 0
 
-    def apply(self, lines: Iterable[bytes]) -> Iterator[Refused]:
-        """Apply lines; yields those that can't be used, with their number (from 1) as offset."""
+    def apply(self, lines: Iterable[bytes]) -> Iterator[UnusableLine]:
+        """Apply lines that follow those given before; yields those that can't be used."""
         rest = iter(lines)
         while chunk := list(islice(rest, _BATCH)):
-            yield from self._apply_chunk(chunk)
+            first = self.lines + 1
+            self.lines += len(chunk)
+            yield from self.apply_numbered(range(first, first + len(chunk)), chunk)
 
-    def _apply_chunk(self, lines: list[bytes]) -> Iterator[Refused]:
+    def apply_numbered(self, numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:
+        """Apply some lines of these numbers; returns those that can't be used."""
+        unusable: list[UnusableLine] = []
         topic, head = "", b"\0"
         records: list[_AtRest] = []
-        for line in lines:
-            self.lines += 1
+        for number, line in zip(numbers, lines, strict=True):
+            # Files of one topic begin each line alike: then the line is parsed once instead of twice.
+            if line.startswith(head):
+                records.append(_AtRest(line, number))
+                continue
             if not line or line.isspace():
                 continue
-            record = _AtRest(line, self.lines)
             try:
-                # Files of one topic begin each line alike: then the line is parsed once instead of twice.
-                its_topic = topic if line.startswith(head) else _topic_of(line)
+                its_topic = self._topic_of(line)
             except Rejected as rejection:
-                self._no_topic += 1
-                yield Refused(record, rejection.reason, str(rejection))
+                self._partition.progress.count(_NO_INPUT, {}, [rejection.reason])
+                unusable.append(UnusableLine(number, rejection.reason, str(rejection)))
                 continue
             if its_topic != topic:
-                yield from self._apply_records(topic, records)
+                unusable += map(_told, self._apply_records(topic, records))
                 topic, head, records = its_topic, b'{"topic":"%s",' % its_topic.encode(), []
-            records.append(record)
-        yield from self._apply_records(topic, records)
-        newest_ms = max(self._partition.progress.newest_ms.values(), default=-1)
-        self._partition.tick(newest_ms if self._at_ms is None else self._at_ms, behind=())
+            records.append(_AtRest(line, number))
+        unusable += map(_told, self._apply_records(topic, records))
+        self._partition.tick(self.newest_ms if self._at_ms is None else self._at_ms, behind=())
+        return unusable
 
     def _apply_records(self, topic: str, records: list[_AtRest]) -> list[Refused]:
         if not records:
             return []
         limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
-        batch = self._partition.read(topic, records, not_after_ms=limit_ms)
-        return self._partition.apply(batch, _NOTHING_STORED, moves_clock=self._at_ms is None)[0]
+        batch = self._partition.read(topic, records, self._readers[topic], not_after_ms=limit_ms)
+        return self._partition.apply(batch, NOTHING_STORED, moves_clock=self._at_ms is None)[0]
+
+    @property
+    def newest_ms(self) -> int:
+        """The time of the newest event applied; -1 before the first."""
+        return max(self._partition.progress.newest_ms.values(), default=-1)
+
+    def snapshot(self, now_ms: int) -> Snapshot:
+        """All that is known at a moment, not before the newest event: every closed day, every value of a segment.
+
+        Where the users of one file were shared out among several, these add up to what one would have said.
+        """
+        self._partition.tick(now_ms, behind=())
+        return self._partition.snapshot(closed_days=_NEVER_TOO_LATE_MS, all_values=True)
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""
-        partition = self._partition
-        snapshot = partition.snapshot(closed_days=_NEVER_TOO_LATE_MS)
-        events = {outcome: 0 for outcome in OUTCOMES if outcome != REKEYED}
-        for counts in partition.progress.outcomes.values():
-            for outcome, count in counts.items():
-                events[outcome] += count
-        events["invalid"] += self._no_topic
-        closed = closed_days(snapshot, count=days)
-        return Computed(
-            at_ms=snapshot.now_ms,
-            live=live_samples(snapshot, partition.rules),
-            closed=[(day, closed_samples(snapshot, partition.rules, day)) for day in closed],
-            events=events,
-        )
+        return computed_of(self.snapshot(self.newest_ms), self._partition.rules, days=days)
+
+    def _topic_of(self, line: bytes) -> str:
+        try:
+            topic = _line(line).topic
+        except msgspec.ValidationError as error:
+            raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Rejected(Reason.NOT_JSON, str(error)) from None
+        if topic not in self._readers:
+            raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(self._readers)}")
+        return topic
 
 
-def _topic_of(line: bytes) -> str:
-    try:
-        topic = _line(line).topic
-    except msgspec.ValidationError as error:
-        raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Rejected(Reason.NOT_JSON, str(error)) from None
-    if topic not in DECODERS:
-        raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(DECODERS)}")
-    return topic
+def computed_of(snapshot: Snapshot, rules: Rules, *, days: int) -> Computed:
+    """The numbers that a snapshot makes, with the last `days` closed days."""
+    events = {outcome: 0 for outcome in OUTCOMES if outcome != REKEYED}
+    for counts in snapshot.outcomes.values():
+        for outcome, count in counts.items():
+            events[outcome] += count
+    return Computed(
+        at_ms=snapshot.now_ms,
+        live=live_samples(snapshot, rules),
+        closed=[(day, closed_samples(snapshot, rules, day)) for day in closed_days(snapshot, count=days)],
+        events=events,
+    )
+
+
+def _told(refused: Refused) -> UnusableLine:
+    return UnusableLine(refused.record.offset, refused.reason, refused.detail)

@@ -6,7 +6,7 @@ come, and enters by itself as the clock passes: no timers.
 
 Of some things only the latest counts: a user's last activity, a user's last NPS answer. Such a booking is made
 *until* the minute of the next one. While that minute lies ahead of the clock the booking stays, and a debit that
-falls due then takes it out.
+falls due then takes it out. What is booked *since* a minute ahead is a credit that falls due then.
 
 Nothing counts before its minute has come, and windows end with the current minute. Windows longer than a day begin
 with a whole hour.
@@ -27,11 +27,15 @@ Pages = Iterator[tuple[bytes, bytes | None]]
 
 
 class Booking(msgspec.Struct, frozen=True, gc=False):
-    """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded."""
+    """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded.
+
+    `since` is for what is known only later to count in its minute: until then it counts nowhere.
+    """
 
     minute: int
     amounts: Mapping[Any, int]
     until: int | None = None
+    since: int | None = None
 
 
 def successive(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
@@ -45,6 +49,18 @@ def latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
     if len(minutes) == 1:  # the common case, fast
         return [Booking(minutes[0], amounts)]
     return successive([(minute, amounts) for minute in minutes])
+
+
+def second_latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
+    """Bookings of one thing that counts where it happened the last time but one: it then has happened twice since.
+
+    Of the minutes, given in order, each becomes the last but one when the next of them comes.
+    """
+    following: list[int | None] = [*minutes[2:], None]
+    return [
+        Booking(before, amounts, until, since)
+        for before, since, until in zip(minutes, minutes[1:], following, strict=False)
+    ]
 
 
 class Ring:
@@ -80,12 +96,29 @@ class Ring:
             minute, until = booking.minute, booking.until
             if minute < forgotten:
                 continue
-            if until is None:
+            since = booking.since
+            if until is not None and (until <= now or until <= (minute if since is None else since)):
+                continue
+            if since is None or since <= now:
                 self._put(minute, booking.amounts, times)
-            elif until > now and until > minute:
-                self._put(minute, booking.amounts, times)
-                add(self._due.setdefault(until, {}).setdefault(minute, {}), booking.amounts, -times)
-                self._changed_due.add(until)
+            else:
+                self._put_when_due(since, minute, booking.amounts, times)
+            if until is not None:
+                self._put_when_due(until, minute, booking.amounts, -times)
+
+    def _put_when_due(self, due: int, minute: int, amounts: Mapping[Any, int], times: int) -> None:
+        """Count amounts in `minute` as soon as the minute `due` has come."""
+        add(self._due.setdefault(due, {}).setdefault(minute, {}), amounts, times)
+        self._changed_due.add(due)
+
+    def remembers(self, minute: int) -> bool:
+        """Whether a booking in this minute can still count."""
+        return minute >= (self.now // _HOUR - self._longest) * _HOUR
+
+    def count(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
+        """Count what is never superseded, as `book` does."""
+        if self.remembers(minute):
+            self._put(minute, amounts, times)
 
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         hour = minute // _HOUR
@@ -186,13 +219,13 @@ class Ring:
                 page = held.get(number)
                 if page is not None and not page:
                     del held[number]
-                yield f"{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
+                yield f"ring/{self.name}/{kind}/{number}".encode(), msgspec.msgpack.encode(page) if page else None
             numbers.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
         """Take over pages written before, as they were when the clock showed the minute `now`."""
         for key, value in pages:
-            _, kind, number = key.decode().split("/")
+            _, _, kind, number = key.decode().split("/")
             if kind == "minute":
                 self._minutes[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             elif kind == "hour":

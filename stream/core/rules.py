@@ -1,9 +1,11 @@
 """The rules of a deployment that numbers depend on, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stream.core.segments import SEGMENTS
-from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Days, minutes_of
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
+from stream.core.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,26 +22,11 @@ class Rules:
     close_after_ms: int = HOUR_MS
     # How long a user without any event is remembered; longer where the windows need it.
     retention_ms: int = 100 * DAY_MS
-    activity_windows: tuple[str, ...] = ("5m", "1h", "1d", "7d", "28d", "30d")
-    session_windows: tuple[str, ...] = ("1h", "1d", "7d", "28d", "30d")
-    survey_windows: tuple[str, ...] = ("1d", "7d", "28d", "30d", "90d")
+    # How long what is then left of a user is known: whoever comes back after more days is a new one.
+    memory_days: int = 400
+    windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, where they are not the default
     segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
 
-    @property
-    def stored_by(self) -> dict[str, str]:
-        """The settings that what is stored depends on: state written under others would give wrong numbers."""
-        return {
-            "timezone": self.days.zone,
-            "session_timeout": f"{self.session_timeout_ms // SECOND_MS}s",
-            "session_cap": f"{self.session_cap_ms // SECOND_MS}s",
-            "windows.activity": ",".join(self.activity_windows),
-            "windows.sessions": ",".join(self.session_windows),
-            "windows.surveys": ",".join(self.survey_windows),
-            "segments": ",".join(self.segments) or "none",
-        }
-
-    @property
-    def closed_days(self) -> tuple[int, ...]:
-        """Lengths of the closed windows, in days: the activity windows of whole days."""
-        minutes = (minutes_of(window) for window in self.activity_windows)
-        return tuple(sorted({length // 1_440 for length in minutes if length % 1_440 == 0} | {1}))
+    def windows_of(self, windows: Windows) -> tuple[str, ...]:
+        """The windows that this deployment tells."""
+        return self.windows.get(windows.name, windows.default)

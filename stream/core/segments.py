@@ -13,11 +13,11 @@ The 20 values of a segment with the most users in the longest window, over all p
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from heapq import nsmallest
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import msgspec
 
-from stream.core.fields import ACTIVE_USERS
+from stream.core.ids import is_placeholder
 from stream.core.tally import Field, Tally, add
 
 # What is counted apart, and nothing else: a label must have few values. Their places are stored: new ones come last.
@@ -67,14 +67,24 @@ def _can_be_kept(label: object) -> bool:
 
 
 def _value(label: object) -> str:
-    """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1."""
+    """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1.
+
+    Empty where nothing is told: by an empty text, a placeholder, a text that is too long or has control characters.
+    """
     if type(label) is int:
         value = str(label) if abs(label) < 10**_LONGEST_VALUE else ""
     elif isinstance(label, str):
         value = (label if label.isascii() else normalize("NFC", label)).strip()
     else:
         return ""
-    return value if len(value) <= _LONGEST_VALUE and value != UNKNOWN else ""
+    if len(value) > _LONGEST_VALUE or value == UNKNOWN or is_placeholder(value) or not _is_readable(value):
+        return ""
+    return value
+
+
+def _is_readable(value: str) -> bool:
+    """Whether a text holds no control character, which would break the lines of whoever shows it."""
+    return value.isprintable() or not any(category(letter) == "Cc" for letter in value)
 
 
 def in_order(segments: Iterable[str]) -> tuple[str, ...]:
@@ -119,18 +129,13 @@ def told_at(known: Told | None, values: Values, at_ms: int, *, counted: tuple[st
     return known if told == known else told
 
 
-_ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
-
-
-def amounts(told: Told | None) -> Mapping[Field, int]:
-    """What one active user adds: one user, and one of each value that is known."""
-    return _ONE_USER if told is None else _amounts(told.values)
-
-
 @lru_cache(maxsize=16_384)
-def _amounts(values: Values) -> Mapping[Field, int]:
-    # The field of a value is the place of its segment and the value.
-    return _ONE_USER | {f"{place}{value}": 1 for place, value in enumerate(values) if value}
+def fields_of(values: Values) -> Mapping[Field, int]:
+    """What one thing of these values adds beside what it adds anyway: the fields of its values.
+
+    The field of a value is the place of its segment and the value.
+    """
+    return {f"{place}{value}": 1 for place, value in enumerate(values) if value}
 
 
 # -- totals out --------------------------------------------------------------------------------------------------------
@@ -139,14 +144,25 @@ def _amounts(values: Values) -> Mapping[Field, int]:
 Users = dict[str, dict[str, Tally]]
 
 
-def users_of(sums: Mapping[int, Mapping[Field, int]], windows: Iterable[int], segments: Iterable[str]) -> Users:
-    """The users of each value in the sums of some windows: of each segment those with the most, the rest as `other`."""
+def users_of(
+    sums: Mapping[int, Mapping[Field, int]],
+    windows: Iterable[int],
+    segments: Iterable[str],
+    *,
+    all_values: bool = False,
+) -> Users:
+    """The users of each value in the sums of some windows.
+
+    Unless `all_values` are asked for, of each segment those with the most users, and the rest as `other`.
+    """
     users: Users = {segment: {} for segment in segments}
     lengths = sorted(windows)
     for window in lengths:
         for field, amount in sums[window].items():
-            if isinstance(field, str):
+            if isinstance(field, str) and field[0].isdigit():
                 users[SEGMENTS[int(field[0])]].setdefault(field[1:], {})[window] = amount
+    if all_values:
+        return {segment: of_value for segment, of_value in users.items() if of_value}
     return {segment: _most(of_value, lengths[-1], _TOLD_VALUES) for segment, of_value in users.items() if of_value}
 
 

@@ -12,20 +12,35 @@ from stream.core import segments
 from stream.core.tally import Tally, total
 
 
-class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """The sums of one partition, or of several.
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """The sums of one family."""
 
-    `traffic` and `opinions` hold a tally for each window length in minutes, `segments` the active users by segment,
-    value and window length in minutes, `closed_users` for each closed day the distinct users by window length in days.
-    """
+    live: dict[int, Tally] = {}  # by window length in minutes
+    ahead: Tally = {}  # what lies in minutes that have not come, of the fields that the family tells of
+    segments: dict[str, dict[str, Tally]] = {}  # by segment and value: amounts by window length in minutes
+    closed: dict[int, Tally] = {}  # by closed day
+    by_day: dict[int, Tally] = {}  # by window length in minutes and local day
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            live=_added(self.live, other.live),
+            ahead=total((self.ahead, other.ahead)),
+            segments=segments.added(self.segments, other.segments),
+            closed=_added(self.closed, other.closed),
+            by_day=_added(self.by_day, other.by_day),
+        )
+
+
+NO_SUMS = Sums()
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """The sums of one partition, or of several."""
 
     now_ms: int = -1  # the clock; -1 where no event was seen
-    traffic: dict[int, Tally] = {}
-    opinions: dict[int, Tally] = {}
-    segments: dict[str, dict[str, Tally]] = {}
-    open_sessions: int = 0
+    first_ms: int | None = None  # the time of the first event
+    families: dict[str, Sums] = {}  # by name of the family
     last_closed_day: int | None = None
-    closed_users: dict[int, Tally] = {}
     outcomes: dict[str, dict[str, int]] = {}
     reasons: dict[str, dict[str, int]] = {}
     newest_ms: dict[str, int] = {}
@@ -33,20 +48,31 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         closed = [day for day in (self.last_closed_day, other.last_closed_day) if day is not None]
+        first = [at_ms for at_ms in (self.first_ms, other.first_ms) if at_ms is not None]
         return Snapshot(
             now_ms=max(self.now_ms, other.now_ms),
-            traffic=_added(self.traffic, other.traffic),
-            opinions=_added(self.opinions, other.opinions),
-            segments=segments.added(self.segments, other.segments),
-            open_sessions=self.open_sessions + other.open_sessions,
+            first_ms=min(first, default=None),
+            families={
+                name: self.family(name) + other.family(name) for name in sorted({*self.families, *other.families})
+            },
             # A day is closed when it is for all.
             last_closed_day=min(closed, default=None),
-            closed_users=_added(self.closed_users, other.closed_users),
             outcomes=_counted(self.outcomes, other.outcomes),
             reasons=_counted(self.reasons, other.reasons),
             newest_ms=_newest(self.newest_ms, other.newest_ms),
             rows=_sum(self.rows, other.rows),
         )
+
+    def family(self, name: str) -> Sums:
+        """The sums of a family; empty ones where nothing of it was counted."""
+        return self.families.get(name, NO_SUMS)
+
+    def days(self) -> dict[int, dict[str, Tally]]:
+        """The closed days of which something is known, oldest first: the sums of each family."""
+        days = sorted({day for sums in self.families.values() for day in sums.closed})
+        return {
+            day: {name: sums.closed[day] for name, sums in self.families.items() if day in sums.closed} for day in days
+        }
 
 
 def _added(one: Mapping[int, Tally], other: Mapping[int, Tally]) -> dict[int, Tally]:

@@ -22,6 +22,20 @@ class Scale(NamedTuple):
         return to.lowest * UNITS + (2 * share + (span := self.highest - self.lowest)) // (2 * span)
 
 
+# By the number of boxes of a scale, up to which the best so many are those of satisfied people: Formbricks' published
+# table, extended to 8 and 9 boxes.
+_SATISFIED = ((3, 1), (7, 2), (11, 3))
+
+
+def satisfied_boxes(scale: Scale) -> int:
+    """How many of the best boxes of a scale are those of satisfied people.
+
+    One of 2 or 3 boxes, two of 4 to 7, three of 8 to 11; of more, such as 0 to 100, three tenths.
+    """
+    boxes = scale.highest - scale.lowest + 1
+    return next((best for most, best in _SATISFIED if boxes <= most), 3 * boxes // 10)
+
+
 class Kind(str, Enum):
     """What a survey asks for, and the scale it is asked on unless the answer says otherwise."""
 

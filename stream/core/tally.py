@@ -1,6 +1,6 @@
 """Tallies: counts by field that add and subtract.
 
-A field is a small number that one module gives a meaning (`stream.core.fields`), or a text where the values themselves
+A field is a small number that its family gives a meaning, or a text where the values themselves
 are counted (`stream.core.segments`). A field that is zero is not in the tally, so an empty tally means that nothing was
 counted.
 """

@@ -7,7 +7,8 @@ from operator import add
 import msgspec
 import structlog
 
-from stream.core.report import Sample, closed_days, closed_samples, live_samples
+from stream.core.report import closed_days, closed_samples, live_samples
+from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, iso, seconds_of
 from stream.export.counters import Counters, added
@@ -66,7 +67,7 @@ class Board:
         self._unowned.pop(told.partition, None)
         self._reports[told.partition] = told
         self._arrived_ms[told.partition] = self.now_ms()
-        self._counters.setdefault(told.partition, Counters()).take(told)
+        self._counters.setdefault(told.partition, Counters(self.settings.input_topics)).take(told)
         self._merged = self._live = None
 
     @property
@@ -285,7 +286,7 @@ class Board:
             return sum((counters.timings(name) for counters in self._counters.values()), Timings())
 
         return [
-            ("engagement_event_to_gauge_seconds", LATENCY_BOUNDS, of("event_to_gauge")),
+            ("engagement_event_latency_seconds", LATENCY_BOUNDS, of("event_latency")),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
 

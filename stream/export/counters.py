@@ -11,24 +11,25 @@ begins with, and would miss the first dead letter ever.
 
 from collections.abc import Iterable, Mapping
 
-from stream.core.events import TOPICS, Reason
-from stream.core.partition import OUTCOMES
+from stream.core.partition.progress import OUTCOMES
+from stream.core.rejections import Reason
 from stream.telemetry import Report, Timings
 
 Counts = Mapping[str, Mapping[str, int]]
 
 
 class Counters:
-    """What the counters of one partition have told."""
+    """What the counters of one partition have told, of the inputs named."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Iterable[str]) -> None:
+        self._inputs = tuple(inputs)
         self._count_from_nothing(since_ms=0)
         self._before: dict[str, Timings] = {}  # of workers that owned the partition before
         self._now: dict[str, Timings] = {}
 
     def _count_from_nothing(self, *, since_ms: int) -> None:
-        self.outcomes = {topic: dict.fromkeys(OUTCOMES, 0) for topic in TOPICS}
-        self.reasons = {topic: dict.fromkeys((reason.value for reason in Reason), 0) for topic in TOPICS}
+        self.outcomes = {topic: dict.fromkeys(OUTCOMES, 0) for topic in self._inputs}
+        self.reasons = {topic: dict.fromkeys((reason.value for reason in Reason), 0) for topic in self._inputs}
         self._since_ms = since_ms
 
     def take(self, report: Report) -> None:
@@ -37,7 +38,7 @@ class Counters:
             self._count_from_nothing(since_ms=report.counted_since_ms)
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
-        for name, told in (("event_to_gauge", report.event_to_gauge), ("checkpoints", report.checkpoints)):
+        for name, told in (("event_latency", report.event_latency), ("checkpoints", report.checkpoints)):
             last = self._now.get(name, Timings())
             if sum(told.counts) < sum(last.counts):
                 self._before[name] = self._before.get(name, Timings()) + last

@@ -5,7 +5,7 @@ from typing import Any
 
 from stream.core import catalogue
 from stream.core.offline import Computed
-from stream.core.report import Sample
+from stream.core.samples import Sample
 from stream.core.time import date_of, iso
 
 

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from stream.core.report import Sample
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.time import DAY_MS, MINUTE_MS, SECOND_MS, iso, minutes_of
+from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
 from stream.export.board import Board
 
 _FINE_STEP_MS = 5 * SECOND_MS
@@ -96,9 +97,10 @@ class History:
 
 
 def _series(rules: Rules) -> tuple[Key, ...]:
-    within_a_day = [window for window in rules.activity_windows if minutes_of(window) <= minutes_of("1d")]
-    month = _window(rules.activity_windows, "30d")
-    sessions, surveys = _window(rules.session_windows, "1d"), _window(rules.survey_windows, "30d")
+    activity = rules.windows_of(ACTIVITY)
+    within_a_day = [window for window in activity if minutes_of(window) <= minutes_of("1d")]
+    month = _window(activity, "30d")
+    sessions, surveys = _window(rules.windows_of(SESSIONS), "1d"), _window(rules.windows_of(SURVEYS), "30d")
     return (
         *(("engagement_active_users", (("window", window),)) for window in within_a_day),
         ("engagement_stickiness_ratio", (("window", month),)),

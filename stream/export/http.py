@@ -10,11 +10,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from stream.core.time import date_of
 from stream.export.board import Board
 from stream.export.documents import definitions, with_sample_sizes
-from stream.export.live import Live
+from stream.export.page_server import PageServer
+from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
 from stream.export.prometheus import exposition
-from stream.export.pulse import Pulse
-from stream.export.state import standing
+from stream.export.readiness import standing
 
 _MOST_DAYS = 35
 
@@ -25,7 +25,7 @@ class Server:
     def __init__(self, board: Board, *, version: str) -> None:
         self._board = board
         self._version = version
-        self._live_page = Live(Pulse(board))
+        self._live_page = PageServer(PageUpdates(board))
         self._runner: web.AppRunner | None = None
         self.port = board.settings.server.port
 

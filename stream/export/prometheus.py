@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stream.core import catalogue
-from stream.core.report import Sample
+from stream.core import catalogue, metrics
+from stream.core.samples import Sample
 from stream.core.time import SECOND_MS
 from stream.export.board import Board
 from stream.telemetry import Timings
@@ -42,13 +42,15 @@ class BoardCollector(Collector):
             yield from samples
 
 
-def _family(metric: catalogue.Metric, name: str, place: int, samples: list[Sample]) -> Metric:
+def _family(metric: metrics.Metric, name: str, place: int, samples: list[Sample]) -> Metric:
     told = metric.help if place == 0 else f"{('Lower', 'Upper')[place - 1]} end of the 95 % interval of {metric.name}."
-    family: CounterMetricFamily | GaugeMetricFamily
-    if metric.type == "counter":
-        family = CounterMetricFamily(name, told, labels=metric.labels)
-    else:
-        family = GaugeMetricFamily(name, told, labels=metric.labels)
+    if metric.type == "summary":  # quantiles alone: what they are taken from has names of its own
+        summary = Metric(name, told, "summary")
+        for sample in samples:
+            summary.add_sample(name, dict(sample.labels), sample.value)
+        return summary
+    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = kind(name, told, labels=metric.labels)
     for sample in samples:
         family.add_metric([sample.labels[label] for label in metric.labels], sample.value)
     return family

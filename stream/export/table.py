@@ -8,7 +8,7 @@ from rich.text import Text
 
 from stream.core.catalogue import BY_NAME
 from stream.core.offline import Computed
-from stream.core.report import Sample
+from stream.core.samples import Sample
 from stream.core.time import date_of, iso, minutes_of
 
 Values = Mapping[tuple[str, str], float]

@@ -27,6 +27,7 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from stream.processes import dying_with_parent
 from stream.settings import Unavailable
 from stream.simulate.producer import connected
 
@@ -48,16 +49,6 @@ _FOREIGN_VARIABLES: Final = (
     "STORAGE_ENGINE",
     "SCHEMA_REGISTRY",
 )
-
-# PR_SET_PDEATHSIG, set by a short-lived Python that then becomes the program. Popen's preexec_fn would save that step,
-# but it may deadlock in a process with threads, and Kafka clients have threads.
-_DIE_WITH_PARENT: Final = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)  # the parent died before the line above
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
 
 
 class EmbeddedBrokerMissing(Unavailable):
@@ -223,13 +214,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def dying_with_parent(command: list[str]) -> list[str]:
-    """The same command, killed by the kernel when the thread that starts it ends; as it is where that is no Linux."""
-    if sys.platform != "linux":
-        return command
-    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 def end_process_group(process: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:

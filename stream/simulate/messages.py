@@ -6,6 +6,7 @@ words, so nothing needs escaping, and it is what lets one core write far more th
 
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import NamedTuple
 
 import msgspec
@@ -49,6 +50,11 @@ class Visit(NamedTuple):
     def session_id(self) -> str:
         """Unique across users."""
         return f"{self.ref:016x}"
+
+    @property
+    def is_prompted(self) -> bool:
+        """Whether a push or a mail has brought the user: every sixth visit."""
+        return (self.ref >> 8) % 6 == 0
 
     @property
     def delay_ms(self) -> int:
@@ -124,6 +130,8 @@ def step_events(visit: Visit, steps: Steps, low: int, high: int) -> list[Simulat
     openings = _STEP_OPENINGS
     at_ms = steps.at_ms[low:high]
     times = at_ms if visit.clock == EPOCH_CLOCK else steps.local_time[low:high]
+    # What a push or a mail opens says so in its first step.
+    prompts = chain(['"prompted":true,' if visit.is_prompted else ""], repeat(""))
     return [
         SimulatedEvent(
             at,
@@ -131,14 +139,14 @@ def step_events(visit: Visit, steps: Steps, low: int, high: int) -> list[Simulat
             "sessions",
             key,
             (
-                f'{openings[kind]}{head}{time}{tail}{serial:x}"}}'
+                f'{openings[kind]}{prompt}{head}{time}{tail}{serial:x}"}}'
                 if engaged_ms < 0
-                else f'{openings[kind]}{head}{time}{tail}{serial:x}","engaged_ms":{engaged_ms}}}'
+                else f'{openings[kind]}{prompt}{head}{time}{tail}{serial:x}","engaged_ms":{engaged_ms}}}'
             ).encode(),
             "",
         )
-        for serial, (at, time, kind, engaged_ms) in enumerate(
-            zip(at_ms, times, steps.kind[low:high], steps.engaged_ms[low:high], strict=True)
+        for serial, (at, time, kind, engaged_ms, prompt) in enumerate(
+            zip(at_ms, times, steps.kind[low:high], steps.engaged_ms[low:high], prompts, strict=False)
         )
     ]
 
@@ -161,7 +169,8 @@ def _summary(visit: Visit, steps: Steps, low: int, high: int, revision: int) -> 
         f'{{"type":"summary",{traits(visit)}"session_id":"{visit.session_id}","event_time":{ended},'
         f'"event_id":"{visit.session_id}-{revision}","started_at":{time_text(visit, steps.at_ms[low])},'
         f'"ended_at":{ended},"page_views":{views},"engaged_ms":{engaged_ms},'
-        f'"key_events":{kinds.count(KEY_EVENT)},"revision":{revision}}}'
+        f'"key_events":{kinds.count(KEY_EVENT)},"prompted":{"true" if visit.is_prompted else "false"},'
+        f'"revision":{revision}}}'
     )
     return SimulatedEvent(ended_ms, ended_ms + visit.delay_ms, "sessions", visit.key, value.encode(), "")
 

@@ -4,34 +4,27 @@ A recording is a file of JSON objects, one a line, each with its `topic`. Replay
 topics merged by event time, so that the stream looks to the workers as it did when it was live. `rebase` moves a
 recording of any age to the present, for dashboards that end now.
 
-Everything is read and checked before the first event is sent: half a recording in Kafka helps nobody.
+Everything is read and checked before the first event is sent. Lines that can't be sent are left out and told.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
-import sys
 import time
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from stream.core.events import partition_key, user_of
+from stream.core.ids import Id
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso
+from stream.core.users import partition_key, user_of
+from stream.inputs.files import lines_of
 from stream.simulate.producer import EventProducer
-
-STDIN: Final = "-"
-
-# More lines than these in one message help nobody; the count is told.
-_LINES_NAMED: Final = 10
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.1
 
@@ -59,64 +52,38 @@ class ReplaySummary:
     last_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidLine:
-    """A line that can't be replayed, and why."""
-
-    file: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
-
-
-class UnusableRecording(ValueError):
-    """The files hold lines that can't be replayed; the message names the first of them."""
-
-    def __init__(self, invalid: Sequence[InvalidLine]) -> None:
-        named = "\n".join(map(str, invalid[:_LINES_NAMED]))
-        more = f"\nand {len(invalid) - _LINES_NAMED} more" if len(invalid) > _LINES_NAMED else ""
-        counted = "1 line" if len(invalid) == 1 else f"{len(invalid)} lines"
-        super().__init__(f"{counted} cannot be replayed:\n{named}{more}")
-        self.invalid = tuple(invalid)
-
-
 class _Head(msgspec.Struct, gc=False):
     """What replaying must know of an event; the rest is the workers' business."""
 
     topic: str
     event_time: str | int | float
-    user_id: str | None = None
-    anonymous_id: str | None = None
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
-def read_events(paths: Sequence[str], *, on_invalid: Callable[[InvalidLine], None] | None = None) -> list[ReplayEvent]:
+def read_events(
+    paths: Sequence[str], topics: Collection[str], *, on_unusable: Callable[[str, int, str], None]
+) -> list[ReplayEvent]:
     """All events of the files, sorted by event time; events of the same time keep the order of the files.
 
-    A path may end with `.gz`; `-` is standard input. Empty lines are skipped.
-
-    Lines that can't be replayed (no JSON object, or without topic, time or user) go to `on_invalid` and are left out.
-    Without it they raise UnusableRecording, after all files were read. A file that can't be read raises OSError.
+    A path may end with `.gz`; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (no JSON
+    object, without time or user, or of none of `topics`) are left out, and `on_unusable` is told of each: its file, its
+    number from 1, and why. A file that can't be read raises OSError.
     """
-    invalid: list[InvalidLine] = []
-    report = invalid.append if on_invalid is None else on_invalid
     events: list[ReplayEvent] = []
     for path in paths:
-        with _open(path) as lines:
+        with lines_of(path) as lines:
             for number, line in enumerate(lines, start=1):
                 value = line.strip()
                 if not value:
                     continue
                 try:
-                    events.append(_event(value))
+                    events.append(_event(value, topics))
                 except ValueError as error:
-                    report(InvalidLine(path, number, str(error)))
-    if invalid:
-        raise UnusableRecording(invalid)
+                    on_unusable(path, number, str(error))
     events.sort(key=attrgetter("at_ms"))
     return events
 
@@ -173,14 +140,14 @@ def replay(
     )
 
 
-def _event(value: bytes) -> ReplayEvent:
+def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
     """One line as an event. Raises ValueError (also Rejected, which is one) with the reason it is none."""
     try:
         head = _decode_head(value)
     except msgspec.MsgspecError as error:
         raise ValueError(f"no event: {error}") from None
-    if not head.topic:
-        raise ValueError("`$.topic` is empty")
+    if head.topic not in topics:
+        raise ValueError(f"{head.topic!r} at `$.topic` is none of {', '.join(topics)}")
     user = user_of(head.user_id, head.anonymous_id)
     time_of = head.event_time
     at_ms = parse_iso(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
@@ -201,7 +168,9 @@ def _shifted(value: bytes, seconds: int) -> bytes:
     fields = _decode_fields(value)
     for name in _TIME_FIELDS:
         if name in fields:
-            fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
+            # What is no time, or none that is, stays as it is: the workers will say what is wrong with it.
+            with suppress(msgspec.MsgspecError, ValueError, OverflowError, OSError):
+                fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
     return _encode(fields)
 
 
@@ -218,15 +187,3 @@ def _later(moment: str | int | float | None, seconds: int) -> str | int | float 
         return f"{whole}.{decimals[1]}Z" if decimals else f"{whole}Z"
     units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(moment))))
     return moment if units_in_a_second is None else moment + seconds * units_in_a_second
-
-
-@contextmanager
-def _open(path: str) -> Iterator[Iterator[bytes]]:
-    if path == STDIN:
-        yield sys.stdin.buffer
-        return
-    try:
-        with gzip.open(path) if path.endswith(".gz") else Path(path).open("rb") as lines:
-            yield lines
-    except (EOFError, zlib.error) as error:
-        raise OSError(f"{path} is no whole gzip file: {error}") from error

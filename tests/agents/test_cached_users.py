@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from stream.agents.outbox import Outbox
 from stream.agents.state import State, StoredState
-from stream.agents.tasks import Tasks
+from stream.agents.task_manager import TaskManager
 from stream.agents.transport import Records
+from stream.kafka.outbox import Outbox
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.state.memory import MemoryStore
@@ -44,13 +44,13 @@ async def open_state(partition: int, outbox: Outbox) -> State:
     return StoredState(MemoryStore())
 
 
-def cached(tasks: Tasks) -> int:
-    return sum(len(task._core._users) for task in tasks._tasks.values())
+def cached(tasks: TaskManager) -> int:
+    return sum(len(task._core._rows.users) for task in tasks._tasks.values())
 
 
 def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_the_others_again() -> None:
     async def scenario() -> None:
-        tasks = Tasks(SETTINGS, open_state=open_state)
+        tasks = TaskManager(SETTINGS, open_state=open_state)
         tasks._remaining = lambda topic, partition: 0
         await tasks.open([0, 1], recovery_seconds=0.0)
         for first in (0, 100):
@@ -66,6 +66,6 @@ def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_
             task.tick(NOW_MS)
         reports = [task.report("w", {}, wall_ms=NOW_MS) for task in tasks._tasks.values()]
         assert [report.snapshot.rows["user"] for report in reports] == [100, 100]
-        assert [report.snapshot.traffic[1_440][1] for report in reports] == [100, 100]
+        assert [report.snapshot.families["activity"].live[1_440][1] for report in reports] == [100, 100]
 
     asyncio.run(scenario())

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
-from stream.agents.outbox import PartitionChangelog
 from stream.agents.state import LoggedState
 from stream.agents.task import HalfApplied, Task
-from stream.agents.transactions import Reach
-from stream.core.partition import Delta, Misplaced, Refused
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.rows import Delta
+from stream.kafka.outbox import PartitionChangelog
+from stream.kafka.transactions import Reach
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
@@ -106,7 +107,7 @@ async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") 
 
 def daily_users(one: Task) -> int:
     one.tick(NOW_MS)
-    return one.report("w", {}, wall_ms=NOW_MS).snapshot.traffic[1_440].get(1, 0)
+    return one.report("w", {}, wall_ms=NOW_MS).snapshot.families["activity"].live[1_440].get(1, 0)
 
 
 def test_what_the_state_holds_is_not_applied_again() -> None:

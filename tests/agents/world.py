@@ -15,11 +15,12 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from stream.agents.recovery import Stores
 from stream.agents.state import LoggedState, State, StoredState
-from stream.agents.table import Stores
 from stream.agents.task import Task
 from stream.core.changelog import SEAL
-from stream.core.partition import Delta, Partition
+from stream.core.partition.partition import Partition
+from stream.core.partition.rows import Delta
 from stream.core.snapshot import Snapshot
 from stream.core.store import Items, Store, StoreTaken
 from stream.settings import load

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.agents.inventory import topic_specs
-from stream.agents.kafka_options import client_options
-from stream.agents.topics import create_topics
+from stream.kafka.inventory import topic_specs
+from stream.kafka.options import client_options
+from stream.kafka.topics import create_topics
 from stream.settings import Settings, load
 from tests.bench.load import Loaded, mixed, now_ms, preload
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from stream.agents.kafka_options import client_options
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+from stream.kafka.options import client_options
 from stream.settings import Settings
 from stream.simulate.bulk import BulkProducer
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.agents.kafka_options import client_options
+from stream.kafka.options import client_options
 from stream.settings import Settings
 from stream.telemetry import Report, Timings, decode_report
 
@@ -83,9 +83,9 @@ class Watcher:
             counted.update(report.snapshot.rows)
         return counted
 
-    def event_to_gauge(self) -> Timings:
+    def event_latency(self) -> Timings:
         """The worker's own histogram of how old events were when they were reported."""
-        return sum((report.event_to_gauge for report in self._latest.values()), Timings())
+        return sum((report.event_latency for report in self._latest.values()), Timings())
 
     def checkpoints(self) -> Timings:
         """The worker's own histogram of how long checkpoints took."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from stream.agents.kafka_options import client_options
+from stream.kafka.options import client_options
 from stream.settings import Settings
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show, steady_rate

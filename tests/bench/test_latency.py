@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.agents.kafka_options import client_options
+from stream.kafka.options import client_options
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import LATENCY_BOUNDS
@@ -86,7 +86,7 @@ def _user_in(partition: int, partitions: int) -> str:
     )
 
 
-def test_event_to_gauge_at_5_000_events_a_second(set_up: SetUp, tmp_path: Path) -> None:
+def test_event_latency_at_5_000_events_a_second(set_up: SetUp, tmp_path: Path) -> None:
     setup = set_up("latency")
     port = free_port()
     environment = {**setup.environment, "ENGAGEMENT_SERVER_PORT": str(port)}
@@ -103,7 +103,7 @@ def test_event_to_gauge_at_5_000_events_a_second(set_up: SetUp, tmp_path: Path) 
         producing.join()
         used, wall = (cpu.samples[-1][place] - cpu.samples[0][place] for place in (1, 0))
         watcher.wait_for(producing.sent.total(), timeout_seconds=30.0)
-        own = watcher.event_to_gauge()
+        own = watcher.event_latency()
 
     assert producing.failure is None
     assert watcher.outcomes() == {"applied": EVENTS_A_SECOND * SECONDS}
@@ -115,7 +115,7 @@ def test_event_to_gauge_at_5_000_events_a_second(set_up: SetUp, tmp_path: Path) 
     show("  p95", "s", [percentile(waited, 0.95)], against="a report a second, a poll each 0.1 s")
     show("  p99", "s", [percentile(waited, 0.99)], against="target < 2 s")
     own_p99 = percentile_of_histogram(own.counts, LATENCY_BOUNDS, 0.99)
-    show("  p99 of engagement_event_to_gauge_seconds", "s", [own_p99], against="what the worker says of all events")
+    show("  p99 of engagement_event_latency_seconds", "s", [own_p99], against="what the worker says of all events")
     show("  worker and server, at that rate", "cores", [used / wall], against="polled ten times a second")
 
 

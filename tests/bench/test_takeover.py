@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from stream.processes import dying_with_parent
 from stream.settings import Settings
-from stream.simulate.broker import dying_with_parent, end_process_group
+from stream.simulate.broker import end_process_group
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show
 from tests.bench.load import Loaded, many_users, now_ms, preload

@@ -18,9 +18,9 @@ import pytest
 from tests.chaos.report import Report
 from tests.chaos.setups import SERVERS, STORES, WORKERS, Pins
 from tests.chaos.world import ProxiedKafka, proxied_kafka
-from tests.integration.conftest import deploy, kafka, start_kafka_or_skip, unique
+from tests.integration.conftest import deploy, kafka, shared_kafka, start_kafka_or_skip, unique
 
-__all__ = ["deploy", "kafka", "unique"]
+__all__ = ["deploy", "kafka", "shared_kafka", "unique"]
 
 # The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
 # without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
@@ -119,7 +119,7 @@ def well_within(pytestconfig: pytest.Config) -> float:
 @pytest.fixture(scope="session")
 def rate(pytestconfig: pytest.Config) -> float:
     """Events a second."""
-    return _option(pytestconfig, "rate", 600.0)
+    return _option(pytestconfig, "rate", 300.0)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from stream.core.offline import Offline
 from tests.integration.deployment import Deployment, Load, StoredRecord, line_of
+from tests.native import READERS
 
 Place = tuple[str, int, int]
 
@@ -15,8 +16,8 @@ def refused_places(deployment: Deployment, produced: dict[Place, StoredRecord]) 
     inputs = {name: topic for topic, name in deployment.settings.input_topics.items()}
     places: list[Place] = list(produced)
     lines = [line_of(inputs[place[0]], produced[place].value or b"") for place in places]
-    offline = Offline(deployment.settings.rules)
-    refused = {places[letter.record.offset - 1] for letter in offline.apply(lines)}
+    offline = Offline(deployment.settings.rules, READERS)
+    refused = {places[letter.number - 1] for letter in offline.apply(lines)}
     return refused | {place for place, line in zip(places, lines, strict=True) if not line.strip()}
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -38,13 +38,13 @@ class Server(threading.Thread):
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                while piece := connection.recv(65_536):
-                    self.received += piece
-                    connection.sendall(piece)
-            except OSError:
-                pass
+        with connection, suppress(OSError):  # whoever asks may be gone before it is answered
+            self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        while piece := connection.recv(65_536):
+            self.received += piece
+            connection.sendall(piece)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -184,11 +184,10 @@ def sized(body: bytes) -> bytes:
 class Broker(Server):
     """Answers each request with its correlation id."""
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            while asked := connection.recv(12, socket.MSG_WAITALL):
-                self.received += asked
-                connection.sendall(sized(asked[8:12]))
+    def _answer(self, connection: socket.socket) -> None:
+        while asked := connection.recv(12, socket.MSG_WAITALL):
+            self.received += asked
+            connection.sendall(sized(asked[8:12]))
 
 
 @pytest.fixture

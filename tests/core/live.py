@@ -2,28 +2,28 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from math import isclose
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import msgspec
 
-from stream.core.partition import Misplaced, Partition, Refused
-from stream.core.report import Sample, closed_samples, live_samples
+from stream.core.messages import Reader
+from stream.core.partition.partition import Partition
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.report import closed_samples, live_samples
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from tests.core import oracle
 from tests.core.oracle_events import Told, who
 from tests.core.oracle_numbers import Samples, key
+from tests.native import READERS, Message
 
 
-class Message(NamedTuple):
-    """A record as Kafka delivers it."""
-
-    value: bytes | None
-    offset: int = 0
-    timestamp: int = 0
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+def with_sums(snapshot: Snapshot, family: str, **changed: Any) -> Snapshot:
+    """The same snapshot with other sums of a family."""
+    sums = msgspec.structs.replace(snapshot.family(family), **changed)
+    return msgspec.structs.replace(snapshot, families={**snapshot.families, family: sums})
 
 
 def message(told: Mapping[str, Any], **record: Any) -> Message:
@@ -66,11 +66,12 @@ def deliver(
     *,
     not_after_ms: int,
     belongs: Callable[[str], bool] | None = None,
+    reader: Reader | None = None,
     **options: Any,
 ) -> tuple[list[Refused], list[Misplaced]]:
     """Read, fetch what is wanted, apply: as a worker does."""
     held = Store() if store is None else store
-    batch = partition.read(topic, messages, not_after_ms=not_after_ms, belongs=belongs)
+    batch = partition.read(topic, messages, reader or READERS[topic], not_after_ms=not_after_ms, belongs=belongs)
     rows: dict[bytes, bytes | None] = {}
     while wanted := partition.wants(batch, rows):
         rows.update(zip(wanted, held.read(wanted), strict=True))
@@ -155,8 +156,8 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
         told = key(sample.name, **sample.labels)
         assert told not in found, f"{told} is told twice"
         found[told] = sample.value
-    assert not expected.keys() - found.keys()
-    assert not found.keys() - expected.keys()
+    assert not expected.keys() - found.keys(), expected.keys() - found.keys()
+    assert not found.keys() - expected.keys(), found.keys() - expected.keys()
     wrong = {told: (found[told], expected[told]) for told in found if not _close(told[0], found[told], expected[told])}
     assert not wrong, "found, expected: " + str(wrong)
 

@@ -14,6 +14,7 @@ from statistics import fmean
 from zoneinfo import ZoneInfo
 
 from stream.core.rules import Rules
+from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
 from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
@@ -22,12 +23,14 @@ from tests.core.oracle_events import (
     Told,
     Visit,
     activity,
+    beginnings,
     logins,
     responses,
     scale_of,
     score,
     values_told,
     visits,
+    volume,
 )
 from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
 
@@ -37,21 +40,28 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     samples: Samples = {}
     active = activity(events)
     users = {}
-    for name in rules.activity_windows:
+    for name in rules.windows_of(ACTIVITY):
         users[name] = len({person for person, at in active if at in Window(name, at_ms)})
         samples[key("engagement_active_users", window=name)] = users[name]
-        if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.activity_windows:
+        if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.windows_of(ACTIVITY):
             daily = len({person for person, at in active if at in Window("1d", at_ms)})
             share(samples, "engagement_stickiness_ratio", daily, users.get(name, 0), window=name)
+    new = beginnings(events, rules)
+    for name in rules.windows_of(ACTIVITY):
+        samples[key("engagement_new_users", window=name)] = sum(at in Window(name, at_ms) for at in new)
     _segments(samples, events, at_ms, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
-    for name in rules.session_windows:
+    for name in rules.windows_of(SESSIONS):
         window = Window(name, at_ms)
         _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
+        steps = sum(at in window for at in volume(events))
+        samples[key("engagement_steps", window=name)] = steps
+        if users.get(name):
+            samples[key("engagement_steps_per_active_user", window=name)] = steps / users[name]
         for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
             samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
-    for name in rules.survey_windows:
+    for name in rules.windows_of(SURVEYS):
         _surveys(samples, responses(events), Window(name, at_ms))
     return samples
 
@@ -59,14 +69,16 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
 def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) -> None:
     """Each active user under the last value told; the 20 values with the most users by name, the rest as other."""
     active = activity(events)
-    people = {name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.activity_windows}
-    longest = max(rules.activity_windows, key=lambda name: Window(name, at_ms).minutes)
+    people = {
+        name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.windows_of(ACTIVITY)
+    }
+    longest = max(rules.windows_of(ACTIVITY), key=lambda name: Window(name, at_ms).minutes)
     for segment in rules.segments:
         told = values_told(events, segment)
         users = Counter(told.get(person, "unknown") for person in people[longest])
         ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
         shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}
-        for name in rules.activity_windows:
+        for name in rules.windows_of(ACTIVITY):
             counted = Counter(shown.get(told.get(person, "unknown")) for person in people[name])
             for value in set(shown.values()):
                 labels = {"window": name, "segment": segment, "value": value}
@@ -99,6 +111,17 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     samples[key("engagement_visitors", window=window)] = visitors
     if visitors:
         samples[key("engagement_time_on_site_seconds", window=window)] = seconds / visitors
+    came = Counter(visit.who for visit in closed)
+    repeated = sum(count >= 2 for count in came.values())
+    samples[key("engagement_repeat_visitors", window=window)] = repeated
+    share(samples, "engagement_repeat_visit_ratio", repeated, visitors, window=window)
+    engaged_visits = sum(not _not_engaged(visit) for visit in viewed)
+    samples[key("engagement_engaged_sessions", window=window)] = engaged_visits
+    share(samples, "engagement_engaged_session_ratio", engaged_visits, len(viewed), window=window)
+    unprompted = sum(visit.prompted is not True for visit in closed)
+    samples[key("engagement_unprompted_sessions", window=window)] = unprompted
+    if any(visit.says_prompted for visit in closed):
+        share(samples, "engagement_unprompted_session_ratio", unprompted, len(closed), window=window)
 
 
 def _one_page(visit: Visit) -> bool:
@@ -116,7 +139,7 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
     latest = {reply.one_of: reply for reply in ordered}.values()
     counting = {kind: [r.told for r in latest if r.at in window and r.told["kind"] == kind] for kind in SCALES}
     csat, ces = counting["csat"], counting["ces"]
-    _boxes(samples, "csat", "satisfied", [(score(told, (1, 5)), _in_top_two(told)) for told in csat], window.name)
+    _boxes(samples, "csat", "satisfied", [(score(told, (1, 5)), _is_satisfied(told)) for told in csat], window.name)
     _boxes(samples, "ces", "easy", [(score(told, (1, 7)), score(told, (1, 7)) >= 5) for told in ces], window.name)
     given = [score(told, (0, 10)) for told in counting["nps"]]
     groups = {
@@ -140,9 +163,10 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
         share(samples, "engagement_survey_response_ratio", completed, len(shown), window=window.name, kind=kind)
 
 
-def _in_top_two(told: Told) -> bool:
+def _is_satisfied(told: Told) -> bool:
     low, high = scale_of(told)
-    return score(told, (low, high)) in (high, high - 1)
+    best = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 3, 9: 3, 10: 3, 11: 3, 101: 30}[high - low + 1]
+    return score(told, (low, high)) > high - best
 
 
 def _boxes(samples: Samples, kind: str, good: str, answers: list[tuple[Fraction, bool]], window: str) -> None:
@@ -190,7 +214,7 @@ def closed(events: list[Told], day: int, rules: Rules) -> Samples:
     samples: Samples = {}
     if day < min(people, default=day + 1):
         return samples
-    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.activity_windows} | {1}
+    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.windows_of(ACTIVITY)} | {1}
     for length in sorted(int(length) for length in lengths if length == int(length)):
         window = f"{length}d"
         days = [people.get(number, set()) for number in range(day - length + 1, day + 1)]
@@ -200,6 +224,6 @@ def closed(events: list[Told], day: int, rules: Rules) -> Samples:
             continue
         share(samples, "engagement_stickiness_closed_ratio", len(days[-1]), users, window=window)
         total = sum(map(len, days))
-        samples[key("engagement_active_user_days_closed", window=window)] = total
+        samples[key("engagement_daily_active_users_summed_closed", window=window)] = total
         share(samples, "engagement_stickiness_smoothed_closed_ratio", Fraction(total, length), users, window=window)
     return samples

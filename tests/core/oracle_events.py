@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,17 +27,41 @@ class Visit(NamedTuple):
     views: int
     key_events: int
     engaged: int | None
+    prompted: bool | None  # what the first step says
+    says_prompted: bool  # whether any step says something of it
 
     @property
     def duration(self) -> int:
         return min(self.last - self.first, DAY)
 
 
+NOBODY = {"", "null", "undefined", "guest"}  # of those that are generated
+
+
+def id_of(told: Told, field: str) -> str | None:
+    """An id as text, or None where none is told."""
+    text = str(told.get(field, "")).strip() if told.get(field) is not None else ""
+    return None if text.lower() in NOBODY else text
+
+
 def who(told: Told) -> Person:
     """`user_id`, else `anonymous_id`: another user than that of the same `user_id`."""
-    if told.get("user_id") is not None:
-        return "user", told["user_id"].strip()
-    return "anonymous", told["anonymous_id"].strip()
+    user = id_of(told, "user_id")
+    if user is not None:
+        return "user", user
+    device = id_of(told, "anonymous_id")
+    assert device is not None
+    return "anonymous", device
+
+
+def is_step(told: Told) -> bool:
+    """Whether somebody did it: no ping, and no end."""
+    return bool(told.get("interactive", True)) and told["type"] != "end"
+
+
+def moment(told: Told) -> int:
+    """When it happened: a summary at its end, whenever it was sent."""
+    return int(told["ended_at"] if told.get("type") == "summary" else told["event_time"])
 
 
 def of_topic(events: Iterable[Told], topic: str) -> list[Told]:
@@ -50,8 +75,9 @@ def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]
         if told["type"] == "summary":
             summaries.append(told)
         else:
-            content = (told.get("key_event"), told.get("interactive"), told.get("engaged_ms"))
-            same = (told.get("session_id"), told["type"], told["event_time"], told.get("event_id"), content)
+            flags = (told.get("key_event"), told.get("interactive"), told.get("in_session"), told.get("prompted"))
+            content = (*flags, told.get("engaged_ms"))
+            same = (id_of(told, "session_id"), told["type"], told["event_time"], told.get("event_id"), content)
             steps[who(told), same] = told
     return list(steps.values()), summaries
 
@@ -59,82 +85,136 @@ def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]
 def winners(summaries: Iterable[Told]) -> dict[tuple[Person, str], Told]:
     """Of each session the summary of the highest revision, then of the latest end."""
     ranked = sorted(summaries, key=lambda told: (told.get("revision", 0), told["ended_at"]))
-    return {(who(told), told["session_id"]): told for told in ranked}
+    return {(who(told), str(id_of(told, "session_id"))): told for told in ranked}
 
 
 def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
+    """Every session. One that a summary tells stands for the steps of its id within a day of it."""
     steps, summaries = steps_and_summaries(events)
     won = winners(summaries)
     found = [
         Visit(
             person, told["started_at"], told["ended_at"], told["ended_at"],
-            told["page_views"], told.get("key_events", 0), told.get("engaged_ms"),
+            told["page_views"], told.get("key_events", 0), told.get("engaged_ms"), told.get("prompted"),
+            told.get("prompted") is not None,
         )
         for (person, _), told in won.items()
     ]  # fmt: skip
-    by_session: dict[tuple[Person, str], list[Told]] = {}
-    by_person: dict[Person, list[Told]] = {}
+    tracks: dict[tuple[Person, str | None], list[Told]] = {}
     for told in steps:
-        session = told.get("session_id")
-        if session is None:
-            by_person.setdefault(who(told), []).append(told)
-        elif (who(told), session) not in won:
-            by_session.setdefault((who(told), session), []).append(told)
-    found += [_visit(person, own, rules) for (person, _), own in by_session.items()]
-    for person, own in by_person.items():
-        found += [_visit(person, near, rules) for near in _split_at_gaps(own, rules.session_timeout_ms)]
+        if told.get("interactive", True) and told.get("in_session", True):
+            tracks.setdefault((who(told), id_of(told, "session_id")), []).append(told)
+    for (person, session), own in tracks.items():
+        ends = [told for told in own if told["type"] == "end"]
+        pause = rules.session_timeout_ms if session is None else DAY
+        bursts = _split_at_gaps([told for told in own if told["type"] != "end"], pause)
+        summary = None if session is None else won.get((person, session))
+        found += [_visit(person, near, ends, rules) for near in bursts if not _told_by(summary, near)]
     return found
 
 
-def _split_at_gaps(steps: list[Told], timeout: int) -> Iterator[list[Told]]:
+def volume(events: Iterable[Told]) -> list[int]:
+    """The time of each step; of a session that a summary alone tells its end, once for each page view."""
+    steps, summaries = steps_and_summaries(events)
+    times = [told["event_time"] for told in steps if is_step(told)]
+    for (person, session), told in winners(summaries).items():
+        own = [
+            step for step in steps
+            if (who(step), id_of(step, "session_id")) == (person, session)
+            and is_step(step) and step.get("in_session", True)
+        ]  # fmt: skip
+        if not any(_told_by(told, near) for near in _split_at_gaps(own, DAY)):
+            times += [told["ended_at"]] * told["page_views"]
+    return times
+
+
+def _told_by(summary: Told | None, steps: list[Told]) -> bool:
+    times = [told["event_time"] for told in steps]
+    return summary is not None and max(times) >= summary["ended_at"] - DAY and min(times) <= summary["ended_at"] + DAY
+
+
+def _split_at_gaps(steps: list[Told], pause: int) -> Iterator[list[Told]]:
+    if not steps:
+        return
     ordered = sorted(steps, key=itemgetter("event_time"))
     begins = [0] + [
         place + 1
         for place in range(len(ordered) - 1)
-        if ordered[place + 1]["event_time"] - ordered[place]["event_time"] > timeout
+        if ordered[place + 1]["event_time"] - ordered[place]["event_time"] > pause
     ]
     for begin, end in zip(begins, [*begins[1:], len(ordered)], strict=True):
         yield ordered[begin:end]
 
 
-def _visit(person: Person, steps: list[Told], rules: Rules) -> Visit:
+def _visit(person: Person, steps: list[Told], ends: list[Told], rules: Rules) -> Visit:
     times = [told["event_time"] for told in steps]
-    ends = [told["event_time"] for told in steps if told["type"] == "end"]
+    first, last = min(times), max(times)
     engaged = [told["engaged_ms"] for told in steps if told.get("engaged_ms") is not None]
+    closing = [told for told in ends if last <= told["event_time"] <= last + rules.session_timeout_ms]
+    closes = last + rules.session_timeout_ms
+    if closing:
+        end = max(closing, key=lambda told: (told["event_time"], told.get("engaged_ms", -1)))
+        last = closes = end["event_time"]
+        engaged += [end["engaged_ms"]] if end.get("engaged_ms") is not None else []
+    said = [told["prompted"] for told in steps if told["event_time"] == first and told.get("prompted") is not None]
     return Visit(
         person,
-        min(times),
-        max(times),
-        max(times) if max(times) in ends else max(times) + rules.session_timeout_ms,
+        first,
+        last,
+        closes,
         sum(told["type"] in ("page_view", "screen_view") for told in steps),
         sum(bool(told.get("key_event")) for told in steps),
         sum(engaged) if engaged else None,
+        any(said) if said else None,
+        any(told.get("prompted") is not None for told in steps),
     )
 
 
 def activity(events: list[Told]) -> set[tuple[Person, int]]:
     """Who was active, and when."""
     steps, summaries = steps_and_summaries(events)
-    active = {(who(told), told["event_time"]) for told in steps if told.get("interactive", True)}
+    active = {(who(told), told["event_time"]) for told in steps if is_step(told)}
     active |= {(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)}
     for (person, _), told in winners(summaries).items():
         active |= {(person, told["started_at"]), (person, told["ended_at"])}
     return active
 
 
+def beginnings(events: list[Told], rules: Rules) -> list[int]:
+    """When users were active for the first time: ever, or after more days without an event than are remembered.
+
+    Left out is the day of the first event of all, on which everybody seems new.
+    """
+    day_of = rules.days.day_of
+    active = activity(events)
+    heard: dict[Person, set[int]] = {}
+    for person, at in active:
+        heard.setdefault(person, set()).add(day_of(at))
+    for told in events:
+        if told.get("type") != "summary":
+            heard.setdefault(who(told), set()).add(day_of(told["event_time"]))
+    first_day = min((day_of(moment(told)) for told in events), default=0)
+    found = []
+    for person, days in heard.items():
+        ordered = sorted(days)
+        begins = [day for before, day in pairwise([-(10**9), *ordered]) if day - before > rules.memory_days]
+        for begin, end in zip(begins, [*begins[1:], 10**9], strict=True):
+            times = [at for who_, at in active if who_ == person and begin <= day_of(at) < end]
+            found += [min(times)] if times and day_of(min(times)) > first_day else []
+    return found
+
+
 def values_told(events: list[Told], segment: str) -> dict[Person, str]:
     """The value that each person's newest activity event told that told any; of equal times the greatest."""
-    sessions = [
-        told for told in of_topic(events, "sessions") if told["type"] == "summary" or told.get("interactive", True)
-    ]
+    sessions = [told for told in of_topic(events, "sessions") if told["type"] == "summary" or is_step(told)]
     logins = [told for told in of_topic(events, "logins") if told.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
     for told in [*sessions, *logins]:
         label = told.get(segment)
         value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
-        if isinstance(value, str) and value.strip() not in ("", "unknown"):
+        if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
             latest = told_last.get(who(told), (-1, ""))
-            told_last[who(told)] = max(latest, (told["event_time"], value.strip()))
+            told_last[who(told)] = max(latest, (moment(told), value.strip()))
     return {person: value for person, (_, value) in told_last.items()}
 
 
@@ -161,11 +241,11 @@ class Reply(NamedTuple):
     @property
     def one_of(self) -> tuple[object, ...]:
         """What shares one place among the answers: of these only the latest counts."""
-        kind, interaction = self.told["kind"], self.told.get("interaction_id")
+        kind, interaction = self.told["kind"], id_of(self.told, "interaction_id")
         if kind == "nps":
             return kind, self.who
         if kind == "cxi" or not interaction:
-            return kind, self.who, "response", self.told["response_id"]
+            return kind, self.who, "response", id_of(self.told, "response_id")
         return kind, self.who, "interaction", interaction
 
 
@@ -178,7 +258,7 @@ def responses(events: Iterable[Told]) -> list[Reply]:
     """Every response that was not taken back."""
     states: dict[tuple[Person, str], list[Told]] = {}
     for told in of_topic(events, "surveys"):
-        states.setdefault((who(told), told["response_id"]), []).append(told)
+        states.setdefault((who(told), str(id_of(told, "response_id"))), []).append(told)
     replies = []
     for (person, _), known in states.items():
         latest = max(known, key=_how_far)

@@ -1,32 +1,48 @@
 """Activity of one user, and the ledger of closed days, against counting by hand."""
 
+from itertools import pairwise
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.activity import (
-    NEVER,
-    Activity,
-    DayLedger,
-    active_at,
-    active_days,
-    bookings,
-    latest_and_ahead,
-    without_days_before,
-)
-from stream.core.fields import ACTIVE_USERS
-from stream.core.ring import Booking
+from stream.core.days import DayLedger
+from stream.core.events import Login, Summary
+from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.activity.lives import NEVER, Life, first_minutes, that_can_change, with_day
+from stream.core.families.activity.part import Activity, active_days, latest_and_ahead, without_days_before
+from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.family import Horizon
+from stream.core.ring import Booking, latest
+from stream.core.rules import Rules
+from stream.core.segments import NOT_TOLD
 from stream.core.tally import Field
+from stream.core.time import DAY_MS, MINUTE_MS
 
 DAY = 1_440  # minutes
 
 minutes = st.integers(19_000 * DAY, 19_040 * DAY)
 
 
+def active_at(activity: Activity, minute: int, *, now: int) -> bool:
+    """Whether an activity in that minute changes anything."""
+    login = Login("ann", minute * 60_000, False, identity=0, success=True, segments=NOT_TOLD)
+    return ActivityFamily(Rules()).hear_login(activity, login, now)
+
+
 def active(*at: int, now: int) -> Activity:
-    activity = NEVER
+    activity = Activity()
     for minute in at:
-        activity = active_at(activity, minute=minute, day=minute // DAY, now=now)
+        active_at(activity, minute, now=now)
     return activity
+
+
+def days(activity: Activity) -> list[int]:
+    return active_days(activity.since_day, activity.day_bits)
+
+
+def stored(activity: Activity) -> object:
+    return ActivityFamily(Rules()).stored(activity)
 
 
 @given(st.lists(minutes, min_size=1, max_size=12), minutes, st.randoms(use_true_random=False))
@@ -37,17 +53,17 @@ def test_the_last_minute_that_has_come_and_all_ahead_are_kept_in_any_order(
 
     come = sorted(minute for minute in at if minute <= now)[-1:]
     assert found.minutes == (*come, *sorted({minute for minute in at if minute > now}))
-    assert active_days(found) == sorted({minute // DAY for minute in at})
-    assert found.first_day == min(at) // DAY
-    assert active(*reversed(at), now=now) == found
+    assert days(found) == sorted({minute // DAY for minute in at})
+    assert first_minutes(found.lives) == [min(at)]
+    assert stored(active(*reversed(at), now=now)) == stored(found)
 
 
-def test_activity_that_changes_nothing_gives_the_very_same_value() -> None:
+def test_activity_that_changes_nothing_is_told_from_one_that_does() -> None:
     known = active(30_000, 30_005, now=30_010)
 
-    assert active_at(known, minute=30_005, day=20, now=30_010) is known
-    assert active_at(known, minute=30_001, day=20, now=30_010) is known
-    assert active_at(known, minute=30_006, day=20, now=30_010) is not known
+    assert not active_at(known, 30_005, now=30_010)
+    assert not active_at(known, 30_001, now=30_010)
+    assert active_at(known, 30_006, now=30_010)
 
 
 def test_once_it_has_come_a_later_minute_takes_the_place_of_an_earlier_one() -> None:
@@ -61,20 +77,22 @@ def test_once_it_has_come_a_later_minute_takes_the_place_of_an_earlier_one() -> 
 def test_a_user_is_booked_in_the_minute_of_the_last_activity() -> None:
     one: dict[Field, int] = {ACTIVE_USERS: 1}
 
-    assert list(bookings((), one)) == []
-    assert list(bookings((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
+    assert list(latest((), one)) == []
+    assert list(latest((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
 
 
-def test_forgotten_days_leave_the_first_day_ever() -> None:
+def test_forgotten_days_leave_the_first_activity_ever() -> None:
     known = active(*(day * DAY for day in (10, 20, 30)), now=31 * DAY)
 
-    assert without_days_before(known, 10) is known
-    assert active_days(without_days_before(known, 11)) == [20, 30]
-    assert without_days_before(known, 20).since_day == 20
-    gone = without_days_before(known, 31)
-    assert (active_days(gone), gone.first_day, gone.day_bits) == ([], 10, b"")
-    assert without_days_before(gone, 40) is gone
-    assert active_days(active_at(gone, minute=50 * DAY, day=50, now=50 * DAY)) == [50]
+    for before, kept in ((10, [10, 20, 30]), (11, [20, 30]), (20, [20, 30])):
+        without_days_before(known, before)
+        assert days(known) == kept
+    assert known.since_day == 20
+    for before in (31, 40):
+        without_days_before(known, before)
+        assert (days(known), first_minutes(known.lives), known.day_bits) == ([], [10 * DAY], b"")
+    active_at(known, 50 * DAY, now=50 * DAY)
+    assert days(known) == [50]
 
 
 LENGTHS = (1, 7, 28)
@@ -93,7 +111,7 @@ def by_hand(users: list[list[int]], first: int, last: int) -> dict[int, dict[int
 def test_the_ledger_counts_distinct_users_of_each_window_of_days(
     users: list[list[int]], first: int, length: int, data: st.DataObject
 ) -> None:
-    ledger = DayLedger(LENGTHS)
+    ledger = DayLedger("activity", LENGTHS)
     for days in users:
         known: list[int] = []
         for day in data.draw(st.permutations(days)):  # the days become known one by one, late ones too
@@ -108,7 +126,7 @@ def test_the_ledger_counts_distinct_users_of_each_window_of_days(
 def test_a_ledger_that_forgets_single_days_still_counts_the_later_ones(
     users: list[list[int]], since: int, stores: bool, data: st.DataObject
 ) -> None:
-    ledger, stored = DayLedger(LENGTHS), dict[bytes, bytes]()
+    ledger, stored = DayLedger("activity", LENGTHS), dict[bytes, bytes]()
     late = []
     for days in users:
         told = data.draw(st.sets(st.sampled_from(days))) if days else set()
@@ -130,7 +148,7 @@ def stored_and_restored(ledger: DayLedger, stored: dict[bytes, bytes]) -> DayLed
             stored.pop(key, None)
         else:
             stored[key] = page
-    restored = DayLedger(ledger.lengths)
+    restored = DayLedger("activity", ledger.lengths)
     restored.restore(stored.items(), since=ledger.since)
     assert list(restored.pages()) == []
     assert restored.users(90, 230) == ledger.users(90, 230)
@@ -140,7 +158,7 @@ def stored_and_restored(ledger: DayLedger, stored: dict[bytes, bytes]) -> DayLed
 
 
 def test_a_ledger_without_users_has_no_first_day_and_no_page() -> None:
-    ledger = DayLedger(LENGTHS)
+    ledger = DayLedger("activity", LENGTHS)
     assert ledger.first_day() is None
     assert ledger.size() == 0
     ledger.forget_before(50)
@@ -153,7 +171,7 @@ def test_a_ledger_without_users_has_no_first_day_and_no_page() -> None:
 
 
 def test_days_are_forgotten_only_when_there_are_some() -> None:
-    ledger = DayLedger(LENGTHS)
+    ledger = DayLedger("activity", LENGTHS)
     ledger.book([], [100])
     ledger.forget_before(100)
     assert (ledger.since, ledger.first_day()) == (None, 100)
@@ -161,3 +179,43 @@ def test_days_are_forgotten_only_when_there_are_some() -> None:
     ledger.forget_before(101)
     assert (ledger.since, ledger.first_day()) == (101, 101)
     assert ledger.users(101, 101) == {101: {7: 1, 28: 1}}
+
+
+def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:
+    family, known = ActivityFamily(Rules()), Activity()
+    summary = Summary("ann", 30_010 * MINUTE_MS, False, "s", 30_000 * MINUTE_MS, 1, 0, None, 1, None, NOT_TOLD)
+    family.hear_summary(known, summary, 30_010)
+    family.settle(30_010)
+    edge_ms = summary.at_ms + DAY_MS + Rules().session_timeout_ms
+
+    family.let_go(known, Horizon(edge_ms, edge_ms, 40_000))
+    assert list(known.summaries) == ["s"]
+    family.let_go(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
+    assert (known.summaries, known.minutes) == ({}, (30_010,))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=10), st.randoms(use_true_random=False)
+)
+def test_lives_are_parted_by_longer_pauses_than_are_remembered_in_any_order(
+    heard: list[tuple[int, bool]], chance: Random
+) -> None:
+    def told(events: list[tuple[int, bool]]) -> tuple[Life, ...]:
+        lives: tuple[Life, ...] = ()
+        for day, is_activity in events:
+            lives = with_day(lives, day, day * DAY if is_activity else NEVER, memory_days=4)
+        return lives
+
+    found = told(heard)
+    shuffled = list(heard)
+    chance.shuffle(shuffled)
+
+    assert told([*shuffled, *heard]) == found
+    assert all(later.first_day - earlier.last_day > 4 for earlier, later in pairwise(found))
+    assert {day for day, _ in heard} <= {day for life in found for day in range(life.first_day, life.last_day + 1)}
+    for life in found:
+        active = [day * DAY for day, is_activity in heard if is_activity and life.first_day <= day <= life.last_day]
+        assert life.first_minute == min(active, default=NEVER)
+    kept = that_can_change(found, 30, memory_days=4)
+    for day in range(30, 40):
+        assert with_day(kept, day, NEVER, memory_days=4)[-1] == with_day(found, day, NEVER, memory_days=4)[-1]

@@ -5,11 +5,13 @@ from collections import defaultdict
 import msgspec
 import pytest
 
-from stream.core.catalogue import BUSINESS, BY_NAME, CATALOGUE, Metric
+from stream.core.catalogue import BUSINESS, BY_NAME, CATALOGUE
+from stream.core.metrics import Metric
 from stream.core.offline import Computed, Offline
-from stream.core.report import Sample
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.survey_scales import DIMENSIONS
+from tests.native import READERS
 
 DAY_MS = 86_400_000
 NOON_MS = 1_704_110_400_000
@@ -22,12 +24,12 @@ def rich() -> Computed:
     answer = {**told, "topic": "surveys"}
     events = [
         {**told, "topic": "logins"},
-        {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5},
+        {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5, "prompted": False},
         *({**answer, "kind": kind, "response_id": kind, "score": 3} for kind in ("csat", "nps", "ces")),
         {**answer, "kind": "cxi", "response_id": "cxi", "scores": dict.fromkeys(DIMENSIONS, 4)},
         {**answer, "kind": "nps", "response_id": "shown", "status": "shown"},
     ]
-    offline = Offline(Rules(), at_ms=NOON_MS + DAY_MS)
+    offline = Offline(Rules(), READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()
 

@@ -5,22 +5,32 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core import user as rows
-from stream.core.activity import active_days
-from stream.core.events import LOGINS, SESSIONS, SURVEYS, Reason
-from stream.core.fields import ACTIVE_USERS
-from stream.core.fields import LOGINS as LOGINS_FIELD
-from stream.core.partition import Delta, Partition, Refused, RulesChanged
+from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.activity.part import Activity, active_days
+from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.logins import LOGINS as LOGINS_FIELD
+from stream.core.families.logins import LoginsFamily, UserLogins
+from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.sessions.part import Visits
+from stream.core.families.surveys.family import SurveysFamily
+from stream.core.families.surveys.part import Response, Responses
+from stream.core.partition.partition import Partition
+from stream.core.partition.progress import FORMAT, FormatChanged, RulesChanged
+from stream.core.partition.reading import Refused
+from stream.core.partition.rows import Delta, Rows
+from stream.core.rejections import Reason
 from stream.core.report import closed_samples
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
 from stream.core.survey_scales import DIMENSIONS, Status
 from stream.core.time import DAY_MS, HOUR_MS, Days
-from tests.core.live import Message, Store, Worker, deliver, message
+from tests.core.live import Store, Worker, deliver, message
+from tests.native import LOGINS, SESSIONS, SURVEYS, Message
 
 NOON_MS = 1_704_110_400_000
 DAY = 1_704_110_400_000 // DAY_MS
 NEVER_MS = 1 << 60
+RULES = Rules()
 
 
 def told(after_ms: int = 0, **fields: Any) -> dict[str, Any]:
@@ -49,8 +59,24 @@ def apply(worker: Worker, topic: str, event: dict[str, Any]) -> str:
     return outcome
 
 
-def row(worker: Worker, user: str = "ann") -> rows.User:
-    return rows.decode(worker.store[b"user/" + user.encode()])
+def parts(worker: Worker, user: str = "ann") -> tuple[Activity, Visits, UserLogins, Responses]:
+    """What the stored row of a user holds."""
+    rows = Rows([ActivityFamily(RULES), SessionsFamily(RULES), LoginsFamily(RULES), SurveysFamily(RULES)], max_bytes=1)
+    row = rows.decode(worker.store[b"user/" + user.encode()])
+    activity, visits, logins, responses = (rows.part(row, place) for place in range(4))
+    return activity, visits, logins, responses
+
+
+def visits(worker: Worker) -> Visits:
+    return parts(worker)[1]
+
+
+def logins(worker: Worker) -> dict[int, int]:
+    return parts(worker)[2].times
+
+
+def responses(worker: Worker) -> dict[str, Response]:
+    return parts(worker)[3].by_id
 
 
 def test_a_restored_partition_tells_the_same_and_knows_what_it_has_seen() -> None:
@@ -122,23 +148,24 @@ def test_what_can_change_no_more_leaves_the_row_and_stays_in_the_totals() -> Non
         apply(worker, topic, event)
     worker.partition.tick(NOON_MS + HOUR_MS, behind=())
     worker.checkpoint()
-    full = row(worker)
-    assert len(full.logins) == 1
-    assert len(list(full.visits.all())) == 3
-    before = worker.partition.snapshot().traffic[7 * 1_440]
+    assert len(logins(worker)) == 1
+    assert len(list(visits(worker).counted(worker.partition.rules.session_timeout_ms))) == 3
+    before = worker.partition.snapshot().families
 
-    apply(worker, LOGINS, told(2 * DAY_MS))
-    worker.partition.tick(NOON_MS + 2 * DAY_MS, behind=())
+    apply(worker, LOGINS, told(4 * DAY_MS))
+    worker.partition.tick(NOON_MS + 4 * DAY_MS, behind=())
     worker.restart()
-    settled = row(worker)
-    assert len(settled.logins) == 1
-    assert list(settled.visits.all()) == []
-    assert settled.visits.settled_minute is not None
-    after = worker.partition.snapshot().traffic[7 * 1_440]
-    assert after == {**before, LOGINS_FIELD: 2}
+    assert len(logins(worker)) == 1
+    assert list(visits(worker).counted(worker.partition.rules.session_timeout_ms)) == []
+    assert len(visits(worker).settled_minutes) == 2
+    after = worker.partition.snapshot().families
+    week = 7 * 1_440
+    assert after["logins"].live[week] == {LOGINS_FIELD: 2}
+    for family in ("activity", "sessions", "surveys"):
+        assert after[family].live.get(week) == before[family].live.get(week)
     for topic, event in EVERYTHING:
         assert apply(worker, topic, event) == "late"
-    assert worker.partition.snapshot().traffic[7 * 1_440] == after
+    assert worker.partition.snapshot().families == after
 
 
 def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() -> None:
@@ -149,23 +176,24 @@ def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() 
         apply(worker, SESSIONS, told(days * DAY_MS, type="heartbeat"))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.checkpoint()
-    assert row(worker).visits.by_id == {}
+    assert visits(worker).by_id == {}
     worker.partition.tick(NOON_MS + 4 * DAY_MS, behind=())
 
     snapshot = worker.partition.snapshot()
-    assert snapshot.traffic[7 * 1_440][ACTIVE_USERS] == 1
-    assert snapshot.closed_users[DAY + 3] == {1: 1, 7: 1, 28: 1, 30: 1}
-    assert active_days(row(worker).activity) == [DAY, DAY + 2, DAY + 3]
+    assert snapshot.families["activity"].live[7 * 1_440][ACTIVE_USERS] == 1
+    assert snapshot.families["activity"].closed[DAY + 3] == {1: 1, 7: 1, 28: 1, 30: 1}
+    activity = parts(worker)[0]
+    assert active_days(activity.since_day, activity.day_bits) == [DAY, DAY + 2, DAY + 3]
 
 
 def test_answers_stay_in_the_row_as_long_as_a_window_may_hold_them() -> None:
-    worker = Worker(Rules(survey_windows=("7d",)))
+    worker = Worker(Rules(windows={"surveys": ("7d",)}))
     apply(worker, SURVEYS, told(response_id="r1", kind="nps", score=9))
     for days, kept in ((8, ["r1"]), (9, [])):
         apply(worker, LOGINS, told(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.checkpoint()
-        assert [name for name in row(worker).responses if name == "r1"] == kept
+        assert [name for name in responses(worker) if name == "r1"] == kept
 
 
 def test_a_partition_without_lateness_limit_forgets_nothing() -> None:
@@ -175,14 +203,14 @@ def test_a_partition_without_lateness_limit_forgets_nothing() -> None:
     worker.partition.tick(NOON_MS + 900 * DAY_MS, behind=())
     worker.restart()
 
-    assert len(row(worker).logins) == 2
-    assert worker.partition.progress.kept_days_since is None
-    assert worker.partition.ledger.first_day() == DAY
+    assert len(logins(worker)) == 2
+    assert worker.partition.progress.days_since == {}
+    assert min(worker.partition.snapshot(closed_days=1_000).families["activity"].closed) == DAY
 
 
 @pytest.mark.parametrize(("windows", "length"), [(("1d", "30d"), 30), (("1d", "90d"), 90), (("1d", "200d"), 200)])
 def test_a_user_who_comes_back_counts_once_in_the_longest_closed_window(windows: tuple[str, ...], length: int) -> None:
-    worker = Worker(Rules(activity_windows=windows))
+    worker = Worker(Rules(windows={"activity": windows}))
     for days in (0, length - 1):
         apply(worker, LOGINS, told(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
@@ -192,7 +220,7 @@ def test_a_user_who_comes_back_counts_once_in_the_longest_closed_window(windows:
 
     found = {(sample.name, sample.labels["window"]): sample.value for sample in samples}
     assert found["engagement_active_users_closed", f"{length}d"] == 1
-    assert found["engagement_active_user_days_closed", f"{length}d"] == 2
+    assert found["engagement_daily_active_users_summed_closed", f"{length}d"] == 2
 
 
 def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None:
@@ -200,7 +228,7 @@ def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None
     apply(worker, LOGINS, told())
     worker.partition.tick(NOON_MS + DAY_MS, behind=())
     for _ in range(2):
-        assert sorted(worker.partition.snapshot().closed_users) == [DAY]
+        assert sorted(worker.partition.snapshot().families["activity"].closed) == [DAY]
         worker.restart()
 
 
@@ -213,11 +241,11 @@ def test_old_days_are_told_no_more_but_their_users_still_count() -> None:
     worker.partition.tick(NOON_MS + 166 * DAY_MS, behind=())
     snapshot = worker.partition.snapshot()
 
-    assert worker.partition.progress.kept_days_since is not None
-    assert max(snapshot.closed_users) == DAY + 165
-    assert snapshot.closed_users[DAY + 165] == {1: 1, 7: 1, 28: 1, 30: 1}
-    assert snapshot.closed_users[DAY + 149] == {}
-    assert sorted(worker.partition.snapshot(closed_days=2).closed_users) == [DAY + 164, DAY + 165]
+    assert "activity" in worker.partition.progress.days_since
+    assert max(snapshot.families["activity"].closed) == DAY + 165
+    assert snapshot.families["activity"].closed[DAY + 165] == {1: 1, 7: 1, 28: 1, 30: 1}
+    assert snapshot.families["activity"].closed[DAY + 149] == {}
+    assert sorted(worker.partition.snapshot(closed_days=2).families["activity"].closed) == [DAY + 164, DAY + 165]
 
 
 def test_a_partition_that_saw_nothing_keeps_no_day_of_the_others_open() -> None:
@@ -236,7 +264,7 @@ def test_a_snapshot_travels_as_bytes() -> None:
     worker.partition.tick(NOON_MS + 2 * DAY_MS, behind=())
     snapshot = worker.partition.snapshot()
 
-    assert snapshot.traffic[7 * 1_440][ACTIVE_USERS] == 1
+    assert snapshot.families["activity"].live[7 * 1_440][ACTIVE_USERS] == 1
     assert snapshot.rows["user"] == 1
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
 
@@ -250,12 +278,46 @@ def test_state_built_under_other_rules_is_refused_by_name() -> None:
     for rules, setting in (
         (Rules(days=Days("Europe/Berlin")), "timezone is Europe/Berlin, the state was built with UTC"),
         (Rules(session_timeout_ms=60_000), "session_timeout is 60s, the state was built with 1800s"),
-        (Rules(survey_windows=("7d",)), "windows.surveys is 7d, the state was built with 1d,7d,28d,30d,90d"),
+        (Rules(windows={"surveys": ("7d",)}), "windows.surveys is 7d, the state was built with 1d,7d,28d,30d,90d"),
     ):
         with pytest.raises(RulesChanged, match=setting):
             Partition(rules).restore(store.pages)
 
     Partition(Rules()).restore(store.pages)
+
+
+def test_state_in_another_format_is_refused_with_what_decides_it() -> None:
+    before = {"offsets": {"logins": 7}, "kept_days_since": 3, "rules": {"timezone": "UTC"}}
+    old_row = msgspec.msgpack.encode([[[1], 1, 1, b"x"], {}, [{}, []], {}, None])
+    newer_row = msgspec.msgpack.encode({0: FORMAT + 1})
+    for written, progress in ((1, before), (FORMAT + 1, {**before, "format": FORMAT + 1})):
+        store = Store()
+        store.write([(b"progress", msgspec.msgpack.encode(progress))])
+        with pytest.raises(FormatChanged, match=f"in format {written} .*, this one has format {FORMAT}") as raised:
+            Partition(Rules()).restore(store.pages)
+        assert "engagement state reset --partition N" in str(raised.value)
+
+    for row in (old_row, newer_row):
+        worker = Worker(Rules())
+        worker.store[b"user/ann"] = row
+        with pytest.raises(FormatChanged):
+            apply(worker, LOGINS, told())
+
+
+def test_a_part_that_no_event_touches_is_not_decoded_and_goes_back_as_it_came() -> None:
+    worker = Worker(Rules())
+    for topic, event in EVERYTHING:
+        apply(worker, topic, event)
+    worker.forget()
+    before = parts(worker)
+    broken = msgspec.msgpack.decode(worker.store[b"user/ann"], type=dict[int, Any]) | {4: "no answers at all"}
+    worker.store[b"user/ann"] = msgspec.msgpack.encode(broken)
+    assert apply(worker, LOGINS, told(1)) == "applied"
+    worker.forget()
+
+    stored = msgspec.msgpack.decode(worker.store[b"user/ann"], type=dict[int, Any])
+    assert stored[4] == "no answers at all"
+    assert len(stored[3]) == len(before[2].times) + 1
 
 
 def answered(worker: Worker, response_id: str) -> None:
@@ -274,7 +336,7 @@ def test_whose_a_response_is_is_known_while_a_delta_with_it_is_being_written() -
     delta = worker.partition.collect_delta()
     answered(worker, "r2")
     assert taken_back(worker, "r1") == []
-    assert row(worker_after(worker, delta)).responses["r1"].status is Status.RETRACTED
+    assert responses(worker_after(worker, delta))["r1"].status is Status.RETRACTED
 
     worker.partition.forget_users(keep=0)
     assert taken_back(worker, "r2") == []
@@ -297,7 +359,7 @@ def test_one_who_returns_while_the_row_is_being_removed_is_counted_once() -> Non
     worker.partition.sweep(worker.store.pages(b"user/"))
     delta = worker.partition.collect_delta()
     assert apply(worker, LOGINS, told(200 * DAY_MS)) == "applied"
-    assert len(row(worker_after(worker, delta)).logins) == 1
+    assert len(logins(worker_after(worker, delta))) == 1
     assert worker.partition.progress.users == 1
 
     worker.partition.forget_users(keep=0)

@@ -6,21 +6,13 @@ from unicodedata import normalize
 import msgspec
 import pytest
 
-from stream.core import events
-from stream.core.events import (
-    DECODERS,
-    TOPICS,
-    Login,
-    Reason,
-    Rejected,
-    Step,
-    Summary,
-    decode_login,
-    decode_session,
-    partition_key,
-    user_of,
-)
+from stream.core import users
+from stream.core.events import Login, Step, Summary
+from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS
+from stream.core.users import partition_key, user_of
+from stream.inputs import bots
+from tests.native import DECODERS, TOPICS, decode_login, decode_session
 
 AT_MS = 1_704_067_200_000  # 2024-01-01T00:00Z
 STEP = {"user_id": "ann", "event_time": AT_MS, "type": "page_view"}
@@ -76,6 +68,17 @@ def test_an_anonymous_id_counts_only_without_user_id_and_is_another_user() -> No
     assert partition_key(anonymous.user) == partition_key("ann") == b"ann"
 
 
+def test_a_whole_number_is_an_id_like_its_text() -> None:
+    assert login(user_id=42).user == login(user_id="42").user == "42"
+    assert login(user_id=0).user == "0"
+    assert login(user_id=None, anonymous_id=7).user == login(user_id=None, anonymous_id="7").user
+    assert login(user_id=10**30).user == "1" + "0" * 30
+    assert step(session_id=42).session_id == step(session_id=" 42\n").session_id == "42"
+    assert step(event_id=7).identity == step(event_id="7").identity != step().identity
+    for odd in (4.5, 42.0, True, ["ann"]):
+        assert refusal("logins", {**LOGIN, "user_id": odd})[0] is Reason.WRONG_TYPE
+
+
 PLACEHOLDERS = (
     *("", "  ", "null", "NULL", " undefined ", "anonymous", "none", "nil", "NaN", "guest", "true", "[object Object]"),
     *("00000000-0000-0000-0000-000000000000", "0" * 32),
@@ -84,11 +87,29 @@ PLACEHOLDERS = (
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
 def test_a_placeholder_is_nobody(placeholder: str) -> None:
-    told = f"{placeholder!r} at `$.user_id` is a placeholder, not a user"
+    told = f"tells no user: {placeholder!r} at `$.user_id` is a placeholder, no `$.anonymous_id`"
 
     assert refusal("logins", {**LOGIN, "user_id": placeholder}) == (Reason.BAD_USER, told)
-    told = told.replace("user_id", "anonymous_id")
+    told = f"tells no user: no `$.user_id`, {placeholder!r} at `$.anonymous_id` is a placeholder"
     assert refusal("logins", {"event_time": AT_MS, "anonymous_id": placeholder}) == (Reason.BAD_USER, told)
+    both = {**LOGIN, "user_id": placeholder, "anonymous_id": "null"}
+    told = (
+        f"tells no user: {placeholder!r} at `$.user_id` is a placeholder, 'null' at `$.anonymous_id` is a placeholder"
+    )
+    assert refusal("logins", both) == (Reason.BAD_USER, told)
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_beside_a_placeholder_the_other_id_counts(placeholder: str) -> None:
+    assert login(user_id=placeholder, anonymous_id="device").user == user_of(None, "device")
+    assert login(user_id="ann", anonymous_id=placeholder).user == "ann"
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_a_placeholder_names_no_session(placeholder: str) -> None:
+    assert step(session_id=placeholder).session_id is None
+    expected = Reason.MISSING_FIELD, "a session summary needs `$.session_id`"
+    assert refusal("sessions", {**SUMMARY, "session_id": placeholder}) == expected
 
 
 def test_no_id_can_pass_for_that_of_an_anonymous_user() -> None:
@@ -127,7 +148,7 @@ def test_every_message_needs_a_user_and_a_time(topic: str) -> None:
 )
 def test_a_time_is_read_from_iso_8601_or_an_epoch_number(time: float | str) -> None:
     assert login(event_time=time).at_ms == AT_MS
-    assert summary(event_time=time, ended_at=time).ended_ms == AT_MS
+    assert summary(event_time=AT_MS + 7, ended_at=time).at_ms == AT_MS
     assert summary(event_time=time, started_at=time).started_ms == AT_MS
 
 
@@ -198,6 +219,8 @@ def test_the_same_step_has_the_same_identity_and_no_other_has() -> None:
     assert step(event_id="e1", engaged_ms=5).identity != base.identity
     assert step(event_id="e1", key_event=True).identity != base.identity
     assert step(event_id="e1", interactive=False).identity != base.identity
+    assert step(event_id="e1", in_session=False).identity != base.identity
+    assert len({step(event_id="e1", prompted=said).identity for said in (True, False, None)}) == 3
     others = [step(), step(event_id="e2"), step(event_id="e1", event_time=AT_MS + 1), step(event_id="e1", type="end")]
     assert len({base.identity, *(other.identity for other in others)}) == 5
 
@@ -205,7 +228,7 @@ def test_the_same_step_has_the_same_identity_and_no_other_has() -> None:
 def test_a_summary_tells_a_whole_session() -> None:
     told = summary(key_events=2, engaged_ms=4_000, revision=7)
 
-    assert (told.session_id, told.started_ms, told.ended_ms) == ("s1", AT_MS - 5_000, AT_MS)
+    assert (told.session_id, told.started_ms, told.at_ms) == ("s1", AT_MS - 5_000, AT_MS)
     assert (told.page_views, told.key_events, told.engaged_ms, told.revision) == (3, 2, 4_000, 7)
     told = summary(started_at=AT_MS, page_views=0)
     assert (told.page_views, told.key_events, told.engaged_ms, told.revision) == (0, 0, None, 0)
@@ -235,8 +258,9 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
         ("type", "click", Reason.UNKNOWN_VALUE, "Invalid enum value 'click' - at `$.type`"),
         ("type", "datetime", Reason.UNKNOWN_VALUE, "Invalid enum value 'datetime' - at `$.type`"),
         ("type", 1, Reason.WRONG_TYPE, "Expected `str`, got `int` - at `$.type`"),
-        ("session_id", 1, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.session_id`"),
-        ("session_id", "", Reason.OUT_OF_RANGE, "`$.session_id` is empty"),
+        ("session_id", 1.5, Reason.WRONG_TYPE, "Expected `int | str | null`, got `float` - at `$.session_id`"),
+        ("in_session", 1, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.in_session`"),
+        ("prompted", "push", Reason.WRONG_TYPE, "Expected `bool | null`, got `str` - at `$.prompted`"),
         ("engaged_ms", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.engaged_ms`"),
         ("engaged_ms", DAY_MS + 1, Reason.OUT_OF_RANGE, f"Expected `int` <= {DAY_MS} - at `$.engaged_ms`"),
         ("engaged_ms", 1.5, Reason.WRONG_TYPE, "Expected `int | null`, got `float` - at `$.engaged_ms`"),
@@ -245,8 +269,8 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
         ("page_views", 1_000_001, Reason.OUT_OF_RANGE, "Expected `int` <= 1000000 - at `$.page_views`"),
         ("key_events", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.key_events`"),
         ("revision", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.revision`"),
-        ("user_id", 7, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.user_id`"),
-        ("event_id", 7, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.event_id`"),
+        ("user_id", 7.5, Reason.WRONG_TYPE, "Expected `int | str | null`, got `float` - at `$.user_id`"),
+        ("event_id", True, Reason.WRONG_TYPE, "Expected `int | str | null`, got `bool` - at `$.event_id`"),
         ("is_bot", 1, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.is_bot`"),
         ("user_agent", 1, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.user_agent`"),
     ],
@@ -284,8 +308,8 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
     for number in range(10_001):
         login(user_agent=f"agent {number}")
 
-    assert len(events._ids) <= 50_000
-    assert len(events._is_crawler) <= 10_000
+    assert len(users.users_by_id) <= 50_000
+    assert len(bots._is_crawler) <= 10_000
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
     assert login(user_agent="Googlebot").is_bot

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.core.events import DECODERS, TOPICS, Event, Reason, Rejected, decode_login
+from stream.core.events import Event
+from stream.core.rejections import Reason, Rejected
 from stream.core.time import LATEST_MS
 from tests.core.test_events import AT_MS, COMPLETE, STEP, SUMMARY, refusal
+from tests.native import DECODERS, TOPICS, decode_login
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -5,8 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.events import Answer, Reason, Rejected, decode_survey, retraction, user_of
+from stream.core.events import Answer, Nameless, retraction
+from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import Kind, Scale, Status
+from stream.core.users import user_of
+from tests.native import READERS, Message, decode_survey
 
 AT_MS = 1_704_067_200_000
 GOOD = {"effort": 5, "empathy": 4, "understanding": 3, "efficiency": 1}
@@ -32,6 +35,9 @@ def test_an_answer_is_completed_unless_it_says_otherwise() -> None:
     assert (found.response_id, found.kind, found.status) == ("r1", Kind.CSAT, Status.COMPLETED)
     assert (found.score, found.scale, found.interaction_id) == (4, Scale(1, 5), "call-1")
     assert answer("csat", score=4, interaction_id="").interaction_id is None
+    assert answer("csat", score=4, interaction_id="null").interaction_id is None
+    assert answer("csat", score=4, interaction_id=7, response_id=8).interaction_id == "7"
+    assert answer("csat", score=4, interaction_id=7, response_id=8).response_id == "8"
 
 
 @pytest.mark.parametrize(("kind", "lowest", "highest"), [("csat", 1, 5), ("nps", 0, 10), ("ces", 1, 7)])
@@ -106,10 +112,11 @@ def test_only_a_completed_answer_needs_a_score() -> None:
         ({"kind": "smile"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'smile' - at `$.kind`"),
         ({"status": "started"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'started' - at `$.status`"),
         ({"higher_is": "more"}, Reason.UNKNOWN_VALUE, "Invalid enum value 'more' - at `$.higher_is`"),
-        ({"response_id": ""}, Reason.MISSING_FIELD, "`$.response_id` is empty"),
-        ({"response_id": 4}, Reason.WRONG_TYPE, "Expected `str`, got `int` - at `$.response_id`"),
+        ({"response_id": ""}, Reason.MISSING_FIELD, "'' at `$.response_id` names no response"),
+        ({"response_id": "null"}, Reason.MISSING_FIELD, "'null' at `$.response_id` names no response"),
+        ({"response_id": 4.5}, Reason.WRONG_TYPE, "Expected `int | str`, got `float` - at `$.response_id`"),
         ({"scale_min": 1.5}, Reason.WRONG_TYPE, "Expected `int | null`, got `float` - at `$.scale_min`"),
-        ({"interaction_id": 4}, Reason.WRONG_TYPE, "Expected `str | null`, got `int` - at `$.interaction_id`"),
+        ({"interaction_id": []}, Reason.WRONG_TYPE, "Expected `int | str | null`, got `array` - at `$.interaction_id`"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_place(fields: dict[str, object], reason: Reason, expected: str) -> None:
@@ -126,10 +133,22 @@ def test_an_answer_needs_an_id_and_a_kind(field: str) -> None:
 
 
 def test_a_null_message_is_a_retraction_at_a_time_that_can_be() -> None:
-    found = retraction(user_of(None, "device"), "r1", at_ms=AT_MS)
+    def null(at_ms: int) -> Message:
+        return Message(None, timestamp=at_ms, key=b"device", headers=(("response_id", b"r1"),))
 
-    assert (found.at_ms, found.response_id, found.status) == (AT_MS, "r1", Status.RETRACTED)
+    found = READERS["surveys"](null(AT_MS))
+    assert isinstance(found, Nameless)
+    assert (found.user, found.users, found.thing) == ("", (user_of(None, "device"), "device"), "r1")
+    assert found.of("device") == retraction("device", "r1", at_ms=AT_MS)
     for at_ms in (-1, AT_MS * 1_000):
         with pytest.raises(Rejected, match="is not between 1970 and 9999") as raised:
-            retraction("ann", "r1", at_ms=at_ms)
+            READERS["surveys"](null(at_ms))
         assert raised.value.reason is Reason.BAD_TIME
+
+
+def test_an_answer_that_is_keyed_by_its_response_leaves_a_name() -> None:
+    value = msgspec.json.encode(told("nps", score=9))
+    for key, name in ((b"r1", "r1"), (b"ann", None), (None, None)):
+        answer = READERS["surveys"](Message(value, key=key))
+        assert isinstance(answer, Answer)
+        assert answer.left_name() == name

@@ -6,9 +6,9 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.fields import FIRST_DURATION_BIN, LAST_DURATION_BIN
+from stream.core.families.sessions.numbers import FIRST_DURATION_BIN, LAST_DURATION_BIN, contribution
+from stream.core.families.sessions.part import Session
 from stream.core.histogram import bin_of, quantile, value_of
-from stream.core.sessions import Session, contribution
 from stream.core.tally import Tally, add
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.settings import load

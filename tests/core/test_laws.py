@@ -3,11 +3,12 @@
 from hypothesis import given
 
 from stream.core.offline import Offline
-from stream.core.report import Sample
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from tests.core.live import line
-from tests.core.oracle_events import visits
+from tests.core.oracle_events import moment, visits
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
+from tests.native import READERS
 
 LENGTHS = ("1d", "7d", "28d", "30d")
 
@@ -15,7 +16,7 @@ everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, span_
 
 
 def computed(world: World) -> tuple[list[Sample], list[tuple[int, list[Sample]]]]:
-    offline = Offline(Rules(days=world.rules.days, session_windows=("365d",)), at_ms=world.clocks[-1])
+    offline = Offline(Rules(days=world.rules.days, windows={"sessions": ("365d",)}), READERS, at_ms=world.clocks[-1])
     list(offline.apply(line(told) for told in world.events))
     found = offline.computed(days=40)
     return found.live, found.closed
@@ -29,7 +30,7 @@ def values(samples: list[Sample], name: str, label: str) -> dict[str, float]:
 def test_dau_is_at_most_wau_at_most_mau_at_most_the_sum_of_dau(world: World) -> None:
     for _, samples in computed(world)[1]:
         users = values(samples, "engagement_active_users_closed", "window")
-        user_days = values(samples, "engagement_active_user_days_closed", "window")
+        user_days = values(samples, "engagement_daily_active_users_summed_closed", "window")
 
         assert users["1d"] <= users["7d"] <= users["28d"] <= users["30d"]
         assert all(users[window] <= user_days[window] for window in LENGTHS[1:])
@@ -47,7 +48,7 @@ def test_a_longer_live_window_holds_at_least_as_many_users(world: World) -> None
 @given(worlds(steps_by_id, steps_by_gap, summaries))
 def test_under_ga4_a_session_with_views_bounced_or_was_engaged(world: World) -> None:
     live, _ = computed(world)
-    happened = [told for told in world.events if max(told["event_time"], told.get("ended_at", 0)) <= world.clocks[-1]]
+    happened = [told for told in world.events if moment(told) <= world.clocks[-1]]
     closed = [v for v in visits(happened, world.rules) if v.closes // 60_000 <= world.clocks[-1] // 60_000 and v.views]
     attention = {visit: visit.duration if visit.engaged is None else visit.engaged for visit in closed}
     engaged = sum(attention[v] >= 10_000 or v.views >= 2 or v.key_events >= 1 for v in closed)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from stream.core.offline import Computed, Offline
-from stream.core.report import Labels, Sample
 from stream.core.rules import Rules
+from stream.core.samples import Labels, Sample
 from stream.core.time import date_of
+from tests.native import READERS
 
 NOON = b'"2024-01-01T12:00:00Z"'
 
@@ -25,8 +26,8 @@ def value(samples: list[Sample], name: str, **labels: str) -> float | None:
 def test_a_line_that_cant_be_used_is_told_with_its_number_and_reason() -> None:
     lines = [login(), b"", b" \n", b"{", b"[]", b'{"user_id":"ann"}', b'{"topic":"clicks"}', b'{"topic":1}']
     lines += [b'{"topic":"logins","user_id":"null","event_time":%s}' % NOON, b'{"x":' + b"[" * 100_000, login()]
-    offline = Offline(Rules())
-    refused = [(one.record.offset, one.reason.value) for one in offline.apply(lines)]
+    offline = Offline(Rules(), READERS)
+    refused = [(one.number, one.reason.value) for one in offline.apply(lines)]
 
     assert sorted(refused) == [
         *((4, "not_json"), (5, "missing_field"), (6, "missing_field"), (7, "unknown_value"), (8, "missing_field")),
@@ -38,14 +39,16 @@ def test_a_line_that_cant_be_used_is_told_with_its_number_and_reason() -> None:
 
 
 def test_an_unknown_topic_is_told_with_those_that_are_known() -> None:
-    (refused,) = Offline(Rules()).apply([b'{"topic":"clicks"}'])
+    (refused,) = Offline(Rules(), READERS).apply([b'{"topic":"clicks"}'])
 
     assert refused.detail == "'clicks' at `$.topic` is none of sessions, logins, surveys"
 
 
 def test_the_clock_is_the_newest_event_unless_it_is_given() -> None:
     lines = [login(), login(b"bob", b'"2024-01-01T18:00:00Z"')]
-    newest, given, early = (Offline(Rules(), at_ms=at_ms) for at_ms in (None, 1_704_243_600_000, 1_704_110_400_000))
+    newest, given, early = (
+        Offline(Rules(), READERS, at_ms=at_ms) for at_ms in (None, 1_704_243_600_000, 1_704_110_400_000)
+    )
     assert [list(offline.apply(lines)) for offline in (newest, given)] == [[], []]
     assert [one.reason.value for one in early.apply(lines)] == ["future"]
 
@@ -58,7 +61,7 @@ def test_the_clock_is_the_newest_event_unless_it_is_given() -> None:
 
 
 def test_of_nothing_there_is_no_number() -> None:
-    offline = Offline(Rules())
+    offline = Offline(Rules(), READERS)
     assert list(offline.apply([])) == []
 
     computed = offline.computed(days=5)
@@ -74,7 +77,9 @@ DATA = Path(__file__).parents[1] / "data"
 def ecom() -> Computed:
     """31,106 page views with session ids of 600 users (retentioneering 5.2.4, Apache-2.0)."""
     path = DATA / "ecom.jsonl.gz"
-    offline = Offline(Rules(session_windows=("365d",)), at_ms=1_719_705_600_000)  # 2024-06-30, all sessions have closed
+    offline = Offline(
+        Rules(windows={"sessions": ("365d",)}), READERS, at_ms=1_719_705_600_000
+    )  # 2024-06-30, all sessions have closed
     with gzip.open(path) as lines:
         assert list(offline.apply(lines)) == []
     return offline.computed(days=365)

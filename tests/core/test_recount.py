@@ -5,13 +5,13 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.events import TOPICS
 from stream.core.offline import Offline
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle
 from tests.core.live import Stream, assert_same, line
-from tests.core.oracle_events import Told
+from tests.core.oracle_events import Told, moment
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
+from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
 
@@ -81,11 +81,11 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
 ) -> None:
     at_ms = world.clocks[-1] - before_end_ms
     shuffled = random.sample(world.events, len(world.events))
-    offline = Offline(world.rules, at_ms=at_ms)
+    offline = Offline(world.rules, READERS, at_ms=at_ms)
     refused = list(offline.apply(line(told) for told in shuffled))
     computed = offline.computed(days=5)
 
-    happened = [told for told in world.events if max(told["event_time"], told.get("ended_at", 0)) <= at_ms]
+    happened = [told for told in world.events if moment(told) <= at_ms]
     assert len(refused) == len(world.events) - len(happened)
     assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
     for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):

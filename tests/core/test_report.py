@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
-from stream.core.fields import ACTIVE_USERS
-from stream.core.report import Sample, closed_days, closed_samples, live_samples
+from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
-from stream.core.snapshot import Snapshot
+from stream.core.samples import Sample
+from stream.core.snapshot import Snapshot, Sums
 
 DAY = 19_800
 
 
-def snapshot(**told: Any) -> Snapshot:
-    return Snapshot(now_ms=DAY * 86_400_000, **told)
+def snapshot(last_closed_day: int | None = None, **activity: Any) -> Snapshot:
+    families = {"activity": Sums(**activity)}
+    return Snapshot(now_ms=DAY * 86_400_000, last_closed_day=last_closed_day, families=families)
 
 
 def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], float]:
@@ -37,19 +39,19 @@ def test_counts_of_nothing_are_0_and_ratios_of_nothing_are_absent() -> None:
 
 def test_stickiness_is_the_day_over_the_window_and_needs_the_day() -> None:
     traffic = {5: {}, 1_440: {ACTIVE_USERS: 2}, 10_080: {ACTIVE_USERS: 8}}
-    rules = Rules(activity_windows=("5m", "1d", "7d"))
-    samples = live_samples(snapshot(traffic=traffic), rules)
+    rules = Rules(windows={"activity": ("5m", "1d", "7d")})
+    samples = live_samples(snapshot(live=traffic), rules)
 
     assert values(samples, "engagement_stickiness_ratio") == {("7d",): 0.25}
     lower, upper = (values(samples, f"engagement_stickiness_ratio_{end}")["7d",] for end in ("lower", "upper"))
     assert 0 < lower < 0.25 < upper < 1
-    samples = live_samples(snapshot(traffic=traffic), Rules(activity_windows=("5m", "7d")))
+    samples = live_samples(snapshot(live=traffic), Rules(windows={"activity": ("5m", "7d")}))
     assert values(samples, "engagement_stickiness_ratio") == {}
 
 
 def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
     days = {DAY - 1: {1: 2, 7: 2}, DAY: {1: 1, 7: 2}, DAY + 1: {1: 9, 7: 9}}
-    told, rules = snapshot(closed_users=days, last_closed_day=DAY), Rules(activity_windows=("7d",))
+    told, rules = snapshot(closed=days, last_closed_day=DAY), Rules(windows={"activity": ("7d",)})
 
     assert closed_days(told, count=1) == [DAY]
     assert closed_days(told, count=9) == [DAY - 1, DAY]
@@ -58,14 +60,14 @@ def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
     samples = closed_samples(told, rules, DAY)
     assert values(samples, "engagement_active_users_closed") == {("1d",): 1, ("7d",): 2}
     assert values(samples, "engagement_stickiness_closed_ratio") == {("7d",): 0.5}
-    assert values(samples, "engagement_active_user_days_closed") == {("7d",): 3}
+    assert values(samples, "engagement_daily_active_users_summed_closed") == {("7d",): 3}
     smoothed = values(samples, "engagement_stickiness_smoothed_closed_ratio")
     assert smoothed == {("7d",): pytest.approx(3 / 7 / 2)}
 
 
 def test_a_closed_day_without_users_has_counts_but_no_ratios() -> None:
-    samples = closed_samples(snapshot(closed_users={DAY: {}}, last_closed_day=DAY), Rules(), DAY)
+    samples = closed_samples(snapshot(closed={DAY: {}}, last_closed_day=DAY), Rules(), DAY)
 
-    counts = {"engagement_active_users_closed", "engagement_active_user_days_closed"}
+    counts = {"engagement_active_users_closed", "engagement_daily_active_users_summed_closed"}
     assert {sample.name for sample in samples} == counts
     assert {sample.value for sample in samples} == {0}

@@ -1,18 +1,25 @@
 """What is forgotten, and what a row may hold: state stays as large as the population that the windows know."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.partition import SWEPT
+from stream.core.offline import Offline
+from stream.core.partition.partition import SWEPT
+from stream.core.report import live_samples
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core.live import Store, Worker, deliver, message
+from tests.native import READERS
 
 LOGINS, SESSIONS, SURVEYS = "logins", "sessions", "surveys"
 START_MS = 1_699_999_200_000  # an hour begins
 NEVER_MS = 1 << 60
 # 100 days of retention, three of lateness, one more.
 KEPT_DAYS = 104
+# What is remembered of those who are let go has tests of its own, below.
+RULES = Rules(memory_days=1)
 
 
 def login(user: str, *, day: float = 0, **told: object) -> dict[str, object]:
@@ -44,7 +51,7 @@ def swept(worker: Worker) -> Store:
 
 
 def test_a_user_is_forgotten_when_no_window_and_no_late_event_can_reach_the_last_activity() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     apply(worker, LOGINS, login("ann"), login("bob", day=1))
     worker.forget()
     move_to(worker, KEPT_DAYS)
@@ -59,7 +66,7 @@ def test_a_user_is_forgotten_when_no_window_and_no_late_event_can_reach_the_last
 
 
 def test_retention_is_never_shorter_than_what_the_windows_need() -> None:
-    worker = Worker(Rules(retention_ms=0, survey_windows=("90d",)))
+    worker = Worker(Rules(memory_days=1, retention_ms=0, windows={"surveys": ("90d",)}))
     apply(worker, LOGINS, login("ann"))
     move_to(worker, 94)
     assert b"user/ann" in swept(worker)
@@ -74,7 +81,7 @@ def test_whatever_a_user_did_last_keeps_the_row() -> None:
         "idle": (SESSIONS, {**login("idle", day=2), "type": "heartbeat", "interactive": False, "session_id": "s"}),
         "asked": (SURVEYS, {**answer("asked", "r", day=2), "status": "shown"}),
     }
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     for topic, told in acts.values():
         apply(worker, topic, told)
     move_to(worker, 4)  # as long as one of these acts may be sent again
@@ -86,7 +93,7 @@ def test_whatever_a_user_did_last_keeps_the_row() -> None:
 
 
 def test_whose_a_response_is_is_forgotten_with_the_response() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     apply(worker, SURVEYS, answer("ann", "r1"), key=b"r1")
     apply(worker, SURVEYS, answer("ann", "r2", day=9), key=b"r2")
     move_to(worker, KEPT_DAYS + 1)
@@ -97,7 +104,7 @@ def test_whose_a_response_is_is_forgotten_with_the_response() -> None:
 
 
 def test_a_response_that_is_answered_again_while_its_name_is_swept_keeps_it() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     apply(worker, SURVEYS, answer("ann", "r1"), key=b"r1")
     worker.checkpoint()
     move_to(worker, 200)
@@ -109,7 +116,7 @@ def test_a_response_that_is_answered_again_while_its_name_is_swept_keeps_it() ->
 
 
 def test_one_who_came_back_since_the_row_was_stored_stays() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     apply(worker, LOGINS, login("ann"))
     worker.checkpoint()
     move_to(worker, 200)
@@ -139,7 +146,7 @@ def test_forgetting_changes_no_number(days: list[int]) -> None:
             worker.forget()
 
     one, other = forgetful.partition.snapshot(), keeping.partition.snapshot()
-    assert (one.traffic, one.closed_users, one.opinions) == (other.traffic, other.closed_users, other.opinions)
+    assert one.families == other.families
 
 
 # -- a row has a limit ------------------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ def busy(worker: Worker, count: int, *, day: float = 0) -> list[str]:
 
 
 def test_what_a_full_row_has_no_room_for_is_refused_until_older_events_are_let_go() -> None:
-    worker = Worker(Rules(), max_user_bytes=1_000)
+    worker = Worker(RULES, max_user_bytes=1_000)
     assert busy(worker, 200) == []  # the limit is looked at with each checkpoint
     worker.checkpoint()
 
@@ -164,7 +171,7 @@ def test_what_a_full_row_has_no_room_for_is_refused_until_older_events_are_let_g
 
 
 def test_a_full_row_is_not_written_with_each_checkpoint() -> None:
-    worker = Worker(Rules(), max_user_bytes=1_000)
+    worker = Worker(RULES, max_user_bytes=1_000)
     busy(worker, 200)
     worker.checkpoint()
     written = []
@@ -178,7 +185,7 @@ def test_a_full_row_is_not_written_with_each_checkpoint() -> None:
 
 
 def test_a_full_row_that_was_dropped_from_memory_is_looked_at_when_it_is_read() -> None:
-    worker = Worker(Rules(), max_user_bytes=1_000)
+    worker = Worker(RULES, max_user_bytes=1_000)
     busy(worker, 200)
     worker.forget()
     assert busy(worker, 1, day=0.01) == ["user_full"]
@@ -192,7 +199,7 @@ def test_a_full_row_that_was_dropped_from_memory_is_looked_at_when_it_is_read() 
 
 
 def test_a_full_row_is_known_as_full_after_a_restart() -> None:
-    worker = Worker(Rules(), max_user_bytes=1_000)
+    worker = Worker(RULES, max_user_bytes=1_000)
     busy(worker, 200)
     worker.restart()
 
@@ -201,22 +208,71 @@ def test_a_full_row_is_known_as_full_after_a_restart() -> None:
 
 
 def test_the_limit_is_on_both_sides_of_the_edge() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     busy(worker, 5)
     worker.checkpoint()
     size = len(worker.store[b"user/ann"])
 
     for limit, refused in ((size, []), (size - 1, ["user_full"])):
-        again = Worker(Rules(), max_user_bytes=limit)
+        again = Worker(RULES, max_user_bytes=limit)
         busy(again, 5)
         again.checkpoint()
         assert busy(again, 1, day=HOUR_MS / DAY_MS) == refused
 
 
 def test_reading_a_batch_changes_nothing() -> None:
-    worker = Worker(Rules())
+    worker = Worker(RULES)
     before = worker.partition.snapshot()
-    worker.partition.read(LOGINS, [message(login("ann"))], not_after_ms=NEVER_MS)
+    worker.partition.read(LOGINS, [message(login("ann"))], READERS[LOGINS], not_after_ms=NEVER_MS)
 
     assert worker.partition.snapshot() == before
     assert deliver(worker.partition, LOGINS, [message(login("ann"))], not_after_ms=NEVER_MS) == ([], [])
+
+
+def new_users(worker: Worker, window: str) -> float:
+    rules, snapshot = worker.partition.rules, worker.partition.snapshot()
+    return one(live_samples(snapshot, rules), "engagement_new_users", window=window)
+
+
+def test_who_comes_back_is_no_new_user_for_as_long_as_the_memory_lasts() -> None:
+    worker = Worker(Rules())
+    apply(worker, LOGINS, login("first"))  # the day of the first event of all makes nobody new
+    apply(worker, LOGINS, login("ann", day=1, plan="pro"), login("bob", day=1))
+    move_to(worker, 1)
+    assert (new_users(worker, "1d"), new_users(worker, "7d")) == (2, 2)
+
+    whole = len(swept(worker)[b"user/ann"])
+    move_to(worker, 300)
+    store = swept(worker)
+    assert 0 < len(store[b"user/ann"]) < whole
+    apply(worker, LOGINS, login("ann", day=300), login("eve", day=300))
+    assert new_users(worker, "1d") == 1  # eve
+    assert worker.partition.snapshot().rows["user"] == 4
+
+    # 400 days after the last event, and as long as one may be late.
+    move_to(worker, 405)
+    assert b"user/bob" in swept(worker)
+    move_to(worker, 407)
+    assert b"user/bob" not in swept(worker)
+    assert b"user/ann" in worker.store
+
+
+@given(st.lists(st.integers(1, 1_300), min_size=1, max_size=8), st.booleans())
+def test_what_is_remembered_says_who_is_new_as_all_events_do(days: list[int], shuffled: bool) -> None:
+    forgetful, told = Worker(Rules()), [login("first"), *(login("ann", day=day) for day in sorted(days))]
+    for one_login in told:
+        apply(forgetful, LOGINS, one_login)
+        move_to(forgetful, (one_login["event_time"] - START_MS) / DAY_MS)  # type: ignore[operator]
+        swept(forgetful)
+        forgetful.forget()
+
+    offline = Offline(Rules(), READERS)
+    lines = [msgspec.json.encode({"topic": LOGINS, **one_login}) for one_login in told]
+    assert list(offline.apply(reversed(lines) if shuffled else lines)) == []
+    computed = offline.computed()
+    for window in ("1d", "30d"):
+        assert new_users(forgetful, window) == one(computed.live, "engagement_new_users", window=window)
+
+
+def one(samples: list[Sample], name: str, **labels: str) -> float:
+    return next(sample.value for sample in samples if (sample.name, sample.labels) == (name, labels))

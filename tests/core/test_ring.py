@@ -19,7 +19,8 @@ def covers(window: int, *, minute: int, now: int) -> bool:
 
 def counts_at(booking: Booking, now: int) -> bool:
     """A booking counts until another one has come; where both share a minute, the later one."""
-    return booking.until is None or (booking.until > now and booking.until > booking.minute)
+    since = booking.minute if booking.since is None else booking.since
+    return since <= now and (booking.until is None or (booking.until > now and booking.until > since))
 
 
 @st.composite
@@ -31,7 +32,8 @@ def histories(draw: st.DrawFn) -> tuple[tuple[int, ...], list[tuple[int, Booking
         now += draw(st.sampled_from((0, 0, 1, 59, HOUR, DAY, 3 * DAY)))
         minute = now + draw(st.one_of(st.integers(-3 * DAY, 90), st.integers(-8 * DAY, -6 * DAY)))
         until = draw(st.one_of(st.none(), st.integers(minute - 1, minute + 90)))
-        made.append((now, Booking(minute, {FIELD: draw(st.integers(1, 3)), OTHER: 1}, until)))
+        since = draw(st.one_of(st.none(), st.integers(minute, minute + 90)))
+        made.append((now, Booking(minute, {FIELD: draw(st.integers(1, 3)), OTHER: 1}, until, since)))
     return windows, made
 
 
@@ -170,6 +172,7 @@ def test_what_no_window_covers_any_more_is_forgotten() -> None:
 
     assert ring.size() == 0
     assert dict(ring.pages()) == {
-        b"ring/due/10003": None, b"ring/hour/166": None, b"ring/minute/10000": None, b"ring/minute/10001": None,
+        b"ring/ring/due/10003": None, b"ring/ring/hour/166": None,
+        b"ring/ring/minute/10000": None, b"ring/ring/minute/10001": None,
     }  # fmt: skip
     assert list(ring.pages()) == []

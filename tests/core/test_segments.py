@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import segments
-from stream.core import user as rows
-from stream.core.events import decode_login, decode_session
-from stream.core.partition import Partition, RulesChanged
-from stream.core.report import Sample, live_samples
+from stream.core.partition.partition import Partition
+from stream.core.partition.progress import RulesChanged
+from stream.core.report import live_samples
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.segments import NOT_TOLD, SEGMENTS, Told, Values, in_order, told_at, values_of
 from stream.core.snapshot import Snapshot
-from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.core.live import Worker, message
+from stream.core.time import DAY_MS, HOUR_MS
+from tests.core.live import Worker, message, with_sums
 from tests.core.worlds import World, logins, steps_by_gap, steps_by_id, summaries, worlds
+from tests.native import READERS, decode_login, decode_session
 
 NOON_MS = 1_704_110_400_000
 NEVER_MS = 1 << 60
@@ -158,7 +159,7 @@ def test_a_value_that_changes_within_the_minute_moves_the_user_also_once_it_was_
     assert users(live_samples(partition.snapshot(), Rules()), "platform") == {"ios": 1}
 
     later = message(login(after_ms=0 if same else 1, platform="web"))
-    batch = partition.read("logins", [later], not_after_ms=NEVER_MS)
+    batch = partition.read("logins", [later], READERS["logins"], not_after_ms=NEVER_MS)
     partition.apply(batch, {})
     assert users(live_samples(partition.snapshot(), Rules()), "platform") == {"web": 1}
 
@@ -229,7 +230,8 @@ def test_what_is_known_depends_on_no_order_and_on_no_repetition(events: list[tup
 def test_the_values_of_each_segment_add_up_to_the_active_users(world: World) -> None:
     partition = Partition(world.rules)
     for arrival in world.arrivals:
-        batch = partition.read(arrival.told["topic"], [message(arrival.told)], not_after_ms=NEVER_MS)
+        topic = arrival.told["topic"]
+        batch = partition.read(topic, [message(arrival.told)], READERS[topic], not_after_ms=NEVER_MS)
         partition.apply(batch, dict.fromkeys(partition.wants(batch, {})))
         partition.tick(arrival.at_ms, behind=())
         samples = live_samples(partition.snapshot(), world.rules)
@@ -277,7 +279,7 @@ def test_a_report_stays_small_whatever_producers_send() -> None:
     many = {f"v{number:04}": 1 for number in range(1_000)} | {"web": 2}
     snapshot = counted(*crowd(many)).snapshot()
 
-    told = snapshot.segments["platform"]
+    told = snapshot.families["activity"].segments["platform"]
     assert len(told) == 201
     assert told["web"][1_440] == 2
     assert told["other"][1_440] == 801
@@ -299,7 +301,7 @@ def test_values_by_name_agree_with_counting_all_users_by_hand(partitions: list[d
 
 def test_sums_of_which_a_part_is_larger_than_the_whole_are_refused() -> None:
     snapshot = counted(login(platform="web")).snapshot()
-    impossible = msgspec.structs.replace(snapshot, segments={"platform": {"web": {1_440: 2, 43_200: 2}}})
+    impossible = with_sums(snapshot, "activity", segments={"platform": {"web": {1_440: 2, 43_200: 2}}})
 
     with pytest.raises(ValueError, match="active users of platform"):
         live_samples(impossible, Rules())
@@ -343,38 +345,3 @@ def test_state_built_under_other_segments_is_refused_and_state_from_before_them_
     del worker.partition.progress.rules["segments"]
     worker.store[b"progress"] = msgspec.msgpack.encode(worker.partition.progress)
     Partition(Rules()).restore(worker.store.pages)
-
-
-class _RowBefore(msgspec.Struct, array_like=True):
-    """A user's row as it was written before segments were counted."""
-
-    activity: msgspec.Raw
-    logins: msgspec.Raw
-    visits: msgspec.Raw
-    responses: msgspec.Raw
-
-
-def _as_before(worker: Worker) -> None:
-    """What is stored becomes what would have been stored before."""
-    for key, value in worker.store.items():
-        if key.startswith(b"user/"):
-            worker.store[key] = msgspec.msgpack.encode(msgspec.msgpack.decode(value, type=_RowBefore))
-        elif key.startswith(b"traffic/"):
-            assert all(isinstance(field, int) for field in msgspec.msgpack.decode(value))
-
-
-def test_users_of_state_from_before_are_unknown_until_their_next_activity() -> None:
-    worker = Worker(Rules())
-    worker.apply("logins", [message(login("ann")), message(login("bob"))], not_after_ms=NEVER_MS)
-    worker.partition.tick(NOON_MS, behind=())
-    worker.checkpoint()
-    _as_before(worker)
-    worker.partition = Partition(Rules())
-    worker.partition.restore(worker.store.pages)
-    assert users(live_samples(worker.partition.snapshot(), Rules()), "platform") == {"unknown": 2}
-
-    worker.apply("logins", [message(login("ann", MINUTE_MS, platform="web"))], not_after_ms=NEVER_MS)
-    worker.partition.tick(NOON_MS + MINUTE_MS, behind=())
-    worker.restart()
-    assert users(live_samples(worker.partition.snapshot(), Rules()), "platform") == {"web": 1, "unknown": 1}
-    assert rows.decode(worker.store[b"user/ann"]).told == Told(NOON_MS + MINUTE_MS, ("web", "", "", ""))

@@ -6,23 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core import fields
-from stream.core.events import Step, Summary, decode_session
+from stream.core.events import Step, Summary
+from stream.core.families.sessions import numbers as fields
+from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.sessions.numbers import contribution
+from stream.core.families.sessions.part import STEPS_REMEMBERED, Counted, Session, Visits, let_go
 from stream.core.histogram import bin_of
-from stream.core.ring import Booking
-from stream.core.sessions import (
-    NO_VISITS,
-    Session,
-    Visits,
-    bookings,
-    changed,
-    contribution,
-    settled,
-    visitor_bookings,
-    with_step,
-    with_summary,
-)
+from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.native import decode_session
 
 NOON_MS = 1_704_110_400_000
 TIMEOUT = 30 * MINUTE_MS
@@ -45,22 +37,27 @@ def summary(start: int, end: int, **told: object) -> Summary:
     return decoded
 
 
+def heard(known: Visits, event: Step | Summary) -> bool:
+    """Whether an event changes the visits."""
+    family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
+    return family.hear_summary(known, event, 0) if isinstance(event, Summary) else family.hear_step(known, event, 0)
+
+
 def visits(*told: Step | Summary) -> Visits:
-    known = NO_VISITS
+    known = Visits()
     for event in told:
-        known = (
-            with_summary(known, event) if isinstance(event, Summary) else with_step(known, event, timeout_ms=TIMEOUT)
-        )
+        heard(known, event)
     return known
 
 
 def spans(known: Visits) -> list[tuple[int, int]]:
-    return sorted((session.first_ms - NOON_MS, session.last_ms - NOON_MS) for session in known.all())
+    counted = (one.session for one in known.counted(TIMEOUT))
+    return sorted((session.first_ms - NOON_MS, session.last_ms - NOON_MS) for session in counted)
 
 
-def only(known: Visits) -> Session:
-    (session,) = known.all()
-    return session
+def only(known: Visits) -> Counted:
+    (counted,) = known.counted(TIMEOUT)
+    return counted
 
 
 def test_a_gap_of_exactly_30_minutes_still_belongs() -> None:
@@ -71,29 +68,32 @@ def test_a_gap_of_exactly_30_minutes_still_belongs() -> None:
 
 
 def test_a_late_step_joins_the_two_sessions_it_lies_between() -> None:
-    two = [step(engaged_ms=5), step(2 * TIMEOUT, type="end")]
+    two = [step(engaged_ms=5), step(2 * TIMEOUT)]
 
     assert spans(visits(*two)) == [(0, 0), (2 * TIMEOUT, 2 * TIMEOUT)]
-    joined = only(visits(*two, step(TIMEOUT, key_event=True, engaged_ms=7)))
+    joined = only(visits(*two, step(TIMEOUT, key_event=True, engaged_ms=7))).session
     assert (joined.first_ms, joined.last_ms) == (NOON_MS, NOON_MS + 2 * TIMEOUT)
-    assert (joined.views, joined.key_events, joined.engaged_ms) == (2, 1, 12)
-    assert joined.closes_ms(TIMEOUT) == NOON_MS + 2 * TIMEOUT
+    assert (joined.views, joined.key_events, joined.engaged_ms) == (3, 1, 12)
 
 
 def test_sessions_far_from_a_late_step_stay_as_they_are() -> None:
     far = visits(step(), step(DAY_MS), step(2 * DAY_MS))
-    known = with_step(far, step(DAY_MS - MINUTE_MS), timeout_ms=TIMEOUT)
+    first, _, last = far.by_gap.sessions
+    heard(far, step(DAY_MS - MINUTE_MS))
 
-    assert spans(known) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
-    assert (known.by_gap[0], known.by_gap[2]) == (far.by_gap[0], far.by_gap[2])
-    between = with_step(far, step(DAY_MS // 2), timeout_ms=TIMEOUT)
-    assert len(between.by_gap) == 4
+    assert spans(far) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
+    assert (far.by_gap.sessions[0], far.by_gap.sessions[2]) == (first, last)
+    heard(far, step(DAY_MS // 2))
+    assert len(far.by_gap.sessions) == 4
 
 
 def test_any_order_of_steps_gives_the_same_sessions() -> None:
     steps = [step(), step(TIMEOUT), step(TIMEOUT, type="end"), step(2 * TIMEOUT + 1), step(9 * TIMEOUT, engaged_ms=0)]
     outcomes = {
-        tuple((s.first_ms, s.last_ms, s.ended_ms, s.views, s.engaged_ms) for s in visits(*order).by_gap)
+        tuple(
+            (one.session.first_ms, one.session.last_ms, one.closes_ms, one.session.views, one.session.engaged_ms)
+            for one in visits(*order).counted(TIMEOUT)
+        )
         for order in permutations(steps)
     }
 
@@ -106,19 +106,24 @@ def test_a_step_sent_twice_is_one_step(session_id: str | None) -> None:
     steps = [step(**told), step(TIMEOUT, **told), step(9 * TIMEOUT, **told)]
     known = visits(*steps)
 
-    assert all(with_step(known, again, timeout_ms=TIMEOUT) is known for again in steps)
-    assert with_step(known, step(event_id="other", **told), timeout_ms=TIMEOUT) is not known
+    assert not any(heard(known, again) for again in steps)
+    assert heard(known, step(event_id="other", **told))
 
 
-def test_a_session_with_an_id_is_the_steps_that_carry_it_however_far_apart() -> None:
+def test_a_session_with_an_id_is_the_steps_that_carry_it_up_to_a_day_apart() -> None:
     known = visits(step(session_id="s"), step(5 * HOUR_MS, session_id="s"), step(session_id="t"))
 
     assert spans(known) == [(0, 0), (0, 5 * HOUR_MS)]
+    heard(known, step(5 * HOUR_MS + DAY_MS, session_id="s"))
+    assert spans(known) == [(0, 0), (0, 5 * HOUR_MS + DAY_MS)]
+    later_ms = 5 * HOUR_MS + 2 * DAY_MS + 1
+    heard(known, step(later_ms, session_id="s"))
+    assert spans(known) == [(0, 0), (0, 5 * HOUR_MS + DAY_MS), (later_ms, later_ms)]
 
 
 def test_a_session_closes_at_its_end_unless_a_step_follows_it() -> None:
     def closes(*told: Step) -> int:
-        return only(visits(*told)).closes_ms(TIMEOUT) - NOON_MS
+        return only(visits(*told)).closes_ms - NOON_MS
 
     end = step(5_000, type="end")
     assert closes(step(), end) == closes(end, step()) == 5_000
@@ -126,25 +131,75 @@ def test_a_session_closes_at_its_end_unless_a_step_follows_it() -> None:
     assert closes(step(), end, step(5_001)) == 5_001 + TIMEOUT
     assert closes(step(5_001), end) == 5_001 + TIMEOUT
     assert closes(end, step(6_000), step(7_000, type="end")) == 7_000
-    assert closes(step(7_000, type="end"), end) == 7_000
+    assert closes(step(), end, step(TIMEOUT, type="end")) == TIMEOUT
     assert closes(step()) == TIMEOUT
+
+
+def test_an_end_that_comes_too_late_or_alone_changes_nothing() -> None:
+    assert spans(visits(step(), step(TIMEOUT + 1, type="end"))) == [(0, 0)]
+    assert only(visits(step(), step(TIMEOUT + 1, type="end"))).closes_ms == NOON_MS + TIMEOUT
+    assert spans(visits(step(type="end"))) == spans(visits(step(type="end", session_id="s"))) == []
+    assert only(visits(step(session_id="s"), step(5, type="end"))).closes_ms == NOON_MS + TIMEOUT
+
+
+def test_views_at_10_00_and_10_45_with_an_end_at_10_20_are_two_sessions() -> None:
+    known = visits(step(), step(45 * MINUTE_MS), step(20 * MINUTE_MS, type="end"))
+
+    assert spans(known) == [(0, 1_200_000), (45 * MINUTE_MS, 45 * MINUTE_MS)]
+
+
+def test_the_end_that_counts_brings_its_engaged_time() -> None:
+    told = (step(engaged_ms=1), step(5, type="end", engaged_ms=10), step(9, type="end", engaged_ms=100))
+
+    assert {only(visits(*order)).session.engaged_ms for order in permutations(told)} == {101}
+
+
+def test_what_nobody_did_takes_no_part_in_sessions() -> None:
+    ping = step(20 * MINUTE_MS, interactive=False, engaged_ms=9, key_event=True)
+    known = visits(step(), ping)
+
+    assert spans(known) == [(0, 0)]
+    assert (only(known).session.views, only(known).session.key_events, only(known).session.engaged_ms) == (1, 0, None)
+    assert contribution(only(known).session)[fields.GA4_BOUNCES] == 1
+    assert spans(visits(ping)) == spans(visits(step(in_session=False))) == []
+    assert heard(Visits(), ping)
+    assert not heard(known, ping)  # it is known
+
+
+def test_whether_a_session_was_prompted_is_what_its_first_step_says() -> None:
+    told = (step(prompted=True), step(5, prompted=False), step(9))
+
+    assert {only(visits(*order)).session.prompted for order in permutations(told)} == {True}
+    later = only(visits(step(), step(5, prompted=True))).session
+    assert (later.prompted, later.says_prompted) == (None, True)
+    assert not only(visits(step(), step(5))).session.says_prompted
+    same = (step(), step(prompted=False, type="start"), step(prompted=True, type="heartbeat"))
+    assert {only(visits(*order)).session.prompted for order in permutations(same)} == {True}
 
 
 def test_a_summary_tells_the_whole_session_before_and_after_its_steps() -> None:
     inside, told = step(5_000, session_id="s"), summary(0, 1_000, page_views=7, key_events=2, engaged_ms=3)
-    session = only(visits(inside, told))
+    counted = only(visits(inside, told))
 
-    assert session == only(visits(told, inside))
-    assert (session.views, session.key_events, session.engaged_ms, session.revision) == (7, 2, 3, 0)
-    assert session.closes_ms(TIMEOUT) == NOON_MS + 1_000
+    assert counted == only(visits(told, inside))
+    assert (counted.session.views, counted.session.key_events, counted.session.engaged_ms) == (7, 2, 3)
+    assert counted.closes_ms == NOON_MS + 1_000
+
+
+def test_steps_more_than_a_day_from_a_summary_are_a_session_of_their_own() -> None:
+    told = summary(0, 1_000)
+    near, far = step(1_000 + DAY_MS, session_id="s"), step(1_001 + DAY_MS, session_id="s")
+
+    assert spans(visits(told, near)) == spans(visits(near, told)) == [(0, 1_000)]
+    assert spans(visits(told, far)) == spans(visits(far, told)) == [(0, 1_000), (1_001 + DAY_MS, 1_001 + DAY_MS)]
 
 
 def test_the_highest_revision_wins_then_the_latest_end() -> None:
     first, longer, corrected = summary(0, 1_000), summary(0, 2_000), summary(0, 500, revision=1)
     for order in permutations((first, longer, corrected)):
-        assert only(visits(*order)).last_ms == NOON_MS + 500
-    assert only(visits(longer, first)).last_ms == NOON_MS + 2_000
-    assert with_summary(known := visits(corrected), corrected) is known
+        assert only(visits(*order)).session.last_ms == NOON_MS + 500
+    assert only(visits(longer, first)).session.last_ms == NOON_MS + 2_000
+    assert not heard(visits(corrected), corrected)
 
 
 def test_of_two_summaries_that_contradict_each_other_it_is_always_the_same_one() -> None:
@@ -154,7 +209,7 @@ def test_of_two_summaries_that_contradict_each_other_it_is_always_the_same_one()
         summary(500, 1_000, engaged_ms=9, page_views=5),
     ]
 
-    assert len({only(visits(*order)) for order in permutations(contradicting)}) == 1
+    assert len({only(visits(*order)).session for order in permutations(contradicting)}) == 1
 
 
 def test_a_session_counts_once_with_its_duration_capped_at_a_day() -> None:
@@ -193,51 +248,128 @@ def test_engaged_time_counts_only_where_it_is_sent() -> None:
     assert contribution(Session(0, 5, engaged_ms=4))[fields.ENGAGED_MS] == 4
 
 
-def test_a_session_is_booked_where_it_closes_and_a_visitor_where_the_last_one_does() -> None:
-    known = visits(step(), step(2 * TIMEOUT, type="end"))
-    closings = [(NOON_MS + after) // MINUTE_MS for after in (TIMEOUT, 2 * TIMEOUT)]
+def booked(*told: Step | Summary, clock_ms: int) -> dict[int, int]:
+    """What the longest window holds of these events when the clock shows so much."""
+    family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
+    known = family.new()
+    for event in told:
+        family.hears()[type(event)](known, event, 0)
+        family.settle(clock_ms // MINUTE_MS)
+    return family.ring.sums()[43_200]  # type: ignore[return-value]
 
-    assert [booking.minute for booking in bookings(known.by_gap, timeout_ms=TIMEOUT)] == closings
-    one = {fields.VISITORS: 1}
-    expected = [Booking(closings[0], one, until=closings[1]), Booking(closings[1], one)]
-    assert list(visitor_bookings(known, timeout_ms=TIMEOUT)) == expected
-    assert list(visitor_bookings(NO_VISITS, timeout_ms=TIMEOUT)) == []
+
+def test_a_session_is_booked_where_it_closes_and_a_visitor_where_the_last_one_does() -> None:
+    two = (step(), step(2 * TIMEOUT), step(2 * TIMEOUT, type="end"))
+
+    for after_ms, sessions in ((TIMEOUT - 1, 0), (TIMEOUT, 1), (2 * TIMEOUT - 1, 1), (2 * TIMEOUT, 2)):
+        found = booked(*two, clock_ms=NOON_MS + after_ms)
+        assert (found.get(fields.SESSIONS, 0), found.get(fields.VISITORS, 0)) == (sessions, min(sessions, 1))
+        assert found.get(fields.REPEAT_VISITORS, 0) == (1 if sessions == 2 else 0)
+
+
+def test_who_has_come_back_counts_until_the_visit_before_the_last_leaves_the_window() -> None:
+    family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
+    known = family.new()
+    for day in (0, 3, 5):
+        family.hear_step(known, step(day * DAY_MS), 0)
+    repeated = []
+    for day in (1, 4, 6, 9, 11, 13):
+        family.settle((NOON_MS + day * DAY_MS) // MINUTE_MS)
+        repeated.append(family.ring.sums()[7 * 24 * 60].get(fields.REPEAT_VISITORS, 0))
+
+    assert repeated == [0, 1, 1, 1, 0, 0]
+
+
+def test_each_step_counts_at_its_own_time_and_what_a_summary_alone_tells_at_its_end() -> None:
+    told = (step(session_id="s"), step(5, session_id="s"), step(type="end", session_id="s"), step(9, interactive=False))
+
+    assert booked(*told, *told, clock_ms=NOON_MS)[fields.STEPS] == 2
+    assert booked(summary(0, 1_000, page_views=7), clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 7
+    steps_and_summary: list[Step | Summary] = [*told[:2], summary(0, 1_000, page_views=7)]
+    for order in permutations(steps_and_summary):
+        assert booked(*order, clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 2
+    assert booked(step(in_session=False), clock_ms=NOON_MS)[fields.STEPS] == 1
+
+
+def test_steps_that_a_summary_longer_than_a_day_may_have_come_too_late_for_are_a_session_of_their_own() -> None:
+    begun = step(session_id="s")
+
+    assert len(list(visits(begun, summary(0, DAY_MS)).counted(TIMEOUT))) == 1
+    assert len(list(visits(begun, summary(0, DAY_MS + 1)).counted(TIMEOUT))) == 2
+
+
+def test_of_many_steps_that_take_no_part_the_last_are_known() -> None:
+    known = visits(*(step(number, interactive=False) for number in range(STEPS_REMEMBERED + 10)))
+
+    assert len(known.aside) == STEPS_REMEMBERED
+    assert not SessionsFamily(Rules()).hear_step(known, step(STEPS_REMEMBERED + 9, interactive=False), 0)
+
+
+def closing_minute(after_ms: int) -> int:
+    return (NOON_MS + after_ms) // MINUTE_MS
 
 
 def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
-    known = visits(step(), step(session_id="s"), step(DAY_MS))
+    known = visits(step(), step(DAY_MS))
     edge_ms = NOON_MS + 2 * TIMEOUT
 
-    assert settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT) is known
-    kept = settled(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
-    assert spans(kept) == [(DAY_MS, DAY_MS)]
-    assert kept.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
-    assert len(list(visitor_bookings(kept, timeout_ms=TIMEOUT))) == 2
-    last = settled(kept, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
-    assert (list(last.all()), last.settled_minute) == ([], (NOON_MS + DAY_MS + TIMEOUT) // MINUTE_MS)
+    let_go(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+    assert len(spans(known)) == 2
+    let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+    assert spans(known) == [(DAY_MS, DAY_MS)]
+    assert list(known.settled_minutes) == [closing_minute(TIMEOUT)]
+    let_go(known, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
+    assert spans(known) == []
+    assert list(known.settled_minutes) == [closing_minute(TIMEOUT), closing_minute(DAY_MS + TIMEOUT)]
 
 
-def test_of_sessions_settled_one_after_the_other_the_latest_closing_is_kept() -> None:
-    known = visits(step(session_id="open"), step(TIMEOUT // 2, session_id="ended", type="end"))
-    edge_ms = NOON_MS + 2 * TIMEOUT + 1
-    once = settled(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
-    twice = settled(once, before_ms=edge_ms + TIMEOUT, timeout_ms=TIMEOUT)
+def test_a_session_with_an_id_is_kept_for_as_long_as_a_step_may_take_it_up_again() -> None:
+    for told in (step(session_id="s"), summary(-1_000, 0)):
+        known = visits(told)
+        edge_ms = NOON_MS + DAY_MS + TIMEOUT
+        let_go(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+        assert list(known.by_id) == ["s"]
+        let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+        assert (known.by_id, len(known.settled_minutes)) == ({}, 1)
 
-    assert (list(once.by_id), list(twice.by_id)) == (["ended"], [])
-    assert once.settled_minute == twice.settled_minute == (NOON_MS + TIMEOUT) // MINUTE_MS
+
+def test_what_a_summary_replaces_is_kept_as_long_as_the_summary() -> None:
+    known = visits(step(session_id="s"), summary(0, DAY_MS // 2))
+    let_go(known, before_ms=NOON_MS + DAY_MS + TIMEOUT + 1, timeout_ms=TIMEOUT)
+
+    assert only(known).steps_told
+    assert len(known.by_id["s"].sessions) == 1
 
 
-def test_only_sessions_that_changed_are_booked_anew() -> None:
-    old = visits(step(), step(DAY_MS), step(session_id="s"), step(session_id="t"))
-    new = with_step(old, step(DAY_MS + 1), timeout_ms=TIMEOUT)
-    assert changed(old, new) == ([old.by_gap[1]], [new.by_gap[1]])
+def test_of_sessions_settled_one_after_the_other_the_last_two_closings_are_kept() -> None:
+    known = visits(step(), step(DAY_MS), step(2 * DAY_MS), step(2 * DAY_MS + 5, type="end"))
 
-    newer = with_step(new, step(1, session_id="s"), timeout_ms=TIMEOUT)
-    assert changed(new, newer) == ([new.by_id["s"]], [newer.by_id["s"]])
+    for day in (1, 2, 3):
+        let_go(known, before_ms=NOON_MS + day * DAY_MS, timeout_ms=TIMEOUT)
+    assert known.settled_minutes == (closing_minute(DAY_MS + TIMEOUT), closing_minute(2 * DAY_MS + 5))
+    assert not known.by_gap.ends
+
+
+def test_an_end_is_kept_for_as_long_as_a_step_before_it_may_come() -> None:
+    known = visits(step(5_000, type="end"), step(20 * DAY_MS, interactive=False))
+    let_go(known, before_ms=NOON_MS + 5_000, timeout_ms=TIMEOUT)
+    assert len(known.by_gap.ends) == 1
+    let_go(known, before_ms=NOON_MS + 5_001, timeout_ms=TIMEOUT)
+    assert (len(known.by_gap.ends), len(known.aside)) == (0, 1)
+    let_go(known, before_ms=NOON_MS + 21 * DAY_MS, timeout_ms=TIMEOUT)
+    assert not known.aside
+
+
+def test_each_session_stays_booked_once_whichever_of_them_changes() -> None:
+    told = [step(), step(DAY_MS), step(session_id="s"), step(session_id="t")]
+    more = [step(DAY_MS + 1), step(1, session_id="s"), step(DAY_MS + 2)]
+
+    found = booked(*told, *more, clock_ms=NOON_MS + 9 * DAY_MS)
+    assert (found[fields.SESSIONS], found[fields.PAGE_VIEWS], found[fields.DURATION_MS]) == (4, 7, 3)
 
 
 def test_a_session_that_never_ends_does_not_remember_all_of_its_steps() -> None:
     known = visits(*(step(30_000 * number, session_id="s", type="heartbeat") for number in range(4_100)))
 
-    assert len(only(known).steps) == 4_001
-    assert only(known).last_ms == NOON_MS + 30_000 * 4_099
+    assert len(only(known).session.steps) == 4_001
+    assert only(known).session.last_ms == NOON_MS + 30_000 * 4_099

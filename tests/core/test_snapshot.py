@@ -5,21 +5,25 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.snapshot import Snapshot
+from stream.core.snapshot import Snapshot, Sums
 
 amounts = st.integers(1, 9)
 tallies = st.dictionaries(st.sampled_from((1, 2, 3)), amounts, max_size=2)
 windows = st.dictionaries(st.sampled_from((60, 1_440)), tallies, max_size=2)
 counts = st.dictionaries(st.sampled_from(("sessions", "logins")), amounts, max_size=2)
 outcomes = st.dictionaries(st.sampled_from(("sessions", "logins")), counts, max_size=2)
+sums = st.builds(
+    Sums,
+    live=windows,
+    ahead=tallies,
+    segments=st.dictionaries(st.just("plan"), st.dictionaries(st.sampled_from(("free", "pro")), tallies)),
+    closed=st.dictionaries(st.integers(18_000, 18_009), tallies, max_size=3),
+)
 snapshots = st.builds(
     Snapshot,
     now_ms=st.integers(-1, 9),
-    traffic=windows,
-    opinions=windows,
-    open_sessions=amounts,
+    families=st.dictionaries(st.sampled_from(("activity", "sessions")), sums),
     last_closed_day=st.none() | st.integers(18_000, 18_009),
-    closed_users=st.dictionaries(st.integers(18_000, 18_009), tallies, max_size=3),
     outcomes=outcomes,
     reasons=outcomes,
     newest_ms=counts,

@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core import fields
-from stream.core.events import Answer, Rejected, decode_survey, retraction
+from stream.core.events import Answer, retraction
+from stream.core.families.family import Horizon
+from stream.core.families.surveys import contribution as fields
+from stream.core.families.surveys.contribution import bookings
+from stream.core.families.surveys.family import SurveysFamily
+from stream.core.families.surveys.part import Response, Responses
+from stream.core.rejections import Rejected
+from stream.core.rules import Rules
 from stream.core.survey_scales import SCALES, UNITS, Kind, Scale, Status
-from stream.core.surveys import Responses, bookings, settled, with_answer
+from tests.native import decode_survey
 
 AT_MS = 1_704_067_200_000
 MINUTE = AT_MS // 60_000
@@ -31,11 +37,15 @@ def nps(after_minutes: float, score: int, response_id: str) -> Answer:
     return answer(after_minutes, kind="nps", score=score, response_id=response_id)
 
 
-def responses(*told: Answer) -> Responses:
-    known: Responses = {}
+def heard(*told: Answer) -> Responses:
+    known = Responses()
     for one in told:
-        known = with_answer(known, one)
+        SurveysFamily(Rules()).hear_answer(known, one, 0)
     return known
+
+
+def responses(*told: Answer) -> dict[str, Response]:
+    return heard(*told).by_id
 
 
 def counted(*told: Answer, now: int = 1 << 40) -> dict[int, int]:
@@ -66,6 +76,13 @@ def test_of_two_states_of_a_moment_the_further_one_counts() -> None:
         assert responses(first, second)["r1"].status == responses(second, first)["r1"].status == second.status
 
 
+def test_of_two_answers_of_a_moment_the_greater_score_counts() -> None:
+    nine, ten = csat(score=9, scale_min=0, scale_max=10), csat(score=10, scale_min=0, scale_max=10)
+
+    assert responses(nine, ten)["r1"].score == responses(ten, nine)["r1"].score == 10
+    assert responses(csat(score=None, status="partial"), csat(score=1, status="partial"))["r1"].score == 1
+
+
 def test_of_states_that_contradict_each_other_it_is_always_the_same_one() -> None:
     contradicting = [csat(), csat(score=4), csat(interaction_id="a"), csat(interaction_id="b"), csat(scale_max=9)]
 
@@ -73,11 +90,10 @@ def test_of_states_that_contradict_each_other_it_is_always_the_same_one() -> Non
 
 
 def test_a_state_sent_twice_changes_nothing() -> None:
-    known = responses(csat(0, status="shown"), csat(1))
+    known = heard(csat(0, status="shown"), csat(1))
 
-    assert with_answer(known, csat(1)) is known
-    assert with_answer(known, csat(0, status="shown")) is known
-    assert with_answer(known, csat(0.5, status="partial")) is known
+    for again in (csat(1), csat(0, status="shown"), csat(0.5, status="partial")):
+        assert not SurveysFamily(Rules()).hear_answer(known, again, 0)
 
 
 def test_a_retracted_response_counts_nowhere() -> None:
@@ -141,9 +157,22 @@ def test_an_interaction_does_not_mix_csat_with_ces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "boundary"), [({}, 4), ({"scale_max": 10}, 9), ({"scale_min": 0}, 4), ({"scale_max": 7}, 6)]
+    ("scale", "boundary"),
+    [
+        ({}, 4),
+        ({"scale_max": 2}, 2),
+        ({"scale_max": 3}, 3),
+        ({"scale_max": 4}, 3),
+        ({"scale_min": 0}, 4),
+        ({"scale_max": 7}, 6),
+        ({"scale_max": 8}, 6),
+        ({"scale_max": 10}, 8),
+        ({"scale_min": 0, "scale_max": 10}, 8),
+        ({"scale_max": 12}, 10),
+        ({"scale_min": 0, "scale_max": 100}, 71),
+    ],
 )
-def test_the_top_two_boxes_are_satisfied(scale: dict[str, int], boundary: int) -> None:
+def test_how_many_boxes_are_satisfied_depends_on_the_scale(scale: dict[str, int], boundary: int) -> None:
     assert counted(csat(score=boundary, **scale))[fields.CSAT_SATISFIED] == 1
     assert fields.CSAT_SATISFIED not in counted(csat(score=boundary - 1, **scale))
 
@@ -189,20 +218,24 @@ def test_rescaling_keeps_both_ends_and_is_linear_to_the_last_billionth(
 
 
 def test_responses_are_forgotten_when_nothing_can_change_them() -> None:
-    known = responses(csat(), csat(1, response_id="r2"))
+    family = SurveysFamily(Rules(windows={"surveys": ("1d",)}))
+    two_days_ms = 2 * 86_400_000  # the window, and a day more
 
-    assert settled(known, before_ms=AT_MS) is known
-    assert list(settled(known, before_ms=AT_MS + 1)) == ["r2"]
+    for late_by_ms in (0, two_days_ms):
+        for watermark_ms, left in ((AT_MS + two_days_ms, ["r1", "r2"]), (AT_MS + two_days_ms + 1, ["r2"])):
+            known = heard(csat(), csat(1, response_id="r2"))
+            family.let_go(known, Horizon(watermark_ms - late_by_ms, watermark_ms, 0))
+            assert list(known.by_id) == left
 
 
 def test_no_two_numbers_share_a_field() -> None:
     dimensions = (fields.CXI_POSITIVE, fields.CXI_NEGATIVE, fields.CXI_ANSWERS)
-    numbers = [number for name, number in vars(fields).items() if name.isupper() and isinstance(number, int)]
+    numbers = [number for name, number in vars(fields).items() if name.isupper() and type(number) is int]
     numbers += [number for of in dimensions for number in of.values()]
     numbers += [*fields.RESPONSES.values(), *fields.COMPLETED_OF_SHOWN.values()]
+    numbers.remove(UNITS)
 
     assert len(numbers) == len(set(numbers))
-    assert all(not fields.FIRST_DURATION_BIN < number < fields.LAST_DURATION_BIN for number in numbers)
 
 
 def test_what_is_shown_again_later_takes_no_answer_back() -> None:

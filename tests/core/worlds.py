@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
-from tests.core.oracle_events import Told, who
+from tests.core.oracle_events import Told, moment, who
 
 TIMEOUT = 30 * MINUTE_MS
 
@@ -54,6 +54,9 @@ class World:
 USERS: tuple[Told, ...] = (
     {"user_id": "ann"},
     {"user_id": " ann ", "anonymous_id": "device"},  # the same one
+    {"user_id": "undefined", "anonymous_id": "ann"},  # the third one below
+    {"user_id": 7},
+    {"user_id": "7", "anonymous_id": ""},  # the same one
     {"anonymous_id": "ann"},  # another one
     {"user_id": "bob"},
     {"user_id": "zoë"},
@@ -75,7 +78,7 @@ _LABELS: st.SearchStrategy[Told] = st.fixed_dictionaries(
     {},
     optional={
         "platform": st.sampled_from(("web", " web ", "ios", "Web", "", None, 3.1, {"os": "ios"})),
-        "plan": st.sampled_from(("free", "other", "unknown", "Other")),
+        "plan": st.sampled_from(("free", "other", "unknown", "Other", "null", "a\x07b")),
         "country": st.sampled_from(("DE", "FR")),
         "app_version": st.sampled_from(("1.10", 7, "7", True, ["7"])),
     },
@@ -88,7 +91,8 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
     """A burst of steps, with a session id or without; no pause in it is longer than two timeouts."""
     session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
     steps = []
-    for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=5)):
+    offsets = (*_OFFSETS, DAY_MS, DAY_MS + 1, DAY_MS + TIMEOUT) if ids else _OFFSETS
+    for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=5)):
         kinds = ("page_view", "screen_view", "heartbeat", "event", "start", "end")
         told: dict[str, Any] = {"topic": "sessions", "event_time": start + offset, "type": draw(st.sampled_from(kinds))}
         if ids:
@@ -100,7 +104,9 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
                     "event_id": st.sampled_from(("e1", "e2")),
                     "engaged_ms": st.sampled_from((0, 1, 5_000, 9_999, 10_000, DAY_MS)),
                     "key_event": st.booleans(),
-                    "interactive": st.booleans(),
+                    "interactive": st.sampled_from((True, True, False)),
+                    "in_session": st.sampled_from((True, True, False)),
+                    "prompted": st.booleans(),
                 },
             )
         )
@@ -130,12 +136,16 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
             "topic": "sessions",
             "type": "summary",
             "session_id": session,
-            "event_time": start + ended,
+            "event_time": start + draw(st.sampled_from((ended, ended + 5 * DAY_MS))),  # when it was sent
             "started_at": start + first,
             "ended_at": start + ended,
             "page_views": draw(st.integers(0, 3)),
         }
-        optional = {"key_events": st.integers(0, 1), "engaged_ms": st.sampled_from((0, 9_999, 10_000))}
+        optional = {
+            "key_events": st.integers(0, 1),
+            "engaged_ms": st.sampled_from((0, 9_999, 10_000)),
+            "prompted": st.booleans(),
+        }
         told.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
     return told + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
 
@@ -162,7 +172,7 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
         if status == "completed" or draw(st.booleans()):
             state |= _content(draw, kind)
         if draw(st.booleans()):
-            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2")))
+            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2", 3, "3", "null", "")))
         told.append(state)
     return told
 
@@ -173,17 +183,19 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         return {"scores": {name: draw(st.integers(1, 5)) for name in names}}
     if kind == "nps":
         return {"score": draw(st.integers(0, 10))}
-    scale = draw(st.sampled_from(({}, {"scale_min": 1, "scale_max": 5}, {"scale_min": 0, "scale_max": 10})))
+    scales = ((1, 5), (0, 10), (0, 1), (1, 3), (1, 4), (1, 8), (0, 100))
+    chosen = draw(st.sampled_from((None, *scales)))
+    scale = {} if chosen is None else {"scale_min": chosen[0], "scale_max": chosen[1]}
     low, high = scale.get("scale_min", 1), scale.get("scale_max", 7 if kind == "ces" else 5)
     turned = {"higher_is": draw(st.sampled_from(("easier", "harder")))} if draw(st.booleans()) else {}
     return {**scale, **turned, "score": draw(st.integers(low, high))}
 
 
-_WINDOWS: tuple[dict[str, Any], ...] = (
+_WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity_windows": ("5m",), "session_windows": ("10m",), "survey_windows": ("15m",)},
-    {"activity_windows": ("90m", "1d"), "session_windows": ("1h", "150m", "1d"), "survey_windows": ("1d", "3h")},
-    {"activity_windows": ("1d", "2d", "26h", "40d"), "session_windows": ("7d",), "survey_windows": ("1d", "7d")},
+    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",)},
+    {"activity": ("90m", "1d"), "sessions": ("1h", "150m", "1d"), "surveys": ("1d", "3h")},
+    {"activity": ("1d", "2d", "26h", "40d"), "sessions": ("7d",), "surveys": ("1d", "7d")},
 )
 
 
@@ -198,10 +210,12 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
     rules = Rules(
         days=Days(zone),
         session_timeout_ms=TIMEOUT,
-        allowed_lateness_ms=delay_ms + HOUR_MS,
+        # A session of an hour, or of two days where ids are used again, is not late at its start either.
+        allowed_lateness_ms=delay_ms + 2 * HOUR_MS + (2 * DAY_MS if reused else 0),
         close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
         segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
-        **draw(st.sampled_from(_WINDOWS)),
+        windows=draw(st.sampled_from(_WINDOWS)),
+        memory_days=draw(st.sampled_from((400, 400, 1))),
     )
     happened: list[Told] = []
     for number in range(draw(st.integers(1, 6))):
@@ -219,7 +233,7 @@ def _arriving(draw: st.DrawFn, happened: list[Told], rules: Rules, delay_ms: int
     """The events in order of arrival: a clock may be an hour wrong, and an event as late as is allowed."""
     delays = st.one_of(st.just(0), st.integers(-HOUR_MS, delay_ms), st.sampled_from((-HOUR_MS, delay_ms)))
     actions: st.SearchStrategy[Action] = st.sampled_from(_ACTIONS)
-    arrivals = [Arrival(told, told["event_time"] + draw(delays), draw(actions)) for told in happened]
+    arrivals = [Arrival(told, moment(told) + draw(delays), draw(actions)) for told in happened]
     arrivals.sort(key=lambda arrival: arrival.at_ms)
     later = draw(
         st.lists(st.sampled_from((0, MINUTE_MS, TIMEOUT, HOUR_MS, DAY_MS, 6 * DAY_MS)), min_size=1, max_size=3)
@@ -230,6 +244,6 @@ def _arriving(draw: st.DrawFn, happened: list[Told], rules: Rules, delay_ms: int
 
 def _identity(told: Told) -> tuple[object, ...]:
     """What makes two events the same one, or two states of one response that the contract can't rank."""
-    fields = ("topic", "event_time", "session_id", "type", "event_id", "response_id", "status", "revision", "ended_at")
+    fields = ("topic", "session_id", "type", "event_id", "response_id", "status", "revision")
     success = told.get("success", True) if told["topic"] == "logins" else None
-    return (who(told), success, *(told.get(field) for field in fields))
+    return (who(told), moment(told), success, *(told.get(field) for field in fields))

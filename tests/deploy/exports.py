@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from operator import itemgetter
 
-from stream.core.events import TOPICS, partition_key
-from stream.core.partition import Partition
+from stream.core.partition.partition import Partition
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, parse_iso
+from stream.core.users import partition_key
 from stream.export.board import Board
 from stream.export.prometheus import exposition
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
-from tests.core.live import Message, deliver
+from tests.core.live import deliver
+from tests.native import TOPICS, Message
 
 PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
 
@@ -88,7 +89,7 @@ class Deployment:
             snapshot=partition.snapshot(),
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
-            event_to_gauge=_timings(timed, 0.4, LATENCY_BOUNDS),
+            event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),
             checkpoints=_timings(at_ms // 1_000 % 10_000_000, 0.02, CHECKPOINT_BOUNDS),
             recovery_seconds=0.5 + number,
             settings=self.settings.shared,

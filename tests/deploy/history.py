@@ -12,12 +12,13 @@ from itertools import chain
 from pathlib import Path
 
 from stream.core.offline import Offline
-from stream.core.report import Sample
 from stream.core.rules import Rules
+from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.deploy import promtool
 from tests.deploy.monitoring import Prometheus
+from tests.native import READERS
 
 WEEK_MS = 7 * DAY_MS
 # A month of MAU, and a day to spare.
@@ -38,7 +39,7 @@ def scraped(population: SimulatorSettings, at: Sequence[range], *, job: str) -> 
     # Full windows where alerts compare; six weeks ago they only ask if Prometheus was there.
     begins_ms, ends_ms = at[1][0] - _FILLS_MS, at[-1][-1]
     events = simulate(population, start_ms=begins_ms, end_ms=ends_ms + 1)
-    offline = Offline(Rules())
+    offline = Offline(Rules(), READERS)
     coming = next(events)
     for times in at:
         lines: list[str] = []

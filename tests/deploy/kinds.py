@@ -8,9 +8,6 @@ models without a schema, so that the one kind we use is written down here, after
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -18,10 +15,10 @@ from typing import Any
 
 import jsonschema
 
-from tests.deploy.tools import REPOSITORY, tool
+from tests.deploy.tools import tool
+from tests.maven import jars
 
 _POM = Path(__file__).parent / "pom.xml"
-_CACHE = REPOSITORY / ".cache" / "kinds"
 
 _KAFKA_TOPIC: dict[str, Any] = {
     "type": "object",
@@ -89,15 +86,6 @@ def _strict(definition: Any) -> Any:
 
 
 def _jar() -> Path:
-    found = sorted(_CACHE.glob("openshift-model-monitoring-*.jar"))
-    if found:
-        return found[-1]
-    maven = tool("mvn", of="Maven")
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    # Moved when it is whole: it may be interrupted.
-    with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
-        command = [maven, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-1_000:]
-        (jar,) = Path(folder).glob("*.jar")
-        return Path(shutil.move(jar, _CACHE / jar.name))
+    tool("mvn", of="Maven")
+    (jar,) = jars("kinds", _POM).glob("openshift-model-monitoring-*.jar")
+    return jar

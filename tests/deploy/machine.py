@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from stream.simulate.broker import dying_with_parent
+from stream.processes import dying_with_parent
 
 # `$1` is the folder for the layer, the rest is the command. Other file systems of this machine stay visible.
 _ENTER = r"""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from stream.simulate.broker import dying_with_parent, end_process_group
+from stream.processes import dying_with_parent
+from stream.simulate.broker import end_process_group
 from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
 from tests.ports import free_port

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
+from tests.missing import missing
 
 REPOSITORY = Path(__file__).parent.parent.parent
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules"
@@ -29,10 +29,7 @@ def tool(name: str) -> str:
     """The path of a program. Skips the test where it is not installed; in CI that is a failure."""
     found = shutil.which(name)
     if found is None:
-        missing = f"{name} is not installed: apt-get install {_PACKAGE[name]}"
-        if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"{name} is not installed: apt-get install {_PACKAGE[name]}")
     return found
 
 

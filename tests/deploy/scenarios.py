@@ -384,7 +384,7 @@ TEXTS = (
     Text(
         alert="EngagementCsatDrop",
         day=52,
-        says={"csat": "62.83% of the CSAT answers of seven days were in the top two boxes; 80% is usual."},
+        says={"csat": "62.83% of the CSAT answers of seven days were satisfied; 80% is usual."},
     ),
     Text(
         alert="EngagementNpsDrop",

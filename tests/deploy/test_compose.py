@@ -9,10 +9,10 @@ import pytest
 
 from stream import settings
 from stream.cli import main
+from stream.settings import variable
 from tests.deploy.compose import FILE, resolved, started_by
 from tests.deploy.programs import image_environment
 from tests.deploy.tools import DEPLOY, REPOSITORY
-from tests.documents import variable
 
 ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text()
 ONE_SHOT = "topics"

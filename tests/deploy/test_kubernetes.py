@@ -12,15 +12,14 @@ import yaml
 
 from deploy.kubernetes.documents import DOCUMENTS, FOLDER, RULES, SETTINGS, kafka_topics, settings
 from stream import settings as program_settings
-from stream.agents.inventory import topic_specs
 from stream.core.time import seconds_of
-from stream.settings import load
+from stream.kafka.inventory import topic_specs
+from stream.settings import load, variable
 from stream.wiring import VERSION
 from tests.deploy import kinds
 from tests.deploy.programs import image_environment, last_stage
 from tests.deploy.test_compose import assert_is_a_command
 from tests.deploy.tools import REPOSITORY, there, tool
-from tests.documents import variable
 
 OVERLAYS = ("rocksdb", "redis")
 OLDEST, NEWEST = "1.31", "1.37"  # 1.31: the first where an unhealthy pod's eviction policy may be set for good

@@ -125,7 +125,7 @@ def test_runbooks_name_only_metrics_alerts_and_files_that_exist() -> None:
         text = page.read_text()
         named = set(re.findall(r"(?:job[\w]*:)?\bengagement_\w+(?::\w+)?|\bEngagement\w+", text))
         linked = re.findall(r"\]\((?!https?:)([^)#]+)", text)
-        assert {name for name in named - known if not name.startswith("engagement_event_to_gauge")} == set(), page.name
+        assert {name for name in named - known if not name.startswith("engagement_event_latency")} == set(), page.name
         assert [link for link in linked if not (page.parent / link).exists()] == [], page.name
 
 

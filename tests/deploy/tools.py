@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-import pytest
+from tests.missing import missing
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DEPLOY = REPOSITORY / "deploy"
@@ -24,9 +24,7 @@ def tool(name: str, *, of: str) -> str:
 
 def unavailable(what: str) -> NoReturn:
     """Skip the test, or fail it where everything must be there."""
-    if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
-        pytest.fail(what)
-    pytest.skip(what)
+    missing(what)
 
 
 def there(path: Path) -> Path:

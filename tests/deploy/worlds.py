@@ -149,7 +149,7 @@ class App:
         closed = _of_closed_days(dau)
         user_days = _rolling(closed, days=28) * 28
         yield 'engagement_active_users_closed{window="28d"}', mau
-        yield 'engagement_active_user_days_closed{window="28d"}', user_days
+        yield 'engagement_daily_active_users_summed_closed{window="28d"}', user_days
         yield from _share('engagement_stickiness_smoothed_closed_ratio{window="28d"}', user_days / 28 / mau, mau)
         yield from self._sessions(1.5 * dau)
         yield from self._surveys()

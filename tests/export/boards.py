@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stream.core.partition import Partition
+from stream.core.partition.partition import Partition
 from stream.core.time import parse_iso
 from stream.export.board import Board
 from stream.settings import Settings, load
@@ -51,7 +51,7 @@ def report(number: int, events: list[dict[str, object]], *, at: str = NOW, behin
         snapshot=partition.snapshot(),
         lag={"sessions": 0, "logins": 3},
         behind=behind,
-        event_to_gauge=Timings((0, 1, 2, *(0,) * (len(LATENCY_BOUNDS) - 2)), 1.25),
+        event_latency=Timings((0, 1, 2, *(0,) * (len(LATENCY_BOUNDS) - 2)), 1.25),
         checkpoints=Timings((4, *(0,) * len(CHECKPOINT_BOUNDS)), 0.016),
         recovery_seconds=0.25,
         settings=settings().shared,

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from stream.core.partition import Partition
+from stream.core.partition.partition import Partition
+from stream.core.snapshot import Sums
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.export.board import Board
 from stream.partitioning import partition_of
@@ -47,7 +48,7 @@ def _report(number: int, partition: Partition) -> Report:
         snapshot=partition.snapshot(),
         lag={"sessions": 0, "logins": 0, "surveys": 0},
         behind=(),
-        event_to_gauge=Timings(),
+        event_latency=Timings(),
         checkpoints=Timings(),
         recovery_seconds=0.0,
         settings=settings().shared,
@@ -68,10 +69,7 @@ def of_millions(shown: Board, times: int = 5_000_000) -> Board:
         told = report.snapshot
         grown = msgspec.structs.replace(
             told,
-            traffic=_times(told.traffic, times),
-            opinions=_times(told.opinions, times),
-            segments={segment: _times(users, times) for segment, users in told.segments.items()},
-            closed_users=_times(told.closed_users, times),
+            families={name: _grown(sums, times) for name, sums in told.families.items()},
             outcomes=_times(told.outcomes, times),
         )
         shown.put(msgspec.structs.replace(report, snapshot=grown))
@@ -86,3 +84,12 @@ def later(report: Report, milliseconds: int) -> Report:
     """The same report, some time later: nothing happened since."""
     snapshot = msgspec.structs.replace(report.snapshot, now_ms=report.snapshot.now_ms + milliseconds)
     return msgspec.structs.replace(report, reported_ms=report.reported_ms + milliseconds, snapshot=snapshot)
+
+
+def _grown(sums: Sums, times: int) -> Sums:
+    return Sums(
+        live=_times(sums.live, times),
+        ahead=sums.ahead,
+        segments={segment: _times(users, times) for segment, users in sums.segments.items()},
+        closed=_times(sums.closed, times),
+    )

@@ -4,13 +4,15 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
-from stream.core.events import TOPICS, Reason
-from stream.core.partition import OUTCOMES
+from stream.core.partition.progress import OUTCOMES
+from stream.core.rejections import Reason
 from stream.core.snapshot import Snapshot
 from stream.export.board import Board
 from stream.export.counters import Counters
 from stream.telemetry import OpenTransaction, Report, Standby, Timings, Unowned
+from tests.core.live import with_sums
 from tests.export.boards import NOW, board, moment, report
+from tests.native import TOPICS
 
 AT_MS = moment(NOW)
 
@@ -81,10 +83,10 @@ def test_an_open_transaction_that_holds_a_partition_back_is_told_with_its_topic_
 
 def test_sums_that_can_not_be_make_no_page_fail() -> None:
     shown = board()
-    impossible = {
-        window: {**tally, 1: 5 if window > 1_440 else 9} for window, tally in report(0, []).snapshot.traffic.items()
-    }
-    shown.put(replace(report(0, []), snapshot=replace(report(0, []).snapshot, traffic=impossible)))
+    told = report(0, []).snapshot
+    live = told.families["activity"].live
+    impossible = {window: {**tally, 1: 5 if window > 1_440 else 9} for window, tally in live.items()}
+    shown.put(replace(report(0, []), snapshot=with_sums(told, "activity", live=impossible)))
 
     assert shown.live() == []
     assert shown.closed() == []
@@ -93,7 +95,7 @@ def test_sums_that_can_not_be_make_no_page_fail() -> None:
 
 def counted(applied: int, *, late: int = 0, timings: tuple[int, ...] = ()) -> Report:
     snapshot = Snapshot(outcomes={"logins": {"applied": applied}}, reasons={"logins": {"late": late}})
-    return replace(report(0, []), snapshot=snapshot, event_to_gauge=Timings(timings, float(sum(timings))))
+    return replace(report(0, []), snapshot=snapshot, event_latency=Timings(timings, float(sum(timings))))
 
 
 def applied_of(shown: Board) -> float:
@@ -134,11 +136,11 @@ def test_what_can_be_counted_is_there_as_0_so_that_the_first_of_its_kind_is_seen
 
 
 def test_timings_go_on_where_the_last_owner_left_them() -> None:
-    counters = Counters()
+    counters = Counters(TOPICS)
     for timings in ((1, 2), (3, 2), (0, 1), (1, 1)):
         counters.take(counted(1, timings=timings))
 
-    assert counters.timings("event_to_gauge") == Timings((4, 3), 7.0)
+    assert counters.timings("event_latency") == Timings((4, 3), 7.0)
 
 
 def test_each_partition_stands_as_its_worker_has_told_last() -> None:

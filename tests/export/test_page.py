@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from stream.export.board import Board
 from stream.telemetry import Unowned
 from tests.browser import opened
+from tests.core.live import with_sums
 from tests.export.boards import NOW, WORLD, board, change_hands, moment, report, view
 from tests.export.crowds import crowd, later, of_millions
 from tests.export.serving import Serving
@@ -165,12 +166,12 @@ def with_stickiness(share_of_day: float) -> Board:
     """The crowd, but on its last closed day so many of the month's users were active."""
     shown = crowd()
     for told in shown.reports:
-        users = dict(told.snapshot.closed_users)
+        users = dict(told.snapshot.families["activity"].closed)
         last = told.snapshot.last_closed_day
         assert last is not None
         daily = round(share_of_day * users[last][30])
         users[last] = {length: daily if length == 1 else max(daily, active) for length, active in users[last].items()}
-        shown.put(msgspec.structs.replace(told, snapshot=msgspec.structs.replace(told.snapshot, closed_users=users)))
+        shown.put(msgspec.structs.replace(told, snapshot=with_sums(told.snapshot, "activity", closed=users)))
     return shown
 
 

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from stream.export.board import Board
 from stream.export.table import number
 from tests.browser import opened
+from tests.core.live import with_sums
 from tests.export.boards import NOW, moment, report, settings, view
 from tests.export.crowds import crowd
 from tests.export.serving import Serving
@@ -84,7 +85,7 @@ def test_axe_finds_nothing_in_tables_of_segments(browser: Browser, scheme: Any) 
 def test_a_deployment_that_counts_no_segments_shows_none(browser: Browser) -> None:
     shown = Board(settings(segments=""), now_ms=lambda: moment(NOW))
     for told in many().reports:
-        snapshot = msgspec.structs.replace(told.snapshot, segments={})
+        snapshot = with_sums(told.snapshot, "activity", segments={})
         shown.put(msgspec.structs.replace(told, snapshot=snapshot, settings=shown.settings.shared))
     with Serving(shown) as serving, opened(browser, serving.address) as page:
         expect(page.locator('[data-card="Monthly active users"] .value')).to_have_text("87")

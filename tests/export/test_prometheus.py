@@ -1,5 +1,6 @@
 """What Prometheus scrapes, to the letter."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream.core import catalogue
 from stream.export.prometheus import exposition
+from tests.deploy.tools import tool
 from tests.export.boards import board
 
 _GOLDEN = Path(__file__).parent / "metrics.golden.txt"
@@ -20,6 +22,17 @@ def test_the_page_is_the_golden_one() -> None:
         pytest.fail(f"{_GOLDEN.name} was missing and is written anew: read it")
 
     assert page == _GOLDEN.read_text()
+
+
+def test_promtool_finds_nothing_to_say_about_the_page() -> None:
+    done = subprocess.run(
+        [tool("promtool", of="Debian's package prometheus"), "check", "metrics"],
+        input=exposition(board(), version="1"),
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_the_page_names_only_metrics_of_the_catalogue_with_their_help_and_labels() -> None:

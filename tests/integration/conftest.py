@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
+from tests.chaos.world import ProxiedKafka, proxied_kafka
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
+from tests.missing import missing
 from tests.state.conftest import run_redis as run_redis
 
 
@@ -19,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that takes a broker gets its marker, so that none can be forgotten."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if {"kafka", "own_kafka", "proxied", "secured_kafka"}.intersection(fixtures):
+        if {"kafka", "own_kafka", "ways", "proxied", "secured_kafka"}.intersection(fixtures):
             item.add_marker("kafka")
         if "embedded_broker" in fixtures:
             item.add_marker("broker")
@@ -28,11 +29,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[RunningKafka]:
+def shared_kafka() -> Iterator[ProxiedKafka]:
+    """A real Apache Kafka with proxies before it, shared by all tests."""
+    with proxied_kafka(start_kafka_or_skip, proxies=2) as proxied:
+        yield proxied
+
+
+@pytest.fixture(scope="session")
+def kafka(shared_kafka: ProxiedKafka) -> RunningKafka:
     """A real Apache Kafka, shared by all tests: leave it running."""
-    server = start_kafka_or_skip()
-    yield server
-    server.discard()
+    return shared_kafka.kafka
+
+
+@pytest.fixture
+def ways(shared_kafka: ProxiedKafka) -> Iterator[ProxiedKafka]:
+    """The Kafka that all tests share, for one that lets proxies before it fail: leave the broker itself running."""
+    yield shared_kafka
+    for way in shared_kafka.proxies:
+        way.heal()
 
 
 @pytest.fixture
@@ -54,9 +68,7 @@ def start_kafka_or_skip(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
 
 def skip_without_kafka(error: KafkaUnavailable) -> None:
     """Skip a test that can't have its broker; where CI promises one, fail."""
-    if os.environ.get("ENGAGEMENT_TEST_REQUIRE_KAFKA") == "1":
-        pytest.fail(str(error))
-    pytest.skip(str(error))
+    missing(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +78,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
         broker = EmbeddedBroker()
         broker.start()
     except EmbeddedBrokerMissing as error:
-        pytest.skip(str(error))
+        missing(str(error))
     yield broker
     broker.stop()
 
@@ -95,12 +107,13 @@ Deploy = Callable[..., Deployment]
 
 
 @pytest.fixture
-def deploy(unique: Callable[[str], str], tmp_path: Path) -> Iterator[Deploy]:
+def deploy(unique: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deploy]:
     """Makes deployments, whose processes end with the test: `deploy(address, **settings)`."""
     made: list[Deployment] = []
 
     def make(address: str, **settings: object) -> Deployment:
         made.append(Deployment(address, unique, tmp_path, **settings))
+        made[-1].forks = request.node.get_closest_marker("executed") is None
         return made[-1]
 
     yield make

@@ -27,20 +27,22 @@ from typing import Any, NamedTuple
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.agents.inventory import topic_specs
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core import catalogue
-from stream.core.events import Reason
 from stream.core.offline import Computed, Offline
-from stream.core.report import Sample
+from stream.core.rejections import Reason
+from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
+from stream.kafka.inventory import topic_specs
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
+from stream.processes import dying_with_parent
 from stream.settings import Settings, load
-from stream.simulate.broker import dying_with_parent, end_process_group
 from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
+from tests.integration.processes import PROGRAM, Executed, Forked, Process
+from tests.native import READERS
 from tests.ports import free_port
 
 READY_SECONDS = 60.0
@@ -82,33 +84,11 @@ def login(user: str, at_ms: int) -> ReplayEvent:
 class Program:
     """One process of `engagement`, from its start until `end`."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: dict[str, str],
-        *,
-        port: int,
-        log: Path,
-        piped: bool = False,
-        code: Path | None = None,
-    ) -> None:
-        """`piped` lets another process write the log, for one that may not write files; `code` is where `stream` lies,
-        if not here.
-        """
+    def __init__(self, process: Process, *, port: int, log: Path) -> None:
         self.port = port
         self._log = log
         self.started = time.monotonic()
-        self._writer = _writer_of(log) if piped else None
-        with log.open("ab") if self._writer is None or self._writer.stdin is None else self._writer.stdin as sink:
-            self._process = subprocess.Popen(
-                dying_with_parent([sys.executable, "-m", "stream.cli", *command]),
-                env=environment,
-                cwd=code,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
+        self._process = process
 
     @property
     def pid(self) -> int:
@@ -123,7 +103,7 @@ class Program:
     @property
     def status(self) -> int | None:
         """Its exit status; None while it runs."""
-        return self._process.poll()
+        return self._process.status
 
     @property
     def partitions(self) -> set[int]:
@@ -138,10 +118,10 @@ class Program:
 
     # -- what it serves --------------------------------------------------------------------------------------------
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page; status 0 and the reason where nobody answers."""
+    def get(self, path: str, *, seconds: float = 10) -> tuple[int, str]:
+        """Status and body of a page; status 0 and the reason where nobody answers within so many seconds."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=seconds) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -196,10 +176,9 @@ class Program:
 
     def wait_for_exit(self, *, seconds: float) -> int:
         """Wait until it has ended by itself; returns its status."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs after {seconds:g} s:\n{self._tail()}") from None
+        status = self._process.wait(seconds)
+        assert status is not None, f"it still runs after {seconds:g} s:\n{self._tail()}"
+        return status
 
     def _tail(self) -> str:
         return "\n".join(self.log.splitlines()[-25:])
@@ -208,32 +187,28 @@ class Program:
 
     def kill(self) -> None:
         """End it as a power cut does."""
-        self._process.kill()
+        self._signal(signal.SIGKILL)
         self._process.wait()
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._process.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
 
     def freeze(self) -> None:
         """Let it stand still, as a machine does that is suspended."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on as if no time had passed."""
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def end(self) -> None:
         """Make sure that it is gone."""
-        end_process_group(self._process, timeout_seconds=0.1)
-        if self._writer is not None:
-            self._writer.wait()
+        self._process.end()
 
-
-def _writer_of(log: Path) -> subprocess.Popen[bytes]:
-    """A process that writes what is piped into it, until nobody has the pipe open any more."""
-    with log.open("ab") as sink:
-        return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=sink, start_new_session=True)
+    def _signal(self, number: signal.Signals) -> None:
+        if self.status is None:
+            os.kill(self.pid, number)
 
 
 class StoredRecord(NamedTuple):
@@ -279,7 +254,9 @@ class Deployment:
         self.settings: Settings = load(None, self.variables)
         self.client: dict[str, object] = {"bootstrap_servers": address}
         self.programs: list[Program] = []
+        self.module = PROGRAM  # what is run, as in python -m
         self.piped: set[str] = set()  # names of programs whose log another process writes
+        self.forks = False  # whether processes are forked from one that has imported everything
         self.code: dict[str, Path] = {}  # by name of those that are of another version: where it lies
         self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
@@ -295,8 +272,13 @@ class Deployment:
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
-        piped, code = name in self.piped, self.code.get(name)
-        program = Program([command, *options], environment, port=port, log=log, piped=piped, code=code)
+        process: Process
+        if self.forks and name not in self.piped and name not in self.code and self.module == PROGRAM:
+            process = Forked([command, *options], environment, log)
+        else:
+            piped, code = name in self.piped, self.code.get(name)
+            process = Executed([command, *options], environment, log, piped=piped, code=code, module=self.module)
+        program = Program(process, port=port, log=log)
         self.programs.append(program)
         return program
 
@@ -487,7 +469,7 @@ class Deployment:
 
     def recount(self) -> Computed:
         """All numbers of what was sent, counted anew."""
-        offline = Offline(self.settings.rules)
+        offline = Offline(self.settings.rules, READERS)
         for _ in offline.apply(self._lines):
             pass
         return offline.computed(days=_CLOSED_DAYS)

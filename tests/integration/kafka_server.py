@@ -8,6 +8,8 @@ serves a whole test run, and tests take topic and group names of their own.
 from __future__ import annotations
 
 import base64
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,14 +18,16 @@ import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.simulate.broker import cluster_at, dying_with_parent, end_process_group
+from stream.processes import dying_with_parent
+from stream.simulate.broker import cluster_at, end_process_group
+from tests.maven import CACHE, MavenFailed, MavenMissing, jars
 from tests.ports import free_port
 
 _HERE: Final = Path(__file__).parent
-_REPOSITORY: Final = _HERE.parent.parent
 
 # It takes 4 s, and on a machine that others use too more than a minute. One that fails is seen at once.
 START_TIMEOUT_SECONDS: Final = 240.0
@@ -48,7 +52,7 @@ SERVER_PROPERTIES: Final = {
     # After a kill the node waits this long for its own former self to be declared dead, 9 s by default.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # A topic made by accident has the wrong number of partitions: see stream/agents/topics.py.
+    # A topic made by accident has the wrong number of partitions: see stream/kafka/topics.py.
     "auto.create.topics.enable": "false",
     # A checkpoint is one record batch.
     "message.max.bytes": str(_64_MIB),
@@ -58,6 +62,9 @@ SERVER_PROPERTIES: Final = {
     # Recorded events may be of 2015.
     "log.retention.ms": "-1",
 }
+
+# For who runs a minute or two the quick compiler and the simple collector are cheaper: 6 s of CPU a start, not 12.
+_SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 _LOGGING: Final = """\
 status = error
@@ -105,7 +112,9 @@ def start_kafka(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
     advertises that port of this machine: who comes through a proxy stays behind it.
     """
     try:
-        server: KafkaServer | KafkaContainer = KafkaServer(kafka_libs(), proxy_ports)
+        server: KafkaServer | KafkaContainer = KafkaServer(
+            kafka_libs(), proxy_ports, classes=classes_read(kafka_libs())
+        )
     except KafkaUnavailable as no_java:
         try:
             server = KafkaContainer(proxy_ports)
@@ -129,10 +138,12 @@ def kafka_libs() -> Path:
             raise KafkaUnavailable(f"ENGAGEMENT_TEST_KAFKA_LIBS={given} holds no kafka_2.13 jar")
         return Path(given)
     version = kafka_version()
-    libs = _REPOSITORY / ".cache" / "kafka" / version
-    if not libs.is_dir():
-        _copy_jars(version, libs)
-    return libs
+    try:
+        return jars(f"kafka/{version}", _HERE / "pom.xml", f"-Dkafka.version={version}")
+    except MavenMissing as error:
+        raise KafkaUnavailable(f"{error}, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars") from None
+    except MavenFailed as error:
+        raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {error}") from None
 
 
 def kafka_version() -> str:
@@ -141,31 +152,6 @@ def kafka_version() -> str:
     in_pom = ElementTree.parse(_HERE / "pom.xml").getroot().findtext(".//{*}kafka.version")
     assert in_pom is not None
     return named or in_pom
-
-
-def _copy_jars(version: str, libs: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise KafkaUnavailable(
-            "no `mvn` (install Maven, or set ENGAGEMENT_TEST_KAFKA_LIBS to a folder of Kafka's jars)"
-        )
-    libs.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when it is whole: test runs may copy side by side, and one may be interrupted.
-    with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
-        command = ["mvn", "-q", "-B", "-f", str(_HERE / "pom.xml"), f"-Dkafka.version={version}"]
-        command += [
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            f"-DoutputDirectory={folder}/libs",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr)[-1_000:]
-            raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {said}")
-        try:
-            Path(folder, "libs").rename(libs)
-        except OSError:
-            if not libs.is_dir():
-                raise
 
 
 def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[str, int]]) -> dict[str, str]:
@@ -180,11 +166,52 @@ def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[
     }
 
 
-class KafkaServer:
-    """Broker and controller in one Java process, with a folder of its own."""
+@cache
+def classes_read(libs: Path) -> Path | None:
+    """Kafka's classes as Java has them in memory, written to a file by a first broker; None where Java can't.
 
-    def __init__(self, libs: Path, proxy_ports: Sequence[int] = ()) -> None:
+    Read from it, a start costs 3 s of CPU, not 5.5. A file of another Java is none: Java would leave it alone.
+    """
+    version = subprocess.run(["java", "-version"], capture_output=True, check=False).stderr
+    key = hashlib.sha256(version + str(libs.resolve()).encode()).hexdigest()[:16]
+    path = CACHE / f"kafka-classes-{key}.jsa"
+    if path.is_file():
+        return path
+    CACHE.mkdir(exist_ok=True)
+    # One at a time; renamed when it is whole, for whoever writes it may be interrupted.
+    with (CACHE / "kafka-classes.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not path.is_file():
+            written = Path(unfinished, "classes.jsa")
+            server = KafkaServer(libs, writes_classes=written)
+            try:
+                server.start()
+                server.stop()
+            finally:
+                server.discard()
+            if written.is_file():
+                written.rename(path)
+    return path if path.is_file() else None
+
+
+class KafkaServer:
+    """Broker and controller in one Java process, with a folder of its own.
+
+    Its classes are read from the file `classes`, as `classes_read` has made it; or it writes them to `writes_classes`
+    when it stops.
+    """
+
+    def __init__(
+        self,
+        libs: Path,
+        proxy_ports: Sequence[int] = (),
+        *,
+        classes: Path | None = None,
+        writes_classes: Path | None = None,
+    ) -> None:
         self._classpath = f"{libs}/*"
+        self._sharing = [] if classes is None else [f"-XX:SharedArchiveFile={classes}"]
+        self._writing = [] if writes_classes is None else [f"-XX:ArchiveClassesAtExit={writes_classes}"]
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
         self._port, self._controller_port = free_port(), free_port()
         self._proxied = [(free_port(), port) for port in proxy_ports]
@@ -213,7 +240,9 @@ class KafkaServer:
             self._format()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent([*self._java("-Xmx512m", "-Xms256m"), "kafka.Kafka", str(self._properties)]),
+                dying_with_parent(
+                    [*self._java("-Xmx512m", "-Xms256m", *self._writing), "kafka.Kafka", str(self._properties)]
+                ),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -245,8 +274,8 @@ class KafkaServer:
         self.start()
 
     def discard(self) -> None:
-        """Stop it and remove all it wrote."""
-        self.stop()
+        """End it at once, and remove all it wrote."""
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -275,8 +304,7 @@ class KafkaServer:
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._told().items()))
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # It runs for a second: the quick compiler is all it needs.
-        tool = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
+        tool = [*self._java(), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
             # The id may begin with a dash.
             [*tool, *options, f"--cluster-id={cluster_id}", "-c", str(self._properties)],
@@ -289,7 +317,7 @@ class KafkaServer:
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
-        return ["java", *options, logging, "-cp", self._classpath]
+        return ["java", *_SHORT_LIVED, *self._sharing, *options, logging, "-cp", self._classpath]
 
     def _log_tail(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-30:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.integration.kafka_server import KafkaServer
+from tests.integration.kafka_server import KafkaServer, classes_read
 from tests.ports import free_port
 
 _SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -17,7 +17,7 @@ class SecuredKafka(KafkaServer):
 
     def __init__(self, libs: Path, *, certificate: Path, user: str, password: str) -> None:
         """`certificate` is a file with a private key (PKCS #8) and the certificates of the server."""
-        super().__init__(libs)
+        super().__init__(libs, classes=classes_read(libs))
         self._certificate, self._user, self._password = certificate, user, password
         self._secured_port = free_port()
 

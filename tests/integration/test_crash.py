@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 
 import msgspec
 import pytest
 
-from stream.core.partition import Progress
+from stream.core.partition.progress import Progress
 from stream.state.rocksdb import RocksStore
+from tests.chaos.world import ProxiedKafka
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
 from tests.integration.kafka_server import RunningKafka
@@ -54,17 +56,21 @@ def test_a_worker_killed_under_load_continues_as_if_nothing_had_been(
 
 
 @pytest.mark.chaos
-def test_a_worker_killed_while_it_recovers_recovers_the_next_time(deployment: Deployment) -> None:
+def test_a_worker_killed_while_it_recovers_recovers_the_next_time(ways: ProxiedKafka, deploy: Deploy) -> None:
+    way, deployment = ways.proxies[0], deploy(ways.kafka.address)
     worker = deployment.start()
     worker.wait_until_ready()
     deployment.send(simulated(users=300, days=10, **FAULTS))
     deployment.wait_until_every_gauge_equals_the_recount(worker)
 
-    for seconds in (1.5, 2.5, 3.5):  # from importing to recovering
+    # So slow that each is seen; told every two seconds.
+    way.slow(bytes_per_second=20_000, latency_seconds=0.0)
+    slowly = {"ENGAGEMENT_KAFKA_SERVERS": way.address, "ENGAGEMENT_KAFKA_FETCH_BYTES": "5000"}
+    for told in (0, 1, 2):
         worker.kill()
         shutil.rmtree(deployment.disk(), ignore_errors=True)
-        worker = deployment.start()
-        time.sleep(seconds)
+        worker = deployment.start(**slowly)
+        worker.wait_until(partial(has_told, worker, told), "it recovers")
     worker.kill()
 
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
@@ -79,7 +85,7 @@ def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: De
         has_read(worker, 3_000)
         worker.terminate()
         asked = time.monotonic()
-        assert worker.wait_for_exit(seconds=10) == 0
+        assert worker.wait_for_exit(seconds=30) == 0
         print(f"\nstopped in {time.monotonic() - asked:.2f} s")  # noqa: T201  a figure, for people
         held = offsets_in_state(deployment)
         assert sum(held.values()) >= 3_000
@@ -106,6 +112,11 @@ def test_a_broker_that_restarts_and_one_that_is_killed_cost_no_event(own_kafka: 
     worker = running(deployment, worker)
 
     deployment.wait_until_every_gauge_equals_the_recount(worker)
+
+
+def has_told(worker: Program, times: int) -> bool:
+    """Whether a worker has said so often, from never on, how far its recovery is."""
+    return worker.log.count("recovering the state: ") >= times
 
 
 def running(deployment: Deployment, worker: Program) -> Program:

@@ -10,10 +10,10 @@ from collections import Counter
 import pytest
 from aiokafka.structs import TopicPartition
 
-from stream.agents import reading
 from stream.agents.task import QUIET_SECONDS
-from stream.core.events import Reason
-from stream.core.time import DAY_MS, iso
+from stream.core.rejections import Reason
+from stream.core.time import DAY_MS, iso, parse_iso
+from stream.kafka import reading
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, simulated
 from tests.integration.letters import MIB, Message, engagement, listed, produce, refuse, shown
 
@@ -32,7 +32,7 @@ def one_of_each_reason() -> dict[Reason, Message]:
     return {
         Reason.NOT_JSON: Message("logins", b"no json"),
         Reason.MISSING_FIELD: Message("logins", b'{"user_id":"ada"}'),
-        Reason.WRONG_TYPE: Message("logins", f'{{"user_id":7,{AT}}}'.encode()),
+        Reason.WRONG_TYPE: Message("logins", f'{{"user_id":7.5,{AT}}}'.encode()),
         Reason.UNKNOWN_VALUE: Message("sessions", f'{{"user_id":"ada","type":"nod",{AT}}}'.encode()),
         Reason.OUT_OF_RANGE: Message(
             "surveys", f'{{"user_id":"ada","response_id":"r","kind":"csat","score":9,{AT}}}'.encode()
@@ -99,7 +99,8 @@ def test_letters_are_shown_byte_for_byte(refusing: Deployment) -> None:
 
     letters = shown(refusing)
 
-    assert [one["written"] for one in letters] == sorted(one["written"] for one in letters)
+    times = [parse_iso(one["written"]) or 0 for one in letters]
+    assert times == sorted(times)
     by_place = {(one["origin"]["topic"], one["origin"]["partition"], one["origin"]["offset"]): one for one in letters}
     assert len(by_place) == len(records)
     for record in records:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from stream.agents.task import QUIET_SECONDS
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
 from stream.simulate.replay import ReplayEvent, read_events
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, StoredRecord, login, simulated
 from tests.integration.kafka_server import RunningKafka
+from tests.native import TOPICS
 
 AnyDeploy = Callable[..., Deployment]
 
@@ -24,7 +25,11 @@ _REPOSITORY = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def shop() -> list[ReplayEvent]:
     """Half a year of page views of a shop: 600 users, 3,605 sessions (retentioneering 5.2.4, Apache-2.0)."""
-    return read_events([str(_REPOSITORY / "tests" / "data" / "ecom.jsonl.gz")])
+    path = str(_REPOSITORY / "tests" / "data" / "ecom.jsonl.gz")
+    unusable: list[int] = []
+    events = read_events([path], TOPICS, on_unusable=lambda _, line, __: unusable.append(line))
+    assert not unusable
+    return events
 
 
 def test_a_recorded_shop_shows_the_figures_that_other_programs_found(

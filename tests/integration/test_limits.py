@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.outbox import Outbox
-from stream.core.events import Reason
-from stream.core.partition import Delta
+from stream.core.partition.rows import Delta
+from stream.core.rejections import Reason
+from stream.kafka.outbox import Outbox
 from stream.partitioning import partition_of
 from stream.simulate.replay import ReplayEvent
 from tests.bench.processes import memory_mib

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.agents.topics import TopicSpec, create_topics
-from stream.core.events import Reason
+from stream.core.rejections import Reason
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, simulated
@@ -54,7 +54,7 @@ def spoilt() -> Iterator[Poison]:
         yield Poison("logins", json.dumps({"user_id": name, "event_time": LOAD_STARTS_MS}).encode(), Reason.BAD_USER)
     for when in ("1e300", "-1740787200", "0", "17", '"0001-01-01T00:00:00Z"', '"1969-12-31T23:59:59Z"', '"yesterday"'):
         yield Poison("logins", login(f'"user_id":"u","event_time":{when}'), Reason.BAD_TIME)
-    for fields in ('"user_id":7', '"user_id":["u"]', '"user_id":{}', '"user_id":"u","success":"yes"'):
+    for fields in ('"user_id":7.5', '"user_id":["u"]', '"user_id":{}', '"user_id":"u","success":"yes"'):
         yield Poison("logins", login(f"{AT},{fields}"), Reason.WRONG_TYPE)
     yield Poison("logins", login(f'{AT},"user_id":"{"u" * 600}"'), Reason.BAD_USER)
     yield Poison("logins", login(f'{AT},"user_id":"\\ud800"'), None)

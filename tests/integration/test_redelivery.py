@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.headers import Origin, Replayed, replayed_headers
 from stream.agents.task import QUIET_SECONDS
-from stream.agents.topics import TopicSpec, create_topics, delete_topics
-from stream.core.events import Reason
+from stream.core.rejections import Reason
 from stream.core.time import HOUR_MS
+from stream.kafka.headers import Origin, Replayed, replayed_headers
+from stream.kafka.topics import TopicSpec, create_topics, delete_topics
 from stream.partitioning import partition_of
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, login

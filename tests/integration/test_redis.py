@@ -53,7 +53,7 @@ def test_a_worker_waits_for_its_redis_says_so_and_misses_nothing(deployment: Dep
     deployment.send(parts[3])
     redis.pause()
     worker.terminate()
-    assert worker.wait_for_exit(seconds=10) == 0
+    assert worker.wait_for_exit(seconds=30) == 0
     redis.resume()
     worker = deployment.start()
     deployment.wait_until_every_gauge_equals_the_recount(worker)
@@ -67,7 +67,7 @@ def test_a_worker_started_while_redis_is_away_waits_for_it_and_can_be_stopped(
     worker = deployment.start()
     worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away")
     worker.terminate()
-    assert worker.wait_for_exit(seconds=10) == 0
+    assert worker.wait_for_exit(seconds=30) == 0
 
     worker = deployment.start()
     worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away")

@@ -21,6 +21,8 @@ from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
 from tests.integration.secured_kafka import SecuredKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
 
+pytestmark = pytest.mark.executed  # the command line that a user sees must be its own
+
 USER = "worker"
 OF_KAFKA, OF_REDIS, WRONG = "kafka-Oth3llo", "redis-1ago", "wrong-De5demona"
 
@@ -100,7 +102,7 @@ def test_a_run_has_every_number_and_shows_no_password(deployment: Deployment, me
     shown = [program.get(path)[1] for path in ("/metrics", "/api/v1/metrics", "/readyz", "/")]
     shown.append(Path(f"/proc/{program.pid}/cmdline").read_text())
     program.terminate()
-    assert program.wait_for_exit(seconds=10) == 0
+    assert program.wait_for_exit(seconds=30) == 0
     settings = deployment.command("settings")
 
     assert "kafka.sasl_username" in settings.stdout

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.agents.topics import TopicSpec, create_topics
+from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program
 from tests.ports import free_port
+
+pytestmark = pytest.mark.executed
 
 LISTENING = "0A"
 

@@ -40,7 +40,7 @@ def test_who_comes_back_in_time_has_its_partitions_again_and_nobody_else_notices
     for end, more in ((Program.terminate, then), (Program.kill, last)):
         before, takeovers = ada.partitions, grace.takeovers
         end(ada)
-        ada.wait_for_exit(seconds=10)
+        ada.wait_for_exit(seconds=30)
         deployment.send(more)
         ada = named(deployment, "ada")
         server.wait_until(partial(is_owner, ada, server, before), "it reports its partitions again")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stream.agents.topics import TopicNotCreated, TopicSpec, check_topics, create_topics
+from stream.kafka.topics import TopicNotCreated, TopicSpec, check_topics, create_topics
 from tests.integration.kafka_server import RunningKafka
 
 Unique = Callable[[str], str]

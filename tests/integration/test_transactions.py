@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 
-import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 
@@ -15,10 +13,7 @@ from stream.simulate.replay import ReplayEvent
 from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login
 from tests.integration.kafka_server import RunningKafka
-from tests.integration.versions import other_version
-
-# The last one that counted what was not committed.
-_EARLIER = "7eea2d8"
+from tests.integration.processes import PROGRAM
 
 # Kafka aborts what is open for longer: more than a test takes, however slow its machine is.
 _OPEN_SECONDS = 600
@@ -195,15 +190,12 @@ def test_a_worker_that_is_killed_in_the_middle_of_transactions_counts_each_commi
 
 
 def test_what_an_earlier_version_has_counted_is_not_counted_again(
-    kafka: RunningKafka, deploy: Deploy, unique: Unique, tmp_path: Path
+    kafka: RunningKafka, deploy: Deploy, unique: Unique
 ) -> None:
     deployment = deploy(kafka.address, **{"topics.partitions": 2})
-    earlier = other_version(tmp_path / "earlier", commit=_EARLIER)
-    if earlier.folder is None:
-        pytest.skip(earlier.left_out)
-    deployment.code["run"] = earlier.folder
+    deployment.module = "tests.uncommitted_engagement"  # what earlier versions did
     before = deployment.start()
-    del deployment.code["run"]
+    deployment.module = PROGRAM
     before.wait_until_ready()
     logins = Logins(deployment)
     with producers(deployment, unique("a"), unique("b"), unique("c")) as (committed, aborted, open_):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.topics import TopicSpec, create_topics
+from stream.core.partition.progress import FORMAT, FormatChanged
+from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.replay import ReplayEvent
+from stream.wiring import upkeep
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer
 
@@ -119,6 +122,26 @@ def test_a_changelog_whose_start_was_deleted_is_named_and_reset_counts_again(dep
     # And again from the changelog alone: what lies before the reset does not count.
     stopped(worker)
     shutil.rmtree(deployment.disk())
+    deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
+
+
+def test_state_of_another_version_is_never_taken_for_ours(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(counted(deployment))
+    monkeypatch.setattr("stream.core.partition.progress.FORMAT", FORMAT + 1)  # as if the next version were here
+
+    async def refused_and_given_up() -> str:
+        with upkeep(deployment.settings) as opened:
+            async with opened as commands:
+                with pytest.raises(FormatChanged) as raised:
+                    await commands.accept(0, lambda read, left: None)
+                for number in deployment.all_partitions:
+                    await commands.reset(number, lambda read, left: None)
+                return str(raised.value)
+
+    assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
+    monkeypatch.undo()
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
 
 

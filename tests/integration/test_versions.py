@@ -68,6 +68,20 @@ def test_a_commit_can_be_named(repository: Path, tmp_path: Path) -> None:
     assert (other.folder / "stream" / "__init__.py").read_text() == "VERSION = 1"
 
 
+def test_one_that_writes_state_in_another_format_is_left_out(repository: Path, tmp_path: Path) -> None:
+    where = "stream/core/partition/progress.py"
+    (repository / where).parent.mkdir(parents=True)
+    first = commit(repository, where, "FORMAT = 1")
+    commit(repository, where, "FORMAT = 2")
+    same = commit(repository, where, "FORMAT = 2\nMORE = 1")
+    commit(repository, where, "FORMAT = 2\nMORE = 2")
+
+    other = other_version(tmp_path / "other", commit=first, repository=repository)
+
+    assert (other.folder, other.left_out) == (None, f"{first} writes state in another format")
+    assert other_version(tmp_path / "other", repository=repository).commit == same
+
+
 def test_without_history_it_is_left_out(repository: Path, tmp_path: Path) -> None:
     commit(repository, "stream/__init__.py", "VERSION = 1")
 

@@ -28,11 +28,16 @@ class OtherVersion:
 
 
 def other_version(folder: Path, *, commit: str = "", repository: Path = HERE) -> OtherVersion:
-    """Take `stream/` of a commit out into a folder; without one that before the last commit that changed it."""
+    """Take `stream/` of a commit out into a folder; without one that before the last commit that changed it.
+
+    One that writes state in another format is left out: nobody can update to that one worker after the other.
+    """
     try:
         found = commit or _before_the_last_change(repository)
         if not found:
             return OtherVersion(left_out="this clone has no history of stream/")
+        if _format_of(repository, found) != _format_of(repository, "HEAD"):
+            return OtherVersion(left_out=f"{found} writes state in another format")
         packed = _git(repository, "archive", found, "stream")
     except (OSError, subprocess.CalledProcessError) as error:
         return OtherVersion(left_out=_told(error))
@@ -49,6 +54,13 @@ def is_refusal(status: int, reason: str) -> bool:
 def _before_the_last_change(repository: Path) -> str:
     told = _git(repository, "log", "--format=%h", "--max-count=2", "--", "stream").decode().split()
     return told[1] if len(told) > 1 else ""
+
+
+def _format_of(repository: Path, commit: str) -> str:
+    """The line that says in which format a version writes state; empty for one that does not say."""
+    wanted = ["-e", "^FORMAT = ", commit, "--", "stream/core/partition/progress.py"]
+    command = ["git", "-C", str(repository), "grep", "--no-color", "-h", *wanted]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
 
 
 def _git(repository: Path, *arguments: str) -> bytes:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from stream.core.events import DECODERS, Login, Step, Summary
+from stream.core.events import Login, Step, Summary
 from stream.simulate.population import DAY_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from tests.native import DECODERS
 
 END_DAY = 20_777  # a Friday
 USERS = 1_000

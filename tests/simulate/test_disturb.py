@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.core.events import DECODERS, Reason, Rejected
+from stream.core.rejections import Reason, Rejected
 from stream.simulate.disturb import Shares, disturbed
 from stream.simulate.population import DAY_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from tests.native import DECODERS
 
 START_MS = 20_773 * DAY_MS
 SHARES = {"late": 0.06, "duplicate": 0.05, "shuffled": 0.04, "misrouted": 0.03, "bot": 0.02, "broken": 0.05}

@@ -11,14 +11,9 @@ from typing import Any
 import pytest
 
 from stream.core.time import parse_iso
-from stream.simulate.replay import (
-    InvalidLine,
-    ReplayEvent,
-    UnusableRecording,
-    read_events,
-    rebase,
-    replay,
-)
+from stream.simulate import replay as replaying
+from stream.simulate.replay import ReplayEvent, rebase, replay
+from tests.native import TOPICS
 
 NOW_MS = parse_iso("2026-11-21T12:00:00.500Z") or 0
 
@@ -32,6 +27,17 @@ def recording(folder: Path, *lines: str, name: str = "events.jsonl") -> str:
     text = "".join(f"{one}\n" for one in lines).encode()
     path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     return str(path)
+
+
+Unusable = tuple[str, int, str]
+
+
+def read_events(paths: list[str], unusable: list[Unusable] | None = None) -> list[ReplayEvent]:
+    """The events of files; lines that can't be used are told, or there are none."""
+    told: list[Unusable] = [] if unusable is None else unusable
+    events = replaying.read_events(paths, TOPICS, on_unusable=lambda *line: told.append(line))
+    assert unusable is not None or not told
+    return events
 
 
 def event(**fields: object) -> ReplayEvent:
@@ -87,15 +93,23 @@ def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(read_events(["-"])) == 1
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + line().encode())
+
+    assert [one.value for one in read_events([str(path)])] == [line().encode()]
+
+
 BAD_LINES = {
     "nonsense": "no event: JSON is malformed: invalid character (byte 4)",
     "[1]": "no event: Expected `object`, got `array`",
     '{"topic":"logins","user_id":"ada"}': "no event: Object missing required field `event_time`",
     '{"user_id":"ada","event_time":1714557603}': "no event: Object missing required field `topic`",
-    line(topic=""): "`$.topic` is empty",
+    line(topic=""): "'' at `$.topic` is none of sessions, logins, surveys",
+    line(topic="clicks"): "'clicks' at `$.topic` is none of sessions, logins, surveys",
     line(user_id=None): "needs `$.user_id` or `$.anonymous_id`",
-    line(user_id="null"): "'null' at `$.user_id` is a placeholder, not a user",
-    line(user_id=7): "no event: Expected `str | null`, got `int` - at `$.user_id`",
+    line(user_id="null"): "tells no user: 'null' at `$.user_id` is a placeholder, no `$.anonymous_id`",
+    line(user_id=7.5): "no event: Expected `int | str | null`, got `float` - at `$.user_id`",
     line(event_time="yesterday"): (
         "'yesterday' at `$.event_time` is neither ISO 8601 with an offset nor an epoch number"
     ),
@@ -104,32 +118,12 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize(("bad", "reason"), BAD_LINES.items())
-def test_a_line_that_can_not_be_replayed_is_named_with_file_and_line(tmp_path: Path, bad: str, reason: str) -> None:
+def test_a_line_that_can_not_be_replayed_is_left_out_and_named(tmp_path: Path, bad: str, reason: str) -> None:
     path = recording(tmp_path, line(), bad, line())
+    unusable: list[Unusable] = []
 
-    with pytest.raises(UnusableRecording) as raised:
-        read_events([path])
-    assert str(raised.value) == f"1 line cannot be replayed:\n{path}:2: {reason}"
-
-
-def test_invalid_lines_can_be_left_out_and_counted(tmp_path: Path) -> None:
-    path = recording(tmp_path, line(), "nonsense", line(), "{}")
-    invalid: list[InvalidLine] = []
-
-    events = read_events([path], on_invalid=invalid.append)
-
-    assert len(events) == 2
-    assert [(one.file, one.line) for one in invalid] == [(path, 2), (path, 4)]
-
-
-def test_of_many_invalid_lines_the_first_ten_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UnusableRecording) as raised:
-        read_events([recording(tmp_path, *["x"] * 12)])
-
-    told = str(raised.value).splitlines()
-    assert told[0] == "12 lines cannot be replayed:"
-    assert len(told) == 12
-    assert told[-1] == "and 2 more"
+    assert len(read_events([path], unusable)) == 2
+    assert unusable == [(path, 2, reason)]
 
 
 def test_a_file_that_ends_in_the_middle_is_refused(tmp_path: Path) -> None:
@@ -195,6 +189,11 @@ def test_what_is_no_time_is_left_for_the_workers_to_refuse() -> None:
 
     assert fields["started_at"] == "soon"
     assert fields["ended_at"] is None
+
+    no_times: tuple[object, ...] = (True, {}, [1], "9999-12-31T00:00:00Z")
+    for odd in no_times:
+        (fields,) = moved(event(event_time="2024-05-01T10:00:00Z", started_at=odd))
+        assert (fields["started_at"], fields["event_time"]) == (odd, "2026-11-21T12:00:00Z")
 
 
 def test_nothing_rebased_is_nothing() -> None:

@@ -22,7 +22,7 @@ _LEAST_SAMPLES: Final = 10
 
 
 class Sample(NamedTuple):
-    """What was measured at a moment, in seconds since the start."""
+    """What was measured at a moment, in seconds since the start: of the worker's clock, as fast as it should go."""
 
     at: float
     values: Values

@@ -9,12 +9,14 @@ import msgspec
 
 from stream import wiring
 from stream.agents.task import SWEPT_ROWS
-from stream.agents.upkeep import Held, items
-from stream.core import user as rows
-from stream.core.partition import NAMED, USER, Named
+from stream.core.families.registry import families
+from stream.core.partition.names import NAMED, Named
+from stream.core.partition.partition import kept_ms
+from stream.core.partition.rows import USER, Rows
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
 from stream.settings import Settings
+from stream.upkeep.state import Held, items
 
 
 class Left(NamedTuple):
@@ -44,8 +46,7 @@ class Left(NamedTuple):
 
 def kept_days(rules: Rules) -> int:
     """How long after the last activity a row is still needed."""
-    now_ms = 10_000 * DAY_MS
-    return next(day for day in range(10_000) if rows.is_past(now_ms - day * DAY_MS - 1, rules, watermark_ms=now_ms))
+    return kept_ms(rules) // DAY_MS
 
 
 def left_in(settings: Settings, *, users: int, days_a_second: float) -> Left:
@@ -73,9 +74,8 @@ async def _left_in(settings: Settings, overdue_days: float) -> Left:
 
 
 def _overdue(held: Held, rules: Rules, *, overdue_ms: int) -> int:
-    then_ms = held.progress.watermark_ms - overdue_ms
-    user_rows = (rows.decode(value) for _, value in items(held.store, USER.encode()))
-    named = (msgspec.msgpack.decode(value, type=Named) for _, value in items(held.store, NAMED.encode()))
-    return sum(rows.is_over(row, rules, watermark_ms=then_ms) for row in user_rows) + sum(
-        rows.is_past(row.at_ms, rules, watermark_ms=then_ms) for row in named
-    )
+    needed_since_ms = held.progress.watermark_ms - overdue_ms - kept_ms(rules)
+    rows = Rows(families(rules), max_bytes=1)
+    moments = [rows.last_ms(rows.decode(value)) for _, value in items(held.store, USER.encode())]
+    moments += [msgspec.msgpack.decode(value, type=Named).at_ms for _, value in items(held.store, NAMED.encode())]
+    return sum(at_ms < needed_since_ms for at_ms in moments)

@@ -15,8 +15,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from stream.core.events import LOGINS, SESSIONS, SURVEYS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.native import LOGINS, SESSIONS, SURVEYS
 
 STAYS_AT_MOST_MS: Final = 5 * DAY_MS
 _LATE_BY_AT_MOST_MS: Final = DAY_MS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from stream.core.events import Reason
-from stream.core.report import Sample
+from stream.core.rejections import Reason
+from stream.core.samples import Sample
 from tests.integration.deployment import Deployment, Program
 from tests.soak.population import mark_of
 from tests.soak.sending import Sending

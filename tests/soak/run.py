@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from stream.agents.inventory import topic_specs
-from stream.agents.topics import TopicSpec, create_topics
 from stream.core.time import DAY_MS
+from stream.kafka.inventory import topic_specs
+from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.deployment import Deployment, Program
 from tests.integration.kafka_server import start_kafka
 from tests.soak.growth import MIB, Measure, Sample, Trend, are_enough, trend, verdict
@@ -41,6 +41,8 @@ _QUICK_CHANGELOG: Final = {
 # Of each partition of the inputs this much is kept: a soak must not fill the disk of who runs it.
 _INPUT_LIMITS: Final = {"retention.bytes": str(16 * MIB), "segment.bytes": str(4 * MIB)}
 _SETTLE_SECONDS: Final = 90.0
+# On a machine that is busy with other things a soak may take so many times as long.
+_SLOWEST: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
     with _kafka(address) as servers, _store(wanted.store, folder) as (url, store_bytes):
         chosen = {
             "allowed_lateness": "72h",  # the default, where tests of other things take more
+            "memory": "1d",  # or who has gone would be remembered for longer than a soak lasts
             "state.url": url,
             # Far less than there is: rows, blocks and files come and go, and each limit is reached.
             "state.cached_users": wanted.users // 4,
@@ -130,6 +133,7 @@ class _Run:
         self._settings = deployment.settings
         self._kept_days = kept_days(self._settings.rules)
         self._days_a_second = self._kept_days / (wanted.seconds * _FILLS_IN)
+        self._pace = self._days_a_second * DAY_MS
         self._sizes = {"store": store_bytes}
         self._changelog = TopicSize(deployment.client, self._settings.changelog_topic)
         if wanted.store == "rocksdb":
@@ -148,7 +152,9 @@ class _Run:
         worker = self._deployment.start("worker")
         server.wait_until_ready()
         sending = self._sending(users_a_day)
-        watching = Watching(worker, server, self._sizes, seconds=wanted.sampled_every)
+        watching = Watching(
+            worker, server, self._sizes, seconds=wanted.sampled_every, start_ms=STARTS_MS, pace=self._pace
+        )
         self._watch(sending, watching, worker)
         numbers = self._numbers(sending, server)
         worker.terminate()
@@ -188,26 +194,23 @@ class _Run:
             self._settings.input_topics,
             self._deployment.client,
             start_ms=STARTS_MS,
-            pace=self._days_a_second * DAY_MS,
+            pace=self._pace,
             remembered_ms=(self._kept_days + 2) * DAY_MS,
         )
 
     def _watch(self, sending: Sending, watching: Watching, worker: Program) -> None:
-        """Send and take samples until the time is over, telling now and then how it goes.
-
-        On a machine that is busy with other things it goes on until there are enough samples, or nearly twice as long.
-        """
+        """Send and take samples until the worker's clock has come to the end, telling now and then how it goes."""
         sending.start()
         watching.start()
-        started, told = time.monotonic(), 0.0
+        deadline, passed, told = time.monotonic() + _SLOWEST * self._wanted.seconds, 0.0, 0.0
         try:
-            while (passed := time.monotonic() - started) < self._wanted.seconds or (
-                not are_enough(watching.samples) and passed < 1.9 * self._wanted.seconds
-            ):
+            while passed < self._wanted.seconds or not are_enough(watching.samples):
+                assert time.monotonic() < deadline, f"after {_SLOWEST} times the time the clock is at {passed:.0f} s"
                 time.sleep(0.5)
                 assert worker.status is None, worker.log[-3_000:]
                 sending.check()
                 watching.check()
+                passed = watching.samples[-1].at if watching.samples else 0.0
                 if watching.samples and passed >= told:
                     told += max(15.0, self._wanted.seconds / 20)
                     self._tell(_progress(watching.samples[-1]))

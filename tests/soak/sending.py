@@ -12,6 +12,7 @@ from kafka import KafkaProducer
 
 from stream.core.offline import Computed, Offline
 from stream.core.rules import Rules
+from tests.native import READERS
 from tests.soak.population import Message
 
 _TICK_SECONDS: Final = 0.1
@@ -101,7 +102,7 @@ class Sending(threading.Thread):
 
     def recount(self, rules: Rules, *, late: Iterable[bytes]) -> Computed:
         """The numbers of what is remembered, without what was refused as `late` (by mark): counted anew."""
-        offline = Offline(rules)
+        offline = Offline(rules, READERS)
         for _ in offline.apply(self._lines(Counter(late))):
             pass
         return offline.computed()

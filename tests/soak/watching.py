@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kafka import KafkaAdminClient
 
+from stream.core.time import SECOND_MS
 from tests.bench.processes import memory_mib
 from tests.integration.deployment import Program
 from tests.soak.growth import MIB, Measure, Sample, Values
@@ -78,13 +79,26 @@ def process_values(name: str, pid: int) -> dict[str, float]:
 
 
 class Watching(threading.Thread):
-    """Takes a sample every `seconds` until it is stopped. `sizes` are further things to measure, by name."""
+    """Takes a sample every `seconds` until it is stopped. `sizes` are further things to measure, by name.
+
+    The moment of a sample is by the clock of the worker, which began at `start_ms` and goes `pace` milliseconds a
+    second: what is in the state follows from that clock, and a machine that is busy with other things lets it fall
+    behind.
+    """
 
     def __init__(
-        self, worker: Program, server: Program, sizes: Mapping[str, Callable[[], float]], *, seconds: float
+        self,
+        worker: Program,
+        server: Program,
+        sizes: Mapping[str, Callable[[], float]],
+        *,
+        seconds: float,
+        start_ms: int,
+        pace: float,
     ) -> None:
         super().__init__(name="watching", daemon=True)
         self._worker, self._server, self._sizes, self._seconds = worker, server, sizes, seconds
+        self._start_ms, self._pace = start_ms, pace
         self._enough = threading.Event()
         self._began = time.monotonic()
         self._before: dict[str, float] = {}
@@ -95,7 +109,10 @@ class Watching(threading.Thread):
         """Sample until it is enough."""
         try:
             while not self._enough.wait(self._seconds):
-                self.samples.append(Sample(time.monotonic() - self._began, self._values()))
+                values = self._values()
+                at = (values["clock"] * SECOND_MS - self._start_ms) / self._pace
+                if at >= 0:  # before the first event it is of no time
+                    self.samples.append(Sample(at, values))
         except Exception as error:  # noqa: BLE001  raised again where it is stopped
             self._failure = error
 

@@ -11,9 +11,17 @@ const DURATION = "engagement_session_duration_seconds";
 const BOUNCE = "engagement_bounce_ratio";
 const QUANTILES = ["0.5", "0.75", "0.9", "0.95", "0.99"];
 const spell = (value) => (value === undefined ? NONE : clock(value));
-const PER_SESSION = [
-  ["Sessions", "engagement_sessions", (value) => shown("count", value)],
-  ["Views per session", "engagement_page_views_per_session", (value) => shown("mean", value)],
+const count = (value) => shown("count", value);
+const mean = (value) => shown("mean", value);
+const share = (value) => shown("share", value);
+const COUNTS = [
+  ["New users", "engagement_new_users", count],
+  ["Sessions", "engagement_sessions", count],
+  ["Engaged sessions", "engagement_engaged_session_ratio", share],
+  ["Unprompted sessions", "engagement_unprompted_session_ratio", share],
+  ["Visitors who came again", "engagement_repeat_visit_ratio", share],
+  ["Steps, an active user", "engagement_steps_per_active_user", mean],
+  ["Views per session", "engagement_page_views_per_session", mean],
   ["Mean time", "engagement_session_duration_mean_seconds", spell],
   ["Mean engaged time", "engagement_session_engaged_mean_seconds", spell],
   ["Time on site, a visitor", "engagement_time_on_site_seconds", spell],
@@ -77,21 +85,21 @@ function durationRow(window, values, at) {
 
 /** Made once, for its rows tell what they mean; then only the numbers change. */
 function countTable() {
-  const table = h("table", { class: "figures", "aria-label": "Per session" });
-  const heading = h("h3", {}, "Per session", h("span", { class: "short" }, "times in minutes:seconds"));
+  const table = h("table", { class: "figures", "aria-label": "Visits" });
+  const heading = h("h3", {}, "Visits", h("span", { class: "short" }, "times in minutes:seconds"));
   let cells = null;
 
   function build(windows) {
     const many = windows.length > 4 ? "many" : undefined;
     const heads = windows.map((window) => h("th", { scope: "col", class: many }, windowShort(window)));
-    cells = PER_SESSION.map(() => windows.map(() => h("td", { class: many }, NONE)));
-    const rows = PER_SESSION.map(([title, name], row) => h("tr", {}, h("th", { scope: "row" }, term(title, name)), ...cells[row]));
+    cells = COUNTS.map(() => windows.map(() => h("td", { class: many }, NONE)));
+    const rows = COUNTS.map(([title, name], row) => h("tr", {}, h("th", { scope: "row" }, term(title, name)), ...cells[row]));
     table.append(h("thead", {}, h("tr", {}, h("td"), ...heads)), h("tbody", {}, ...rows));
   }
 
   function render(numbers, windows) {
     if (cells === null) build(windows);
-    PER_SESSION.forEach(([, name, show], row) => {
+    COUNTS.forEach(([, name, show], row) => {
       windows.forEach((window, column) => say(cells[row][column], show(numbers.live.find(name, { window }).value)));
     });
   }

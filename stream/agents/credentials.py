@@ -1,0 +1,22 @@
+"""How a worker proves to Kafka who it is, as Faust takes it."""
+
+from typing import Any
+
+from faust import SASLCredentials, SSLCredentials
+
+from stream.kafka.options import ssl_context
+from stream.settings import Settings
+
+
+def faust_credentials(settings: Settings) -> Any:
+    """Credentials as Faust takes them, or None for a plain connection."""
+    protocol = settings.kafka.security_protocol
+    context = ssl_context(settings)
+    if protocol.startswith("SASL"):
+        return SASLCredentials(
+            mechanism=settings.kafka.sasl_mechanism,
+            username=settings.kafka.sasl_username,
+            password=settings.sasl_password(),
+            ssl_context=context,
+        )
+    return SSLCredentials(context=context) if context is not None else None

@@ -1,0 +1,1 @@
+"""Who was active, and how many."""

@@ -1,0 +1,103 @@
+"""Logins and failed logins, each counted once, in its minute."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from stream.core.events import Event, Login
+from stream.core.families.family import Family, Heard, Horizon
+from stream.core.messages import ActivityMessage, Messages, identity_of, segments_of
+from stream.core.metrics import WINDOW, Metric
+from stream.core.samples import Sample
+from stream.core.snapshot import Sums
+from stream.core.time import MINUTE_MS
+from stream.core.windows import SESSIONS
+
+# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+LOGINS = 3
+LOGIN_FAILURES = 4
+
+_LOGIN = {LOGINS: 1}
+_FAILURE = {LOGIN_FAILURES: 1}
+
+METRICS = (
+    Metric("engagement_logins", "Successful logins.", WINDOW, unit="logins"),
+    Metric("engagement_login_failures", "Failed logins.", WINDOW, unit="logins"),
+)
+
+
+class LoginMessage(ActivityMessage, gc=False):
+    """A message of the kind `logins`."""
+
+    success: bool | None = True
+
+
+def event_of(message: LoginMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Login:
+    """The login that a message tells."""
+    success = message.success is not False
+    return Login(user, at_ms, is_bot, identity_of(at_ms, message.event_id, success), success, segments_of(message))
+
+
+class UserLogins(msgspec.Struct, gc=False):
+    """The logins of one user that may be sent again."""
+
+    times: dict[int, int] = {}  # by identity: the time in milliseconds, negative for a failed one
+    unbooked: list[int] | None = None  # the times that the totals don't hold yet; never stored
+
+
+_decode = msgspec.msgpack.Decoder(dict[int, int]).decode
+
+
+class LoginsFamily(Family[UserLogins]):
+    """Logins, by the windows of their events."""
+
+    name = "logins"
+    number = 3
+    windows = SESSIONS
+    metrics = METRICS
+    messages = (Messages("logins", LoginMessage, event_of),)
+
+    def hears(self) -> Mapping[type[Event], Heard]:
+        return {Login: self.hear_login}
+
+    def hear_login(self, part: UserLogins, login: Login, now: int) -> bool:
+        """A login counts unless it is known already."""
+        if login.identity in part.times:
+            return False
+        at_ms = part.times[login.identity] = login.at_ms if login.success else -login.at_ms
+        if part.unbooked is None:
+            part.unbooked = [at_ms]
+            self.changed.append(part)
+        else:
+            part.unbooked.append(at_ms)
+        return True
+
+    def new(self) -> UserLogins:
+        return UserLogins()
+
+    def decode(self, stored: msgspec.Raw) -> UserLogins:
+        return UserLogins(_decode(stored))
+
+    def stored(self, part: UserLogins) -> object:
+        return part.times or None
+
+    def let_go(self, part: UserLogins, horizon: Horizon) -> None:
+        gone = [identity for identity, at_ms in part.times.items() if abs(at_ms) < horizon.before_ms]
+        for identity in gone:
+            del part.times[identity]
+
+    def last_ms(self, part: UserLogins) -> int:
+        return max(map(abs, part.times.values()), default=0)
+
+    def book(self, parts: list[UserLogins]) -> None:
+        count = self.ring.count
+        for part in parts:
+            for at_ms in part.unbooked or ():
+                count(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
+            part.unbooked = None
+
+    def live(self, sums: Sums) -> Iterator[Sample]:
+        for window, length in self.lengths.items():
+            tally = sums.live.get(length, {})
+            yield Sample("engagement_logins", {"window": window}, tally.get(LOGINS, 0))
+            yield Sample("engagement_login_failures", {"window": window}, tally.get(LOGIN_FAILURES, 0))

@@ -1,0 +1,43 @@
+"""The list of families. A new one is a module of this folder and a line here."""
+
+from typing import Any
+
+from stream.core.events import Event
+from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.family import Family
+from stream.core.families.logins import LoginsFamily
+from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.surveys.family import SurveysFamily
+from stream.core.messages import Messages
+from stream.core.rules import Rules
+from stream.core.windows import Windows
+
+FAMILIES: list[type[Family[Any]]] = [ActivityFamily, SessionsFamily, LoginsFamily, SurveysFamily]
+
+
+def families(rules: Rules) -> list[Family[Any]]:
+    """An instance of each family, with empty totals."""
+    return [family(rules) for family in FAMILIES]
+
+
+def windows() -> list[Windows]:
+    """The windows of all families, each once."""
+    return list({family.windows.name: family.windows for family in FAMILIES}.values())
+
+
+def messages() -> dict[str, Messages]:
+    """The kinds of native messages, by name."""
+    return {messages.kind: messages for family in FAMILIES for messages in family.messages}
+
+
+def events(rules: Rules) -> dict[str, type[Event]]:
+    """The types of events that any family hears, by name."""
+    return {event.__name__: event for family in families(rules) for event in family.hears() if event is not Event}
+
+
+def stored_by(rules: Rules) -> dict[str, str]:
+    """The settings that what is stored depends on, in a fixed order."""
+    told = {"timezone": rules.days.zone}
+    for family in FAMILIES:
+        told |= family.stored_by(rules)
+    return told

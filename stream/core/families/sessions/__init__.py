@@ -1,0 +1,1 @@
+"""How long people stay, how much they look at, and who leaves at once."""

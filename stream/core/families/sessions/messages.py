@@ -1,0 +1,100 @@
+"""The native messages of sessions: steps, and summaries of whole sessions."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from stream.core.events import Step, Summary
+from stream.core.ids import Id, id_of
+from stream.core.messages import ActivityMessage, Count, Messages, Time, identity_of, moment_ms, segments_of
+from stream.core.rejections import Reason, Rejected
+from stream.core.time import DAY_MS, iso
+
+# No session is longer than a day, so no engaged time is.
+_EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)]
+
+
+class SessionMessage(ActivityMessage, gc=False, kw_only=True):
+    """A message of the kind `sessions`."""
+
+    type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
+    session_id: Id | None = None
+    engaged_ms: _EngagedMs | None = None
+    key_event: bool | None = False
+    interactive: bool | None = True
+    in_session: bool | None = True
+    prompted: bool | None = None
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    page_views: Count | None = None
+    key_events: Count | None = 0
+    revision: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = 0
+
+
+_STEP_CODES = {"page_view": 0, "screen_view": 1, "heartbeat": 2, "event": 3, "start": 4, "end": 5}
+_STEP_TYPES = len(_STEP_CODES)
+# Bits to be changed, of no meaning but that both are far from what a difference in another field changes.
+_PROMPTED, _UNPROMPTED = 0x9E37_79B9, 0x6A09_E667
+_VIEWS = ("page_view", "screen_view")
+
+
+def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Step | Summary:
+    """The step or the summary that a message tells. Raises Rejected."""
+    kind = message.type
+    if kind == "summary":
+        return _summary(message, user, is_bot)
+    is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
+    in_session, prompted, engaged_ms = message.in_session is not False, message.prompted, message.engaged_ms
+    # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
+    content = _STEP_CODES[kind] + _STEP_TYPES * (is_key_event + 2 * is_interactive + 4 * in_session)
+    if engaged_ms is not None:
+        content += 8 * _STEP_TYPES * (engaged_ms + 1)
+    if prompted is not None:
+        content ^= _PROMPTED if prompted else _UNPROMPTED
+    return Step(
+        user,
+        at_ms,
+        is_bot,
+        identity_of(at_ms, message.event_id, content),
+        id_of(message.session_id),
+        kind in _VIEWS,
+        kind == "end",
+        is_key_event,
+        is_interactive,
+        in_session,
+        prompted,
+        engaged_ms,
+        segments_of(message),
+    )
+
+
+def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
+    """What a summary tells, at the time of its end: that of the message, when it was sent, says nothing."""
+    session_id = id_of(message.session_id)
+    if session_id is None:
+        raise Rejected(Reason.MISSING_FIELD, "a session summary needs `$.session_id`")
+    for field in ("started_at", "ended_at", "page_views"):
+        if getattr(message, field) is None:
+            raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
+    assert message.page_views is not None
+    started_ms = moment_ms(message.started_at, "started_at")
+    ended_ms = moment_ms(message.ended_at, "ended_at")
+    if ended_ms < started_ms:
+        told = f"ended_at {iso(ended_ms)} is before started_at {iso(started_ms)}"
+        raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {told}")
+    return Summary(
+        user,
+        ended_ms,
+        is_bot,
+        session_id,
+        started_ms,
+        message.page_views,
+        message.key_events or 0,
+        message.engaged_ms,
+        message.revision or 0,
+        message.prompted,
+        segments_of(message),
+    )
+
+
+SESSIONS = Messages("sessions", SessionMessage, event_of)

@@ -1,0 +1,121 @@
+"""What one closed session adds to each number, and the numbers that sums of it make."""
+
+from collections.abc import Iterator
+
+from stream.core.families.sessions.part import Counted, Session
+from stream.core.histogram import bin_of, quantile
+from stream.core.samples import Labels, Sample, mean, share
+from stream.core.tally import Tally
+from stream.core.time import DAY_MS, SECOND_MS
+
+# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+VISITORS = 2
+SESSIONS = 10
+SESSIONS_WITH_VIEWS = 11
+PAGE_VIEWS = 12
+SINGLE_PAGE_BOUNCES = 13
+GA4_BOUNCES = 14
+DURATION_MS = 15
+SESSIONS_WITH_ENGAGED_TIME = 16
+ENGAGED_MS = 17
+STEPS = 18
+SESSIONS_THAT_SAY_PROMPTED = 19
+PROMPTED_SESSIONS = 20
+REPEAT_VISITORS = 21
+# Duration of sessions: one field a bin of stream.core.histogram
+FIRST_DURATION_BIN = 1_000
+LAST_DURATION_BIN = 1_999
+
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+
+# GA4: engaged is a session of 10 s or longer, with a key event, or with two or more views.
+_GA4_ENGAGED_MS = 10_000
+
+
+def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
+    """What one closed session adds to each number. One longer than `cap_ms` counts as that long."""
+    duration_ms = min(session.last_ms - session.first_ms, cap_ms)
+    amounts = {SESSIONS: 1, FIRST_DURATION_BIN + bin_of(duration_ms): 1}
+    if duration_ms:
+        amounts[DURATION_MS] = duration_ms
+    if session.engaged_ms is not None:
+        amounts[SESSIONS_WITH_ENGAGED_TIME] = 1
+        if session.engaged_ms:
+            amounts[ENGAGED_MS] = session.engaged_ms
+    if session.says_prompted:
+        amounts[SESSIONS_THAT_SAY_PROMPTED] = 1
+    if session.prompted:
+        amounts[PROMPTED_SESSIONS] = 1
+    if session.views:
+        amounts |= _of_views(session, duration_ms)
+    return amounts
+
+
+def _of_views(session: Session, duration_ms: int) -> dict[int, int]:
+    amounts = {SESSIONS_WITH_VIEWS: 1, PAGE_VIEWS: session.views}
+    if session.views == 1 and not session.key_events:
+        amounts[SINGLE_PAGE_BOUNCES] = 1
+        attention_ms = duration_ms if session.engaged_ms is None else session.engaged_ms
+        if attention_ms < _GA4_ENGAGED_MS:
+            amounts[GA4_BOUNCES] = 1
+    return amounts
+
+
+def amounts_of(counted: Counted, *, cap_ms: int) -> dict[int, int]:
+    """What a session adds in the minute in which it closes. Page views of a summary are its steps where none came."""
+    session = counted.session
+    amounts = contribution(session, cap_ms=cap_ms)
+    if not counted.steps_told and session.views:
+        amounts[STEPS] = session.views
+    return amounts
+
+
+def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
+    """The numbers of the sessions that closed in one window."""
+
+    def count(field: int) -> int:
+        return tally.get(field, 0)
+
+    sessions, with_views = count(SESSIONS), count(SESSIONS_WITH_VIEWS)
+    seconds = count(DURATION_MS) / SECOND_MS
+    engaged_seconds, with_engaged = count(ENGAGED_MS) / SECOND_MS, count(SESSIONS_WITH_ENGAGED_TIME)
+    visitors = count(VISITORS)
+    yield Sample("engagement_sessions", labels, sessions)
+    yield Sample("engagement_session_time_seconds", labels, seconds)
+    yield from mean("engagement_session_duration_mean_seconds", labels, seconds, sessions)
+    yield from _quantiles(labels, tally)
+    yield Sample("engagement_session_engaged_time_seconds", labels, engaged_seconds)
+    yield Sample("engagement_sessions_with_engaged_time", labels, with_engaged)
+    yield from mean("engagement_session_engaged_mean_seconds", labels, engaged_seconds, with_engaged)
+    yield Sample("engagement_page_views", labels, count(PAGE_VIEWS))
+    yield Sample("engagement_sessions_with_views", labels, with_views)
+    yield from mean("engagement_page_views_per_session", labels, count(PAGE_VIEWS), with_views)
+    for rule, field in (("single_page", SINGLE_PAGE_BOUNCES), ("ga4", GA4_BOUNCES)):
+        rule_labels = {**labels, "rule": rule}
+        yield Sample("engagement_bounced_sessions", rule_labels, count(field))
+        yield from share("engagement_bounce_ratio", rule_labels, count(field), with_views)
+    engaged_sessions = with_views - count(GA4_BOUNCES)
+    yield Sample("engagement_engaged_sessions", labels, engaged_sessions)
+    yield from share("engagement_engaged_session_ratio", labels, engaged_sessions, with_views)
+    unprompted = sessions - count(PROMPTED_SESSIONS)
+    yield Sample("engagement_unprompted_sessions", labels, unprompted)
+    if count(SESSIONS_THAT_SAY_PROMPTED):
+        yield from share("engagement_unprompted_session_ratio", labels, unprompted, sessions)
+    yield Sample("engagement_visitors", labels, visitors)
+    yield from mean("engagement_time_on_site_seconds", labels, seconds, visitors)
+    yield Sample("engagement_repeat_visitors", labels, count(REPEAT_VISITORS))
+    yield from share("engagement_repeat_visit_ratio", labels, count(REPEAT_VISITORS), visitors)
+    yield Sample("engagement_steps", labels, count(STEPS))
+
+
+def _quantiles(labels: Labels, tally: Tally) -> Iterator[Sample]:
+    bins = [
+        (field - FIRST_DURATION_BIN, amount)
+        for field, amount in tally.items()
+        if FIRST_DURATION_BIN <= field <= LAST_DURATION_BIN
+    ]
+    for rank in QUANTILES:
+        value = quantile(bins, rank)
+        if value is not None:
+            quantile_labels = {**labels, "quantile": str(rank)}
+            yield Sample("engagement_session_duration_seconds", quantile_labels, value / SECOND_MS)

@@ -1,0 +1,312 @@
+"""The sessions of one user: how steps, ends and summaries become sessions.
+
+Steps that carry a session id are sessions of that id: one, unless they lie more than a day apart. Steps without one are
+sessions where they lie no more than the timeout apart (30 minutes, as GA4 and Plausible; a gap of exactly that still
+belongs). So a late step between two sessions joins them. An `end` is no step: it closes the session whose last step it
+follows within the timeout, at its own time. Any other session closes a timeout after its last step. A summary tells a
+whole session and closes it at its end.
+
+Everything that was told is kept apart, as long as late events can change what follows from it, so that no order of
+arrival makes a difference.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from operator import attrgetter
+
+import msgspec
+
+from stream.core.events import Step, Summary
+from stream.core.time import DAY_MS, MINUTE_MS
+
+# More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
+# twice is known among the last so many.
+STEPS_REMEMBERED = 4_000
+
+# In order of time.
+_time_of = attrgetter("at_ms")
+
+# Steps of one id that lie further apart belong to two sessions.
+LONGEST_PAUSE_MS = DAY_MS
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Steps that belong together, or what a summary tells of them."""
+
+    first_ms: int
+    last_ms: int
+    views: int = 0
+    key_events: int = 0
+    engaged_ms: int | None = None  # None where the producer sends no engaged time
+    prompted: bool | None = None  # what the first step says; None where it says nothing
+    says_prompted: bool = False  # whether any step says something of it
+    steps: tuple[int, ...] = ()  # identities, to know a step sent twice
+
+
+class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """An explicit end of a session."""
+
+    at_ms: int
+    engaged_ms: int  # -1 where none is told
+    identity: int
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A session as a summary tells it."""
+
+    revision: int
+    session: Session
+
+
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """A session as it counts: with its end, and when it closes."""
+
+    session: Session
+    closes_ms: int
+    steps_told: bool = True  # whether its steps are counted by themselves
+
+
+class Track(msgspec.Struct, array_like=True, gc=False):
+    """All that was told of one session id, or without one."""
+
+    sessions: tuple[Session, ...] = ()  # of steps, in order of time
+    ends: tuple[End, ...] = ()  # in order of time
+    summary: Told | None = None
+
+    def copy(self) -> "Track":
+        """The same, for one that is changed to be compared with."""
+        return Track(self.sessions, self.ends, self.summary)
+
+    def counted(self, timeout_ms: int) -> Iterator[Counted]:
+        """The sessions that follow from what was told."""
+        if self.summary is None:
+            for session in self.sessions:
+                yield _closed(session, self.ends, timeout_ms)
+            return
+        whole = self.summary.session
+        replaced = False
+        for session in self.sessions:
+            if _is_near(session, whole):
+                replaced = True
+            else:
+                yield _closed(session, self.ends, timeout_ms)
+        yield Counted(whole, whole.last_ms, replaced)
+
+
+def _is_near(session: Session, whole: Session) -> bool:
+    """Whether a summary tells the steps of this session too: they come within a day of its end, before or after.
+
+    Steps at the beginning of a longer one are a session of their own: they may have been let go when it is told.
+    """
+    ends_ms = whole.last_ms
+    return ends_ms - LONGEST_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + LONGEST_PAUSE_MS
+
+
+def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted:
+    last_ms = session.last_ms
+    latest_ms = last_ms + timeout_ms
+    if ends:
+        following = bisect_right(ends, latest_ms, key=_time_of)
+        end = ends[following - 1]
+        if following and last_ms <= end.at_ms:
+            engaged_ms = session.engaged_ms
+            if end.engaged_ms >= 0:
+                engaged_ms = end.engaged_ms + (engaged_ms or 0)
+            ended = msgspec.structs.replace(session, last_ms=end.at_ms, engaged_ms=engaged_ms)
+            return Counted(ended, end.at_ms)
+    return Counted(session, latest_ms)
+
+
+class Visits(msgspec.Struct, array_like=True, gc=False):
+    """The sessions of one user that late events can still change, and when the last of the others closed."""
+
+    by_id: dict[str, Track] = {}
+    by_gap: Track = msgspec.field(default_factory=Track)
+    settled_minutes: tuple[int, ...] = ()  # of the last two to close
+    aside: dict[int, int] = {}  # the last steps that are in no session, by identity: their times
+    # Never stored: by id the tracks that have changed since the totals were settled, as they were, where any has.
+    booked: dict[str | None, Track] | None = None
+    closings: list[int] | None = None  # never stored: the minutes in which sessions close, as booked; None until asked
+
+    def tracks(self) -> Iterator[Track]:
+        """What was told with each id, and without one."""
+        yield self.by_gap
+        yield from self.by_id.values()
+
+    def counted(self, timeout_ms: int) -> Iterator[Counted]:
+        """Every session, in no particular order."""
+        for track in self.tracks():
+            yield from track.counted(timeout_ms)
+
+
+def of_summary(summary: Summary) -> Told:
+    """The session that a summary tells."""
+    return Told(
+        summary.revision,
+        Session(
+            summary.started_ms,
+            summary.at_ms,
+            summary.page_views,
+            summary.key_events,
+            summary.engaged_ms,
+            summary.prompted,
+            summary.prompted is not None,
+        ),
+    )
+
+
+def outranks(one: Told, other: Told | None) -> bool:
+    """Whether a summary counts instead of another: the highest revision, then the latest end, then larger counts."""
+    return other is None or _rank(one) > _rank(other)
+
+
+def _rank(told: Told) -> tuple[int, ...]:
+    session = told.session
+    engaged = -1 if session.engaged_ms is None else session.engaged_ms
+    counts = (session.views, session.key_events, engaged, _said(session.prompted))
+    return (told.revision, session.last_ms, -session.first_ms, *counts)
+
+
+def _said(prompted: bool | None) -> int:
+    return -1 if prompted is None else int(prompted)
+
+
+def of_step(step: Step) -> Session:
+    """The session that a first step begins."""
+    return Session(
+        step.at_ms,
+        step.at_ms,
+        1 if step.is_view else 0,
+        1 if step.is_key_event else 0,
+        step.engaged_ms,
+        step.prompted,
+        step.prompted is not None,
+        (step.identity,),
+    )
+
+
+def with_step(session: Session, step: Step) -> Session:
+    """The session after one more step, or the very same when the step is known already."""
+    at_ms, first_ms, last_ms, steps = step.at_ms, session.first_ms, session.last_ms, session.steps
+    prompted = session.prompted
+    if at_ms > last_ms:  # the common case, fast
+        last_ms = at_ms
+    elif step.identity in steps:  # only a step that is not the newest can be one sent twice
+        return session
+    elif at_ms < first_ms:
+        first_ms, prompted = at_ms, step.prompted
+    elif at_ms == first_ms and _said(step.prompted) > _said(prompted):
+        prompted = step.prompted
+    engaged_ms = session.engaged_ms
+    if step.engaged_ms is not None:
+        engaged_ms = step.engaged_ms + (engaged_ms or 0)
+    return Session(
+        first_ms,
+        last_ms,
+        session.views + 1 if step.is_view else session.views,
+        session.key_events + 1 if step.is_key_event else session.key_events,
+        engaged_ms,
+        prompted,
+        session.says_prompted or step.prompted is not None,
+        (*(steps if len(steps) <= STEPS_REMEMBERED else steps[-STEPS_REMEMBERED:]), step.identity),
+    )
+
+
+def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
+    """Put a step where it belongs: into a session, between two that it joins, or on its own.
+
+    Steps no more than `pause_ms` apart belong together. Returns the very same when the step is known already.
+    """
+    at_ms = step.at_ms
+    if not sessions:
+        return (of_step(step),)
+    latest = sessions[-1]
+    if at_ms >= latest.first_ms:  # the common case, fast: no earlier session is near
+        if at_ms > latest.last_ms + pause_ms:
+            return (*sessions, of_step(step))
+        grown = with_step(latest, step)
+        if grown is latest:
+            return sessions
+        return (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
+    before = tuple(session for session in sessions if session.last_ms + pause_ms < at_ms)
+    after = tuple(session for session in sessions if at_ms + pause_ms < session.first_ms)
+    near = sessions[len(before) : len(sessions) - len(after)]
+    if not near:
+        return (*before, of_step(step), *after)
+    joined = near[0] if len(near) == 1 else _joined(near)
+    grown = with_step(joined, step)
+    return sessions if grown is joined and len(near) == 1 else (*before, grown, *after)
+
+
+def _joined(sessions: tuple[Session, ...]) -> Session:
+    engaged = [session.engaged_ms for session in sessions if session.engaged_ms is not None]
+    return Session(
+        sessions[0].first_ms,
+        sessions[-1].last_ms,
+        sum(session.views for session in sessions),
+        sum(session.key_events for session in sessions),
+        sum(engaged) if engaged else None,
+        sessions[0].prompted,
+        any(session.says_prompted for session in sessions),
+        tuple(identity for session in sessions for identity in session.steps),
+    )
+
+
+def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
+    """The ends with one more, or the very same when it is known already."""
+    end = End(step.at_ms, -1 if step.engaged_ms is None else step.engaged_ms, step.identity)
+    place = bisect_left(ends, end)
+    if place < len(ends) and ends[place] == end:
+        return ends
+    return (*ends[:place], end, *ends[place:])[-STEPS_REMEMBERED:]
+
+
+def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
+    """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
+    for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
+        del visits.aside[identity]
+    closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
+    for session_id, track in list(visits.by_id.items()):
+        closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
+        if not track.sessions and not track.ends and track.summary is None:
+            del visits.by_id[session_id]
+    if closings:
+        minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
+        visits.settled_minutes = tuple(sorted((*visits.settled_minutes, *minutes))[-2:])
+        visits.closings = None
+
+
+def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
+    """Forget what ended before; returns when the sessions closed."""
+    # A timeout more: an end follows the last step by as much, and until then the session is open.
+    settled_before_ms -= timeout_ms
+    whole = None if track.summary is None else track.summary.session
+    near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
+    # What a summary replaces goes when it goes.
+    goes_whole = whole is not None and all(one.last_ms < settled_before_ms for one in (whole, *near))
+    kept, closed = [], []
+    for session in track.sessions:
+        if any(session is one for one in near):
+            if not goes_whole:
+                kept.append(session)
+        elif session.last_ms < settled_before_ms:
+            closed.append(_closed(session, track.ends, timeout_ms).closes_ms)
+        else:
+            kept.append(session)
+    if whole is not None and goes_whole:
+        closed.append(whole.last_ms)
+        track.summary = None
+    if len(kept) < len(track.sessions):
+        track.sessions = tuple(kept)
+    needed_ms = min((session.first_ms for session in kept), default=before_ms)
+    if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
+        track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
+    return closed
+
+
+def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:
+    """The minutes in which sessions close, in order; of those that were let go the last two."""
+    minutes = [counted.closes_ms // MINUTE_MS for counted in visits.counted(timeout_ms)]
+    minutes.extend(visits.settled_minutes)
+    minutes.sort()
+    return minutes

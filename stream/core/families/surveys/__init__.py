@@ -1,0 +1,1 @@
+"""What people say: CSAT, NPS, CES and CXI."""

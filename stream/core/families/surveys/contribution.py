@@ -1,0 +1,142 @@
+"""What survey responses add to each number.
+
+Of NPS answers the latest of each user counts, of CSAT and CES answers the latest of each interaction; the others are
+superseded, which is a booking *until*.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from stream.core.families.surveys.part import Response
+from stream.core.ring import Booking, successive
+from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status, satisfied_boxes
+from stream.core.time import MINUTE_MS
+
+# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+CSAT_ANSWERS = 30
+CSAT_SATISFIED = 31
+CSAT_SCORE_UNITS = 32
+CES_ANSWERS = 33
+CES_EASY = 34
+CES_SCORE_UNITS = 35
+NPS_PROMOTERS = 36
+NPS_PASSIVES = 37
+NPS_DETRACTORS = 38
+CXI_POSITIVE = {name: 40 + 3 * place for place, name in enumerate(DIMENSIONS)}
+CXI_NEGATIVE = {name: 41 + 3 * place for place, name in enumerate(DIMENSIONS)}
+CXI_ANSWERS = {name: 42 + 3 * place for place, name in enumerate(DIMENSIONS)}
+
+_SURVEY_STATUSES = (Status.SHOWN, Status.DISMISSED, Status.PARTIAL, Status.COMPLETED)
+RESPONSES = {
+    (kind, status): 60 + 10 * place + step
+    for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))
+    for step, status in enumerate(_SURVEY_STATUSES)
+}
+COMPLETED_OF_SHOWN = {kind: 69 + 10 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+
+# 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
+_EASY_UNITS = 5 * UNITS
+
+
+def bookings(responses: Mapping[str, Response]) -> list[Booking]:
+    """What one user's responses contribute."""
+    booked = []
+    succession: dict[tuple[Kind, str], list[tuple[int, str, Mapping[int, int]]]] = {}
+    for name, response in responses.items():
+        kind, status = response.kind, response.status
+        if status is Status.RETRACTED:
+            continue
+        if response.shown_ms is not None:
+            booked.append(Booking(response.shown_ms // MINUTE_MS, _shown_amounts(kind, status)))
+        group = _superseded_by(response)
+        told = (kind, status, response.score, response.scale, response.cxi_scores)
+        if group is None:
+            booked.append(Booking(response.at_ms // MINUTE_MS, _response_amounts(*told)))
+        else:
+            booked.append(Booking(response.at_ms // MINUTE_MS, _status_amounts(kind, status)))
+            answer = _answer_amounts(*told)
+            if answer:
+                succession.setdefault((kind, group), []).append((response.at_ms, name, answer))
+    for answers in succession.values():
+        answers.sort(key=lambda answer: answer[:2])
+        booked.extend(successive([(at_ms // MINUTE_MS, amounts) for at_ms, _, amounts in answers]))
+    return booked
+
+
+def amounts_of(response: Response) -> Mapping[int, int]:
+    """What a response contributes in the minute of its event while no other of its user supersedes it."""
+    kind, status = response.kind, response.status
+    if status is Status.RETRACTED:
+        return {}
+    return _response_amounts(kind, status, response.score, response.scale, response.cxi_scores)
+
+
+def _superseded_by(response: Response) -> str | None:
+    """What names the answers of which only the latest counts, or None when each counts."""
+    if response.kind is Kind.NPS:
+        return ""
+    return None if response.kind is Kind.CXI else response.interaction_id
+
+
+@lru_cache(maxsize=4_096)
+def _shown_amounts(kind: Kind, status: Status) -> dict[int, int]:
+    amounts = {RESPONSES[kind, Status.SHOWN]: 1}
+    if status is Status.COMPLETED:
+        amounts[COMPLETED_OF_SHOWN[kind]] = 1
+    return amounts
+
+
+@lru_cache(maxsize=4_096)
+def _status_amounts(kind: Kind, status: Status) -> dict[int, int]:
+    # What was shown is counted where it was shown.
+    return {} if status is Status.SHOWN else {RESPONSES[kind, status]: 1}
+
+
+@lru_cache(maxsize=4_096)
+def _response_amounts(
+    kind: Kind, status: Status, score: int | None, scale: tuple[int, int], cxi_scores: tuple[int, ...] | None
+) -> dict[int, int]:
+    return {**_status_amounts(kind, status), **_answer_amounts(kind, status, score, scale, cxi_scores)}
+
+
+@lru_cache(maxsize=4_096)
+def _answer_amounts(
+    kind: Kind, status: Status, score: int | None, scale: tuple[int, int], cxi_scores: tuple[int, ...] | None
+) -> dict[int, int]:
+    if status not in (Status.COMPLETED, Status.PARTIAL):
+        return {}
+    if kind is Kind.CXI:
+        return {} if cxi_scores is None else _cxi_amounts(cxi_scores)
+    return {} if score is None else _score_amounts(kind, score, scale)
+
+
+def _score_amounts(kind: Kind, score: int, scale: tuple[int, int]) -> dict[int, int]:
+    if kind is Kind.NPS:
+        return {_nps_field(score): 1}
+    units = Scale(*scale).rescaled(score, to=SCALES[kind])
+    if kind is Kind.CSAT:
+        amounts = {CSAT_ANSWERS: 1, CSAT_SCORE_UNITS: units}
+        if score > scale[1] - satisfied_boxes(Scale(*scale)):
+            amounts[CSAT_SATISFIED] = 1
+        return amounts
+    amounts = {CES_ANSWERS: 1, CES_SCORE_UNITS: units}
+    if units >= _EASY_UNITS:
+        amounts[CES_EASY] = 1
+    return amounts
+
+
+def _nps_field(score: int) -> int:
+    if score >= 9:
+        return NPS_PROMOTERS
+    return NPS_PASSIVES if score >= 7 else NPS_DETRACTORS
+
+
+def _cxi_amounts(scores: tuple[int, ...]) -> dict[int, int]:
+    amounts = {}
+    for name, score in zip(DIMENSIONS, scores, strict=True):
+        amounts[CXI_ANSWERS[name]] = 1
+        if score >= 4:
+            amounts[CXI_POSITIVE[name]] = 1
+        elif score <= 2:
+            amounts[CXI_NEGATIVE[name]] = 1
+    return amounts

@@ -1,0 +1,96 @@
+"""What people say: CSAT, NPS, CES and CXI.
+
+The latest state of each response is booked in the minute of its event. An answer that a later one supersedes, of the
+same user or the same interaction, is booked *until* that one's minute.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from stream.core.events import Answer, Event, Nameless, ResponseRemoved
+from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.surveys import messages, samples
+from stream.core.families.surveys.contribution import amounts_of, bookings
+from stream.core.families.surveys.metrics import METRICS
+from stream.core.families.surveys.part import Response, Responses, latest_state, state_of
+from stream.core.samples import Sample
+from stream.core.snapshot import Sums
+from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.windows import SURVEYS
+
+_NONE: dict[str, Response] = {}
+
+_decode = msgspec.msgpack.Decoder(dict[str, Response]).decode
+
+
+class SurveysFamily(Family[Responses]):
+    """Survey answers, by the windows of their events."""
+
+    name = "surveys"
+    number = 4
+    windows = SURVEYS
+    metrics = METRICS
+    messages = (messages.SURVEYS,)
+
+    # -- the part of a user ----------------------------------------------------------------------------------------
+
+    def hears(self) -> Mapping[type[Event], Heard]:
+        return {Answer: self.hear_answer}
+
+    def hear_answer(self, part: Responses, answer: Answer, now: int) -> bool:
+        """A state of a response counts when it is the latest."""
+        new, old = state_of(answer), part.by_id.get(answer.response_id)
+        if old is not None:
+            new = latest_state(old, new)
+            if new == old:
+                return False
+        if part.booked is None:
+            part.booked = part.by_id.copy() if part.by_id else _NONE
+            self.changed.append(part)
+        part.by_id[answer.response_id] = new
+        return True
+
+    def knows(self) -> Mapping[type[Nameless], Callable[[Responses], Iterable[str]]]:
+        return {ResponseRemoved: lambda part: part.by_id}
+
+    def new(self) -> Responses:
+        return Responses()
+
+    def decode(self, stored: msgspec.Raw) -> Responses:
+        return Responses(_decode(stored))
+
+    def stored(self, part: Responses) -> object:
+        return part.by_id or None
+
+    def let_go(self, part: Responses, horizon: Horizon) -> None:
+        before_ms = min(horizon.before_ms, horizon.watermark_ms - max(self.lengths.values()) * MINUTE_MS - DAY_MS)
+        gone = [name for name, response in part.by_id.items() if response.at_ms < before_ms]
+        for name in gone:
+            del part.by_id[name]
+
+    def last_ms(self, part: Responses) -> int:
+        return max((response.at_ms for response in part.by_id.values()), default=0)
+
+    # -- totals ----------------------------------------------------------------------------------------------------
+
+    def book(self, parts: list[Responses]) -> None:
+        ring = self.ring
+        for part in parts:
+            before, part.booked = part.booked, None
+            if before:
+                ring.book(bookings(before), times=-1)
+            elif len(part.by_id) == 1:  # the common case of a first answer, fast: nothing supersedes it
+                (response,) = part.by_id.values()
+                minute = response.at_ms // MINUTE_MS
+                if response.shown_ms is None:
+                    if ring.remembers(minute):  # most of an old stream's answers count no more
+                        ring.count(minute, amounts_of(response))
+                    continue
+            ring.book(bookings(part.by_id))
+
+    # -- numbers ---------------------------------------------------------------------------------------------------
+
+    def live(self, sums: Sums) -> Iterator[Sample]:
+        for window, length in self.lengths.items():
+            yield from samples.of_window({"window": window}, sums.live.get(length, {}))

@@ -1,0 +1,114 @@
+"""The native messages of survey responses."""
+
+from typing import Literal
+
+import msgspec
+
+from stream.core.events import Answer, ResponseRemoved
+from stream.core.ids import Id, id_of
+from stream.core.messages import Message, Messages, Record, possible_ms
+from stream.core.rejections import Reason, Rejected
+from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
+from stream.core.users import user_of
+
+
+class CxiScores(msgspec.Struct):
+    """The scores of the four questions of the Customer Experience Index."""
+
+    effort: int | float
+    empathy: int | float
+    understanding: int | float
+    efficiency: int | float
+
+
+class SurveyMessage(Message, gc=False, kw_only=True):
+    """A message of the kind `surveys`."""
+
+    response_id: Id
+    kind: Kind
+    status: Status | None = Status.COMPLETED
+    score: int | float | None = None
+    scores: CxiScores | None = None
+    scale_min: int | None = None
+    scale_max: int | None = None
+    higher_is: Literal["easier", "harder", "better", "worse"] | None = None
+    interaction_id: Id | None = None
+
+
+def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Answer:
+    """The state of a response that a message tells. Raises Rejected."""
+    response_id = id_of(message.response_id)
+    if response_id is None:
+        raise Rejected(Reason.MISSING_FIELD, f"{message.response_id!r} at `$.response_id` names no response")
+    kind, status = message.kind, message.status or Status.COMPLETED
+    has_default_scale = message.scale_min is None and message.scale_max is None
+    scale = SCALES[kind] if has_default_scale else _scale(message, kind)
+    score: int | None = None
+    if message.score is not None:
+        score = _on_scale(message.score, scale, "$.score")
+    scores = message.scores
+    if status is Status.COMPLETED and (scores is None if kind is Kind.CXI else score is None):
+        needed = "scores" if kind is Kind.CXI else "score"
+        raise Rejected(Reason.MISSING_FIELD, f"a completed {kind.value} answer needs `$.{needed}`")
+    if message.higher_is in ("harder", "worse"):
+        score = _turned_round(score, scale, kind, message.higher_is)
+    cxi = None
+    if kind is Kind.CXI and scores is not None:
+        effort, empathy, understanding, efficiency = (
+            _on_scale(getattr(scores, name), scale, f"$.scores.{name}") for name in DIMENSIONS
+        )
+        cxi = (effort, empathy, understanding, efficiency)
+    interaction_id = id_of(message.interaction_id)
+    name = None
+    if key is not None and response_id != user and id_of(key.decode(errors="replace")) == response_id:
+        name = response_id  # who keys by the response may remove it by its key alone
+    return Answer(user, at_ms, is_bot, response_id, kind, status, score, scale, cxi, interaction_id, name)
+
+
+def _scale(message: SurveyMessage, kind: Kind) -> Scale:
+    default = SCALES[kind]
+    lowest = default.lowest if message.scale_min is None else message.scale_min
+    highest = default.highest if message.scale_max is None else message.scale_max
+    scale = Scale(lowest, highest)
+    if kind in (Kind.NPS, Kind.CXI) and scale != default:
+        told = f"scale {lowest}-{highest}, {kind.value} is asked on {default.lowest}-{default.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, told)
+    # A thousand boxes is more than any survey has, and keeps sums of scores exact.
+    if not 0 < highest - lowest <= 1_000 or abs(lowest) > 1_000_000:
+        raise Rejected(Reason.OUT_OF_RANGE, f"scale {lowest}-{highest} is no scale of 2 to 1001 boxes")
+    return scale
+
+
+def _turned_round(score: int | None, scale: Scale, kind: Kind, higher_is: str) -> int | None:
+    if kind in (Kind.NPS, Kind.CXI):
+        raise Rejected(Reason.OUT_OF_RANGE, f"{higher_is!r} at `$.higher_is`: high is good in {kind.value}")
+    return None if score is None else scale.lowest + scale.highest - score
+
+
+def _on_scale(score: int | float, scale: Scale, place: str) -> int:
+    if score != int(score):
+        raise Rejected(Reason.OUT_OF_RANGE, f"a score is a whole number: {score} at `{place}`")
+    if not scale.lowest <= score <= scale.highest:
+        told = f"score {score} at `{place}` is outside its scale {scale.lowest}-{scale.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, told)
+    return int(score)
+
+
+def removal_of(record: Record) -> ResponseRemoved:
+    """A null message: its key names the user and a header the response, or the key the response. Raises Rejected."""
+    at_ms = possible_ms(record.timestamp, record.timestamp, "timestamp")
+    key = (record.key or b"").decode(errors="replace")
+    response_id = _response_id(record)
+    if response_id is None or not key:
+        return ResponseRemoved("", at_ms, False, id_of(key) or "")
+    # A key does not say which of the two ids it is (`partition_key`): the answer does.
+    return ResponseRemoved("", at_ms, False, response_id, (user_of(None, key), user_of(key, None)))
+
+
+def _response_id(record: Record) -> str | None:
+    """The response that a header names."""
+    named = (id_of(value.decode(errors="replace")) for name, value in record.headers if name == "response_id" and value)
+    return next(filter(None, named), None)
+
+
+SURVEYS = Messages("surveys", SurveyMessage, event_of, removal_of)

@@ -1,0 +1,193 @@
+"""Applying: each event of a batch changes the parts of its user's row that hear of it."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+from stream.core.events import Event, Nameless
+from stream.core.families.family import Family, Heard
+from stream.core.messages import Record
+from stream.core.partition.names import Names
+from stream.core.partition.progress import APPLIED, BOT, DUPLICATE, REKEYED, Progress
+from stream.core.partition.reading import Batch, Misplaced, Refused
+from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER, Row, Rows, Stored
+from stream.core.rejections import Rejected
+from stream.core.rules import Rules
+from stream.core.time import MINUTE_MS
+
+# Where no store is behind the rows in memory: a row that is not there is a new one.
+NOTHING_STORED: Stored = {}
+
+_NEVER_MS = 1 << 62
+
+
+class Applying:
+    """Applies batches to the rows of one partition."""
+
+    def __init__(self, rules: Rules, families: list[Family[Any]], rows: Rows, names: Names) -> None:
+        self._future_limit_ms = rules.future_limit_ms
+        self._rows = rows
+        self._names = names
+        # Who hears which events, and who may know what is meant without a user: by type, with the place of the family.
+        self._heard: dict[type[Event], tuple[tuple[int, Heard], ...]] = {}
+        self._knows: dict[type[Nameless], tuple[int, Callable[[Any], Iterable[str]]]] = {}
+        heard_by = [family.hears() for family in families]
+        for event in {event: None for heard in heard_by for event in heard if event is not Event}:
+            # Who hears `Event` hears all that it does not name.
+            hearing = [(place, heard.get(event, heard.get(Event))) for place, heard in enumerate(heard_by)]
+            self._heard[event] = tuple((place, hear) for place, hear in hearing if hear is not None)
+        for place, family in enumerate(families):
+            for nameless, things in family.knows().items():
+                self._knows[nameless] = (place, things)
+
+    def apply(  # noqa: C901  the way of each event, in one piece for speed
+        self,
+        progress: Progress,
+        batch: Batch,
+        stored: Stored,
+        *,
+        belongs: Callable[[str], bool] | None,
+        moves_clock: bool,
+        waits_for: Collection[str],
+    ) -> None:
+        """Apply a batch in order of arrival, as `Partition.apply` says."""
+        rows, source = self._rows, batch.source
+        others_ms = min((progress.newest_ms.get(other, -1) for other in waits_for), default=batch.not_after_ms)
+        # How far the clock may follow the events; it does not where the limit lies before all time.
+        clock_limit_ms = min(batch.not_after_ms - self._future_limit_ms, others_ms) if moves_clock else -1
+        newest_ms, now = progress.newest_ms.get(source, -1), progress.now_ms // MINUTE_MS
+        first_ms = _NEVER_MS if progress.first_ms is None else progress.first_ms
+        applied = duplicate = 0
+        users, strangers, unsaved, heard_by_type = rows.users, batch.strangers, rows.unsaved, self._heard
+        for event in self._with_users(progress, batch, stored, belongs):
+            user = event.user
+            row = users.get(user) or self._load(progress, user, stored, strangers.get(user))
+            at_ms = event.at_ms
+            if at_ms < first_ms:
+                first_ms = at_ms
+            if at_ms > newest_ms:
+                newest_ms = at_ms
+                if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
+                    now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
+            parts, has_changed = row.parts, False
+            for place, heard in heard_by_type[type(event)]:
+                part = parts[place]
+                if part is None:
+                    part = rows.open_part(row, place)
+                if heard(part, event, now):
+                    has_changed = True
+            if not has_changed:
+                duplicate += 1
+                continue
+            applied += 1
+            if user not in unsaved:
+                rows.note_change(user, row)
+        rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
+        if newest_ms >= 0:
+            progress.newest_ms[source] = newest_ms
+        if first_ms < _NEVER_MS:
+            progress.first_ms = first_ms
+        if moves_clock:
+            progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
+            progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
+        fates = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.of_bots, REKEYED: len(batch.misplaced)}
+        progress.count(source, fates, [refused.reason for refused in batch.refused])
+
+    def _load(self, progress: Progress, user: str, stored: Stored, key: bytes | None) -> Row:
+        rows = self._rows
+        if stored is not NOTHING_STORED:
+            key = key or (USER + user).encode()
+            value = None if key in rows.over_before else stored[key]
+            if value is not None:
+                return rows.load(user, value, watermark_ms=progress.watermark_ms)
+        progress.users += 1
+        row = rows.users[user] = rows.new()
+        return row
+
+    # -- events without a user, and names that lead to one ---------------------------------------------------------
+
+    def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
+        """The keys whose values are needed and not in `stored`, as `Partition.wants` says."""
+        keys = dict.fromkeys(batch.strangers.values())
+        for event in batch.nameless:
+            users = event.users
+            if not users:
+                name = self._names.wanted(event.thing, stored)
+                if name is not None:
+                    keys[name] = None
+                    continue
+                user = self._names.user(event.thing, stored)
+                users = () if user is None else (user,)
+            keys.update(((USER + user).encode(), None) for user in users)
+        return [key for key in keys if key not in stored]
+
+    def _with_users(
+        self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None
+    ) -> Iterable[Event]:
+        """The events of a batch that belong here, each with its user."""
+        if (
+            batch.nameless
+            or batch.elsewhere
+            or any(kind.leaves_name for kind in {event.__class__ for event in batch.events})
+        ):
+            return self._found(progress, batch, stored, belongs)
+        return batch.events
+
+    def _found(
+        self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None
+    ) -> Iterator[Event]:
+        for record, event in zip(batch.records, batch.events, strict=True):
+            found: Event | None = event
+            if isinstance(event, Nameless):
+                found = self._of_its_user(progress, batch, record, event, stored, belongs)
+            elif event.leaves_name:
+                name = event.left_name()
+                if name is not None:
+                    self._names.leave(name, event.user, event.at_ms)
+                if event.user in batch.elsewhere and event.user not in self._rows.users:
+                    continue
+            if found is not None:
+                yield found
+
+    def _of_its_user(
+        self,
+        progress: Progress,
+        batch: Batch,
+        record: Record,
+        event: Nameless,
+        stored: Stored,
+        belongs: Callable[[str], bool] | None,
+    ) -> Event | None:
+        """The event with its user; None when it was refused or belongs elsewhere."""
+        try:
+            found = event.of(self._user_of(progress, event, stored))
+            batch.is_of_a_bot(found)  # refuses what is late or of the future
+        except Rejected as rejection:
+            batch.refused.append(Refused(record, rejection.reason, str(rejection)))
+            return None
+        user = found.user
+        if belongs is not None and user not in self._rows.users and not belongs(user):
+            batch.misplaced.append(Misplaced(record, user, found, 0))
+            return None
+        return found
+
+    def _user_of(self, progress: Progress, event: Nameless, stored: Stored) -> str:
+        """Of whom something is told that does not say so. Raises Rejected."""
+        if not event.users:
+            user = self._names.user(event.thing, stored)
+            if user is None:
+                raise Rejected(*event.unknown())
+            return user
+        place, things = self._knows[type(event)]
+        for user in event.users[:-1]:
+            if event.thing in things(self._part_of(user, place, stored)):
+                return user
+        return event.users[-1]
+
+    def _part_of(self, user: str, place: int, stored: Stored) -> Any:
+        """The part of a user's row, without taking the row into memory."""
+        rows, key = self._rows, (USER + user).encode()
+        row = rows.users.get(user)
+        if row is None:
+            value = None if stored is NOTHING_STORED or key in rows.over_before else stored[key]
+            row = rows.new() if value is None else rows.decode(value)
+        return rows.part(row, place)

@@ -1,0 +1,29 @@
+"""Rolling windows: which of them a family tells, unless the settings say otherwise."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stream.core.time import minutes_of
+
+_MINUTES_OF_A_DAY = 1_440
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of one or several families: the setting `windows.<name>`, and what holds without it."""
+
+    name: str
+    default: tuple[str, ...]
+    help: str
+
+
+# What more than one family uses. A family with windows of its own names them in its module.
+ACTIVITY = Windows("activity", ("5m", "1h", "1d", "7d", "28d", "30d"), "of active users and stickiness")
+SESSIONS = Windows("sessions", ("1h", "1d", "7d", "28d", "30d"), "of sessions and logins")
+SURVEYS = Windows("surveys", ("1d", "7d", "28d", "30d", "90d"), "of survey answers")
+
+
+def whole_days(windows: Iterable[str]) -> tuple[int, ...]:
+    """Lengths in days of those windows that are whole days, and the single day."""
+    minutes = map(minutes_of, windows)
+    return tuple(sorted({length // _MINUTES_OF_A_DAY for length in minutes if length % _MINUTES_OF_A_DAY == 0} | {1}))

@@ -1,0 +1,113 @@
+"""The live page, and what it reads beside the API: the stream of changes and the last hours.
+
+The page and its scripts come from here alone and reach nowhere else: the headers say so to the browser.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from stream.export.assets import Asset, page_assets
+from stream.export.listeners import Listener, TooManyListeners
+from stream.export.page_updates import PageUpdates
+
+log = structlog.get_logger(__name__)
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "connect")),
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_RETRY_SECONDS = 30  # for whom there is no room
+
+
+class PageServer:
+    """Adds the page to an application, and keeps it up to date while the application runs."""
+
+    def __init__(self, updates: PageUpdates) -> None:
+        self._updates = updates
+
+    def add_to(self, app: web.Application) -> None:
+        """Add routes, headers, and what starts and ends with the application."""
+        for path, asset in page_assets().items():
+            app.router.add_get(path, _serving(asset))
+        app.router.add_get("/api/v1/stream", self._stream, allow_head=False)
+        app.router.add_get("/api/v1/history", self._history)
+        app.on_response_prepare.append(_add_headers)
+        app.on_shutdown.append(self._close)
+        app.cleanup_ctx.append(self._beating)
+
+    async def _history(self, request: web.Request) -> web.Response:
+        body = msgspec.json.encode(self._updates.history.document())
+        response = web.Response(body=body, content_type="application/json")
+        response.enable_compression()
+        return response
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        assert transport is not None, "a request comes over a connection"
+        try:
+            with self._updates.listeners.listening(let_go=transport.abort) as listener:
+                return await self._told(request, listener)
+        except TooManyListeners as error:
+            again = {"Retry-After": str(_RETRY_SECONDS)}
+            return web.json_response({"error": str(error)}, status=503, headers=again)
+
+    async def _told(self, request: web.Request, listener: Listener) -> web.StreamResponse:
+        # `no` asks proxies such as nginx not to hold messages back until there are many.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        response.content_type = "text/event-stream"
+        first = self._updates.whole()
+        with suppress(ConnectionError):  # gone, or let go of
+            await response.prepare(request)
+            await response.write(first)
+            async for message in listener:
+                await response.write(message)
+        return response
+
+    async def _close(self, app: web.Application) -> None:
+        self._updates.listeners.close()
+
+    async def _beating(self, app: web.Application) -> AsyncIterator[None]:
+        beating = asyncio.create_task(self._updates.run())
+        beating.add_done_callback(_tell_if_broken)
+        yield
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+def _serving(asset: Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def serve(request: web.Request) -> web.Response:
+        # Names stay the same from version to version: a browser asks each time, and mostly hears that nothing changed.
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{asset.etag}"', "Vary": "Accept-Encoding"}
+        known = request.if_none_match
+        if known is not None and any(tag.value in (asset.etag, "*") for tag in known):
+            return web.Response(status=304, headers=headers)
+        response = web.Response(body=asset.body, headers={**headers, "Content-Type": asset.content_type})
+        response.enable_compression()
+        return response
+
+    return serve
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _tell_if_broken(beating: "asyncio.Task[None]") -> None:
+    if not beating.cancelled() and (error := beating.exception()) is not None:
+        log.error("the live page stands still, for its updates have failed", reason=repr(error))

@@ -1,0 +1,70 @@
+"""Reads the reports of workers from Kafka: the newest of each partition, then each new one."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from stream.export.board import Board
+from stream.telemetry import decode_report
+
+log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 2.0
+# The last things told of a partition may be that nobody owns it, and who stands by: its numbers lie before them.
+_LOOKED_BACK = 40
+
+
+class ReportReader:
+    """Fills a board from the snapshots topic. Joins no group: each server reads all of it."""
+
+    def __init__(self, board: Board, client_options: dict[str, Any], *, answer_seconds: float) -> None:
+        """A connection on which a request is not answered for `answer_seconds` is given up for a new one."""
+        self._board = board
+        self._client_options = {**client_options, "request_timeout_ms": int(answer_seconds * 1_000)}
+
+    async def run(self) -> None:
+        """Put each report on the board until cancelled. Without Kafka it tries again, and the board grows stale."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                **self._client_options, enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=500
+            )
+            try:
+                await consumer.start()
+                await self._follow(consumer)
+            except KafkaError as error:
+                log.warning("can't read the workers' reports, trying again", reason=str(error))
+            finally:
+                await consumer.stop()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        """Begin with the last reports of each partition, then take each new one."""
+        settings = self._board.settings
+        partitions = [TopicPartition(settings.snapshots_topic, number) for number in range(settings.topics.partitions)]
+        consumer.assign(partitions)
+        first = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, max(first[partition], end[partition] - _LOOKED_BACK))
+        while True:
+            fetched = await consumer.getmany(timeout_ms=1_000, max_records=1_000)
+            for records in fetched.values():
+                for record in records:
+                    self._take(record)
+
+    def _take(self, record: Any) -> None:
+        try:
+            self._board.put(decode_report(record.value))
+        except (msgspec.MsgspecError, TypeError) as error:
+            log.warning("ignored a report that can't be read", offset=record.offset, reason=str(error))
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it is gone."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

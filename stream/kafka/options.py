@@ -1,0 +1,42 @@
+"""One place that turns settings into the options of each Kafka client."""
+
+import ssl
+from typing import Any
+
+from stream.settings import Settings, SettingsError
+
+
+def ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    kafka = settings.kafka
+    if kafka.security_protocol not in ("SSL", "SASL_SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+    except OSError as error:
+        raise SettingsError(f"kafka.ssl_cafile: can't use {kafka.ssl_cafile!r}: {error.strerror or error}") from None
+    if kafka.ssl_certfile:
+        try:
+            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+        except OSError as error:
+            told = f"can't use {kafka.ssl_certfile!r} with {kafka.ssl_keyfile!r}: {error.strerror or error}"
+            raise SettingsError(f"kafka.ssl_certfile: {told}") from None
+    return context
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    kafka = settings.kafka
+    options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    context = ssl_context(settings)
+    if context is not None:
+        options["ssl_context"] = context
+    if kafka.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = settings.sasl_password()
+    return options
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Options that every client of kafka-python takes, and every one of aiokafka."""
+    servers = [server.strip() for server in settings.kafka.servers.split(",")]
+    return {"bootstrap_servers": servers, **_security(settings)}

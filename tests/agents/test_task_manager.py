@@ -1,0 +1,294 @@
+"""What a worker tells of partitions that it gives up, and that it stops when it was silent for too long."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+
+from stream.agents.state import LoggedState, State
+from stream.agents.task_manager import BatchMissing, Fenced, TaskManager
+from stream.agents.transport import Reading, Records
+from stream.core.partition.rows import Delta
+from stream.core.store import StoreAway, StoreTaken
+from stream.kafka.outbox import PartitionChangelog
+from stream.settings import load
+from stream.state.memory import MemoryStore
+from stream.telemetry import Report, Told, Unowned
+from tests.agents import test_task
+
+SESSION_SECONDS = 10
+
+
+class Outbox(test_task.Outbox):
+    """Keeps what the servers are told too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Told] = []
+        self._ends: Counter[int] = Counter()
+
+    async def write_delta(self, partition: int, delta: Delta) -> int:
+        self._ends[partition] += len(delta)
+        return self._ends[partition] - 1
+
+    async def start(self) -> None:
+        """It has nothing to connect to."""
+
+    async def stop(self) -> None:
+        """It has nothing to disconnect from."""
+
+    async def report(self, told: Told) -> None:
+        self.told.append(told)
+
+    def unowned(self) -> dict[int, str]:
+        """Why each partition has no numbers now."""
+        return {told.partition: told.why for told in self.told if isinstance(told, Unowned)}
+
+
+async def opened(outbox: Outbox, *, away: str = "") -> TaskManager:
+    """The tasks of a worker with two partitions; `away` is why their stores can't be reached."""
+
+    async def open_state(number: int, _: Any) -> State:
+        if away:
+            raise StoreAway(away)
+        held: Any = outbox
+        return LoggedState(stores[number], PartitionChangelog(held, number))
+
+    stores = {number: MemoryStore() for number in (0, 2)}
+    tasks = TaskManager(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
+    tasks.worker = "ada"
+    tasks._outbox = outbox  # type: ignore[assignment]
+    opening = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
+    if not away:
+        await asyncio.wait({opening}, timeout=1.0)  # or a test holds it back
+    while away and outbox.unowned().keys() != stores.keys():
+        await asyncio.wait({opening}, timeout=0.01)
+    return tasks
+
+
+def test_who_leaves_says_so_of_each_of_its_partitions() -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True, leaving=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {0: "worker ada has stopped", 2: "worker ada has stopped"}
+
+
+def test_who_leaves_says_so_too_of_partitions_that_it_could_not_open_yet() -> None:
+    async def scenario() -> tuple[dict[int, str], dict[int, str]]:
+        outbox = Outbox()
+        tasks = await opened(outbox, away="redis at r: refused")
+        before = outbox.unowned()
+        await tasks.close(save=True, leaving=True)
+        return before, outbox.unowned()
+
+    before, after = asyncio.run(scenario())
+    assert before == {0: "redis at r: refused", 2: "redis at r: refused"}
+    assert after == {0: "worker ada has stopped", 2: "worker ada has stopped"}
+
+
+def test_what_is_told_has_the_epoch_of_the_takeover_and_none_where_there_was_none() -> None:
+    async def scenario() -> tuple[list[Unowned], list[Report]]:
+        outbox, waiting = Outbox(), Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True)
+        await tasks.open([0], recovery_seconds=0.0)
+        tasks.generation = 8
+        await tasks.start(lambda topic, partition: 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for loop in tasks._loops:
+            loop.cancel()
+        await tasks.close(save=True, leaving=True)
+        tasks = await opened(waiting, away="redis at r: refused")
+        await tasks.close(save=True, leaving=True)
+        everything = [*outbox.told, *waiting.told]
+        return (
+            [told for told in everything if isinstance(told, Unowned)],
+            [told for told in everything if isinstance(told, Report)],
+        )
+
+    unowned, reports = asyncio.run(scenario())
+    assert {(report.epoch, report.generation) for report in reports} == {(2, 8)}
+    assert [(told.why.split()[0], told.epoch) for told in unowned if told.partition == 0] == [
+        ("worker", 2),
+        ("redis", 0),
+        ("worker", 0),
+    ]
+    assert all(0 < told.started_ms <= told.reported_ms for told in unowned)
+    assert all(0 < report.started_ms <= report.reported_ms for report in reports)
+
+
+def test_a_rebalance_is_no_reason_to_say_so() -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        await tasks.close(save=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {}
+
+
+@pytest.mark.parametrize("failure", [Fenced("nothing ran"), StoreTaken("another has taken it over")])
+def test_who_was_replaced_says_nothing_of_what_is_another_s_now(failure: Exception) -> None:
+    async def scenario() -> dict[int, str]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        tasks.fail(failure)
+        await tasks.close(save=False, leaving=True)
+        return outbox.unowned()
+
+    assert asyncio.run(scenario()) == {}
+
+
+@pytest.mark.parametrize(("silent_seconds", "is_fenced"), [(SESSION_SECONDS, False), (SESSION_SECONDS + 0.1, True)])
+def test_after_a_silence_nothing_more_is_reported_or_saved(
+    monkeypatch: pytest.MonkeyPatch, silent_seconds: float, is_fenced: bool
+) -> None:
+    async def scenario() -> tuple[BaseException | None, int]:
+        outbox = Outbox()
+        tasks = await opened(outbox)
+        now = [time.monotonic()]
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        await tasks.start(lambda topic, partition: 0)
+        now[0] += silent_seconds  # before either loop has run: whichever is first
+        for _ in range(10):
+            await asyncio.sleep(0)
+        told = sum(isinstance(report, Report) for report in outbox.told)
+        for loop in tasks._loops:
+            loop.cancel()
+        return tasks.failure, told
+
+    failure, told = asyncio.run(scenario())
+    assert isinstance(failure, Fenced) == is_fenced
+    assert (told == 0) == is_fenced
+    if is_fenced:
+        assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
+
+
+def batch_of(*, follows: int, is_over: bool) -> Records:
+    """A batch for partition 0 that comes after records which were never applied."""
+    value = b'{"user_id":"ada","event_time":"2026-03-10T11:59:00Z"}'
+    records = Records([ConsumerRecord("logins", 0, follows, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
+    records.follows, records.reading = follows, Reading()
+    records.reading.is_over = is_over
+    return records
+
+
+def test_a_batch_that_a_rebalance_has_overtaken_is_dropped_and_the_worker_goes_on() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=True)) == 0
+        assert tasks.failure is None
+        assert tasks.position("logins", 0) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_leaves_out_what_comes_before_it_stops_the_worker() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+
+        assert await tasks.apply("logins", batch_of(follows=7, is_over=False)) == 0
+        assert isinstance(tasks.failure, BatchMissing)
+        assert str(tasks.failure) == "logins/0: 0 is next, but a batch follows 7"
+
+    asyncio.run(scenario())
+
+
+class Costly:
+    """A task of which each record costs so many seconds of CPU."""
+
+    number, unsaved_bytes = 0, 0
+
+    def __init__(self, seconds: float, clock: list[float]) -> None:
+        self._seconds, self._clock = seconds, clock
+        self.parts: list[int] = []
+
+    async def apply(self, topic: str, records: list[int], **_: int) -> int:
+        self.parts.append(len(records))
+        self._clock[0] += self._seconds * len(records)
+        return len(records)
+
+    def note_end(self, topic: str) -> None:
+        """Nothing comes after it."""
+
+
+def test_a_batch_of_costly_records_is_applied_in_smaller_parts_and_cheap_ones_in_large_parts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        clock = [0.0]
+        monkeypatch.setattr("stream.agents.task_manager.time.thread_time", lambda: clock[0])
+        tasks = await opened(Outbox())
+        costly, cheap = Costly(0.0002, clock), Costly(0.00001, clock)
+        for task in (costly, cheap):
+            one: Any = task
+            tasks._tasks[0] = one
+            batch: Any = Records(range(10_000))
+            assert await tasks._apply_in_parts(one, "logins", batch) == 10_000
+
+        assert costly.parts[0] == 2_000
+        assert max(costly.parts[4:]) * 0.0002 <= 0.1  # twice as long at most, and then shorter again
+        assert cheap.parts[-2] == 2_000
+
+    asyncio.run(scenario())
+
+
+def test_whoever_has_given_partitions_up_ends_no_takeover_of_them_afterwards() -> None:
+    async def scenario() -> tuple[list[str], bool]:
+        order: list[str] = []
+        lets_go = asyncio.Event()
+
+        class Slow(Outbox):
+            async def write_delta(self, partition: int, delta: Delta) -> int:
+                await lets_go.wait()
+                order.append("written")
+                return await super().write_delta(partition, delta)
+
+        tasks = await opened(Slow())
+        closing = asyncio.ensure_future(tasks.close(save=True))
+        closing.add_done_callback(lambda _: order.append("given up"))
+        await asyncio.wait({closing}, timeout=0.05)
+        lets_go.set()
+        await closing
+        await asyncio.sleep(0)
+        return order, tasks.owns(0) or tasks.owns(2)
+
+    assert asyncio.run(scenario()) == (["written", "written", "given up"], False)
+
+
+def test_whoever_gives_partitions_up_does_not_wait_for_ever_for_a_takeover(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.agents.task_manager._LAST_CHECKPOINT_SECONDS", 0.05)
+
+    class Stalled(Outbox):
+        async def write_delta(self, partition: int, delta: Delta) -> int:
+            await asyncio.sleep(3_600)
+            raise AssertionError
+
+    async def scenario() -> bool:
+        tasks = await opened(Stalled())
+        await asyncio.wait_for(tasks.close(save=True), 10.0)
+        return tasks.failure is None
+
+    assert asyncio.run(scenario())
+
+
+def test_whoever_waits_for_a_takeover_that_is_given_up_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.agents.task_manager._LAST_CHECKPOINT_SECONDS", 0.05)
+
+    async def scenario() -> bool:
+        tasks = await opened(Outbox(), away="redis is away")  # it is asked again for as long as it is wanted
+        waiting = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
+        await asyncio.sleep(0.05)
+        await tasks.close(save=True)
+        await asyncio.wait({waiting}, timeout=10.0)
+        return waiting.done() and not waiting.cancelled()
+
+    assert asyncio.run(scenario())

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Install the programs that tests need and this machine lacks: `make test-deps`. Debian and Ubuntu, as root or by sudo.
+# Without them `make test` skips the tests that need them. Elsewhere it says what they are.
+set -euo pipefail
+
+missing=()
+need() { # program, Debian's packages
+    command -v "$1" >/dev/null || missing+=("${@:2}")
+}
+# Where Debian has what only root needs.
+PATH="$PATH:/usr/sbin:/sbin"
+need java openjdk-17-jre-headless # Kafka
+need mvn maven                    # fetches Kafka's jars
+need chromium chromium fonts-dejavu-core
+need redis-server redis-server
+need prometheus prometheus # and promtool
+need prometheus-alertmanager prometheus-alertmanager # and amtool
+need wget wget # what health checks of docker-compose.yml call
+need unshare util-linux
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+
+if ((${#missing[@]} == 0)); then
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "the tests need these packages of Debian, under whatever name this system has them: ${missing[*]}" >&2
+    exit 1
+fi
+as_root=()
+if ((EUID != 0)); then
+    command -v sudo >/dev/null || { echo "only root may install: ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+fi
+echo "installing ${missing[*]}" >&2
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+{ "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1 ||
+    { cat "$log" >&2; exit 1; }

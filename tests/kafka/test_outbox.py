@@ -1,0 +1,260 @@
+"""What the outbox writes of refused and misplaced records comes back from their letters as it was produced.
+
+And of what it tells the servers nothing piles up while Kafka is away.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.events import retraction
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.rejections import Reason
+from stream.core.rules import Rules
+from stream.inputs.carried import reader_of_events
+from stream.kafka import messages
+from stream.kafka.headers import FORWARDED, LETTER, REPLAYED, Headers, Origin, Replayed, replayed_headers
+from stream.kafka.messages import Messages
+from stream.kafka.outbox import Outbox, origin_of
+from stream.letters.dead_letters import Letter, letter_of
+from stream.settings import load
+from stream.telemetry import Idle, Standby, Told, Unowned, decode_report
+
+MIB = 1024 * 1024
+FIRST = Origin("logins", 3, 2, 1_740_700_000_000)
+
+header_lists = st.lists(
+    st.tuples(st.sampled_from([*LETTER, *FORWARDED, *REPLAYED, "reasonable", "trace"]), st.none() | st.binary()),
+    max_size=8,
+)
+contents = st.none() | st.binary(max_size=50)
+
+
+class Kept(Messages):
+    """Keeps the last message instead of sending it."""
+
+    def __init__(self) -> None:
+        super().__init__({}, largest=MIB, idempotent=False)
+        self.sent: list[messages.Letter] = []
+
+    async def send(self, letter: messages.Letter) -> asyncio.Future[Any]:
+        self.sent.append(letter)
+        return asyncio.get_running_loop().create_future()
+
+    async def send_whole(self, letter: messages.Letter) -> asyncio.Future[Any]:
+        return await self.send(letter)
+
+
+def record(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers = [],  # noqa: B006  only read
+    *,
+    topic: str = "logins",
+    partition: int = 1,
+    offset: int = 7,
+) -> Any:
+    return ConsumerRecord(topic, partition, offset, 1_740_787_200_000, 0, key, value, None, 0, 0, tuple(headers))
+
+
+def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> Letter:
+    """The letter of a record, as it is read again."""
+    outbox, kept = Outbox(load(None, {})), Kept()
+    outbox._messages = kept
+    asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
+    (sent,) = kept.sent
+    assert (sent.topic, sent.partition) == ("logins.dlq", one.partition)
+    return letter_of("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
+
+
+def forwarded(one: Any, user: str = "ada", place: int | None = None) -> Any:
+    """A record as it lies in the re-key topic: the message, or the event at a place of it."""
+    outbox, kept = Outbox(load(None, {})), Kept()
+    outbox._messages = kept
+    misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), place)
+    asyncio.run(outbox.forward("logins", one.partition, misplaced, saved=5))
+    (sent,) = kept.sent
+    return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
+
+
+@given(contents, contents, header_lists)
+def test_a_letter_has_key_value_and_headers_as_they_were_produced(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    # As any producer, but none that says it replays: that is what the next test is about.
+    theirs = [header for header in headers if header[0] != "replayed-attempts"]
+
+    letter = refused(record(key, value, theirs))
+
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
+    assert (letter.reason, letter.detail, letter.attempts, letter.by_reference) == ("late", "told", 0, None)
+
+
+@given(contents, contents, header_lists, st.integers(1, 9))
+def test_a_replayed_record_that_is_refused_again_keeps_its_first_origin_and_tells_its_attempts(
+    key: bytes | None, value: bytes | None, theirs: Headers, attempts: int
+) -> None:
+    letter = refused(record(key, value, [*theirs, *replayed_headers(Replayed(attempts, FIRST))]))
+
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert (letter.origin, letter.attempts) == (FIRST, attempts)
+
+
+@given(contents, st.binary(max_size=50), header_lists, st.booleans())
+def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was_produced(
+    key: bytes | None, value: bytes, headers: Headers, is_replayed: bool
+) -> None:
+    theirs = [header for header in headers if header[0] != "replayed-attempts"]
+    replay = replayed_headers(Replayed(2, FIRST)) if is_replayed else []
+    on_its_way = forwarded(record(key, value, [*theirs, *replay]))
+
+    origin = origin_of(on_its_way)
+    letter = refused(on_its_way, forwarded=True)
+
+    # The detour knows the record by where it was read, replayed or not: that is what is counted once.
+    assert origin is not None
+    assert (origin.topic, origin.partition, origin.offset, origin.saved) == ("logins", 1, 7, 5)
+    assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
+    assert letter.attempts == (2 if is_replayed else 0)
+    assert letter.origin == (FIRST if is_replayed else Origin("logins", 1, 7, 1_740_787_200_000))
+
+
+def test_what_a_null_message_means_is_forwarded_and_its_letter_is_a_null_message() -> None:
+    null = record(b"response-1", None, [("response_id", b"r")])
+
+    on_its_way = forwarded(null, place=0)
+    letter = refused(on_its_way, forwarded=True)
+
+    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert (letter.key, letter.value, letter.headers) == (b"response-1", None, [("response_id", b"r")])
+
+
+def test_of_a_message_that_tells_several_things_the_event_is_forwarded_and_its_letter_is_by_reference() -> None:
+    several = record(b"gateway", b"[1,2,3]", [("trace", b"t")])
+    on_its_way = forwarded(several, place=2)
+
+    origin, letter = origin_of(on_its_way), refused(on_its_way, forwarded=True)
+
+    assert origin is not None
+    assert (origin.offset, origin.thing) == (7, 2)
+    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+    assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
+
+
+def test_what_is_too_large_for_a_letter_is_told_by_reference() -> None:
+    large_value = refused(record(b"ada", b"x" * MIB, [("trace", b"t")]), Reason.TOO_LARGE)
+    large_key = refused(record(b"k" * MIB, b"x", [("trace", b"t")]))
+    large_header = refused(record(b"ada", b"x", [("trace", b"t" * MIB)]))
+
+    assert (large_value.by_reference, large_value.key, large_value.value) == ("value", b"ada", None)
+    assert large_value.headers == [("trace", b"t")]
+    for letter in (large_key, large_header):
+        assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+        assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
+
+
+def test_what_a_detour_has_no_room_for_is_told_by_reference_and_its_attempts_are_kept() -> None:
+    replay = replayed_headers(Replayed(2, FIRST))
+    for one in (record(b"k" * MIB, b"x", replay), record(b"ada", b"x", [("trace", b"t" * MIB), *replay])):
+        letter = refused(forwarded(one), forwarded=True)
+
+        assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
+        assert (letter.origin, letter.attempts) == (FIRST, 2)
+
+
+class Producer:
+    """Keeps what is sent until Kafka is there to take it; `refuses` is what it raises instead."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Told]] = []
+        self.on_its_way: list[asyncio.Future[None]] = []
+        self.refuses: Exception | None = None
+
+    async def send(self, topic: str, value: bytes, *, key: bytes, partition: int) -> asyncio.Future[None]:
+        if self.refuses is not None:
+            raise self.refuses
+        self.sent.append((key, decode_report(value)))
+        self.on_its_way.append(asyncio.get_running_loop().create_future())
+        return self.on_its_way[-1]
+
+    async def stop(self) -> None:
+        assert all(one.done() for one in self.on_its_way)
+
+    async def deliver(self) -> None:
+        """Take all that is on its way."""
+        for one in self.on_its_way:
+            if not one.done():
+                one.set_result(None)
+        await passed()
+
+
+async def passed() -> None:
+    """Let whoever can go on do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def telling() -> tuple[Outbox, Producer]:
+    outbox, producer, ours = Outbox(load(None, {})), Producer(), Kept()
+    as_theirs: Any = producer
+    outbox._producer, outbox._messages = as_theirs, ours
+    return outbox, producer
+
+
+def unowned(at_ms: int, partition: int = 0) -> Unowned:
+    return Unowned(partition, "ada", at_ms, why="")
+
+
+def test_of_what_is_told_of_a_partition_one_is_on_its_way_and_the_newest_follows() -> None:
+    async def scenario() -> list[tuple[bytes, int]]:
+        outbox, producer = telling()
+        for at_ms in range(1_000):
+            await outbox.report(unowned(at_ms))
+            await outbox.report(unowned(at_ms, partition=1))
+            await outbox.report(Standby(0, "ada", at_ms, lag=0))
+            await outbox.report(Idle("ada", at_ms, started_ms=0))
+            await passed()
+        assert len(producer.sent) == 4
+        await producer.deliver()
+        await producer.deliver()
+        await outbox.report(unowned(1_000))
+        await passed()
+        return [(key, told.reported_ms) for key, told in producer.sent]
+
+    sent = asyncio.run(scenario())
+    keys = [b"0", b"1", b"0/ada", b"worker/ada"]
+    assert sent == [*((key, 0) for key in keys), *((key, 999) for key in keys), (b"0", 1_000)]
+
+
+def test_who_stops_waits_until_the_last_is_told() -> None:
+    async def scenario() -> list[int]:
+        outbox, producer = telling()
+        await outbox.report(unowned(1))
+        await passed()
+        await outbox.report(unowned(2))
+        stopping = asyncio.ensure_future(outbox.stop())
+        while not stopping.done():
+            await producer.deliver()
+        await stopping
+        return [told.reported_ms for _, told in producer.sent]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
+def test_what_kept_a_report_from_being_sent_stops_who_sends_the_next() -> None:
+    async def scenario() -> None:
+        outbox, producer = telling()
+        producer.refuses = OSError("no room")
+        await outbox.report(unowned(1))
+        await passed()
+        with pytest.raises(OSError, match="no room"):
+            await outbox.report(unowned(2))
+        await outbox.stop()
+
+    asyncio.run(scenario())
