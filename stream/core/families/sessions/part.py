@@ -11,7 +11,7 @@ arrival makes a difference.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -210,6 +210,64 @@ def with_step(session: Session, step: Step) -> Session:
         session.says_prompted or step.prompted is not None,
         (*(steps if len(steps) <= STEPS_REMEMBERED else steps[-STEPS_REMEMBERED:]), step.identity),
     )
+
+
+def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
+    """The session after more steps, each later than all before it."""
+    views, key_events, engaged_ms, says_prompted = (
+        session.views,
+        session.key_events,
+        session.engaged_ms,
+        session.says_prompted,
+    )
+    identities = [*session.steps]
+    for step in steps:
+        identities.append(step.identity)
+        if step.is_view:
+            views += 1
+        if step.is_key_event:
+            key_events += 1
+        if step.engaged_ms is not None:
+            engaged_ms = step.engaged_ms + (engaged_ms or 0)
+        if step.prompted is not None:
+            says_prompted = True
+    return Session(
+        session.first_ms,
+        steps[-1].at_ms,
+        views,
+        key_events,
+        engaged_ms,
+        session.prompted,
+        says_prompted,
+        tuple(identities[-STEPS_REMEMBERED - 1 :]),
+    )
+
+
+def with_steps_in(
+    sessions: tuple[Session, ...], steps: Sequence[Step], pause_ms: int
+) -> tuple[tuple[Session, ...], Sequence[int]]:
+    """Put steps where they belong, as `with_step_in` does; returns also the places of those that are known already."""
+    known: tuple[int, ...] = ()
+    place, count = 0, len(steps)
+    while place < count:
+        end = place
+        if sessions:
+            latest = sessions[-1]
+            last_ms = latest.last_ms
+            while end < count and last_ms < steps[end].at_ms <= last_ms + pause_ms:
+                last_ms = steps[end].at_ms
+                end += 1
+        if end > place:  # the common case, fast: they only lengthen the latest session
+            grown = with_later_steps(latest, steps[place:end])
+            sessions = (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
+            place = end
+            continue
+        after = with_step_in(sessions, steps[place], pause_ms)
+        if after is sessions:
+            known = (*known, place)
+        sessions = after
+        place += 1
+    return sessions, known
 
 
 def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
