@@ -40,7 +40,7 @@ from stream.core.tally import Field, Tally
 from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS
 from stream.core.windows import ACTIVITY
 
-# What follows from closed days looks back a month or two; two months of bits are kept, or the longest closed window.
+# Two months of days are kept, so that a month can be compared with the one before; more where a window is longer.
 DAYS_KEPT = 64
 
 _ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
