@@ -126,13 +126,13 @@ def main() -> int:
             _say(f"{number:5}  {tried.outcome.value:8}  {tried.mutant.place}  {tried.mutant.operator}")
             if arguments.verbose:
                 _say(tried.printed)
-            if tried.outcome is Outcome.SURVIVED:
+            if tried.outcome is not Outcome.KILLED:
                 survivors.append(tried)
                 _say(_told(tried))
     _say()
     killed = len(trying) - len(survivors)
     if survivors:
-        _say("survived:\n" + "\n".join(f"{tried.mutant.place}\n{_told(tried)}" for tried in survivors))
+        _say("survivors:\n" + "\n".join(f"{tried.mutant.place}\n{_told(tried)}" for tried in survivors))
     _say(f"killed {killed} of {len(trying)} mutants{f', {killed / len(trying):.1%}' if trying else ''}")
     return int(bool(survivors))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -31,8 +30,8 @@ _HYPOTHESIS: Final = ("--hypothesis-profile", "mutants")
 # A test may take so many times as long as without a mutant, or as this where it is short, before it counts as endless.
 _TIMES_AS_LONG, _AT_LEAST_SECONDS = 5, 30
 
-# pytest's statuses: a test failed; a module of tests could not be imported; none was found in what could be.
-_FAILED, _NOT_IMPORTED, _NOT_FOUND = 1, 2, 4
+# pytest's status when it has run none.
+_NO_TESTS = 5
 
 
 class BaselineBroken(Exception):
@@ -44,6 +43,7 @@ class Outcome(Enum):
 
     KILLED = "killed"
     SURVIVED = "survived"
+    NOT_RUN = "not run by any test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +132,23 @@ def _function_of(test: str) -> str:
 def outcome_of(root: Path, tests: Sequence[str], *, endless_seconds: int) -> tuple[Outcome, str]:
     """Run tests one after the other until one fails; gives what the last of them printed too."""
     if not tests:
-        return Outcome.SURVIVED, "no test runs it"
+        return Outcome.NOT_RUN, ""
     (root / "tests.txt").write_text("\n".join(tests))
     # By a thread, which ends the process: an exception would be tried again by Hypothesis, and never end.
     limits = ["--timeout", str(endless_seconds), "--timeout-method", "thread"]
-    process = subprocess.Popen(
-        [*_PYTEST, *_HYPOTHESIS, *limits, "@tests.txt"],
-        cwd=root,
-        env=_environment(writes_bytecode=False),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
     try:
-        printed, _ = process.communicate(timeout=endless_seconds * len(tests))
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    told = printed.decode(errors="replace")
-    if process.returncode not in (0, _FAILED, _NOT_IMPORTED, _NOT_FOUND):
-        raise RuntimeError(f"pytest ended with status {process.returncode}:\n{told}")
-    return (Outcome.KILLED if process.returncode else Outcome.SURVIVED), told
+        done = subprocess.run(
+            [*_PYTEST, *_HYPOTHESIS, *limits, "@tests.txt"],
+            cwd=root,
+            env=_environment(writes_bytecode=False),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=endless_seconds * len(tests),
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome.KILLED, "the tests did not end"
+    told = done.stdout.decode(errors="replace")
+    if done.returncode == _NO_TESTS:
+        raise RuntimeError(f"pytest found none of the tests that it had found before:\n{told}")
+    # A mutant that can't be imported, or fills memory, ends pytest with any other status.
+    return (Outcome.KILLED if done.returncode else Outcome.SURVIVED), told
