@@ -21,4 +21,4 @@ class Change(NamedTuple):
 def equivalents() -> dict[Change, str]:
     """The reason for each change of the list."""
     told = tomli.loads(LIST.read_text()).get("equivalent", [])
-    return {Change(one["module"], one["before"], one["after"]): one["why"] for one in told}
+    return {Change(one["module"], one["before"], after): one["why"] for one in told for after in one["after"]}
