@@ -79,4 +79,5 @@ def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
 @pytest.fixture(scope="session")
 def mixed_load(set_up: SetUp) -> Loaded:
     """About a million events of 100,000 users, in the topics `mixed-*`."""
-    return preload(set_up("mixed").settings, mixed(end_ms=now_ms()))
+    end_ms = now_ms()
+    return preload(set_up("mixed").settings, mixed(end_ms=end_ms), end_ms=end_ms)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kafka import KafkaConsumer, TopicPartition
 
+from stream.core.snapshot import Snapshot
 from stream.kafka.options import client_options
 from stream.settings import Settings
 from stream.telemetry import Report, Timings, decode_report
@@ -75,6 +76,10 @@ class Watcher:
             for outcomes in report.snapshot.outcomes.values():
                 counted.update(outcomes)
         return counted
+
+    def snapshot(self) -> Snapshot:
+        """The sums of all partitions."""
+        return sum((report.snapshot for report in self._latest.values()), Snapshot())
 
     def rows(self) -> Counter[str]:
         """How many rows the state holds, by kind."""

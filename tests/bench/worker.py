@@ -1,0 +1,50 @@
+"""A round of our worker on a load that lies in Kafka: how fast it is, and what it says the events come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from stream.core.report import live_samples
+from stream.telemetry import CHECKPOINT_BOUNDS
+from tests.bench.conftest import Setup
+from tests.bench.figures import percentile_of_histogram, steady_rate
+from tests.bench.processes import ENGAGEMENT, CpuClock, memory_mib, running
+from tests.bench.progress import Watcher
+
+_TIMEOUT_SECONDS = 300.0
+
+
+class Round(NamedTuple):
+    """What was measured of a worker that began with an empty state."""
+
+    events_a_second: float
+    cpu_us_an_event: float
+    peak_mib: float
+    slow_checkpoint_seconds: float  # p99
+    applied: dict[str, int]  # events by topic
+    active_users: int  # of the longest window
+
+
+def worker_round(setup: Setup, events: int, log: Path) -> Round:
+    """Run a worker until it has dealt with so many events."""
+    with (
+        running([*ENGAGEMENT, "worker"], log, environment=setup.environment) as worker,
+        Watcher(setup.settings, worker) as watcher,
+        CpuClock(worker.pid) as cpu,
+    ):
+        watcher.wait_for(events, timeout_seconds=_TIMEOUT_SECONDS)
+        peak, _ = memory_mib(worker.pid)
+
+    assert watcher.outcomes() == {"applied": events}
+    snapshot = watcher.snapshot()
+    (active_users,) = [
+        round(sample.value)
+        for sample in live_samples(snapshot, setup.settings.rules)
+        if sample.name == "engagement_active_users" and sample.labels["window"] == "30d"
+    ]
+    applied = Counter({topic: outcomes["applied"] for topic, outcomes in snapshot.outcomes.items()})
+    slow = percentile_of_histogram(watcher.checkpoints().counts, CHECKPOINT_BOUNDS, 0.99)
+    rate, cpu_us = steady_rate(watcher.applied, events, cpu.samples)
+    return Round(rate, cpu_us, peak, slow, dict(applied), active_users)
