@@ -71,7 +71,7 @@ chaos: $(VENV)/.dev ## storms of faults under load on a set-up of chance; ARGS="
 soak: $(VENV)/.dev ## 20 minutes in which users come and go: does anything grow? ARGS="--store redis --minutes 5"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
+bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes; ARGS="-k peers": beside other programs
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)
 
 mutants: $(VENV)/.mutants ## which changes of the core no test sees: a sample, or over night ARGS=--all; ARGS="--sample 80 --seed 2"

@@ -1,7 +1,7 @@
 """What the benches feed: a population of users from the simulator, and a million users as plain bytes.
 
 The load lies in Kafka before a worker starts, so that a bench measures the worker and not who produces.
-ENGAGEMENT_BENCH_EVENTS=20000 takes only so many events of the population, to see whether a bench works.
+ENGAGEMENT_TEST_BENCH_EVENTS=20000 takes only so many events of the population, to see whether a bench works.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 MIXED_USERS = 100_000
 # A population of 100,000 sends about 460,000 events a day.
 MIXED_SPAN_MS = 54 * HOUR_MS
-MIXED_EVENTS = int(os.environ.get("ENGAGEMENT_BENCH_EVENTS", "0")) or None
+MIXED_EVENTS = int(os.environ.get("ENGAGEMENT_TEST_BENCH_EVENTS", "0")) or None
 
 MANY_USERS = 1_000_000
 _MANY_SPAN_MS = 3 * DAY_MS

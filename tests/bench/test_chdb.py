@@ -5,7 +5,7 @@ them. At four lengths of history the headline numbers are asked of the tables an
 A query walks over the history, so that it takes longer the more there is; a scrape must not. What the tables tell must
 be the recount's numbers, and the active users of both must be the same.
 
-Loading is shown at its best: from files on the disk, in one statement a table. ENGAGEMENT_BENCH_EVENTS=20000 takes a
+Loading is shown at its best: from files on the disk, in one statement a table. ENGAGEMENT_TEST_BENCH_EVENTS=20000 takes a
 shorter history.
 """
 
@@ -25,6 +25,7 @@ from typing import IO, Any, Final
 import pytest
 
 from stream.core.time import DAY_MS
+from stream.processes import dying_with_parent
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.bench.conftest import SetUp
 from tests.bench.load import MIXED_EVENTS, now_ms, preload
@@ -166,7 +167,7 @@ class Tables:
 @contextmanager
 def chdb(python: Path, folder: Path) -> Iterator[Tables]:
     """A process with empty tables, which ends when it is asked for nothing more."""
-    command = [str(python), "-m", "tests.bench.peers.chdb_tables", str(folder / "tables")]
+    command = dying_with_parent([str(python), "-m", "tests.bench.peers.chdb_tables", str(folder / "tables")])
     with (
         (folder / "chdb.log").open("wb") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as process,

@@ -6,11 +6,12 @@ must be those of a recount of the same events; the bare loops keep no state, so 
 topic are compared. Of our worker the events by topic and the active users are compared, for its other numbers are of
 another kind; all of them are compared elsewhere.
 
-The table and the plot are kept in `.cache/bench/`. ENGAGEMENT_BENCH_EVENTS=20000 takes fewer events.
+The table and the plot are kept in `.cache/bench/`. ENGAGEMENT_TEST_BENCH_EVENTS=20000 takes fewer events.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from tests.bench.conftest import SetUp
 from tests.bench.load import Loaded, mixed, preload
 from tests.bench.peers.contestants import FEW_EVENTS, PEERS, Contestant, NotHere
 from tests.bench.peers.job import Task
-from tests.bench.peers.measure import measured
+from tests.bench.peers.measure import Measured, PeerFailed, measured
 from tests.bench.peers.recount import active_users, differences, recount
 from tests.bench.peers.results import publish
 from tests.bench.peers.table import Row, plot_data, table
@@ -42,7 +43,7 @@ def test_one_worker_and_its_peers_on_the_same_events(
     recounted = {"mixed-": recount(mixed(end_ms=mixed_load.end_ms))}
     recounted["few-"] = recount(islice(mixed(end_ms=mixed_load.end_ms), FEW_EVENTS))
     active = active_users(mixed(end_ms=mixed_load.end_ms))
-    ours = Row("engagement worker, RocksDB", "", _DOES, "")
+    ours = Row("engagement worker, RocksDB", importlib.metadata.version("engagement-stream"), _DOES, "")
     rows = {peer: Row(peer.name, peer.version(), peer.does, peer.lacks) for peer in PEERS}
     wrong: list[str] = []
 
@@ -57,25 +58,43 @@ def test_one_worker_and_its_peers_on_the_same_events(
         assert result.active_users == active
         for place, (peer, row) in enumerate(rows.items()):
             prefix, events = ("few-", few.events) if peer.few else ("mixed-", mixed_load.events)
-            group = f"peer-{place}-{number}"
-            task = Task(kafka.address, group, prefix, str(tmp_path / group), events)
-            told = _round(peer, row, task, tmp_path / f"{group}.log")
-            wrong += [f"{peer.name}: {difference}" for difference in differences(told, recounted[prefix])]
+            task = Task(kafka.address, f"peer-{place}-{number}", prefix, str(tmp_path), events)
+            try:
+                told = _round(peer, row, task)
+            except PeerFailed as error:
+                row.not_here = "it failed"
+                wrong.append(f"{peer.name} failed: {error}")
+            else:
+                wrong += [f"{peer.name}: {difference}" for difference in differences(told, recounted[prefix])]
 
-    assert wrong == []
     load = f"{mixed_load.events:,} events of {len(mixed_load.users):,} users, {ROUNDS} rounds in turns"
     publish("peers", f"{load}\n\n{table(ours, list(rows.values()))}", plot_data(ours, list(rows.values())))
+    assert wrong == []
 
 
-def _round(peer: Contestant, row: Row, task: Task, log: Path) -> dict[str, Any]:
-    """Let a peer have its turn; the numbers that it tells, which are none when it is not here."""
+def _round(peer: Contestant, row: Row, task: Task) -> dict[str, Any]:
+    """Let a peer have its turn; the numbers that it tells, which are none when it is not here. Raises PeerFailed."""
     if row.not_here:
         return {}
     try:
-        command = peer.started_by(task)
+        result = _tried(peer, task)
     except NotHere as error:
         row.not_here = str(error)
         return {}
-    result = measured(command, task.events, log, timeout_seconds=_TIMEOUT_SECONDS)
     row.took(events_a_second=result.events_a_second, cpu_us_an_event=result.cpu_us_an_event, peak_mib=result.peak_mib)
     return dict(result.numbers)
+
+
+def _tried(peer: Contestant, task: Task) -> Measured:
+    """Run a peer, and once more, as another group, when it fails.
+
+    Faust does now and then, when it wants to know of a changelog topic that it has just created.
+    """
+    folder = Path(task.directory)
+    for group in (task.group, f"{task.group}-again"):
+        own = task._replace(group=group, directory=str(folder / group))
+        try:
+            return measured(peer.started_by(own), own.events, folder / f"{group}.log", timeout_seconds=_TIMEOUT_SECONDS)
+        except PeerFailed as error:
+            failure = error
+    raise failure

@@ -2,7 +2,8 @@
 
 Peers in Python have virtual environments of their own, `.cache/peers/NAME`, filled by pip from the pins in
 `requirements/NAME.txt` when they are missing or the pins have changed. Kafka Streams gets its jars by Maven and is
-compiled by javac. Who can't be made ready on a machine is not here, and the table says why.
+compiled by javac; PyFlink's connector for Kafka comes by Maven too. Who can't be made ready on a machine is not here,
+and the table says why.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.maven import MavenFailed, MavenMissing, jars
 _HERE: Final = Path(__file__).parent
 _CACHE: Final = Path(__file__).parents[3] / ".cache" / "peers"
 _STREAMS: Final = _HERE / "streams"
+_FLINK: Final = _HERE / "flink"
 _JOB: Final = _STREAMS / "LittleJob.java"
 _TOLD_AT_MOST: Final = 300
 
@@ -42,14 +44,8 @@ class Contestant:
     version: Callable[[], str]
     does: str
     lacks: str
-    command: Callable[[], list[str]]  # up to the task; raises NotHere
-    options: tuple[str, ...] = ()  # after the task
+    started_by: Callable[[Task], list[str]]  # the command for a task; raises NotHere
     few: bool = False  # reads only the first FEW_EVENTS events, in topics of their own
-
-    def started_by(self, task: Task) -> list[str]:
-        """The whole command. Raises NotHere."""
-        broker, group, prefix, directory, events = task
-        return [*self.command(), broker, group, prefix, directory, str(events), *self.options]
 
 
 def python_of(name: str) -> Path:
@@ -81,23 +77,60 @@ def streams_version() -> str:
     return version
 
 
-def _python(module: str, requirements: str) -> Callable[[], list[str]]:
-    return lambda: [str(python_of(requirements)), "-m", f"tests.bench.peers.{module}"]
+def _arguments(task: Task) -> list[str]:
+    broker, group, prefix, directory, events = task
+    return [broker, group, prefix, directory, str(events)]
 
 
-def _streams() -> list[str]:
-    """Kafka Streams, with its class compiled anew when the source has changed."""
+def _python(module: str, requirements: str, *options: str) -> Callable[[Task], list[str]]:
+    """A module, by the Python of its own environment."""
+
+    def started_by(task: Task) -> list[str]:
+        return [str(python_of(requirements)), "-m", f"tests.bench.peers.{module}", *_arguments(task), *options]
+
+    return started_by
+
+
+def _plain_faust(task: Task) -> list[str]:
+    """Faust, which is in our own environment."""
+    return [sys.executable, "-m", "tests.bench.peers.plain_faust", *_arguments(task)]
+
+
+def _flink(task: Task) -> list[str]:
+    """PyFlink, with the connector for Kafka that it does not bring."""
+    if shutil.which("java") is None:
+        raise NotHere("no `java` (install Java 17)")
+    (connector,) = _jars("flink-connector", _FLINK).glob("flink-sql-connector-kafka-*.jar")
+    return _python("pyflink_job", "flink", str(connector))(task)
+
+
+def _streams(guarantee: str) -> Callable[[Task], list[str]]:
+    """Kafka Streams, with one of its processing guarantees."""
+
+    def started_by(task: Task) -> list[str]:
+        program = ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", _streams_classes(), "LittleJob"]
+        return [*program, *_arguments(task), guarantee]
+
+    return started_by
+
+
+def _streams_classes() -> str:
+    """Where Java finds Kafka Streams and our class, which is compiled anew when its source has changed."""
     if shutil.which("javac") is None:
         raise NotHere("no `javac` (install a JDK of Java 17 or newer)")
-    try:
-        libs = jars(f"peers/streams-{streams_version()}", _STREAMS / "pom.xml")
-    except (MavenMissing, MavenFailed) as error:
-        raise NotHere(_short(str(error))) from None
+    libs = _jars(f"streams-{streams_version()}", _STREAMS)
     classes = _CACHE / "streams-classes"
     compiled = classes / "LittleJob.class"
     if not compiled.is_file() or compiled.stat().st_mtime < _JOB.stat().st_mtime:
         _done(["javac", "-d", str(classes), "-cp", f"{libs}/*", str(_JOB)])
-    return ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{classes}:{libs}/*", "LittleJob"]
+    return f"{classes}:{libs}/*"
+
+
+def _jars(name: str, folder: Path) -> Path:
+    try:
+        return jars(f"peers/{name}", folder / "pom.xml")
+    except (MavenMissing, MavenFailed) as error:
+        raise NotHere(_short(str(error))) from None
 
 
 def _done(command: list[str]) -> None:
@@ -120,32 +153,28 @@ PEERS: Final = (
         streams_version,
         f"{_LITTLE}; RocksDB, changelogs, a transaction a second",
         _NO_MORE,
-        _streams,
-        ("exactly_once_v2",),
+        _streams("exactly_once_v2"),
     ),
     Contestant(
         "Kafka Streams, at least once",
         streams_version,
         f"{_LITTLE}; RocksDB, changelogs, a commit a second",
         f"{_NO_MORE}; counts twice after a crash",
-        _streams,
-        ("at_least_once",),
+        _streams("at_least_once"),
     ),
     Contestant(
         "Quix Streams, at least once",
         lambda: pinned("quix", "quixstreams"),
         f"{_LITTLE}; RocksDB, changelogs, a checkpoint a second",
         f"{_NO_MORE}; counts twice after a crash",
-        _python("quix_streams", "quix"),
-        ("at-least-once",),
+        _python("quix_streams", "quix", "at-least-once"),
     ),
     Contestant(
         "Quix Streams, exactly once",
         lambda: pinned("quix", "quixstreams"),
         f"{_LITTLE}; RocksDB, changelogs, a transaction a second",
         _NO_MORE,
-        _python("quix_streams", "quix"),
-        ("exactly-once",),
+        _python("quix_streams", "quix", "exactly-once"),
     ),
     Contestant(
         "Bytewax, recovery store",
@@ -155,11 +184,18 @@ PEERS: Final = (
         _python("bytewax_flow", "bytewax"),
     ),
     Contestant(
+        "PyFlink, thread mode",
+        lambda: pinned("flink", "apache-flink"),
+        f"{_LITTLE}; RocksDB, an incremental checkpoint a second",
+        _NO_MORE,
+        _flink,
+    ),
+    Contestant(
         "plain Faust",
         lambda: importlib.metadata.version("faust-streaming"),
         f"{_LITTLE}; in memory, changelogs",
         f"{_NO_MORE}; counts twice after a crash; the first {FEW_EVENTS:,} events",
-        lambda: [sys.executable, "-m", "tests.bench.peers.plain_faust"],
+        _plain_faust,
         few=True,
     ),
     Contestant(

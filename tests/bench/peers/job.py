@@ -40,7 +40,7 @@ REPORT_SECONDS = 0.2
 # So often a peer keeps its state safe: as often as `engagement worker` does.
 COMMIT_SECONDS = 1.0
 
-_WATCHED_EVERY_SECONDS = 0.01
+_WATCHED_EVERY_SECONDS = 0.05
 
 
 class Task(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -12,12 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stream.processes import dying_with_parent
 from tests.bench.figures import steady_rate
 from tests.bench.processes import cpu_seconds, memory_mib
 
 _SAMPLED_EVERY_SECONDS = 0.1
 _END_TIMEOUT_SECONDS = 20.0
 _LOG_TAIL = 2_000
+
+
+class PeerFailed(Exception):
+    """A peer has ended, or was ended after the timeout, without telling its numbers; the text is the end of its log."""
 
 
 class Measured(NamedTuple):
@@ -49,9 +53,9 @@ def told_by(lines: Sequence[str]) -> Told:
 
 
 def measured(command: Sequence[str], events: int, log: Path, *, timeout_seconds: float) -> Measured:
-    """Run a peer until it has told its numbers. What it says on standard error goes to `log`."""
+    """Run a peer until it has told its numbers. What it says on standard error goes to `log`. Raises PeerFailed."""
     with log.open("ab") as sink:
-        peer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, text=True, env=dict(os.environ))
+        peer = subprocess.Popen(dying_with_parent(command), stdout=subprocess.PIPE, stderr=sink, text=True)
     assert peer.stdout is not None
     too_long = threading.Timer(timeout_seconds, peer.kill)
     too_long.start()
@@ -63,7 +67,8 @@ def measured(command: Sequence[str], events: int, log: Path, *, timeout_seconds:
                 if line.startswith("{"):
                     break
         told = told_by(lines)
-        assert told.numbers is not None, f"{command} told no numbers: {log.read_text(errors='replace')[-_LOG_TAIL:]}"
+        if told.numbers is None:
+            raise PeerFailed(log.read_text(errors="replace")[-_LOG_TAIL:])
     finally:
         too_long.cancel()
         _end(peer)

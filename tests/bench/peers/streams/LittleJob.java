@@ -48,7 +48,7 @@ public final class LittleJob {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final long REPORT_MS = 200;
   private static final long COMMIT_MS = 1_000;
-  private static final long WATCHED_EVERY_MS = 10;
+  private static final long WATCHED_EVERY_MS = 50;
   private static final long CACHE_BYTES = 64L * 1024 * 1024;
 
   /** How many events of each topic have been taken into the state. */
