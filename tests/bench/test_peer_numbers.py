@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.bench.peers import job
-from tests.bench.peers.contestants import PEERS, pinned, streams_version
+from tests.bench.peers.contestants import PEERS, NotHere, pinned, streams_version
 from tests.bench.peers.headline import headline
 from tests.bench.peers.job import Session, answer_key, milliseconds, numbers, with_step
-from tests.bench.peers.measure import told_by
+from tests.bench.peers.measure import PeerFailed, measured, told_by
 from tests.bench.peers.recount import active_users, differences, recount
 from tests.bench.peers.table import Row, plot_data, table
 
@@ -142,6 +143,27 @@ def test_what_a_library_prints_is_not_taken_for_what_the_peer_tells() -> None:
     assert told.numbers == {"events": {}}
 
 
+def test_a_peer_is_measured_until_it_tells_its_numbers(tmp_path: Path) -> None:
+    peer = """
+import time
+for count in range(0, 110, 10):
+    print("counted", time.time(), count, flush=True)
+    time.sleep(0.1)
+print('{"events": {"logins": 100}}', flush=True)
+"""
+    found = measured([sys.executable, "-c", peer], 100, tmp_path / "log", timeout_seconds=60.0)
+
+    assert found.numbers == {"events": {"logins": 100}}
+    assert found.events_a_second > 0
+    assert found.cpu_us_an_event >= 0
+    assert found.peak_mib > 1
+
+
+def test_a_peer_that_ends_without_numbers_has_failed_and_its_log_says_why(tmp_path: Path) -> None:
+    with pytest.raises(PeerFailed, match="no such topic"):
+        measured([sys.executable, "-c", "exit('no such topic')"], 1, tmp_path / "log", timeout_seconds=60.0)
+
+
 @pytest.fixture
 def rows() -> tuple[Row, list[Row]]:
     """Ours, one that is faster and one that is not here."""
@@ -183,6 +205,22 @@ def test_what_a_peer_needs_is_pinned_to_the_last_package_and_names_no_host(path:
     assert packages
     assert all("==" in line for line in packages)
     assert "://" not in path.read_text()
+
+
+def test_who_can_not_be_made_ready_is_not_here_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no `java` is
+    task = job.Task("127.0.0.1:9092", "group", "mixed-", str(tmp_path), 1)
+    reasons = {}
+    for peer in PEERS:
+        if peer.name.startswith(("Kafka Streams", "PyFlink")):
+            with pytest.raises(NotHere) as error:
+                peer.started_by(task)
+            reasons[peer.name.partition(",")[0]] = str(error.value)
+
+    assert reasons == {
+        "Kafka Streams": "no `javac` (install a JDK of Java 17 or newer)",
+        "PyFlink": "no `java` (install Java 17)",
+    }
 
 
 def test_each_peer_has_a_name_of_its_own_and_a_version() -> None:
