@@ -88,7 +88,7 @@ def _round(peer: Contestant, row: Row, task: Task) -> dict[str, Any]:
 def _tried(peer: Contestant, task: Task) -> Measured:
     """Run a peer, and once more, as another group, when it fails.
 
-    Faust does now and then, when it wants to know of a changelog topic that it has just created.
+    Faust and Quix do now and then, when a busy broker does not yet know of the changelog topic that was just created.
     """
     folder = Path(task.directory)
     for group in (task.group, f"{task.group}-again"):

@@ -16,6 +16,8 @@ from tests.bench.figures import steady_rate
 from tests.bench.processes import cpu_seconds, memory_mib
 
 _SAMPLED_EVERY_SECONDS = 0.1
+# A file for each thread, of which Java has many: seldom enough to cost nothing that shows.
+_LOOKED_FOR_CHILDREN_EVERY_SECONDS = 1.0
 _END_TIMEOUT_SECONDS = 20.0
 _LOG_TAIL = 2_000
 
@@ -112,9 +114,11 @@ class Samples:
         self._thread.join()
 
     def _sample(self) -> None:
+        pids, looked_at = [self._pid], 0.0
         while True:
             with suppress(OSError, KeyError):  # one of them has just ended
-                pids = family(self._pid)
+                if time.time() >= looked_at + _LOOKED_FOR_CHILDREN_EVERY_SECONDS:
+                    pids, looked_at = family(self._pid), time.time()
                 cpu, peak = sum(map(cpu_seconds, pids)), sum(memory_mib(pid)[0] for pid in pids)
                 self.taken.append((time.time(), cpu, peak))
             if self._over.wait(_SAMPLED_EVERY_SECONDS):
