@@ -70,7 +70,7 @@ def measured(command: Sequence[str], events: int, log: Path, *, timeout_seconds:
                     break
         told = told_by(lines)
         if told.numbers is None:
-            raise PeerFailed(log.read_text(errors="replace")[-_LOG_TAIL:])
+            raise PeerFailed(log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "it said nothing")
     finally:
         too_long.cancel()
         _end(peer)

@@ -51,7 +51,7 @@ def table(ours: Row, peers: Sequence[Row]) -> str:
     lines = [_HEADINGS, ("---",) * len(_HEADINGS)]
     lines += [_cells(row, ours) for row in here]
     lines += [
-        (row.name, row.version, f"not here: {row.not_here}", *[""] * (len(_HEADINGS) - 3))
+        (row.name, row.version, f"not here: {row.not_here.replace('|', '/')}", *[""] * (len(_HEADINGS) - 3))
         for row in peers
         if row.not_here
     ]
