@@ -11,6 +11,7 @@ import pytest
 
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from tests.bench.figures import steady_rate
 from tests.bench.peers import job
 from tests.bench.peers.contestants import PEERS, NotHere, pinned, streams_version
 from tests.bench.peers.headline import headline
@@ -230,3 +231,9 @@ def test_each_peer_has_a_name_of_its_own_and_a_version() -> None:
     assert all(peer.version()[0].isdigit() for peer in PEERS)
     assert pinned("quix", "quixstreams").startswith("3.")
     assert streams_version()[0].isdigit()
+
+
+def test_a_load_that_is_gone_between_two_reports_has_a_rate() -> None:
+    rate, cpu_us = steady_rate([(1.0, 0.0), (1.0, 50.0), (1.0, 100.0)], 100, [(0.0, 0.0), (2.0, 1.0)])
+
+    assert (rate, cpu_us) == (80_000.0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ class Round(NamedTuple):
     events_a_second: float
     cpu_us_an_event: float
     peak_mib: float
-    slow_checkpoint_seconds: float  # p99
+    slow_checkpoint_seconds: float  # p99; not a number where a short load was gone before the first
     applied: dict[str, int]  # events by topic
     active_users: int  # of the longest window
 
@@ -45,6 +46,7 @@ def worker_round(setup: Setup, events: int, log: Path) -> Round:
         if sample.name == "engagement_active_users" and sample.labels["window"] == "30d"
     ]
     applied = Counter({topic: outcomes["applied"] for topic, outcomes in snapshot.outcomes.items()})
-    slow = percentile_of_histogram(watcher.checkpoints().counts, CHECKPOINT_BOUNDS, 0.99)
+    counts = watcher.checkpoints().counts
+    slow = percentile_of_histogram(counts, CHECKPOINT_BOUNDS, 0.99) if any(counts) else math.nan
     rate, cpu_us = steady_rate(watcher.applied, events, cpu.samples)
     return Round(rate, cpu_us, peak, slow, dict(applied), active_users)
