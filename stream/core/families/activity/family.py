@@ -228,6 +228,8 @@ class ActivityFamily(Family[Activity]):
     def book(self, parts: list[Activity]) -> None:
         ledger = self.ledger
         assert ledger is not None
+        # Users whose days have changed in the same way: mostly those who are new today, or here again.
+        days: dict[tuple[int, int, int, int], int] = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
@@ -238,9 +240,12 @@ class ActivityFamily(Family[Activity]):
             if before.minutes != part.minutes or gone is not come:
                 self._rebook(before.minutes, gone, part.minutes, come)
             if before.day_bits != part.day_bits or before.since_day != part.since_day:
-                ledger.book(active_days(before.since_day, before.day_bits), active_days(part.since_day, part.day_bits))
+                change = before.since_day, before.day_bits, part.since_day, part.day_bits
+                days[change] = days.get(change, 0) + 1
             if before.lives is not part.lives:
                 self._rebook_new(before.lives, part.lives)
+        for (since_before, bits_before, since, bits), users in days.items():
+            ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
 
     def _rebook_new(self, before: Lives, after: Lives) -> None:
         gone, come = first_minutes(before), first_minutes(after)

@@ -321,8 +321,9 @@ def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
 
 def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
     """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
-    for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
-        del visits.aside[identity]
+    if visits.aside:
+        for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
+            del visits.aside[identity]
     closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
     for session_id, track in list(visits.by_id.items()):
         closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
@@ -338,6 +339,8 @@ def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms:
     """Forget what ended before; returns when the sessions closed."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
     settled_before_ms -= timeout_ms
+    if _is_simple(track) and (not track.sessions or track.sessions[0].last_ms >= settled_before_ms):
+        return []  # the common case, fast: the first to end has not ended so long ago
     whole = None if track.summary is None else track.summary.session
     near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
     # What a summary replaces goes when it goes.
@@ -356,10 +359,20 @@ def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms:
         track.summary = None
     if len(kept) < len(track.sessions):
         track.sessions = tuple(kept)
-    needed_ms = min((session.first_ms for session in kept), default=before_ms)
+    _let_go_of_ends(track, before_ms)
+    return closed
+
+
+def _let_go_of_ends(track: Track, before_ms: int) -> None:
+    """Forget the ends that no session is left for."""
+    needed_ms = min((session.first_ms for session in track.sessions), default=before_ms)
     if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
         track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
-    return closed
+
+
+def _is_simple(track: Track) -> bool:
+    """Whether nothing but steps was told, of which none ended a session."""
+    return track.summary is None and not track.ends
 
 
 def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:
