@@ -11,7 +11,8 @@ from stream.core.report import live_samples
 from stream.telemetry import CHECKPOINT_BOUNDS
 from tests.bench.conftest import Setup
 from tests.bench.figures import percentile_of_histogram, steady_rate
-from tests.bench.processes import ENGAGEMENT, CpuClock, memory_mib, running
+from tests.bench.peers.measure import Samples
+from tests.bench.processes import ENGAGEMENT, running
 from tests.bench.progress import Watcher
 
 _TIMEOUT_SECONDS = 300.0
@@ -28,15 +29,14 @@ class Round(NamedTuple):
     active_users: int  # of the longest window
 
 
-def worker_round(setup: Setup, events: int, log: Path) -> Round:
-    """Run a worker until it has dealt with so many events."""
+def worker_round(setup: Setup, events: int, log: Path, *options: str) -> Round:
+    """Run `engagement worker` until it has dealt with so many events. CPU and memory are those of all its processes."""
     with (
-        running([*ENGAGEMENT, "worker"], log, environment=setup.environment) as worker,
+        running([*ENGAGEMENT, "worker", *options], log, environment=setup.environment) as worker,
         Watcher(setup.settings, worker) as watcher,
-        CpuClock(worker.pid) as cpu,
+        Samples(worker.pid) as samples,
     ):
         watcher.wait_for(events, timeout_seconds=_TIMEOUT_SECONDS)
-        peak, _ = memory_mib(worker.pid)
 
     assert watcher.outcomes() == {"applied": events}
     snapshot = watcher.snapshot()
@@ -48,5 +48,6 @@ def worker_round(setup: Setup, events: int, log: Path) -> Round:
     applied = Counter({topic: outcomes["applied"] for topic, outcomes in snapshot.outcomes.items()})
     counts = watcher.checkpoints().counts
     slow = percentile_of_histogram(counts, CHECKPOINT_BOUNDS, 0.99) if any(counts) else math.nan
-    rate, cpu_us = steady_rate(watcher.applied, events, cpu.samples)
+    rate, cpu_us = steady_rate(watcher.applied, events, [(at, cpu) for at, cpu, _ in samples.taken])
+    peak = max(peak for _, _, peak in samples.taken)
     return Round(rate, cpu_us, peak, slow, dict(applied), active_users)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from stream.processes import dying_with_parent
 from tests.bench.figures import steady_rate
-from tests.bench.processes import cpu_seconds, memory_mib
+from tests.bench.processes import cpu_seconds, family, memory_mib
 
 _SAMPLED_EVERY_SECONDS = 0.1
 # A file for each thread, of which Java has many: seldom enough to cost nothing that shows.
@@ -123,12 +123,3 @@ class Samples:
                 self.taken.append((time.time(), cpu, peak))
             if self._over.wait(_SAMPLED_EVERY_SECONDS):
                 return
-
-
-def family(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    pids = [pid]
-    for each in pids:
-        for task in Path(f"/proc/{each}/task").iterdir():
-            pids += map(int, (task / "children").read_text().split())
-    return pids

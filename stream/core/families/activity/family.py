@@ -229,7 +229,7 @@ class ActivityFamily(Family[Activity]):
         ledger = self.ledger
         assert ledger is not None
         # Users whose days have changed in the same way: mostly those who are new today, or here again.
-        days: dict[tuple[int, int, int, int], int] = {}
+        days: dict[tuple[int, bytes, int, bytes], int] = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
