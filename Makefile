@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-deps check ci fmt lint types docs lock chaos soak bench clean
+.PHONY: help demo test test-quick test-deps check ci fmt lint types docs lock chaos soak bench mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,8 +71,11 @@ chaos: $(VENV)/.dev ## storms of faults under load on a set-up of chance; ARGS="
 soak: $(VENV)/.dev ## 20 minutes in which users come and go: does anything grow? ARGS="--store redis --minutes 5"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes
+bench: $(VENV)/.dev ## figures: throughput, latency, memory; takes minutes; ARGS="-k peers": beside other programs
 	@$(BIN)/python -m pytest -m bench tests/bench -s $(ARGS)
+
+mutants: $(VENV)/.mutants ## which changes of the core no test sees: a sample, or over night ARGS=--all; ARGS="--sample 80 --seed 2"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 clean: ## remove the virtual environment, all caches and what was built
 	@rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -89,7 +92,7 @@ $(VENV)/.made: pyproject.toml $(LOCK)
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The lock is read up to where the part for tests begins.
+# The lock is read up to where the part begins that is for more than this.
 $(VENV)/.demo: $(VENV)/.made
 	@echo "installing into $(VENV), once" >&2
 	@sed '/^# -- dev:/,$$d' $(LOCK) >$(VENV)/demo.lock
@@ -99,6 +102,12 @@ $(VENV)/.demo: $(VENV)/.made
 
 $(VENV)/.dev: $(VENV)/.made
 	@echo "installing what tests and checks need into $(VENV), once" >&2
-	@$(PIP) install --require-hashes --requirement $(LOCK)
+	@sed '/^# -- mutants:/,$$d' $(LOCK) >$(VENV)/dev.lock
+	@$(PIP) install --require-hashes --requirement $(VENV)/dev.lock
 	@$(OURS)
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.mutants: $(VENV)/.dev
+	@echo "installing what makes mutants into $(VENV), once" >&2
+	@$(PIP) install --require-hashes --requirement $(LOCK)
+	@touch $@

@@ -1,9 +1,10 @@
 """deploy/requirements.lock: the version of everything that is installed, with hashes. `make lock` makes it anew.
 
 pip takes no hashes from constraints, and a file for each purpose would tell most versions three times. So it is one
-file in parts, and each part adds to those before it: who needs less stops reading earlier. `make test` and CI install
-all of it, `make demo` what comes before `dev`, the image `build` where it is built and `run` where it runs. pip refuses
-a package that none of the parts names, so a file that is cut in a wrong place installs nothing.
+file in parts, and each part adds to those before it: who needs less stops reading earlier. `make mutants` installs all
+of it, `make test` and CI what comes before `mutants`, `make demo` what comes before `dev`, the image `build` where it
+is built and `run` where it runs. pip refuses a package that none of the parts names, so a file that is cut in a wrong
+place installs nothing.
 
 Markers tell what differs between versions of Python, from the oldest that pyproject.toml allows.
 """
@@ -28,8 +29,10 @@ PARTS: Final = {
     "run": "what `engagement` runs with",
     "demo": "what `make demo` needs besides",
     "dev": "what tests and checks need besides",
+    "mutants": "what `make mutants` needs besides",
 }
-_EXTRAS: Final = {"run": (), "demo": ("--extra", "demo"), "dev": ("--extra", "dev")}
+_DEV: Final = ("--extra", "dev")
+_EXTRAS: Final = {"run": (), "demo": ("--extra", "demo"), "dev": _DEV, "mutants": (*_DEV, "--extra", "mutants")}
 
 _HEAD: Final = """\
 # Every version that is installed, with hashes: made by `make lock`, see deploy/lock.py.
@@ -69,7 +72,7 @@ def resolve() -> str:
         build, chosen = Path(folder, "build.in"), Path(folder, "chosen.txt")
         build.write_text("\n".join(told["build-system"]["requires"]))
         # One choice for all parts: that which suits the largest.
-        chosen.write_text(_compiled(oldest, [str(build), pyproject, *_EXTRAS["dev"], "--no-generate-hashes"]))
+        chosen.write_text(_compiled(oldest, [str(build), pyproject, *_EXTRAS["mutants"], "--no-generate-hashes"]))
         sources = {"build": [str(build)], **{name: [pyproject, *extra] for name, extra in _EXTRAS.items()}}
         text, known = _HEAD, set[str]()
         for name, purpose in PARTS.items():

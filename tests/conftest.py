@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from playwright.sync_api import Browser
 
 from tests.browser import BrowserMissing, running_browser
@@ -22,6 +22,15 @@ settings.register_profile(
 )
 # For a night: make test ARGS="--hypothesis-profile thorough". Tests that ask for a number of examples keep theirs.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000, derandomize=False)
+# For `make mutants`: the same examples each time, and of one that fails no simpler form.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("default"),
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
+)
 settings.load_profile("default")
 
 

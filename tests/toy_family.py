@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from stream.core.events import Event
-from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.messages import Message, Messages, identity_of
 from stream.core.metrics import WINDOW, Metric
 from stream.core.rejections import Reason, Rejected
@@ -88,7 +88,7 @@ class ToysFamily(Family[Plays]):
     has_closed_days = True
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        return {Played: self.hear_play}
+        return {Played: one_by_one(self.hear_play)}
 
     def hear_play(self, part: Plays, play: Played, now: int) -> bool:
         """A toy counts unless it is known already."""

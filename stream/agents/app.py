@@ -13,6 +13,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from stream.agents.abreast import Abreast
 from stream.agents.assignor import WholePartitions
 from stream.agents.credentials import faust_credentials
 from stream.agents.recovery import StateTable, Stores
@@ -30,6 +31,9 @@ from stream.settings import Settings, Unavailable
 log = structlog.get_logger(__name__)
 
 _TELL_PROGRESS_SECONDS = 2.0
+
+# Batches of an input that are applied at once where the store is across a network. A local one answers at once.
+_SHARED_ABREAST = 4
 
 # After the last checkpoint: what is not committed and said by then is found out by the others.
 _LEAVING_SECONDS = 3.0
@@ -147,8 +151,10 @@ class Worker:
     def _add_agent(self, topic: str) -> None:
         async def apply(batches: Any) -> AsyncIterator[int]:
             records: Records
+            abreast = Abreast(self.tasks.apply, most=_SHARED_ABREAST if self._shared else 1)
             async for records in batches:
-                yield await self.tasks.apply(topic, records)
+                await abreast.begin(topic, records)
+                yield len(records)
 
         self.app.agent(self.app.topic(topic, schema=BatchSchema()), name=f"engagement.{topic}")(apply)
 

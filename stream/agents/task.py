@@ -9,7 +9,8 @@ nothing more is applied.
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -76,6 +77,7 @@ class Task:
         """
         self.number = number
         self.away = ""  # why the store can't be reached, while it can't
+        self.cpu_seconds = 0.0  # that reading and applying have taken
         self._settings = settings
         self._state = state
         self._outbox = outbox
@@ -179,16 +181,19 @@ class Task:
         self._core.tick(clock_ms, behind=behind, active=active)
         unsent = []
         for source, reader, its_records in by_source:
-            batch = self._core.read(
-                source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
-            )
-            not_used = self._core.apply(
-                batch,
-                await self._rows_of(batch),
-                belongs=self._belongs,
-                moves_clock=source in behind,
-                waits_for={*behind, *active} - {source},
-            )
+            with self._timed():
+                batch = self._core.read(
+                    source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
+                )
+            rows = await self._rows_of(batch)
+            with self._timed():
+                not_used = self._core.apply(
+                    batch,
+                    rows,
+                    belongs=self._belongs,
+                    moves_clock=source in behind,
+                    waits_for={*behind, *active} - {source},
+                )
             unsent.append((source, not_used))
         self._core.progress.offsets[topic] = new[-1].offset + 1
         self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
@@ -201,6 +206,12 @@ class Task:
             for record in misplaced:
                 sent = self._outbox.forward(source_topic, self.number, record, saved=self._saved.get(topic, 0))
                 self._sent.append(await sent)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.thread_time()
+        yield
+        self.cpu_seconds += time.thread_time() - began
 
     async def _rows_of(self, batch: Batch) -> dict[bytes, bytes | None]:
         """What the store has of the rows that a batch needs and that are not in memory."""

@@ -279,9 +279,9 @@ class TaskManager:
         while first < len(records):
             part = records[first : first + self._at_once]
             first += len(part)
-            began = time.thread_time()
+            before = task.cpu_seconds
             applied += await task.apply(topic, part, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
-            self._set_pace(len(part), time.thread_time() - began)
+            self._set_pace(len(part), task.cpu_seconds - before)
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             await asyncio.sleep(0)

@@ -25,17 +25,13 @@ class DayLedger:
         self.since: int | None = None  # the first day kept, once some before it are not
         self._changed: set[int] = set()
 
-    def book(self, old: list[int], new: list[int]) -> None:
-        """A user's active days, in order, were `old` and are `new`."""
-        if not old:  # the common case of a new user, fast
-            for day, length, change in self._changes_of(new):
-                self._put(day, length, change)
-            return
+    def book(self, old: list[int], new: list[int], *, users: int = 1) -> None:
+        """The active days of so many users, in order, were `old` and are `new`."""
         before, after = set(self._changes_of(old)), set(self._changes_of(new))
         for day, length, change in before - after:
-            self._put(day, length, -change)
+            self._put(day, length, -change * users)
         for day, length, change in after - before:
-            self._put(day, length, change)
+            self._put(day, length, change * users)
 
     def _changes_of(self, days: list[int]) -> Iterator[tuple[int, int, int]]:
         for place, day in enumerate(days):

@@ -15,7 +15,7 @@ import msgspec
 from stream.core.events import Event, Nameless, Several
 from stream.core.ids import Id, text_of
 from stream.core.rejections import Reason, Rejected
-from stream.core.segments import Values, values_of
+from stream.core.segments import Values, known_values, values_of
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
@@ -65,7 +65,11 @@ class ActivityMessage(Message, gc=False):
 
 def segments_of(message: ActivityMessage) -> Values:
     """What a message tells of each segment."""
-    return values_of((message.platform, message.plan, message.country, message.app_version))
+    labels = message.platform, message.plan, message.country, message.app_version
+    try:
+        return known_values[labels]
+    except (KeyError, TypeError):  # not seen before, or an object, which can't be looked up
+        return values_of(labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,13 @@ def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
     As Mixpanel does ($insert_id, time, event and user together). Kept per user and per few days, 32 bits of time
     (49 days of milliseconds) never repeat, and two events of one user share them only in the same millisecond.
     """
-    if event_id is None or event_id == "":
-        return (at_ms & 0xFFFFFFFF) << 32 | content
-    return (at_ms & 0xFFFFFFFF) << 32 | crc32(text_of(event_id).encode(), content)
+    if event_id:
+        # The common case needs no call.
+        text = event_id.strip() if isinstance(event_id, str) and event_id.isascii() else text_of(event_id)
+        content = crc32(text.encode(), content)
+    elif event_id == 0:
+        content = crc32(b"0", content)
+    return (at_ms & 0xFFFFFFFF) << 32 | content
 
 
 def moment_ms(time: dt.datetime | int | float | None, field: str) -> int:

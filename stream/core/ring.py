@@ -74,6 +74,9 @@ class Ring:
         self.name = name
         self.windows = tuple(sorted(set(windows)))
         self.now = -1
+        # What was counted since buckets were last asked for, by minute: of things that move from one minute to another
+        # much cancels between two reports, and what is left is put into few buckets.
+        self._counted: dict[int, Bucket] = {}
         self._minutes: dict[int, Bucket] = {}
         self._hours: dict[int, Bucket] = {}
         self._due: dict[int, dict[int, Bucket]] = {}
@@ -121,29 +124,43 @@ class Ring:
             self._put(minute, amounts, times)
 
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
+        bucket = self._counted.get(minute)
+        if bucket is None:
+            bucket = self._counted[minute] = {}
+        add(bucket, amounts, times)
+
+    def _put_into_buckets(self) -> None:
+        """Put what was counted where it is summed up."""
+        for minute, amounts in self._counted.items():
+            if amounts:
+                self._put_into_buckets_of(minute, amounts)
+        self._counted.clear()
+
+    def _put_into_buckets_of(self, minute: int, amounts: Bucket) -> None:
         hour = minute // _HOUR
         current = self.now // _HOUR
         bucket = self._hours.get(hour)
         if bucket is None:
             bucket = self._hours[hour] = {}
-        add(bucket, amounts, times)
+        add(bucket, amounts)
         self._changed_hours.add(hour)
         if hour >= current - 24:
             bucket = self._minutes.get(minute)
             if bucket is None:
                 bucket = self._minutes[minute] = {}
-            add(bucket, amounts, times)
+            add(bucket, amounts)
             self._changed_minutes.add(minute)
         if hour < current:
             bucket = self._belated.get(hour)
             if bucket is None:
                 bucket = self._belated[hour] = {}
-            add(bucket, amounts, times)
+            add(bucket, amounts)
 
     def advance(self, now: int) -> None:
         """Move the clock to the minute `now`. An earlier one changes nothing."""
         if now <= self.now:
             return
+        self._put_into_buckets()
         hour_passed = now // _HOUR != self.now // _HOUR
         self.now = now
         if hour_passed:
@@ -176,6 +193,7 @@ class Ring:
 
     def sums(self) -> dict[int, Bucket]:
         """What each window holds now, by its length in minutes."""
+        self._put_into_buckets()
         current = self.now // _HOUR
         for hour, tally in self._belated.items():
             for window, whole_hours in self._whole_hours.items():
@@ -201,14 +219,17 @@ class Ring:
 
     def ahead(self, field: int) -> int:
         """How much of a field lies in minutes that have not come."""
+        self._put_into_buckets()
         return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
 
     def size(self) -> int:
         """How many pages it holds."""
+        self._put_into_buckets()
         return len(self._minutes) + len(self._hours) + len(self._due)
 
     def pages(self) -> Pages:
         """The pages changed since the last call, as key and value; None where a page is gone."""
+        self._put_into_buckets()
         changed: Iterable[tuple[str, dict[int, Any], set[int]]] = (
             ("due", self._due, self._changed_due),
             ("hour", self._hours, self._changed_hours),

@@ -38,26 +38,19 @@ Values = tuple[str, ...]
 NOT_TOLD: Values = ("",) * len(SEGMENTS)
 
 # Labels as sent, and what they mean: most events of a deployment share a few hundred. A cache, cleared when full.
-_known: dict[tuple[object, ...], Values] = {(None,) * len(SEGMENTS): NOT_TOLD}
+known_values: dict[tuple[object, ...], Values] = {(None,) * len(SEGMENTS): NOT_TOLD}
 _KNOWN_AT_MOST = 20_000
 
 
 def values_of(labels: tuple[object, ...]) -> Values:
     """What an event tells of each segment. A label that is none is as if it were not there: it costs no event."""
-    try:
-        return _known[labels]
-    except (KeyError, TypeError):  # not seen before, or an object, which can't be looked up
-        return _read(labels)
-
-
-def _read(labels: tuple[object, ...]) -> Values:
     values: Values = tuple(map(_value, labels))
     if values == NOT_TOLD:
         values = NOT_TOLD
     if all(map(_can_be_kept, labels)):
-        if len(_known) >= _KNOWN_AT_MOST:
-            _known.clear()
-        _known[labels] = values
+        if len(known_values) >= _KNOWN_AT_MOST:
+            known_values.clear()
+        known_values[labels] = values
     return values
 
 
@@ -100,8 +93,8 @@ def only(values: Values, segments: tuple[str, ...]) -> Values:
     return NOT_TOLD if kept == NOT_TOLD else kept
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the activity events of one user have told."""
+class Told(msgspec.Struct, array_like=True, gc=False):
+    """What the activity events of one user have told. Changed in place where they tell the same again, later."""
 
     at_ms: int  # of the newest one that told any value
     values: Values

@@ -20,7 +20,7 @@ LATEST_MS = 253_402_214_400_000
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 # No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
-_QUARTER_MS = 900_000
+QUARTER_MS = 900_000
 
 # Three months of quarters of an hour, two megabytes: what the longest windows reach.
 _QUARTERS_REMEMBERED = 10_000
@@ -48,12 +48,12 @@ class Days:
 
     def day_of(self, at_ms: int) -> int:
         """Number of the local calendar day in which `at_ms` lies."""
-        quarter = at_ms // _QUARTER_MS
+        quarter = at_ms // QUARTER_MS
         day = self._day_of_quarter.get(quarter)
         if day is None:
             if len(self._day_of_quarter) >= _QUARTERS_REMEMBERED:
                 self._day_of_quarter.clear()
-            moment = dt.datetime.fromtimestamp(quarter * _QUARTER_MS / SECOND_MS, self._zone)
+            moment = dt.datetime.fromtimestamp(quarter * QUARTER_MS / SECOND_MS, self._zone)
             day = self._day_of_quarter[quarter] = moment.toordinal() - _EPOCH
         return day
 

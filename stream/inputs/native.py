@@ -27,6 +27,7 @@ _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def reader_of(messages: Messages) -> Reader:
     """What reads the messages of one kind."""
     decode, event_of, removal_of = msgspec.json.Decoder(messages.shape).decode, messages.event_of, messages.removal_of
+    known_users = users_by_id
 
     def read(record: Record) -> Event:
         value = record.value
@@ -40,7 +41,7 @@ def reader_of(messages: Messages) -> Reader:
             message = _decoded_otherwise(decode, value, error)
         # Who and when: both have a common case that needs no call, for this runs for each event.
         user_id, time = message.user_id, message.event_time
-        user = (None if user_id is None else users_by_id.get(user_id)) or user_of(user_id, message.anonymous_id)
+        user = known_users.get(user_id) or user_of(user_id, message.anonymous_id)  # type: ignore[arg-type]
         if type(time) is int and _FIRST_13_DIGITS <= time <= _LAST_13_DIGITS:  # milliseconds as they are
             at_ms = time
         elif type(time) is dt.datetime:
@@ -50,7 +51,7 @@ def reader_of(messages: Messages) -> Reader:
                 possible_ms(at_ms, time, "event_time")
         else:
             at_ms = moment_ms(time, "event_time")
-        is_bot = bool(message.is_bot) or (message.user_agent is not None and crawls(message.user_agent))
+        is_bot = message.is_bot or (message.user_agent is not None and crawls(message.user_agent)) or False
         return event_of(message, user, at_ms, is_bot, record.key)
 
     return read

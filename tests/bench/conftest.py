@@ -54,17 +54,19 @@ def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
     """Makes the settings of one deployment: a new group with a state directory of its own, reading topics `inputs`-*.
 
     `app_id` and `state` are given for one that goes on where another stopped, `topics=False` for one that is to
-    create its topics.
+    create its topics, `url` for one that has its state elsewhere.
     """
     numbers = itertools.count(1)
 
-    def made(inputs: str, *, app_id: str | None = None, state: Path | None = None, topics: bool = True) -> Setup:
+    def made(
+        inputs: str, *, app_id: str | None = None, state: Path | None = None, topics: bool = True, url: str = ""
+    ) -> Setup:
         app_id = app_id or f"bench-{next(numbers)}"
         state = state or tmp_path_factory.mktemp(app_id)
         environment = {
             "ENGAGEMENT_KAFKA_SERVERS": kafka.address,
             "ENGAGEMENT_APP_ID": app_id,
-            "ENGAGEMENT_STATE_URL": f"rocksdb://{state}",
+            "ENGAGEMENT_STATE_URL": url or f"rocksdb://{state}",
             "ENGAGEMENT_SERVER_PORT": "0",
             **{f"ENGAGEMENT_TOPICS_{name.upper()}": f"{inputs}-{name}" for name in ("sessions", "logins", "surveys")},
         }
@@ -79,4 +81,5 @@ def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
 @pytest.fixture(scope="session")
 def mixed_load(set_up: SetUp) -> Loaded:
     """About a million events of 100,000 users, in the topics `mixed-*`."""
-    return preload(set_up("mixed").settings, mixed(end_ms=now_ms()))
+    end_ms = now_ms()
+    return preload(set_up("mixed").settings, mixed(end_ms=end_ms), end_ms=end_ms)

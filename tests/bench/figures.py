@@ -15,6 +15,8 @@ from typing import Final
 # Wide enough for the longest name and for 9,999,999 of the longest unit.
 _NAME_WIDTH: Final = 52
 _FIGURE_WIDTH: Final = 24
+# Workers tell whole milliseconds: a load that is gone between two reports took no less.
+_CLOCK_SECONDS: Final = 0.001
 
 
 def show(name: str, unit: str, rounds: Sequence[float], *, against: str) -> None:
@@ -81,4 +83,4 @@ def steady_rate(
     """
     begin, end = moment_of(course, 0.1 * events), moment_of(course, 0.9 * events)
     steady = 0.8 * events
-    return steady / (end - begin), (value_at(cpu, end) - value_at(cpu, begin)) / steady * 1e6
+    return steady / max(end - begin, _CLOCK_SECONDS), (value_at(cpu, end) - value_at(cpu, begin)) / steady * 1e6

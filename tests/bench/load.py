@@ -1,15 +1,18 @@
 """What the benches feed: a population of users from the simulator, and a million users as plain bytes.
 
 The load lies in Kafka before a worker starts, so that a bench measures the worker and not who produces.
+ENGAGEMENT_TEST_BENCH_EVENTS=20000 takes only so many events of the population, to see whether a bench works.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.kafka.options import client_options
@@ -20,6 +23,7 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 MIXED_USERS = 100_000
 # A population of 100,000 sends about 460,000 events a day.
 MIXED_SPAN_MS = 54 * HOUR_MS
+MIXED_EVENTS = int(os.environ.get("ENGAGEMENT_TEST_BENCH_EVENTS", "0")) or None
 
 MANY_USERS = 1_000_000
 _MANY_SPAN_MS = 3 * DAY_MS
@@ -32,6 +36,7 @@ _SCATTER = 0x9E3779B97F4A7C15
 class Loaded:
     """What was sent, as it was counted on the way."""
 
+    end_ms: int = 0  # of a load that can be simulated again
     by_topic: Counter[str] = field(default_factory=Counter)
     users: set[str] = field(default_factory=set)
     value_bytes: int = 0
@@ -51,8 +56,12 @@ class Loaded:
 
 
 def mixed(*, end_ms: int) -> Iterator[SimulatedEvent]:
-    """About a million events of 100,000 users in the 54 hours before `end_ms`: 94 % steps, logins, survey answers."""
-    return simulate(SimulatorSettings(users=MIXED_USERS), start_ms=end_ms - MIXED_SPAN_MS, end_ms=end_ms)
+    """About a million events of 100,000 users in the 54 hours before `end_ms`: 94 % steps, logins, survey answers.
+
+    The same `end_ms` gives the same events again.
+    """
+    events = simulate(SimulatorSettings(users=MIXED_USERS), start_ms=end_ms - MIXED_SPAN_MS, end_ms=end_ms)
+    return islice(events, MIXED_EVENTS)
 
 
 def many_users(*, end_ms: int, users: int = MANY_USERS) -> Iterator[SimulatedEvent]:
@@ -73,9 +82,9 @@ def many_users(*, end_ms: int, users: int = MANY_USERS) -> Iterator[SimulatedEve
         yield SimulatedEvent(at_ms, at_ms, "sessions", user, value, "")
 
 
-def preload(settings: Settings, events: Iterable[SimulatedEvent]) -> Loaded:
+def preload(settings: Settings, events: Iterable[SimulatedEvent], *, end_ms: int = 0) -> Loaded:
     """Put the events into the topics, which exist."""
-    loaded = Loaded()
+    loaded = Loaded(end_ms)
     asyncio.run(_send(settings, loaded.counted(events)))
     return loaded
 

@@ -38,6 +38,15 @@ def memory_mib(pid: int) -> tuple[float, float]:
     return peak, now
 
 
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    pids = [pid]
+    for each in pids:
+        for task in Path(f"/proc/{each}/task").iterdir():
+            pids += map(int, (task / "children").read_text().split())
+    return pids
+
+
 def directory_mib(directory: Path) -> float:
     """Size of all files under a directory."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1024**2

@@ -7,20 +7,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from kafka import KafkaConsumer, TopicPartition
 
+from stream.core.snapshot import Snapshot
 from stream.kafka.options import client_options
 from stream.settings import Settings
 from stream.telemetry import Report, Timings, decode_report
+from tests.bench.processes import family
 
 _POLL_MS = 50
 
 
 class Watcher:
-    """Reads the reports of one process in a thread of its own; a context manager.
+    """Reads the reports of one process and those it has started, in a thread of its own; a context manager.
 
-    Those of a process before it don't count.
+    Those of processes before it don't count.
 
     `applied` is the course of the number of events dealt with: (worker's clock in seconds, count).
     """
@@ -29,6 +32,7 @@ class Watcher:
         self._settings = settings
         self._process = process
         self._latest: dict[int, Report] = {}
+        self._ours: dict[int, bool] = {}  # by process that has reported
         self.applied: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._changed = threading.Condition()
@@ -60,13 +64,19 @@ class Watcher:
         consumer.close()
 
     def _take(self, report: Report) -> None:
-        if not report.worker.endswith(f"-{self._process.pid}"):
+        if not self._is_ours(int(report.worker.rpartition("-")[2])):
             return
         with self._changed:
             self._latest[report.partition] = report
             total = self.outcomes().total()
             self.applied.append((report.reported_ms / 1_000, total))
             self._changed.notify_all()
+
+    def _is_ours(self, pid: int) -> bool:
+        if pid not in self._ours:
+            with suppress(OSError):  # one of them has just ended
+                self._ours[pid] = pid in family(self._process.pid)
+        return self._ours.get(pid, False)
 
     def outcomes(self) -> Counter[str]:
         """What became of the events so far, over all topics and partitions."""
@@ -75,6 +85,10 @@ class Watcher:
             for outcomes in report.snapshot.outcomes.values():
                 counted.update(outcomes)
         return counted
+
+    def snapshot(self) -> Snapshot:
+        """The sums of all partitions."""
+        return sum((report.snapshot for report in self._latest.values()), Snapshot())
 
     def rows(self) -> Counter[str]:
         """How many rows the state holds, by kind."""

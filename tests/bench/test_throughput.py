@@ -1,95 +1,78 @@
-"""How many events a second one worker takes, and how many the same job in plain Faust does.
+"""How many events a second a worker takes: alone, with its state in Redis, and two of one command.
 
-Both read the same million events, which lie in Kafka before they start, from four partitions; both tell once a second
-how far they have got. They take turns, so that what else the machine does falls on both.
+Other stream processors beside it: test_peers.py.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from stream.telemetry import CHECKPOINT_BOUNDS
 from tests.bench.conftest import SetUp
-from tests.bench.figures import percentile_of_histogram, show, steady_rate
+from tests.bench.figures import show
 from tests.bench.load import Loaded
-from tests.bench.processes import ENGAGEMENT, CpuClock, memory_mib, running
-from tests.bench.progress import Watcher
-from tests.integration.kafka_server import RunningKafka
+from tests.bench.worker import Round, worker_round
+from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_800)]
 
 ROUNDS = 3
-# The peer takes a thousand events a second or so: this part of the load is enough for a steady rate.
-PEER_EVENTS = 15_000
-_TIMEOUT_SECONDS = 300.0
 
 
-def test_one_worker_and_its_peer_on_a_mixed_load(
-    mixed_load: Loaded, set_up: SetUp, kafka: RunningKafka, tmp_path: Path
-) -> None:
-    ours, ours_cpu, peers, peers_cpu, memory, checkpoints = [], [], [], [], [], []
-    for number in range(ROUNDS):
-        rate, cpu, peak, slow = _worker(set_up, mixed_load.events, tmp_path / "worker.log")
-        ours.append(rate)
-        ours_cpu.append(cpu)
-        memory.append(peak)
-        checkpoints.append(slow)
-        rate, cpu = _peer(kafka.address, f"peer-{number}", tmp_path / "peer.log")
-        peers.append(rate)
-        peers_cpu.append(cpu)
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis as it should be: with an append-only file."""
+    try:
+        server = RedisServer(options={"appendonly": "yes"})
+    except RedisUnavailable as error:
+        skip_without_redis(error)
+        raise
+    server.start()
+    yield server
+    server.discard()
+
+
+def test_one_worker_on_a_mixed_load(mixed_load: Loaded, set_up: SetUp, tmp_path: Path) -> None:
+    rounds = [worker_round(set_up("mixed"), mixed_load.events, tmp_path / "worker.log") for _ in range(ROUNDS)]
 
     load = f"{mixed_load.events:,} events of {len(mixed_load.users):,} users"
-    show("worker, mixed load, RocksDB, checkpoints", "events/s", ours, against=f"target 50,000 events/s; {load}")
-    show("  CPU of the worker", "us/event", ours_cpu, against="target 20 us/event: 50,000 events/s on one core")
-    show("  its peak memory", "MiB", memory, against="target 1,024 MiB")
-    show("  its checkpoints, p99", "s", checkpoints, against="interval 1 s")
-    show("peer: plain Faust, fewer metrics, in memory", "events/s", peers, against=f"the first {PEER_EVENTS:,} events")
-    show("  CPU of the peer", "us/event", peers_cpu, against="the line above")
-    ratios = [one / other for one, other in zip(ours, peers, strict=True)]
-    show("worker / peer, events a second", "times", ratios, against="the peer of the same round")
-    ratios = [other / one for one, other in zip(ours_cpu, peers_cpu, strict=True)]
-    show("peer / worker, CPU an event", "times", ratios, against="the peer of the same round")
+    show_rounds("worker, mixed load, RocksDB, checkpoints", rounds, against=f"target 50,000 events/s; {load}")
+    show("  its checkpoints, p99", "s", [one.slow_checkpoint_seconds for one in rounds], against="interval 1 s")
 
 
-def _worker(set_up: SetUp, events: int, log: Path) -> tuple[float, float, float, float]:
-    """Of a worker on an empty state: events a second, CPU microseconds an event, peak MiB, p99 of its checkpoints."""
-    setup = set_up("mixed")
-    command = [*ENGAGEMENT, "worker"]
-    with (
-        running(command, log, environment=setup.environment) as worker,
-        Watcher(setup.settings, worker) as watcher,
-        CpuClock(worker.pid) as cpu,
-    ):
-        watcher.wait_for(events, timeout_seconds=_TIMEOUT_SECONDS)
-        peak, _ = memory_mib(worker.pid)
+def test_one_worker_with_its_state_in_redis(
+    mixed_load: Loaded, set_up: SetUp, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    local, remote = [], []
+    for _ in range(ROUNDS):
+        local.append(worker_round(set_up("mixed"), mixed_load.events, tmp_path / "local.log"))
+        remote.append(worker_round(set_up("mixed", url=redis_server.url), mixed_load.events, tmp_path / "remote.log"))
 
-    assert watcher.outcomes() == {"applied": events}
-    slow = percentile_of_histogram(watcher.checkpoints().counts, CHECKPOINT_BOUNDS, 0.99)
-    return *steady_rate(watcher.applied, events, cpu.samples), peak, slow
+    show_rounds("worker, mixed load, RocksDB", local, against="in turn with the next")
+    show_rounds("worker, mixed load, Redis", remote, against="Redis, Kafka and the worker share the machine")
+    show("  Redis to RocksDB", "times", ratios(remote, local), against="target 0.6")
 
 
-def _peer(address: str, app_id: str, log: Path) -> tuple[float, float]:
-    """Events a second and CPU microseconds an event of the peer, in the first part of the load."""
-    command = [sys.executable, "-m", "tests.bench.plain_faust", address, app_id, "mixed-", str(log.with_name(app_id))]
-    course: list[tuple[float, float]] = []
-    with running(command, log, stdout=subprocess.PIPE) as peer, CpuClock(peer.pid) as cpu:
-        assert peer.stdout is not None
-        too_long = threading.Timer(_TIMEOUT_SECONDS, peer.kill)
-        too_long.start()
-        for text in peer.stdout:
-            if text.startswith(b"counted "):
-                _, moment, counted = text.split()
-                course.append((float(moment), int(counted)))
-                if course[-1][1] >= PEER_EVENTS:
-                    break
-        too_long.cancel()
-        time.sleep(0.1)  # a sample of its CPU after the last line
+def test_two_workers_of_one_command(mixed_load: Loaded, set_up: SetUp, tmp_path: Path) -> None:
+    one, two = [], []
+    for _ in range(ROUNDS):
+        one.append(worker_round(set_up("mixed"), mixed_load.events, tmp_path / "one.log"))
+        two.append(worker_round(set_up("mixed"), mixed_load.events, tmp_path / "two.log", "--workers", "2"))
 
-    assert course[-1][1] >= PEER_EVENTS
-    return steady_rate(course, PEER_EVENTS, cpu.samples)
+    show_rounds("one worker", one, against="in turn with the next")
+    show_rounds("--workers 2", two, against="Kafka and the workers share the machine")
+    show("  two workers to one", "times", ratios(two, one), against="2 where the broker has a core of its own")
+
+
+def show_rounds(name: str, rounds: list[Round], *, against: str) -> None:
+    """Show the rate, CPU and memory of some rounds."""
+    show(name, "events/s", [one.events_a_second for one in rounds], against=against)
+    show("  its CPU", "us/event", [one.cpu_us_an_event for one in rounds], against="target 20 us/event")
+    show("  its peak memory", "MiB", [one.peak_mib for one in rounds], against="target 1,024 MiB a worker")
+
+
+def ratios(these: list[Round], those: list[Round]) -> list[float]:
+    """By round, how many times as fast these were."""
+    return [one.events_a_second / other.events_a_second for one, other in zip(these, those, strict=True)]

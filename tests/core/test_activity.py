@@ -3,6 +3,7 @@
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from stream.core.days import DayLedger
 from stream.core.events import Login, Summary
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.activity.lives import NEVER, Life, first_minutes, that_can_change, with_day
-from stream.core.families.activity.part import Activity, active_days, latest_and_ahead, without_days_before
+from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_ahead, without_days_before
 from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Horizon
 from stream.core.ring import Booking, latest
@@ -93,6 +94,16 @@ def test_forgotten_days_leave_the_first_activity_ever() -> None:
         assert (days(known), first_minutes(known.lives), known.day_bits) == ([], [10 * DAY], b"")
     active_at(known, 50 * DAY, now=50 * DAY)
     assert days(known) == [50]
+
+
+@pytest.mark.parametrize(("longest", "kept"), [("30d", 64), ("90d", 90)])
+def test_days_are_kept_for_two_months_or_as_long_as_the_longest_window(longest: str, kept: int) -> None:
+    family, known = ActivityFamily(Rules(windows={"activity": ("1d", longest)})), Activity()
+    for day in range(100, 201):
+        known.since_day, known.day_bits = add_day(known.since_day, known.day_bits, day)
+    family.let_go(known, Horizon(before_ms=200 * DAY_MS, watermark_ms=203 * DAY_MS, now=203 * DAY))
+
+    assert days(known) == list(range(200 - kept, 201))
 
 
 LENGTHS = (1, 7, 28)

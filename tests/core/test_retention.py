@@ -149,6 +149,25 @@ def test_forgetting_changes_no_number(days: list[int]) -> None:
     assert one.families == other.families
 
 
+@given(st.lists(st.tuples(st.sampled_from((28, 29, 30, 64, 65, 87, 88, 89, 90)), st.integers(1, 3)), max_size=4))
+def test_a_late_event_corrects_closed_days_whatever_was_let_go_before_it(pauses: list[tuple[int, int]]) -> None:
+    windows = {"activity": ("1d", "30d", "90d")}
+    forgetful, keeping = Worker(Rules(windows=windows)), Worker(Rules(windows=windows, allowed_lateness_ms=NEVER_MS))
+    now, arriving = 0, [(0, 0)]
+    for pause, late_days in pauses:
+        back = now + pause
+        now = back + late_days
+        arriving += [(now, now), (now, back)]  # what ended the pause comes last, as late as it may
+    for at_day, day in arriving:
+        for worker in (forgetful, keeping):
+            move_to(worker, at_day)
+            assert apply(worker, LOGINS, login("ann", day=day)) == []
+            worker.forget()
+
+        one, other = forgetful.partition.snapshot(), keeping.partition.snapshot()
+        assert one.families["activity"] == other.families["activity"]
+
+
 # -- a row has a limit ------------------------------------------------------------------------------------------------
 
 

@@ -97,16 +97,16 @@ def test_a_label_is_the_same_whatever_was_seen_before() -> None:
 
 
 def test_what_is_remembered_of_labels_stays_small() -> None:
-    segments._known.clear()
+    segments.known_values.clear()
     for number in range(100):
         values_of((f"{number}" + "x" * 1_000_000, "pro", None, None))
         values_of((f"{number}", "pro", None, None))
-    assert len(segments._known) == 100
-    assert len(str(segments._known)) < 20_000
+    assert len(segments.known_values) == 100
+    assert len(str(segments.known_values)) < 20_000
 
     for number in range(segments._KNOWN_AT_MOST):
         values_of((None, None, None, f"{number}"))
-    assert len(segments._known) <= segments._KNOWN_AT_MOST
+    assert len(segments.known_values) <= segments._KNOWN_AT_MOST
     assert values_of((None, None, None, None)) is NOT_TOLD
 
 

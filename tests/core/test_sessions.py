@@ -40,7 +40,9 @@ def summary(start: int, end: int, **told: object) -> Summary:
 def heard(known: Visits, event: Step | Summary) -> bool:
     """Whether an event changes the visits."""
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
-    return family.hear_summary(known, event, 0) if isinstance(event, Summary) else family.hear_step(known, event, 0)
+    changed = bytearray(1)
+    family.hears()[type(event)](known, [event], changed, 0)
+    return bool(changed[0])
 
 
 def visits(*told: Step | Summary) -> Visits:
@@ -253,7 +255,7 @@ def booked(*told: Step | Summary, clock_ms: int) -> dict[int, int]:
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     known = family.new()
     for event in told:
-        family.hears()[type(event)](known, event, 0)
+        family.hears()[type(event)](known, [event], bytearray(1), 0)
         family.settle(clock_ms // MINUTE_MS)
     return family.ring.sums()[43_200]  # type: ignore[return-value]
 
@@ -271,7 +273,7 @@ def test_who_has_come_back_counts_until_the_visit_before_the_last_leaves_the_win
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     known = family.new()
     for day in (0, 3, 5):
-        family.hear_step(known, step(day * DAY_MS), 0)
+        family.hear_steps(known, [step(day * DAY_MS)], bytearray(1), 0)
     repeated = []
     for day in (1, 4, 6, 9, 11, 13):
         family.settle((NOON_MS + day * DAY_MS) // MINUTE_MS)
@@ -302,7 +304,7 @@ def test_of_many_steps_that_take_no_part_the_last_are_known() -> None:
     known = visits(*(step(number, interactive=False) for number in range(STEPS_REMEMBERED + 10)))
 
     assert len(known.aside) == STEPS_REMEMBERED
-    assert not SessionsFamily(Rules()).hear_step(known, step(STEPS_REMEMBERED + 9, interactive=False), 0)
+    assert not heard(known, step(STEPS_REMEMBERED + 9, interactive=False))
 
 
 def closing_minute(after_ms: int) -> int:

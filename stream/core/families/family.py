@@ -22,7 +22,7 @@ What is known to come keeps to this:
   (`segments.fields_of`); amounts hold both, so a booking carries the values it counts under.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -42,11 +42,23 @@ from stream.core.windows import Windows, whole_days
 
 Part = TypeVar("Part")
 
-# Changes a part for an event, when the clock shows a minute; tells whether anything has changed.
-Heard = Callable[[Any, Any, int], bool]
+# Changes a part for events of one kind, in their order, when the clock shows a minute. Sets the flag of each event that
+# has changed anything.
+Heard = Callable[[Any, Sequence[Any], bytearray, int], None]
 
 # A snapshot tells the longest closed window of each day of the last five weeks; days before it can change for as long.
 _WEEKS_TOLD_DAYS = 35
+
+
+def one_by_one(hear: Callable[[Any, Any, int], bool]) -> Heard:
+    """What hears events one after the other, by a function that tells whether one has changed anything."""
+
+    def heard(part: Any, events: Sequence[Any], changed: bytearray, now: int) -> None:
+        for place, event in enumerate(events):
+            if hear(part, event, now):
+                changed[place] = True
+
+    return heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,10 @@ class Family(Generic[Part]):
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        """The events that the family hears, each with what it does to a part; `Event` is all those not named."""
+        """The kinds of events that the family hears, each with what it does to a part; `Event` is all those not named.
+
+        What a batch tells of one user is heard at once, kind by kind: no order of arrival makes a difference.
+        """
         raise NotImplementedError
 
     def knows(self) -> Mapping[type[Nameless], Callable[[Part], Iterable[str]]]:

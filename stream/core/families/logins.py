@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from stream.core.events import Event, Login
-from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.messages import ActivityMessage, Messages, identity_of, segments_of
 from stream.core.metrics import WINDOW, Metric
 from stream.core.samples import Sample
@@ -58,7 +58,7 @@ class LoginsFamily(Family[UserLogins]):
     messages = (Messages("logins", LoginMessage, event_of),)
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        return {Login: self.hear_login}
+        return {Login: one_by_one(self.hear_login)}
 
     def hear_login(self, part: UserLogins, login: Login, now: int) -> bool:
         """A login counts unless it is known already."""

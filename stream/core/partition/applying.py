@@ -1,6 +1,7 @@
 """Applying: each event of a batch changes the parts of its user's row that hear of it."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stream.core.events import Event, Nameless
@@ -18,6 +19,19 @@ from stream.core.time import MINUTE_MS
 NOTHING_STORED: Stored = {}
 
 _NEVER_MS = 1 << 62
+
+
+def _by_kind_and_user(events: Iterable[Event]) -> Mapping[type[Event], Mapping[str, Sequence[Event]]]:
+    """What each user did, kind by kind, in the order of arrival."""
+    by_kind: defaultdict[type[Event], dict[str, list[Event]]] = defaultdict(dict)
+    for event in events:
+        of_kind, user = by_kind[event.__class__], event.user
+        told = of_kind.get(user)
+        if told is None:
+            of_kind[user] = [event]
+        else:
+            told.append(event)
+    return by_kind
 
 
 class Applying:
@@ -56,31 +70,30 @@ class Applying:
         clock_limit_ms = min(batch.not_after_ms - self._future_limit_ms, others_ms) if moves_clock else -1
         newest_ms, now = progress.newest_ms.get(source, -1), progress.now_ms // MINUTE_MS
         first_ms = _NEVER_MS if progress.first_ms is None else progress.first_ms
-        applied = duplicate = 0
-        users, strangers, unsaved, heard_by_type = rows.users, batch.strangers, rows.unsaved, self._heard
-        for event in self._with_users(progress, batch, stored, belongs):
-            user = event.user
-            row = users.get(user) or self._load(progress, user, stored, strangers.get(user))
-            at_ms = event.at_ms
-            if at_ms < first_ms:
-                first_ms = at_ms
-            if at_ms > newest_ms:
-                newest_ms = at_ms
-                if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
-                    now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
-            parts, has_changed = row.parts, False
-            for place, heard in heard_by_type[type(event)]:
-                part = parts[place]
-                if part is None:
-                    part = rows.open_part(row, place)
-                if heard(part, event, now):
-                    has_changed = True
-            if not has_changed:
-                duplicate += 1
-                continue
-            applied += 1
-            if user not in unsaved:
-                rows.note_change(user, row)
+        heard = applied = 0
+        users, strangers, unsaved = rows.users, batch.strangers, rows.unsaved
+        for events in self._together(progress, batch, stored, belongs):
+            times = [event.at_ms for event in events]
+            first_ms, newest_ms = min(first_ms, *times), max(newest_ms, *times)
+            if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
+                now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
+            heard += len(events)
+            for kind, told in _by_kind_and_user(events).items():
+                hearing = self._heard[kind]
+                for user, of_user in told.items():
+                    row = users.get(user) or self._load(progress, user, stored, strangers.get(user))
+                    parts, changed = row.parts, bytearray(len(of_user))
+                    for place, hear in hearing:
+                        part = parts[place]
+                        if part is None:
+                            part = rows.open_part(row, place)
+                        hear(part, of_user, changed, now)
+                    changes = changed.count(True)
+                    if changes:
+                        applied += changes
+                        if user not in unsaved:
+                            rows.note_change(user, row)
+        duplicate = heard - applied
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:
             progress.newest_ms[source] = newest_ms
@@ -120,17 +133,20 @@ class Applying:
             keys.update(((USER + user).encode(), None) for user in users)
         return [key for key in keys if key not in stored]
 
-    def _with_users(
+    def _together(
         self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None
-    ) -> Iterable[Event]:
-        """The events of a batch that belong here, each with its user."""
+    ) -> Iterable[Sequence[Event]]:
+        """The events of a batch that belong here, each with its user; those that can be heard at once together.
+
+        All of a batch, unless who is meant by one event may follow from those before it.
+        """
         if (
             batch.nameless
             or batch.elsewhere
             or any(kind.leaves_name for kind in {event.__class__ for event in batch.events})
         ):
-            return self._found(progress, batch, stored, belongs)
-        return batch.events
+            return ((event,) for event in self._found(progress, batch, stored, belongs))
+        return (batch.events,) if batch.events else ()
 
     def _found(
         self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None

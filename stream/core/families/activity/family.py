@@ -6,7 +6,7 @@ counts them. The values of segments that the newest activity event told are book
 own; so a segment's values and `unknown`, which is what is left, add up to the active users of each window.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeGuard
 
@@ -18,6 +18,7 @@ from stream.core.families.activity import samples
 from stream.core.families.activity.lives import NEVER, Lives, first_minutes, that_can_change, with_day
 from stream.core.families.activity.metrics import METRICS
 from stream.core.families.activity.part import (
+    NO_QUARTER,
     Activity,
     Booked,
     SummaryTimes,
@@ -29,17 +30,17 @@ from stream.core.families.activity.part import (
     without_days_before,
 )
 from stream.core.families.activity.samples import ACTIVE_USERS
-from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.ring import latest
 from stream.core.rules import Rules
 from stream.core.samples import Sample
-from stream.core.segments import NOT_TOLD, Told, Values
+from stream.core.segments import NOT_TOLD, SEGMENTS, Values
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
-from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS
 from stream.core.windows import ACTIVITY
 
-# What follows from closed days looks back a month or two; two months of bits are kept, or the longest closed window.
+# Two months of days are kept, so that a month can be compared with the one before; more where a window is longer.
 DAYS_KEPT = 64
 
 _ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
@@ -71,13 +72,21 @@ class ActivityFamily(Family[Activity]):
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        return {Step: self.hear_step, Login: self.hear_login, Summary: self.hear_summary, Event: self.hear_other}
+        return {
+            Step: self.hear_steps,
+            Login: one_by_one(self.hear_login),
+            Summary: one_by_one(self.hear_summary),
+            Event: one_by_one(self.hear_other),
+        }
 
-    def hear_step(self, part: Activity, step: Step, now: int) -> bool:
+    def hear_steps(self, part: Activity, steps: Sequence[Step], changed: bytearray, now: int) -> None:
         """A step makes active, unless it says that nobody did it, or is the end of a session."""
-        if step.is_end or not step.is_interactive:
-            return self.hear_other(part, step, now)
-        return self._was_active(part, step.at_ms, step.segments, now)
+        for place, step in enumerate(steps):
+            if step.is_end or not step.is_interactive:
+                if self.hear_other(part, step, now):
+                    changed[place] = True
+            elif self._was_active(part, step.at_ms, step.segments, now):
+                changed[place] = True
 
     def hear_login(self, part: Activity, login: Login, now: int) -> bool:
         """A login makes active when it succeeds."""
@@ -92,32 +101,50 @@ class ActivityFamily(Family[Activity]):
             return False
         if part.booked is None:
             self._note(part)
-        part.lives = lives
+        part.lives, part.quarter = lives, NO_QUARTER
         return True
 
     def _was_active(self, part: Activity, at_ms: int, values: Values, now: int) -> bool:
-        minute, before, told = at_ms // MINUTE_MS, part.minutes, part.told
-        if values is not NOT_TOLD:
-            told = segments.told_at(told, values, at_ms, counted=self._segments)
-        if minute in before:  # a minute lies in one day
-            if told is part.told:
-                return False
+        """An event at this time makes active: the minute, the day, the life and the segments of it."""
+        has_changed = values is not NOT_TOLD and self._has_told(part, at_ms, values)
+        minute, minutes = at_ms // MINUTE_MS, part.minutes
+        if minute in minutes:  # a minute lies in one day
+            return has_changed
+        if at_ms // QUARTER_MS == part.quarter and minute > minutes[-1] and minute <= now:  # the common case, fast
             if part.booked is None:
                 self._note(part)
-            part.told = told
+            part.minutes = (minute,)
             return True
-        after = add_minute(before, minute, now)
+        after = add_minute(minutes, minute, now)
         day = self._day_of(at_ms)
         is_known_day, lives = has_day(part.since_day, part.day_bits, day), part.lives
-        is_later = is_known_day and len(lives) == 1 and NEVER < lives[0].first_minute <= minute
-        lives = lives if is_later else with_day(lives, day, minute, memory_days=self._memory_days)
-        if is_known_day and after is before and told is part.told and lives is part.lives:
+        after_lives = with_day(lives, day, minute, memory_days=self._memory_days)
+        if not is_known_day or after is not minutes or after_lives is not lives:
+            if part.booked is None:
+                self._note(part)
+            part.minutes, part.lives, has_changed = after, after_lives, True
+            if not is_known_day:
+                part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
+        # All later minutes of this quarter of an hour are of a day and of a life that are known.
+        part.quarter = at_ms // QUARTER_MS
+        return has_changed
+
+    def _has_told(self, part: Activity, at_ms: int, values: Values) -> bool:
+        """An event tells values of segments: whether anything is known now that was not."""
+        if self._segments is not SEGMENTS:
+            values = segments.only(values, self._segments)
+        told = part.told
+        if told is not None and values is told.values and not told.times:  # the common case, fast
+            if at_ms <= told.at_ms:
+                return False
+            told.at_ms = at_ms
+            return True
+        after = segments.told_at(told, values, at_ms)
+        if after is told:
             return False
         if part.booked is None:
             self._note(part)
-        part.minutes, part.told, part.lives = after, told, lives
-        if not is_known_day:
-            part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
+        part.told = after
         return True
 
     def hear_summary(self, part: Activity, summary: Summary, now: int) -> bool:
@@ -141,7 +168,8 @@ class ActivityFamily(Family[Activity]):
     def _note(self, part: Activity) -> None:
         """Note what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
-        part.booked = Booked(part.minutes, part.since_day, part.day_bits, part.told, summaries, part.lives)
+        values = NOT_TOLD if part.told is None else part.told.values
+        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.lives)
         self.changed.append(part)
 
     def new(self) -> Activity:
@@ -170,6 +198,7 @@ class ActivityFamily(Family[Activity]):
         days_kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
         before_day = self._day_of(max(0, horizon.before_ms))
         without_days_before(part, before_day - days_kept)
+        part.quarter = NO_QUARTER
         if len(part.lives) > 1:
             part.lives = that_can_change(part.lives, before_day, memory_days=self._memory_days)
 
@@ -199,19 +228,24 @@ class ActivityFamily(Family[Activity]):
     def book(self, parts: list[Activity]) -> None:
         ledger = self.ledger
         assert ledger is not None
+        # Users whose days have changed in the same way: mostly those who are new today, or here again.
+        days: dict[tuple[int, bytes, int, bytes], int] = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
             if before.summaries or part.summaries:
                 self._book_with_summaries(before, part)
                 continue
-            gone, come = _amounts(before.told), _amounts(part.told)
+            gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
             if before.minutes != part.minutes or gone is not come:
                 self._rebook(before.minutes, gone, part.minutes, come)
             if before.day_bits != part.day_bits or before.since_day != part.since_day:
-                ledger.book(active_days(before.since_day, before.day_bits), active_days(part.since_day, part.day_bits))
+                change = before.since_day, before.day_bits, part.since_day, part.day_bits
+                days[change] = days.get(change, 0) + 1
             if before.lives is not part.lives:
                 self._rebook_new(before.lives, part.lives)
+        for (since_before, bits_before, since, bits), users in days.items():
+            ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
 
     def _rebook_new(self, before: Lives, after: Lives) -> None:
         gone, come = first_minutes(before), first_minutes(after)
@@ -231,7 +265,7 @@ class ActivityFamily(Family[Activity]):
         minutes_before, days_before, lives_before = self._whole(before)
         minutes, days, lives = self._whole(part)
         self._rebook_new(lives_before, lives)
-        gone, come = _amounts(before.told), _amounts(part.told)
+        gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
         if minutes_before != minutes or gone is not come:
             self._rebook(minutes_before, gone, minutes, come)
         assert self.ledger is not None
@@ -288,11 +322,7 @@ def _rank(times: SummaryTimes) -> tuple[int, int, int]:
     return times.revision, times.last_ms, -times.first_ms
 
 
-def _amounts(told: Told | None) -> Mapping[Field, int]:
-    """What one active user adds: one user, and one of each value that is known."""
-    return _ONE_USER if told is None else _amounts_of(told.values)
-
-
 @lru_cache(maxsize=16_384)
-def _amounts_of(values: Values) -> Mapping[Field, int]:
+def _amounts(values: Values) -> Mapping[Field, int]:
+    """What one active user adds: one user, and one of each value that is known."""
     return {**_ONE_USER, **segments.fields_of(values)}

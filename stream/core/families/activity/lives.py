@@ -30,6 +30,8 @@ def with_day(lives: Lives, day: int, minute: int, *, memory_days: int) -> Lives:
         (life,) = lives
         if life.first_day <= day <= life.last_day and (minute == NEVER or NEVER < life.first_minute <= minute):
             return lives
+    if not lives:
+        return (Life(day, day, minute),)
     near = [life for life in lives if life.first_day - memory_days <= day <= life.last_day + memory_days]
     active = [begun for begun in (minute, *(life.first_minute for life in near)) if begun != NEVER]
     grown = Life(

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from stream.core.families.activity.lives import Lives
-from stream.core.segments import Told
+from stream.core.segments import Told, Values
+
+NO_QUARTER = -1
 
 
 class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -27,7 +29,7 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     minutes: tuple[int, ...]
     since_day: int
     day_bits: bytes
-    told: Told | None
+    values: Values
     summaries: Mapping[str, SummaryTimes]
     lives: Lives
 
@@ -42,6 +44,8 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     told: Told | None = None  # of segments
     summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
     booked: Booked | None = None  # while the totals don't hold the part as it is now; never stored
+    # Never stored: a quarter of an hour of whose later minutes day and life are known; days begin with a quarter.
+    quarter: int = NO_QUARTER
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:

@@ -5,12 +5,12 @@ enters the windows as the clock passes. A visitor is booked in the minute of the
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from stream.core.events import Event, Step, Summary
-from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.families.sessions import messages, numbers
 from stream.core.families.sessions.metrics import METRICS
 from stream.core.families.sessions.part import (
@@ -23,7 +23,7 @@ from stream.core.families.sessions.part import (
     of_summary,
     outranks,
     with_end_in,
-    with_step_in,
+    with_steps_in,
 )
 from stream.core.ring import latest, second_latest
 from stream.core.rules import Rules
@@ -65,31 +65,44 @@ class SessionsFamily(Family[Visits]):
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        return {Step: self.hear_step, Summary: self.hear_summary}
+        return {Step: self.hear_steps, Summary: one_by_one(self.hear_summary)}
 
-    def hear_step(self, part: Visits, step: Step, now: int) -> bool:
+    def hear_steps(self, part: Visits, steps: Sequence[Step], changed: bytearray, now: int) -> None:
         """A step lengthens its session, begins one, or joins two; an end may close one."""
+        places: dict[str | None, list[int]] = {}  # by session: most of what a batch tells of a user is of one
+        for place, step in enumerate(steps):
+            if step.is_end or not step.is_interactive or not step.in_session:
+                changed[place] |= self._hear_end(part, step) if step.is_end else self._hear_aside(part, step)
+            elif step.session_id in places:
+                places[step.session_id].append(place)
+            else:
+                places[step.session_id] = [place]
+        for session_id, of_session in places.items():
+            track, pause_ms = self._track(part, session_id)
+            sessions, known = with_steps_in(track.sessions, [steps[place] for place in of_session], pause_ms)
+            if sessions is not track.sessions:
+                self._note(part, session_id, track)
+                track.sessions = sessions
+                for number, place in enumerate(of_session):
+                    if number not in known:
+                        changed[place] = True
+                        self._count_step(steps[place].at_ms)
+
+    def _track(self, part: Visits, session_id: str | None) -> tuple[Track, int]:
+        """What is known of a session, and how far apart its steps may lie."""
+        if session_id is None:
+            return part.by_gap, self._timeout_ms
+        return part.by_id.get(session_id) or Track(), LONGEST_PAUSE_MS
+
+    def _hear_end(self, part: Visits, step: Step) -> bool:
         if not step.is_interactive or not step.in_session:
             return self._hear_aside(part, step)
-        session_id = step.session_id
-        if session_id is None:
-            track, pause_ms = part.by_gap, self._timeout_ms
-        else:
-            known = part.by_id.get(session_id)
-            track, pause_ms = Track() if known is None else known, LONGEST_PAUSE_MS
-        if step.is_end:
-            ends = with_end_in(track.ends, step)
-            if ends is track.ends:
-                return False
-            self._note(part, session_id, track)
-            track.ends = ends
-            return True
-        sessions = with_step_in(track.sessions, step, pause_ms)
-        if sessions is track.sessions:
+        track, _ = self._track(part, step.session_id)
+        ends = with_end_in(track.ends, step)
+        if ends is track.ends:
             return False
-        self._note(part, session_id, track)
-        track.sessions = sessions
-        self._count_step(step.at_ms)
+        self._note(part, step.session_id, track)
+        track.ends = ends
         return True
 
     def _hear_aside(self, part: Visits, step: Step) -> bool:

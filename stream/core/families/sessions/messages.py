@@ -43,7 +43,7 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
     kind = message.type
     if kind == "summary":
         return _summary(message, user, is_bot)
-    is_key_event, is_interactive = bool(message.key_event), message.interactive is not False
+    is_key_event, is_interactive = message.key_event is True, message.interactive is not False
     in_session, prompted, engaged_ms = message.in_session is not False, message.prompted, message.engaged_ms
     # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
     content = _STEP_CODES[kind] + _STEP_TYPES * (is_key_event + 2 * is_interactive + 4 * in_session)

@@ -11,7 +11,7 @@ arrival makes a difference.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -212,6 +212,64 @@ def with_step(session: Session, step: Step) -> Session:
     )
 
 
+def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
+    """The session after more steps, each later than all before it."""
+    views, key_events, engaged_ms, says_prompted = (
+        session.views,
+        session.key_events,
+        session.engaged_ms,
+        session.says_prompted,
+    )
+    identities = [*session.steps]
+    for step in steps:
+        identities.append(step.identity)
+        if step.is_view:
+            views += 1
+        if step.is_key_event:
+            key_events += 1
+        if step.engaged_ms is not None:
+            engaged_ms = step.engaged_ms + (engaged_ms or 0)
+        if step.prompted is not None:
+            says_prompted = True
+    return Session(
+        session.first_ms,
+        steps[-1].at_ms,
+        views,
+        key_events,
+        engaged_ms,
+        session.prompted,
+        says_prompted,
+        tuple(identities[-STEPS_REMEMBERED - 1 :]),
+    )
+
+
+def with_steps_in(
+    sessions: tuple[Session, ...], steps: Sequence[Step], pause_ms: int
+) -> tuple[tuple[Session, ...], Sequence[int]]:
+    """Put steps where they belong, as `with_step_in` does; returns also the places of those that are known already."""
+    known: tuple[int, ...] = ()
+    place, count = 0, len(steps)
+    while place < count:
+        end = place
+        if sessions:
+            latest = sessions[-1]
+            last_ms = latest.last_ms
+            while end < count and last_ms < steps[end].at_ms <= last_ms + pause_ms:
+                last_ms = steps[end].at_ms
+                end += 1
+        if end > place:  # the common case, fast: they only lengthen the latest session
+            grown = with_later_steps(latest, steps[place:end])
+            sessions = (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
+            place = end
+            continue
+        after = with_step_in(sessions, steps[place], pause_ms)
+        if after is sessions:
+            known = (*known, place)
+        sessions = after
+        place += 1
+    return sessions, known
+
+
 def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
     """Put a step where it belongs: into a session, between two that it joins, or on its own.
 
@@ -263,8 +321,9 @@ def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
 
 def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
     """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
-    for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
-        del visits.aside[identity]
+    if visits.aside:
+        for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
+            del visits.aside[identity]
     closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
     for session_id, track in list(visits.by_id.items()):
         closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
@@ -280,6 +339,8 @@ def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms:
     """Forget what ended before; returns when the sessions closed."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
     settled_before_ms -= timeout_ms
+    if _is_simple(track) and (not track.sessions or track.sessions[0].last_ms >= settled_before_ms):
+        return []  # the common case, fast: the first to end has not ended so long ago
     whole = None if track.summary is None else track.summary.session
     near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
     # What a summary replaces goes when it goes.
@@ -298,10 +359,20 @@ def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms:
         track.summary = None
     if len(kept) < len(track.sessions):
         track.sessions = tuple(kept)
-    needed_ms = min((session.first_ms for session in kept), default=before_ms)
+    _let_go_of_ends(track, before_ms)
+    return closed
+
+
+def _let_go_of_ends(track: Track, before_ms: int) -> None:
+    """Forget the ends that no session is left for."""
+    needed_ms = min((session.first_ms for session in track.sessions), default=before_ms)
     if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
         track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
-    return closed
+
+
+def _is_simple(track: Track) -> bool:
+    """Whether nothing but steps was told, of which none ended a session."""
+    return track.summary is None and not track.ends
 
 
 def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from stream.core.events import Answer, Event, Nameless, ResponseRemoved
-from stream.core.families.family import Family, Heard, Horizon
+from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.families.surveys import messages, samples
 from stream.core.families.surveys.contribution import amounts_of, bookings
 from stream.core.families.surveys.metrics import METRICS
@@ -36,7 +36,7 @@ class SurveysFamily(Family[Responses]):
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
-        return {Answer: self.hear_answer}
+        return {Answer: one_by_one(self.hear_answer)}
 
     def hear_answer(self, part: Responses, answer: Answer, now: int) -> bool:
         """A state of a response counts when it is the latest."""
