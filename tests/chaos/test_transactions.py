@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
@@ -11,7 +12,7 @@ from kafka.errors import KafkaTimeoutError
 
 from tests.chaos.transactions import Counted, TransactionalLoad, without_the_lost
 from tests.integration.conftest import Deploy
-from tests.integration.deployment import Deployment, arriving, login
+from tests.integration.deployment import Deployment, Load, arriving, login
 from tests.integration.kafka_server import RunningKafka
 
 
@@ -51,15 +52,7 @@ def test_a_transaction_of_which_nobody_says_how_it_ended_is_looked_up(
 
     monkeypatch.setattr(KafkaProducer, "commit_transaction", without_an_answer)
     monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
-    deployment = deploy(kafka.address)
-    deployment.create_topics()
-    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
-        while commits[0] < 13:
-            assert load.is_alive()
-            time.sleep(0.5)
-
-    committed = deployment.produced(at_least=len(load.sent))
-    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    sent_until(deploy(kafka.address), lambda load: commits[0] >= 13)
 
 
 @pytest.mark.kafka
@@ -79,15 +72,7 @@ def test_a_transaction_that_a_new_epoch_of_its_producer_aborts_is_sent_again(
         commit(self)
 
     monkeypatch.setattr(KafkaProducer, "commit_transaction", with_a_new_epoch)
-    deployment = deploy(kafka.address)
-    deployment.create_topics()
-    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
-        while commits[0] < 7:
-            assert load.is_alive()
-            time.sleep(0.1)
-
-    committed = deployment.produced(at_least=len(load.sent))
-    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    sent_until(deploy(kafka.address), lambda load: commits[0] >= 7)
 
 
 @pytest.mark.kafka
@@ -106,16 +91,7 @@ def test_a_producer_whose_beginning_nobody_answers_is_given_up(
 
     monkeypatch.setattr(KafkaProducer, "init_transactions", without_an_answer)
     monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
-    deployment = deploy(kafka.address)
-    deployment.create_topics()
-    events = arriving(users=100, days=5)
-    with deployment.load(events, rate=300, kind=TransactionalLoad, max_block_ms=900_000) as load:
-        while not load.sent:
-            assert load.is_alive()
-            time.sleep(0.1)
-
-    committed = deployment.produced(at_least=len(load.sent))
-    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    sent_until(deploy(kafka.address), lambda load: bool(load.sent), max_block_ms=900_000)
 
 
 @pytest.mark.kafka
@@ -133,15 +109,7 @@ def test_a_committed_transaction_that_kafka_loses_is_told_and_not_expected(
             commit(self)
 
     monkeypatch.setattr(KafkaProducer, "commit_transaction", committed_in_words_only)
-    deployment = deploy(kafka.address)
-    deployment.create_topics()
-    with deployment.load(arriving(users=100, days=5), rate=300, kind=TransactionalLoad) as load:
-        while commits[0] < 7:
-            assert load.is_alive()
-            time.sleep(0.1)
-
-    committed = deployment.produced(at_least=len(load.sent))
-    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    load = sent_until(deploy(kafka.address), lambda load: commits[0] >= 7)
     assert load.lost
     assert all("the commit was answered" in told for told in load.lost)
 
@@ -157,6 +125,20 @@ def test_of_a_transaction_that_is_there_in_part_everything_is_expected() -> None
 
     assert kept == [whole, partly]
     assert lost == ["transaction 3 of 2 events: the commit was answered; none of them is for readers"]
+
+
+def sent_until(deployment: Deployment, holds: Callable[[Load], bool], **options: object) -> Load:
+    """A load that was sent until something held: what can be read is what it says it has sent."""
+    deployment.create_topics()
+    events = arriving(users=100, days=5)
+    with deployment.load(events, rate=300, kind=TransactionalLoad, **options) as load:
+        while not holds(load):
+            assert load.is_alive()
+            time.sleep(0.1)
+
+    committed = deployment.produced(at_least=len(load.sent))
+    assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
+    return load
 
 
 def count_with_aborted(deployment: Deployment) -> int:
