@@ -54,9 +54,9 @@ class Network:
         self._thread.join()
         self._loop.close()
 
-    def proxy(self, target: str | None = None, *, speaks_kafka: bool = False) -> TcpProxy:
-        """A new proxy, to an address that may also be given later."""
-        made = TcpProxy(self, speaks_kafka=speaks_kafka)
+    def proxy(self, target: str | None = None, *, port: int = 0, speaks_kafka: bool = False) -> TcpProxy:
+        """A new proxy, to an address that may also be given later, at a port or at any that is free."""
+        made = TcpProxy(self, port=port, speaks_kafka=speaks_kafka)
         made.target = target
         self._proxies.append(made)
         made.heal()
@@ -80,11 +80,11 @@ class TcpProxy:
     With `speaks_kafka` it carries whole requests and answers.
     """
 
-    def __init__(self, network: Network, *, speaks_kafka: bool) -> None:
+    def __init__(self, network: Network, *, port: int, speaks_kafka: bool) -> None:
         self._network = network
         self._speaks_kafka = speaks_kafka
         # It holds the port while nobody listens: connections are then refused, and no other program takes it.
-        self._reservation = _bound(0)
+        self._reservation = _bound(port)
         self.port: int = self._reservation.getsockname()[1]
         self.target: str | None = None
         self.answers_lost = 0

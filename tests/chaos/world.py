@@ -6,7 +6,7 @@ the state is there. Whoever checks the numbers goes directly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from tests.chaos.supervisor import Exit, Slot
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
 from tests.integration.versions import OtherVersion
+from tests.ports import free_port
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 # The changelog is compacted while a run lasts, as it is in the life of a deployment: a new segment every few seconds.
@@ -94,15 +95,22 @@ class ProxiedKafka:
 @contextmanager
 def proxied_kafka(start: Callable[..., RunningKafka], *, proxies: int) -> Iterator[ProxiedKafka]:
     """A Kafka with so many proxies before it, as `start(proxy_ports=...)` makes it."""
+    ports = [free_port() for _ in range(proxies)]
+    kafka = start(proxy_ports=ports)
+    try:
+        with behind(kafka, ports) as proxied:
+            yield proxied
+    finally:
+        kafka.discard()
+
+
+@contextmanager
+def behind(kafka: RunningKafka, ports: Sequence[int]) -> Iterator[ProxiedKafka]:
+    """A Kafka that was told these ports of proxies, with the proxies."""
     with Network() as network, ThreadPoolExecutor(1) as elsewhere:
-        ways = [network.proxy(speaks_kafka=True) for _ in range(proxies)]
-        kafka = start(proxy_ports=[way.port for way in ways])
-        for way, address in zip(ways, kafka.behind_proxies, strict=True):
-            way.target = address
-        try:
-            yield ProxiedKafka(kafka, Broker(kafka, elsewhere), network, ways)
-        finally:
-            kafka.discard()
+        targets = zip(ports, kafka.behind_proxies, strict=True)
+        ways = [network.proxy(target, port=port, speaks_kafka=True) for port, target in targets]
+        yield ProxiedKafka(kafka, Broker(kafka, elsewhere), network, ways)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
-from tests.chaos.world import ProxiedKafka, proxied_kafka
+from tests.chaos.world import ProxiedKafka, behind
 from tests.integration.deployment import Deployment
+from tests.integration.kafka_of_the_run import kafka_of_the_run
 from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
 from tests.missing import missing
 from tests.state.conftest import run_redis as run_redis
@@ -29,10 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_kafka() -> Iterator[ProxiedKafka]:
-    """A real Apache Kafka with proxies before it, shared by all tests."""
-    with proxied_kafka(start_kafka_or_skip, proxies=2) as proxied:
-        yield proxied
+def shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedKafka]:
+    """A real Apache Kafka with proxies before it, shared by all tests, also of other processes of the run."""
+    process, folder = os.environ.get("PYTEST_XDIST_WORKER"), tmp_path_factory.getbasetemp()
+    run = {"processes": 1, "number": 0}
+    if process is not None:  # gw0, gw1, ...
+        folder = folder.parent
+        run = {"processes": int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), "number": int(process.removeprefix("gw"))}
+    with (
+        kafka_of_the_run(start_kafka_or_skip, folder, proxies=2, **run) as (kafka, ports),
+        behind(kafka, ports) as all_,
+    ):
+        yield all_
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -172,26 +172,55 @@ def classes_read(libs: Path) -> Path | None:
 
     Read from it, a start costs 3 s of CPU, not 5.5. A file of another Java is none: Java would leave it alone.
     """
+
+    def write(path: Path) -> None:
+        server = KafkaServer(libs, writes_classes=path)
+        try:
+            server.start()
+            server.stop()
+        finally:
+            server.discard()
+
+    return _made_once(f"kafka-classes-{_key(libs)}.jsa", write)
+
+
+@cache
+def formatted(libs: Path) -> Path:
+    """The storage of a broker that has not yet started."""
+
+    def write(path: Path) -> None:
+        server = KafkaServer(libs)
+        try:
+            shutil.move(server.format_by_itself(), path)
+        finally:
+            server.discard()
+
+    path = _made_once(f"kafka-storage-{_key(libs)}", write)
+    assert path is not None
+    return path
+
+
+def _key(libs: Path) -> str:
+    """Differs with the version of Java, that of Kafka, and where it lies."""
     version = subprocess.run(["java", "-version"], capture_output=True, check=False).stderr
-    key = hashlib.sha256(version + str(libs.resolve()).encode()).hexdigest()[:16]
-    path = CACHE / f"kafka-classes-{key}.jsa"
-    if path.is_file():
+    return hashlib.sha256(version + str(libs.resolve()).encode()).hexdigest()[:16]
+
+
+def _made_once(name: str, write: Callable[[Path], None]) -> Path | None:
+    """What lies in the cache under a name, written at the first call; None where `write` could write nothing."""
+    path = CACHE / name
+    if path.exists():
         return path
     CACHE.mkdir(exist_ok=True)
     # One at a time; renamed when it is whole, for whoever writes it may be interrupted.
-    with (CACHE / "kafka-classes.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
+    with (CACHE / f"{name}.lock").open("w") as turn, tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        if not path.is_file():
-            written = Path(unfinished, "classes.jsa")
-            server = KafkaServer(libs, writes_classes=written)
-            try:
-                server.start()
-                server.stop()
-            finally:
-                server.discard()
-            if written.is_file():
+        if not path.exists():
+            written = Path(unfinished, name)
+            write(written)
+            if written.exists():
                 written.rename(path)
-    return path if path.is_file() else None
+    return path if path.exists() else None
 
 
 class KafkaServer:
@@ -209,7 +238,7 @@ class KafkaServer:
         classes: Path | None = None,
         writes_classes: Path | None = None,
     ) -> None:
-        self._classpath = f"{libs}/*"
+        self._libs = libs
         self._sharing = [] if classes is None else [f"-XX:SharedArchiveFile={classes}"]
         self._writing = [] if writes_classes is None else [f"-XX:ArchiveClassesAtExit={writes_classes}"]
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
@@ -300,9 +329,18 @@ class KafkaServer:
             **SERVER_PROPERTIES,
         }
 
-    def _format(self, *options: str) -> None:
+    def _format(self) -> None:
+        """Make its storage, as it was once made for all: this saves the start of another Java."""
+        self._write_properties()
+        shutil.copytree(formatted(self._libs), self._folder / "storage")
+
+    def _write_properties(self) -> None:
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._told().items()))
         (self._folder / "log4j2.properties").write_text(_LOGGING)
+
+    def format_by_itself(self, *options: str) -> Path:
+        """Make a storage of its own, with these options of Kafka's tool; returns where."""
+        self._write_properties()
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*self._java(), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
@@ -314,10 +352,11 @@ class KafkaServer:
         )
         if done.returncode != 0:
             raise RuntimeError(f"Kafka could not format its storage: {done.stdout}{done.stderr}")
+        return self._folder / "storage"
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder}/log4j2.properties"
-        return ["java", *_SHORT_LIVED, *self._sharing, *options, logging, "-cp", self._classpath]
+        return ["java", *_SHORT_LIVED, *self._sharing, *options, logging, "-cp", f"{self._libs}/*"]
 
     def _log_tail(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-30:])

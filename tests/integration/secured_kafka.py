@@ -43,6 +43,6 @@ class SecuredKafka(KafkaServer):
             "ssl.keystore.location": str(self._certificate),
         }
 
-    def _format(self, *options: str) -> None:
+    def _format(self) -> None:
         user = f"name={self._user},password={self._password}"
-        super()._format(*options, *(f"--add-scram={mechanism}=[{user}]" for mechanism in _SCRAM))
+        self.format_by_itself(*(f"--add-scram={mechanism}=[{user}]" for mechanism in _SCRAM))
