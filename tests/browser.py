@@ -8,6 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.patience import PATIENCE_SECONDS
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -32,14 +34,13 @@ def running_browser() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, address: str, *, may_fail: bool = False, **options: Any) -> Iterator[Page]:
     """A page in a profile of its own. Whatever its console complains of fails the test, unless the server is to go."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(30_000)
     complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    if not may_fail:
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.goto(address)
-    yield page
-    context.close()
+    with browser.new_context(**options) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_SECONDS * 1_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if not may_fail:
+            page.on("console", lambda it: complaints.append(it.text) if it.type in ("error", "warning") else None)
+        page.goto(address)
+        yield page
     assert complaints == [], complaints

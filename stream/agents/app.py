@@ -258,7 +258,7 @@ class Worker:
     async def _leave(self) -> None:
         if self.tasks.failure is None:
             with contextlib.suppress(ConsumerNotStarted):
-                await self.consumer.force_commit()
+                await self.consumer.commit_last()
         await self.app.stop()
         await self.tasks.stop()
 

@@ -126,6 +126,11 @@ class Commits:
         await asyncio.wait({sending}, timeout=_ANSWER_SECONDS)
         return sending.done() and sending.result()
 
+    async def answered(self) -> None:
+        """Wait for the answer to the one that is on its way, if there is one, for so long as a commit is waited for."""
+        if self._on_its_way is not None:
+            await asyncio.wait({self._on_its_way}, timeout=_ANSWER_SECONDS)
+
     async def _send(self, offsets: Mapping[TopicPartition, int]) -> bool:
         coordinator = self._coordinator
         by_topic: dict[str, list[tuple[int, int, str]]] = {}

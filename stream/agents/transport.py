@@ -174,6 +174,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         assigned = self.assignment()
         return await self._commits.commit({TopicPartition(*tp): offsets[tp] for tp in offsets if tp in assigned})
 
+    async def commit_answered(self) -> None:
+        """Wait for the answer to the commit that is on its way, if there is one."""
+        await self.call_thread(self._commits.answered)
+
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
         """The committed offset of each partition that has one."""
         coordinator = self._ensure_consumer()._coordinator
@@ -429,6 +433,12 @@ class BatchConsumer(driver.Consumer):
             return False
         self._committed_offset.update(wanted)
         return True
+
+    async def commit_last(self) -> None:
+        """Commit what the last checkpoints hold: after a commit that is still on its way, which holds less."""
+        if self.assignment():
+            await cast(_ConsumerThread, self._thread).commit_answered()
+        await self.force_commit()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's guesses about slow streams don't know batches; lag and freshness are metrics of their own."""

@@ -207,6 +207,31 @@ def test_commits_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario)
 
 
+def test_who_commits_for_the_last_time_waits_for_the_answer_before() -> None:
+    async def scenario(world: World) -> None:
+        await world.commits.answered()  # nothing is on its way
+        await world.until_member()
+        before = asyncio.ensure_future(world.commits.commit({LOGINS: 5}))
+        await world.until(lambda: bool(world.group.commits))
+
+        async def last() -> bool:
+            await world.commits.answered()
+            return await world.commits.commit({LOGINS: 6})
+
+        leaving = asyncio.ensure_future(last())
+        await world.settle()
+        assert len(world.group.commits) == 1
+        world.group.commits[0].set_result(NO_ERROR)
+        await world.until(lambda: len(world.group.commits) == 2)
+        world.group.commits[1].set_result(NO_ERROR)
+
+        assert await before
+        assert await leaving
+        assert world.group.committed == [(1, 5), (1, 6)]
+
+    run(scenario)
+
+
 def test_nothing_is_committed_by_who_is_no_member() -> None:
     async def scenario(world: World) -> None:
         assert not await world.commits.commit({LOGINS: 5})

@@ -19,6 +19,7 @@ from tests.chaos.report import Report
 from tests.chaos.setups import SERVERS, STORES, WORKERS, Pins
 from tests.chaos.world import ProxiedKafka, proxied_kafka
 from tests.integration.conftest import deploy, kafka, shared_kafka, start_kafka_or_skip, unique
+from tests.patience import PATIENCE_SECONDS
 
 __all__ = ["deploy", "kafka", "shared_kafka", "unique"]
 
@@ -27,8 +28,6 @@ __all__ = ["deploy", "kafka", "shared_kafka", "unique"]
 # (`test_short_forms.py`).
 SHORT_SEEDS = {"rocksdb": 439, "memory": 4965, "redis": 3675}
 SHORT_MINUTES = 1.0
-# Generous: a test may not depend on how fast a machine is.
-_WELL_WITHIN_SECONDS = 120.0
 
 _reports: list[Report] = []
 
@@ -79,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seconds = 60 * _option(config, "minutes", SHORT_MINUTES)
     for item in items:
         if "store" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(2 * seconds + 900))
+            item.add_marker(pytest.mark.timeout(2 * seconds + 6 * PATIENCE_SECONDS))
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def pins(pytestconfig: pytest.Config) -> Pins:
 @pytest.fixture(scope="session")
 def well_within(pytestconfig: pytest.Config) -> float:
     """Within how many seconds after a storm all must be well."""
-    return _option(pytestconfig, "well_within", _WELL_WITHIN_SECONDS)
+    return _option(pytestconfig, "well_within", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")

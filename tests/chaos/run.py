@@ -23,11 +23,9 @@ from tests.chaos.storm import Tell, Weather
 from tests.chaos.supervisor import Slot, reason_in, takeovers, wait_until
 from tests.chaos.world import World
 from tests.integration.deployment import Load
+from tests.patience import PATIENCE_SECONDS
 
 # Nobody needs so long; a machine that others use too may.
-_READY_SECONDS = 120.0
-_EQUAL_SECONDS = 240.0
-_SHUT_DOWN_SECONDS = 30.0
 
 # Outages may add up to more than the minute after which a producer gives up.
 _PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
@@ -48,7 +46,7 @@ def run_chaos(
     tell: Tell,
 ) -> None:
     """Fill in the report; `tell` is told what happens. Raises AssertionError where the numbers don't become right."""
-    assert wait_until(partial(are_ready, world), world.slots, seconds=_READY_SECONDS), (
+    assert wait_until(partial(are_ready, world), world.slots, seconds=PATIENCE_SECONDS), (
         "not ready before the first fault"
     )
     limits = Limits(well_within_seconds=well_within_seconds, lag=_MOST_LAG_SECONDS * rate, workers=len(world.workers))
@@ -57,7 +55,7 @@ def run_chaos(
     try:
         with world.deployment.load(events, rate=rate, kind=kind, **to_producer) as load:
             world.load = load
-            assert wait_until(lambda: bool(load.sent), world.slots, seconds=_READY_SECONDS), "the load has not begun"
+            assert wait_until(lambda: bool(load.sent), world.slots, seconds=PATIENCE_SECONDS), "the load has not begun"
             weather.run(storms)
     finally:
         report.take_in(weather.weathered)
@@ -99,7 +97,7 @@ def wait_until_equal(world: World, report: Report) -> None:
     try:
         for server in world.servers:
             world.deployment.wait_until_every_gauge_equals_the_recount(
-                server.program, seconds=_EQUAL_SECONDS, meanwhile=world.tend
+                server.program, seconds=PATIENCE_SECONDS, meanwhile=world.tend
             )
     except AssertionError as error:
         in_kafka = letter_differences(world.deployment, sent=report.events, load=world.load)
@@ -113,7 +111,7 @@ def rebuild_from_nothing(world: World, report: Report) -> None:
     for worker in world.workers:
         worker.terminate()
     for worker in world.workers:
-        status = worker.shut_down(seconds=_SHUT_DOWN_SECONDS)
+        status = worker.shut_down()
         if status != 0:
             why = reason_in(worker.program.log)
             report.differences.append(f"{worker.name} ended with {status} when it was asked to end: {why}")
@@ -123,7 +121,7 @@ def rebuild_from_nothing(world: World, report: Report) -> None:
     started = time.monotonic()
     deployment.start("worker", name="nobody", **world.workers[0].settings_of_a_stranger)
     for server in world.servers:
-        deployment.wait_until_every_gauge_equals_the_recount(server.program, seconds=_EQUAL_SECONDS)
+        deployment.wait_until_every_gauge_equals_the_recount(server.program, seconds=PATIENCE_SECONDS)
     report.rebuilt_seconds = time.monotonic() - started
 
 

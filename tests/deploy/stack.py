@@ -26,8 +26,8 @@ from typing import IO, Any
 
 from tests.deploy.facts import facts
 from tests.deploy.programs import Program, as_container, mount_in, program_of, variables
+from tests.patience import PATIENCE_SECONDS
 
-_START_SECONDS = 90.0
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SHOWN_LINES = 40
 
@@ -63,7 +63,7 @@ class Service:
         """Wait for a condition of `depends_on`."""
         assert self.process is not None, f"{self.name} was not started"
         if condition == "service_completed_successfully":
-            assert self.process.wait(_START_SECONDS) == 0, f"{self.name} ended with {self.process.returncode}"
+            assert self.process.wait(PATIENCE_SECONDS) == 0, f"{self.name} ended with {self.process.returncode}"
         elif condition == "service_healthy":
             self.wait_until_healthy()
 
@@ -77,7 +77,7 @@ class Service:
             if told is None:
                 self.healthy_after = round(passed, 1)
                 return
-            assert passed < _START_SECONDS, f"{self.name} is not healthy: {told}"
+            assert passed < PATIENCE_SECONDS, f"{self.name} is not healthy: {told}"
             time.sleep(1)
 
     def check(self) -> str | None:

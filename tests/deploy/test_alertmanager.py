@@ -44,7 +44,7 @@ def alertmanager(tmp_path: Path) -> Iterator[Alertmanager]:
 
 def held_back(alertmanager: Alertmanager, expected: set[str]) -> bool:
     """Whether exactly these alerts wait for others. Alertmanager finds out a moment after it was told of them."""
-    alertmanager.wait_until(lambda: alertmanager.held_back() == expected, f"held back: {expected}", seconds=10)
+    alertmanager.wait_until(lambda: alertmanager.held_back() == expected, f"held back: {expected}")
     time.sleep(0.3)
     return alertmanager.held_back() == expected
 

@@ -13,7 +13,7 @@ from tests.deploy.scenarios import SCENARIOS, TEXTS, Scenario, Text
 from tests.deploy.worlds import MONDAY
 
 # The first test waits for the run of all: two minutes of CPU.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 BUSINESS = [alert for alert in alerts() if alert.labels["layer"] == "business"]
 TRUSTED = next(rule for rule in recordings() if rule.name == "job:engagement_numbers:trusted")

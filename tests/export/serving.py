@@ -9,6 +9,7 @@ import msgspec
 
 from stream.export.board import Board
 from stream.export.http import Server
+from tests.patience import PATIENCE_SECONDS
 
 
 class Serving:
@@ -23,13 +24,13 @@ class Serving:
 
     def __enter__(self) -> "Serving":
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=30)
+        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=PATIENCE_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(timeout=30)
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(timeout=PATIENCE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -48,4 +49,4 @@ class Serving:
         async def do() -> None:
             what()
 
-        asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=30)
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=PATIENCE_SECONDS)

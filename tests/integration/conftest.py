@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
 from tests.chaos.world import ProxiedKafka, behind
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_of_the_run import kafka_of_the_run
-from tests.integration.kafka_server import KafkaUnavailable, RunningKafka, start_kafka
+from tests.integration.kafka_server import LASTING, KafkaUnavailable, RunningKafka, start_kafka
 from tests.missing import missing
 from tests.state.conftest import run_redis as run_redis
 
@@ -39,7 +41,7 @@ def shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedKa
         folder = folder.parent
         run = {"processes": int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), "number": int(process.removeprefix("gw"))}
     with (
-        kafka_of_the_run(start_kafka_or_skip, folder, proxies=2, **run) as (kafka, ports),
+        kafka_of_the_run(partial(start_kafka_or_skip, properties=LASTING), folder, proxies=2, **run) as (kafka, ports),
         behind(kafka, ports) as all_,
     ):
         yield all_
@@ -67,10 +69,10 @@ def own_kafka() -> Iterator[RunningKafka]:
     server.discard()
 
 
-def start_kafka_or_skip(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
-    """A new Kafka; without one the test is skipped, or fails where Kafka is required."""
+def start_kafka_or_skip(**options: Any) -> RunningKafka:
+    """A new Kafka, by `start_kafka`; without one the test is skipped, or fails where Kafka is required."""
     try:
-        return start_kafka(proxy_ports=proxy_ports)
+        return start_kafka(**options)
     except KafkaUnavailable as error:
         skip_without_kafka(error)
         raise

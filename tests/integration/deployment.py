@@ -43,10 +43,9 @@ from stream.simulate.replay import ReplayEvent, replay
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.integration.processes import PROGRAM, Executed, Forked, Process
 from tests.native import READERS
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
-READY_SECONDS = 60.0
-EQUAL_SECONDS = 60.0
 STALE_AFTER_SECONDS = 4
 
 # 2025-03-01T00:00Z. Any fixed moment of the past does: `--clock event` is blind to today.
@@ -136,7 +135,7 @@ class Program:
 
     def metrics(self) -> Numbers:
         """What /metrics tells, each sample under its name and labels."""
-        status, page = self.get("/metrics")
+        status, page = self.get("/metrics", seconds=PATIENCE_SECONDS)
         assert status == 200, page
         return {
             _named(sample.name, sample.labels): sample.value
@@ -159,7 +158,7 @@ class Program:
 
     # -- waiting for it --------------------------------------------------------------------------------------------
 
-    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = READY_SECONDS) -> float:
+    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> float:
         """Wait for something to hold while it runs; returns how long that took. Fails with its log."""
         started = time.monotonic()
         while not holds():
@@ -174,7 +173,7 @@ class Program:
         self.wait_until(lambda: self.get("/readyz")[0] == 200, "ready")
         return time.monotonic() - self.started
 
-    def wait_for_exit(self, *, seconds: float) -> int:
+    def wait_for_exit(self, *, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait until it has ended by itself; returns its status."""
         status = self._process.wait(seconds)
         assert status is not None, f"it still runs after {seconds:g} s:\n{self._tail()}"
@@ -291,7 +290,7 @@ class Deployment:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -408,9 +407,9 @@ class Deployment:
         self._expected[outcome] += count
 
     def stored(
-        self, topics: Iterable[str], *, at_least: int = 0, seconds: float = 15.0, committed: bool = True
+        self, topics: Iterable[str], *, at_least: int = 0, seconds: float = PATIENCE_SECONDS, committed: bool = True
     ) -> list[StoredRecord]:
-        """All records of some topics, or `committed` ones. Reads until nothing more comes, and `at_least` many."""
+        """All records of some topics, or `committed` ones. Reads up to where they end now, and `at_least` many."""
         names = list(topics)
         consumer = KafkaConsumer(
             **self.client,
@@ -420,12 +419,15 @@ class Deployment:
             isolation_level="read_committed" if committed else "read_uncommitted",
             check_crcs=False,  # it adds them up in Python, byte by byte
         )
-        consumer.assign([TopicPartition(name, number) for name in names for number in self.all_partitions])
+        places = [TopicPartition(name, number) for name in names for number in self.all_partitions]
+        consumer.assign(places)
         found: list[StoredRecord] = []
-        deadline, quiet = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline and (len(found) < at_least or quiet < 3):
+        deadline = time.monotonic() + seconds
+        ends = consumer.end_offsets(places)
+        while time.monotonic() < deadline and (
+            len(found) < at_least or any(consumer.position(place) < end for place, end in ends.items())
+        ):
             fetched = consumer.poll(timeout_ms=300)
-            quiet = 0 if fetched else quiet + 1
             found += [_stored(record) for batch in fetched.values() for record in batch]
         consumer.close()
         return found
@@ -438,12 +440,14 @@ class Deployment:
         admin.close()
         return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}
 
-    def produced(self, *, at_least: int = 1, seconds: float = 15.0) -> dict[tuple[str, int, int], StoredRecord]:
+    def produced(
+        self, *, at_least: int = 1, seconds: float = PATIENCE_SECONDS
+    ) -> dict[tuple[str, int, int], StoredRecord]:
         """What lies in the inputs, by topic, partition and offset."""
         found = self.stored(self.settings.input_topics.values(), at_least=at_least, seconds=seconds)
         return {record.place: record for record in found}
 
-    def dead_letters(self, *, at_least: int, seconds: float = 15.0) -> list[StoredRecord]:
+    def dead_letters(self, *, at_least: int, seconds: float = PATIENCE_SECONDS) -> list[StoredRecord]:
         """What lies in the dead-letter topics."""
         topics = (self.settings.dead_letter_topic(topic) for topic in self.settings.input_topics.values())
         return self.stored(topics, at_least=at_least, seconds=seconds)
@@ -479,7 +483,7 @@ class Deployment:
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
     def wait_until_every_gauge_equals_the_recount(
-        self, program: Program, *, seconds: float = EQUAL_SECONDS, meanwhile: Callable[[], object] = lambda: None
+        self, program: Program, *, seconds: float = PATIENCE_SECONDS, meanwhile: Callable[[], object] = lambda: None
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()

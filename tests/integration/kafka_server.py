@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,12 +25,11 @@ from typing import Final, Protocol
 from stream.processes import dying_with_parent
 from stream.simulate.broker import cluster_at, end_process_group
 from tests.maven import CACHE, MavenFailed, MavenMissing, jars
+from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
 
 _HERE: Final = Path(__file__).parent
 
-# It takes 4 s, and on a machine that others use too more than a minute. One that fails is seen at once.
-START_TIMEOUT_SECONDS: Final = 240.0
 # A single node leaves in about a second; the controlled shutdown of one with nobody to hand over to may hang.
 STOP_TIMEOUT_SECONDS: Final = 20.0
 
@@ -50,7 +49,7 @@ SERVER_PROPERTIES: Final = {
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     # After a kill the node waits this long for its own former self to be declared dead, 9 s by default.
-    "broker.session.timeout.ms": "3000",
+    "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "500",
     # A topic made by accident has the wrong number of partitions: see stream/kafka/topics.py.
     "auto.create.topics.enable": "false",
@@ -62,6 +61,9 @@ SERVER_PROPERTIES: Final = {
     # Recorded events may be of 2015.
     "log.retention.ms": "-1",
 }
+
+# Those of a node that no test kills: however busy the machine is, it is not declared dead.
+LASTING: Final = {**SERVER_PROPERTIES, "broker.session.timeout.ms": "120000"}
 
 # For who runs a minute or two the quick compiler and the simple collector are cheaper: 6 s of CPU a start, not 12.
 _SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -105,7 +107,7 @@ class RunningKafka(Protocol):
         """Stop it and remove all it wrote."""
 
 
-def start_kafka(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
+def start_kafka(*, proxy_ports: Sequence[int] = (), properties: Mapping[str, str] = SERVER_PROPERTIES) -> RunningKafka:
     """A new, empty Kafka, by Java or else by Docker. Raises KafkaUnavailable.
 
     Clients come back to the address that a broker advertises. So it has a listener for each of the `proxy_ports`, which
@@ -113,11 +115,11 @@ def start_kafka(*, proxy_ports: Sequence[int] = ()) -> RunningKafka:
     """
     try:
         server: KafkaServer | KafkaContainer = KafkaServer(
-            kafka_libs(), proxy_ports, classes=classes_read(kafka_libs())
+            kafka_libs(), proxy_ports, classes=classes_read(kafka_libs()), properties=properties
         )
     except KafkaUnavailable as no_java:
         try:
-            server = KafkaContainer(proxy_ports)
+            server = KafkaContainer(proxy_ports, properties)
         except KafkaUnavailable as no_docker:
             raise KafkaUnavailable(f"Apache Kafka is not available: {no_java}; {no_docker}") from None
     try:
@@ -237,8 +239,9 @@ class KafkaServer:
         *,
         classes: Path | None = None,
         writes_classes: Path | None = None,
+        properties: Mapping[str, str] = SERVER_PROPERTIES,
     ) -> None:
-        self._libs = libs
+        self._libs, self._more = libs, properties
         self._sharing = [] if classes is None else [f"-XX:SharedArchiveFile={classes}"]
         self._writing = [] if writes_classes is None else [f"-XX:ArchiveClassesAtExit={writes_classes}"]
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
@@ -278,7 +281,7 @@ class KafkaServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while cluster_at(self.address, timeout_seconds=5.0) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Kafka did not start at {self.address}: {self._log_tail()}")
@@ -326,7 +329,7 @@ class KafkaServer:
                 ],
             ),
             "log.dirs": str(self._folder / "storage"),
-            **SERVER_PROPERTIES,
+            **self._more,
         }
 
     def _format(self) -> None:
@@ -365,7 +368,8 @@ class KafkaServer:
 class KafkaContainer:
     """The same from the image `apache/kafka`, or the one that ENGAGEMENT_TEST_KAFKA_IMAGE names."""
 
-    def __init__(self, proxy_ports: Sequence[int] = ()) -> None:
+    def __init__(self, proxy_ports: Sequence[int] = (), properties: Mapping[str, str] = SERVER_PROPERTIES) -> None:
+        self._more = properties
         try:
             import docker  # type: ignore[import-untyped, unused-ignore]  # has no types
             from testcontainers.core.container import DockerContainer
@@ -429,11 +433,11 @@ class KafkaContainer:
                 advertised=self.address,
                 proxied=[(f":{inside}", port) for port, (_, inside) in self._proxied.items()],
             ),
-            **SERVER_PROPERTIES,
+            **self._more,
         }
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while cluster_at(self.address, timeout_seconds=5.0) is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the Kafka container does not answer at {self.address}")

@@ -85,7 +85,7 @@ def test_a_worker_asked_to_stop_under_load_hands_over_what_it_has(deployment: De
         has_read(worker, 3_000)
         worker.terminate()
         asked = time.monotonic()
-        assert worker.wait_for_exit(seconds=30) == 0
+        assert worker.wait_for_exit() == 0
         print(f"\nstopped in {time.monotonic() - asked:.2f} s")  # noqa: T201  a figure, for people
         held = offsets_in_state(deployment)
         assert sum(held.values()) >= 3_000

@@ -45,7 +45,7 @@ def test_a_worker_that_reads_its_state_says_so(ways: ProxiedKafka, deploy: Deplo
     deployment.send(events)
     first.wait_until(lambda: first.read() >= len(events), "all events read")
     first.terminate()
-    first.wait_for_exit(seconds=15)
+    first.wait_for_exit()
 
     way.slow(bytes_per_second=20_000, latency_seconds=0.0)  # until it was seen reading
     program = worker(deployment, ENGAGEMENT_KAFKA_SERVERS=way.address, ENGAGEMENT_KAFKA_FETCH_BYTES="5000")

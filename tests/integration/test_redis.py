@@ -42,7 +42,7 @@ def test_a_worker_waits_for_its_redis_says_so_and_misses_nothing(deployment: Dep
     for away, back, more in ((redis.kill, redis.start, parts[1]), (redis.pause, redis.resume, parts[2])):
         away()
         deployment.send(more)
-        worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away", seconds=20)
+        worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away")
         assert 0.0 in {value for name, value in worker.metrics().items() if "store_available" in name}
         back()
         worker.wait_until(lambda: worker.get("/readyz")[0] == 200, "it is ready again")
@@ -53,7 +53,7 @@ def test_a_worker_waits_for_its_redis_says_so_and_misses_nothing(deployment: Dep
     deployment.send(parts[3])
     redis.pause()
     worker.terminate()
-    assert worker.wait_for_exit(seconds=30) == 0
+    assert worker.wait_for_exit() == 0
     redis.resume()
     worker = deployment.start()
     deployment.wait_until_every_gauge_equals_the_recount(worker)
@@ -67,7 +67,7 @@ def test_a_worker_started_while_redis_is_away_waits_for_it_and_can_be_stopped(
     worker = deployment.start()
     worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away")
     worker.terminate()
-    assert worker.wait_for_exit(seconds=30) == 0
+    assert worker.wait_for_exit() == 0
 
     worker = deployment.start()
     worker.wait_until(lambda: redis_is_missed(worker, redis), "it says that Redis is away")
@@ -97,7 +97,7 @@ def test_a_redis_that_comes_back_with_less_than_was_written_is_refused(
     redis.start()
     deployment.send_to_every_partition()
 
-    assert worker.wait_for_exit(seconds=30) == 1
+    assert worker.wait_for_exit() == 1
     assert "is not what was written to it" in worker.log.splitlines()[-1]
     assert "was it set back to an older copy?" in worker.log.splitlines()[-1]
     told = refusal(deployment)
@@ -127,7 +127,7 @@ def test_a_worker_that_was_frozen_ends_without_writing_what_another_has_taken_ov
         server.wait_until(lambda: server.read() > read + 2_000, "some more events read")
         ada.resume()
 
-        assert ada.wait_for_exit(seconds=20) == 1
+        assert ada.wait_for_exit() == 1
         assert "kafka.session_timeout is 6s" in ada.log.splitlines()[-1]
     # Who was replaced says nothing of partitions that are another's now.
     assert not [standing for standing in server.standings() if "stopped" in standing["reason"]]
@@ -140,7 +140,7 @@ def test_a_redis_that_may_evict_state_is_refused(kafka: RunningKafka, deploy: De
     redis = run_redis(options={"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"})
     worker = deploy(kafka.address, **{"state.url": redis.url}).start("worker")
 
-    assert worker.wait_for_exit(seconds=30) == 1
+    assert worker.wait_for_exit() == 1
     told = worker.log.splitlines()[-1]
     assert told.startswith(f"engagement: redis at {redis.url} evicts state when memory is short")
     assert told.endswith("CONFIG SET maxmemory-policy noeviction")
@@ -154,7 +154,7 @@ def redis_is_missed(program: Program, redis: RedisServer) -> bool:
 def refusal(deployment: Deployment) -> list[str]:
     """The lines that tell why a worker ends right after its start."""
     worker = deployment.start()
-    assert worker.wait_for_exit(seconds=60) == 1
+    assert worker.wait_for_exit() == 1
     lines = worker.log.splitlines()
     (first,) = (number for number, line in enumerate(lines) if line.startswith("engagement: "))
     return lines[first:]

@@ -102,7 +102,7 @@ def test_a_run_has_every_number_and_shows_no_password(deployment: Deployment, me
     shown = [program.get(path)[1] for path in ("/metrics", "/api/v1/metrics", "/readyz", "/")]
     shown.append(Path(f"/proc/{program.pid}/cmdline").read_text())
     program.terminate()
-    assert program.wait_for_exit(seconds=30) == 0
+    assert program.wait_for_exit() == 0
     settings = deployment.command("settings")
 
     assert "kafka.sasl_username" in settings.stdout
@@ -126,7 +126,7 @@ def test_a_password_in_a_variable_is_shown_no_more_than_one_in_a_file(
     deployment.send(simulated(users=20, days=2))
     worker.wait_until(lambda: "the state can't be reached" in worker.log, "it misses Redis")
     worker.terminate()
-    worker.wait_for_exit(seconds=15)
+    worker.wait_for_exit()
 
     assert OF_REDIS in secured_redis.url
     assert passwords_in(settings.stdout, settings.stderr, worker.log) == []
@@ -142,7 +142,7 @@ def test_a_password_in_a_variable_is_shown_no_more_than_one_in_a_file(
 def test_a_wrong_password_is_told_without_it(deployment: Deployment, tmp_path: Path, setting: str, told: str) -> None:
     worker = deployment.start("worker", **{setting: f"{tmp_path}/wrong.password"})
 
-    assert worker.wait_for_exit(seconds=60) == 1
+    assert worker.wait_for_exit() == 1
     assert worker.log.splitlines()[-1].startswith(told)
     assert passwords_in(worker.log) == []
 

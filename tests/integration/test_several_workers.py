@@ -51,5 +51,5 @@ def test_workers_of_one_command_share_the_partitions_and_end_together(deployment
 
     left = children_of(program.pid)
     program.terminate()
-    assert program.wait_for_exit(seconds=30) == 0
+    assert program.wait_for_exit() == 0
     assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []

@@ -36,7 +36,7 @@ def simulating(deployment: Deployment) -> Program:
 def stopped(program: Program) -> int:
     """Ask it to end; returns how many events it says it sent."""
     program.terminate()
-    assert program.wait_for_exit(seconds=15) == 0
+    assert program.wait_for_exit() == 0
     return int(program.log.splitlines()[-1].split()[0].replace(",", ""))
 
 

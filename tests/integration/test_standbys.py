@@ -45,7 +45,7 @@ def test_a_standby_misses_nothing_and_takes_over(kafka: RunningKafka, deploy: De
     server.wait_until(lambda: followed(server) == everything and not any(lags(server)), "standbys have caught up")
     for worker in (ada, grace):
         worker.terminate()
-        assert worker.wait_for_exit(seconds=30) == 0
+        assert worker.wait_for_exit() == 0
     for number in everything:
         for name in ("ada", "grace"):
             held, items = stored(deployment.disk(name) / deployment.settings.app_id / f"partition-{number}")
@@ -61,7 +61,7 @@ def test_who_gave_a_partition_up_follows_it_to_its_end(kafka: RunningKafka, depl
     deployment.send(simulated(users=50, days=5))
     deployment.wait_until_every_gauge_equals_the_recount(server)
     ada.terminate()
-    assert ada.wait_for_exit(seconds=30) == 0
+    assert ada.wait_for_exit() == 0
 
     ada = deployment.start("worker")  # it reads all partitions from the changelog
     ada.wait_until(lambda: ada.partitions == everything, "it has all partitions")
@@ -75,7 +75,7 @@ def join_and_leave(deployment: Deployment) -> None:
     carol = deployment.start("worker", name="carol")
     carol.wait_until(lambda: carol.takeovers, "partitions, or none, are taken over")
     carol.terminate()
-    assert carol.wait_for_exit(seconds=30) == 0
+    assert carol.wait_for_exit() == 0
 
 
 def own(*workers: Program) -> set[int]:

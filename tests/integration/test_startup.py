@@ -43,7 +43,7 @@ def test_topics_of_different_size_are_an_operators_mistake_with_a_remedy(deploym
 
     program = deployment.start(command)
 
-    assert program.wait_for_exit(seconds=30) == 2
+    assert program.wait_for_exit() == 2
     address = deployment.address
     assert program.log.splitlines()[-2:] == [
         f"engagement: topic '{logins}' has 3 partitions, '{sessions}' has 4: they must be equal",
@@ -57,7 +57,7 @@ def test_a_broker_that_does_not_answer_is_one_line(deploy: Deploy, command: str)
 
     program = deploy(address).start(command)
 
-    assert program.wait_for_exit(seconds=30) == 1
+    assert program.wait_for_exit() == 1
     told = program.log.splitlines()
     assert told[-1].startswith(f"engagement: cannot reach a Kafka broker at {address}")
     assert not any("Traceback" in line for line in told)
@@ -85,7 +85,7 @@ def test_an_address_in_use_is_one_line(deployment: Deployment) -> None:
         port = taken.getsockname()[1]
         program = deployment.start("run", ENGAGEMENT_SERVER_PORT=str(port))
 
-        assert program.wait_for_exit(seconds=30) == 1
+        assert program.wait_for_exit() == 1
         (told,) = [line for line in program.log.splitlines() if line.startswith("engagement: ")]
         assert "address already in use" in told
         assert str(port) in told

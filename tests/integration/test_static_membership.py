@@ -40,7 +40,7 @@ def test_who_comes_back_in_time_has_its_partitions_again_and_nobody_else_notices
     for end, more in ((Program.terminate, then), (Program.kill, last)):
         before, takeovers = ada.partitions, grace.takeovers
         end(ada)
-        ada.wait_for_exit(seconds=30)
+        ada.wait_for_exit()
         deployment.send(more)
         ada = named(deployment, "ada")
         server.wait_until(partial(is_owner, ada, server, before), "it reports its partitions again")
@@ -59,7 +59,7 @@ def test_of_two_with_one_name_the_older_ends_and_says_why(kafka: RunningKafka, d
 
     newer = named(deployment, "ada", disk="another")
 
-    assert older.wait_for_exit(seconds=60) == 1
+    assert older.wait_for_exit() == 1
     told = "engagement: another worker has joined with kafka.instance_id 'ada': each needs one of its own"
     assert older.log.splitlines()[-1] == told
     deployment.send(simulated(users=100, days=5))

@@ -208,7 +208,7 @@ def test_what_an_earlier_version_has_counted_is_not_counted_again(
         open_.expect()
         deployment.wait_until_every_gauge_equals_the_recount(before)
         before.terminate()
-        assert before.wait_for_exit(seconds=15) == 0
+        assert before.wait_for_exit() == 0
 
         # Its state is beyond the last stable offset, and in the midst of what will be aborted.
         open_.send(logins.of(1, 5))

@@ -31,7 +31,7 @@ def counted(deployment: Deployment, *, users: int = 200, days: int = 5, **settin
 
 def stopped(worker: Program) -> None:
     worker.terminate()
-    assert worker.wait_for_exit(seconds=15) == 0
+    assert worker.wait_for_exit() == 0
 
 
 def logins_of(deployment: Deployment, number: int, *, hours: int) -> list[ReplayEvent]:
@@ -43,7 +43,7 @@ def logins_of(deployment: Deployment, number: int, *, hours: int) -> list[Replay
 def refused(deployment: Deployment, **settings: str) -> str:
     """What a worker that is started says before it ends."""
     worker = deployment.start(**settings)
-    assert worker.wait_for_exit(seconds=60) == 1
+    assert worker.wait_for_exit() == 1
     return "\n".join(line for line in worker.log.splitlines() if not line.startswith(("{", "serving")))
 
 
@@ -211,5 +211,5 @@ def test_a_deployment_grows_to_more_partitions_and_no_number_changes(deployment:
 def refused_settings(deployment: Deployment, **settings: str) -> str:
     """What a worker that still has the old number of partitions says."""
     worker = deployment.start(**settings)
-    assert worker.wait_for_exit(seconds=60) == 2
+    assert worker.wait_for_exit() == 2
     return worker.log

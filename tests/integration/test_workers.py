@@ -33,7 +33,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 8_000, "some more events read")
         ada.kill()
-        server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready", seconds=10)
+        server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready")
         assert server.get("/readyz")[1] == stale_partitions(lost)
         assert server.metrics()["engagement_partitions_owned"] == len(everything - lost)
         grace.wait_until(lambda: grace.partitions == everything, "the other has all partitions")
@@ -47,7 +47,7 @@ def test_what_a_killed_worker_leaves_the_other_takes_over(deployment: Deployment
     with deployment.load(events, rate=1_500):
         server.wait_until(lambda: server.read() > 20_000, "even more events read")
         grace.terminate()
-        assert grace.wait_for_exit(seconds=30) == 0
+        assert grace.wait_for_exit() == 0
     deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
@@ -85,7 +85,7 @@ def test_a_partition_is_told_with_its_worker_and_is_stale_as_soon_as_that_has_le
     assert max(standing["age_seconds"] for standing in server.standings()) < 60
 
     ada.terminate()
-    assert ada.wait_for_exit(seconds=30) == 0
+    assert ada.wait_for_exit() == 0
     server.wait_until(lambda: server.get("/readyz")[0] == 503, "the server says that it is not ready")
     reason = f"worker {worker} has stopped"
     server.wait_until(lambda: all(standing["stale"] for standing in server.standings()), "all partitions are stale")
@@ -103,7 +103,7 @@ def test_takeovers_and_rebalances_are_counted_on_over_restarts_of_workers_and_se
 
     server.kill()
     ada.terminate()
-    assert ada.wait_for_exit(seconds=30) == 0
+    assert ada.wait_for_exit() == 0
     deployment.start("worker", name="grace")
     server = deployment.start("serve")
     server.wait_until_ready()

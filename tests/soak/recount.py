@@ -25,7 +25,7 @@ class Compared(NamedTuple):
 def compared(deployment: Deployment, sending: Sending, server: Program) -> Compared:
     """Compare what the server tells with a recount of what was sent, less what was refused as late."""
     inputs = deployment.settings.input_topics.values()
-    letters = deployment.stored((deployment.settings.dead_letter_topic(name) for name in inputs), seconds=120.0)
+    letters = deployment.stored(deployment.settings.dead_letter_topic(name) for name in inputs)
     late = [
         mark_of(letter.key, letter.value, letter.headers)
         for letter in letters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kafka import KafkaProducer
@@ -19,12 +19,15 @@ _TICK_SECONDS: Final = 0.1
 # A producer that was kept from running does not make up for more than this: it would be a burst, not a steady load.
 _MADE_UP_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
+# It waits for a worker that is behind by more than this. A load that no machine could bear would show nothing.
+_MOST_BEHIND_SECONDS: Final = 2.0
 
 
 class Sending(threading.Thread):
     """Sends messages as their time comes, `pace` milliseconds of event time a second, until it is stopped.
 
-    The messages of the last `remembered_ms` are kept for a recount.
+    The clock stands still while a worker is far behind: `lag` tells by how many messages. Those of the last
+    `remembered_ms` are kept for a recount.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Sending(threading.Thread):
         start_ms: int,
         pace: float,
         remembered_ms: int,
+        lag: Callable[[], float],
     ) -> None:
         super().__init__(name="sending", daemon=True)
         self._messages = iter(messages)
         self._topics = topics
         self._producer = KafkaProducer(**client, compression_type="gzip", linger_ms=20)
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
+        self._lag, self._seconds = lag, 0.0
         self._enough = threading.Event()
         self._failure: BaseException | None = None
         self._recent: deque[Message] = deque()
@@ -65,7 +70,11 @@ class Sending(threading.Thread):
         at = time.monotonic()
         while not self._enough.wait(_TICK_SECONDS):
             before, at = at, time.monotonic()
-            self._now_ms += min(at - before, _MADE_UP_SECONDS) * self._pace
+            if self._lag() * self._seconds > self.sent * _MOST_BEHIND_SECONDS:
+                continue
+            passed = min(at - before, _MADE_UP_SECONDS)
+            self._seconds += passed
+            self._now_ms += passed * self._pace
             while waiting.arrives_ms <= self._now_ms:
                 self._send_one(waiting)
                 waiting = next(self._messages)
