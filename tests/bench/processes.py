@@ -20,7 +20,9 @@ from typing import IO, Final
 ENGAGEMENT: Final = (sys.executable, "-m", "stream.cli")
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-_SAMPLED_EVERY_SECONDS = 0.05
+_SAMPLED_EVERY_SECONDS = 0.1
+# A file for each thread, of which Java has many: seldom enough to cost nothing that shows.
+_LOOKED_FOR_CHILDREN_EVERY_SECONDS = 1.0
 _STOP_TIMEOUT_SECONDS = 20.0
 
 
@@ -52,16 +54,24 @@ def directory_mib(directory: Path) -> float:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1024**2
 
 
-class CpuClock:
-    """Samples the CPU seconds of a process, to tell how many it had used at a moment."""
+class Samples:
+    """The CPU seconds and the peak memory of a process and its children, taken while it runs.
+
+    `taken` has the time, the CPU seconds so far and the MiB that they had at most so far.
+    """
 
     def __init__(self, pid: int) -> None:
+        self.taken: list[tuple[float, float, float]] = []
         self._pid = pid
-        self.samples: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> CpuClock:
+    @property
+    def cpu(self) -> list[tuple[float, float]]:
+        """The time and the CPU seconds so far."""
+        return [(at, seconds) for at, seconds, _ in self.taken]
+
+    def __enter__(self) -> Samples:
         self._thread.start()
         return self
 
@@ -70,9 +80,15 @@ class CpuClock:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._over.wait(_SAMPLED_EVERY_SECONDS):
-            with suppress(OSError):  # it has ended
-                self.samples.append((time.time(), cpu_seconds(self._pid)))
+        pids, looked_at = [self._pid], 0.0
+        while True:
+            with suppress(OSError, KeyError):  # one of them has just ended
+                if time.time() >= looked_at + _LOOKED_FOR_CHILDREN_EVERY_SECONDS:
+                    pids, looked_at = family(self._pid), time.time()
+                cpu, peak = sum(map(cpu_seconds, pids)), sum(memory_mib(pid)[0] for pid in pids)
+                self.taken.append((time.time(), cpu, peak))
+            if self._over.wait(_SAMPLED_EVERY_SECONDS):
+                return
 
 
 @contextmanager

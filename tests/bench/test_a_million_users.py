@@ -15,7 +15,7 @@ from stream.settings import Settings
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show, steady_rate
 from tests.bench.load import MANY_USERS, many_users, now_ms, preload
-from tests.bench.processes import ENGAGEMENT, CpuClock, directory_mib, memory_mib, running
+from tests.bench.processes import ENGAGEMENT, Samples, directory_mib, memory_mib, running
 from tests.bench.progress import Watcher
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_200)]
@@ -32,7 +32,7 @@ def test_a_million_users_and_their_recovery(set_up: SetUp, tmp_path: Path) -> No
     with (
         running(_WORKER, log, environment=setup.environment) as worker,
         Watcher(setup.settings, worker) as watcher,
-        CpuClock(worker.pid) as cpu,
+        Samples(worker.pid) as samples,
     ):
         watcher.wait_for(loaded.events, timeout_seconds=_TIMEOUT_SECONDS)
         time.sleep(5.0)  # the last checkpoint
@@ -41,7 +41,7 @@ def test_a_million_users_and_their_recovery(set_up: SetUp, tmp_path: Path) -> No
 
     assert watcher.outcomes() == {"applied": loaded.events}
     assert watcher.rows()["user"] == MANY_USERS
-    rate, cpu_us = steady_rate(watcher.applied, loaded.events, cpu.samples)
+    rate, cpu_us = steady_rate(watcher.applied, loaded.events, samples.cpu)
     show(
         "a million users, a login or two events each",
         "events/s",

@@ -88,7 +88,7 @@ def test_many_workers(fleet: Fleet) -> None:
     deployment = fleet.deployment
     fleet.start_servers()
     measured("start of all", fleet, lambda: fleet.start_workers(*range(WORKERS)))
-    deployment.send_in_bulk(simulated(users=4_000, days=20))
+    deployment.send(simulated(users=4_000, days=20))
     fleet.wait_until_right()
     show_costs(fleet)
 

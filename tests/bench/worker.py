@@ -11,8 +11,7 @@ from stream.core.report import live_samples
 from stream.telemetry import CHECKPOINT_BOUNDS
 from tests.bench.conftest import Setup
 from tests.bench.figures import percentile_of_histogram, steady_rate
-from tests.bench.peers.measure import Samples
-from tests.bench.processes import ENGAGEMENT, running
+from tests.bench.processes import ENGAGEMENT, Samples, running
 from tests.bench.progress import Watcher
 
 _TIMEOUT_SECONDS = 300.0
@@ -48,6 +47,6 @@ def worker_round(setup: Setup, events: int, log: Path, *options: str) -> Round:
     applied = Counter({topic: outcomes["applied"] for topic, outcomes in snapshot.outcomes.items()})
     counts = watcher.checkpoints().counts
     slow = percentile_of_histogram(counts, CHECKPOINT_BOUNDS, 0.99) if any(counts) else math.nan
-    rate, cpu_us = steady_rate(watcher.applied, events, [(at, cpu) for at, cpu, _ in samples.taken])
+    rate, cpu_us = steady_rate(watcher.applied, events, samples.cpu)
     peak = max(peak for _, _, peak in samples.taken)
     return Round(rate, cpu_us, peak, slow, dict(applied), active_users)

@@ -39,7 +39,7 @@ from stream.processes import dying_with_parent
 from stream.settings import Settings, load
 from stream.simulate.bulk import BulkProducer
 from stream.simulate.producer import EventProducer
-from stream.simulate.replay import ReplayEvent, replay
+from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.integration.processes import PROGRAM, Executed, Forked, Process
 from tests.native import READERS
@@ -344,18 +344,6 @@ class Deployment:
         self.expect((event.topic, event.value) for event in wanted)
         self._produce(wanted)
 
-    def send_in_bulk(self, events: Iterable[ReplayEvent]) -> None:
-        """Produce events faster than a worker reads them, and take them into the recount."""
-        wanted = list(events)
-        self.expect((event.topic, event.value) for event in wanted)
-        asyncio.run(self._produce_in_bulk(wanted))
-
-    async def _produce_in_bulk(self, events: Sequence[ReplayEvent]) -> None:
-        topics, partitions = self.settings.input_topics, self.settings.topics.partitions
-        async with BulkProducer({"bootstrap_servers": self.address}, topics=topics, partitions=partitions) as producer:
-            await producer.send(events)
-            await producer.flush()
-
     def send_refused(self, reason: Reason, events: list[ReplayEvent]) -> None:
         """Produce events that must be refused for their time, which a recount does not know about."""
         self.expect_refused(reason, len(events))
@@ -366,9 +354,13 @@ class Deployment:
         self._produce(events)
 
     def _produce(self, events: Sequence[ReplayEvent]) -> None:
-        topics = self.settings.input_topics
-        named = [event._replace(topic=topics[event.topic]) for event in events]
-        replay(named, self.client, rate=None, on_progress=lambda sent: None)
+        asyncio.run(self._produce_in_bulk(events))
+
+    async def _produce_in_bulk(self, events: Sequence[ReplayEvent]) -> None:
+        topics, partitions = self.settings.input_topics, self.settings.topics.partitions
+        async with BulkProducer({"bootstrap_servers": self.address}, topics=topics, partitions=partitions) as producer:
+            await producer.send(events)
+            await producer.flush()
 
     @contextmanager
     def load(

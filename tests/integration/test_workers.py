@@ -135,7 +135,7 @@ def test_a_backlog_does_not_hold_up_who_takes_over(ways: ProxiedKafka, deploy: D
     left, events = grace.partitions, simulated(users=600, days=28)
     for way in ways.proxies:
         way.slow(bytes_per_second=200_000, latency_seconds=0.0)  # the backlog lasts until it was seen
-    deployment.send_in_bulk(events)
+    deployment.send(events)
     grace.terminate()
     ada.wait_until(lambda: ada.partitions == everything, "the other has all partitions")
 

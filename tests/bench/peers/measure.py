@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +12,8 @@ from typing import Any, NamedTuple
 
 from stream.processes import dying_with_parent
 from tests.bench.figures import steady_rate
-from tests.bench.processes import cpu_seconds, family, memory_mib
+from tests.bench.processes import Samples
 
-_SAMPLED_EVERY_SECONDS = 0.1
-# A file for each thread, of which Java has many: seldom enough to cost nothing that shows.
-_LOOKED_FOR_CHILDREN_EVERY_SECONDS = 1.0
 _END_TIMEOUT_SECONDS = 20.0
 _LOG_TAIL = 2_000
 
@@ -75,7 +71,7 @@ def measured(command: Sequence[str], events: int, log: Path, *, timeout_seconds:
         too_long.cancel()
         _end(peer)
     ended_at, _ = told.course[-1]
-    rate, cpu_us = steady_rate(told.course, events, [(at, cpu) for at, cpu, _ in samples.taken])
+    rate, cpu_us = steady_rate(told.course, events, samples.cpu)
     peak_mib = max(peak for at, _, peak in samples.taken if at <= ended_at)
     return Measured(rate, cpu_us, peak_mib, told.numbers)
 
@@ -91,35 +87,3 @@ def _end(peer: subprocess.Popen[str]) -> None:
         peer.kill()
         peer.wait()
     peer.stdout.close()
-
-
-class Samples:
-    """The CPU seconds and the peak memory of a process and its children, taken while it runs.
-
-    `taken` has the time, the CPU seconds so far and the MiB that they had at most so far.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self.taken: list[tuple[float, float, float]] = []
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Samples:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        pids, looked_at = [self._pid], 0.0
-        while True:
-            with suppress(OSError, KeyError):  # one of them has just ended
-                if time.time() >= looked_at + _LOOKED_FOR_CHILDREN_EVERY_SECONDS:
-                    pids, looked_at = family(self._pid), time.time()
-                cpu, peak = sum(map(cpu_seconds, pids)), sum(memory_mib(pid)[0] for pid in pids)
-                self.taken.append((time.time(), cpu, peak))
-            if self._over.wait(_SAMPLED_EVERY_SECONDS):
-                return
