@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-# Processes that share the tests. Most tests wait most of the time, and each process may have a Kafka of 0.5 GB.
-JOBS ?= 6
+# Processes that share the tests: more than there are cores, for most tests wait most of the time.
+JOBS ?= 8
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

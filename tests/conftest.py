@@ -12,6 +12,9 @@ from tests.browser import BrowserMissing, running_browser
 from tests.missing import missing, what_is_missing
 from tests.order import in_order
 
+# Brokers and deployments, made once for the tests of all folders.
+pytest_plugins = ["tests.integration.fixtures"]
+
 # Times say nothing on a machine that others use too. What a run in CI finds must fail again when it is run again.
 settings.register_profile(
     "default",
@@ -55,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Who gives out the tests where several processes share them: `-n 6`."""
+    """Who gives out the tests where several processes share them: `-n 8`."""
     from tests.scheduler import InOrder  # not needed where one process runs them all
 
     config.option.loadscopereorder = False

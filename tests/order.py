@@ -1,8 +1,8 @@
 """Which tests run side by side, and which first, when pytest-xdist shares them among several processes.
 
 Whoever is free takes the next test. Most of the time of the long ones is spent waiting, for Kafka or for something to
-be over, so they come first, and beside them and after them come those that compute. Tests of a module that share what
-is dear to make (a browser, a machine of its own, the memory of weeks) stay together.
+be over, so they come first, with some long ones that compute beside them. The short ones come last. Tests of a module
+that share what is dear to make (a browser, a machine of its own, the memory of weeks) stay together.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _FIRST: Final = (
     "tests/integration/test_standbys.py",
     "tests/integration/test_static_membership.py",
     "tests/integration/test_crash.py",
+    "tests/deploy/test_business_alerts.py",
+    "tests/deploy/test_dashboards.py",
+    "tests/export/test_page.py",
     "tests/integration/",
     "tests/chaos/",
     "tests/state/",

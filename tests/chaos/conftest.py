@@ -18,10 +18,8 @@ import pytest
 from tests.chaos.report import Report
 from tests.chaos.setups import SERVERS, STORES, WORKERS, Pins
 from tests.chaos.world import ProxiedKafka, proxied_kafka
-from tests.integration.conftest import deploy, kafka, shared_kafka, start_kafka_or_skip, unique
+from tests.integration.fixtures import start_kafka_or_skip
 from tests.patience import PATIENCE_SECONDS
-
-__all__ = ["deploy", "kafka", "shared_kafka", "unique"]
 
 # The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
 # without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults

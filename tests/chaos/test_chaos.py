@@ -14,8 +14,8 @@ from tests.chaos.schedule import schedule
 from tests.chaos.setups import Pins, setup
 from tests.chaos.transactions import TransactionalLoad
 from tests.chaos.world import ProxiedKafka, world_of
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Load, arriving
+from tests.integration.fixtures import Deploy
 from tests.integration.versions import other_version
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}

@@ -8,8 +8,8 @@ import struct
 import pytest
 
 from tests.chaos.group import Generation, GroupLog, generation_of, group_of, is_of
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Program
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 UUID = "0d1f6c3e-8f4b-4b6e-9c55-6c2b8a1a7d10"

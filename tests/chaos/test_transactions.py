@@ -11,8 +11,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
 from tests.chaos.transactions import Counted, TransactionalLoad, without_the_lost
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Load, arriving, login
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 

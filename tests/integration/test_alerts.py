@@ -24,8 +24,8 @@ from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.deploy import promtool
 from tests.deploy.history import moments, record, remember, scraped
 from tests.deploy.monitoring import Alertmanager, Prometheus, Webhook
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from kafka import KafkaAdminClient
 from stream.kafka.inventory import topic_specs
 from stream.kafka.topics import create_topics
 from tests.chaos.world import ProxiedKafka
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, simulated
+from tests.integration.fixtures import Deploy
 
 # aiokafka's own time for a request is 40 s, Faust's 90 s. Ours is 11 s here, and a worker that joins again needs some.
 

@@ -12,8 +12,8 @@ import pytest
 from stream.core.partition.progress import Progress
 from stream.state.rocksdb import RocksStore
 from tests.chaos.world import ProxiedKafka
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}

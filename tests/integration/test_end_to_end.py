@@ -12,8 +12,8 @@ from stream.agents.task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
 from stream.simulate.replay import ReplayEvent, read_events
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, StoredRecord, login, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.native import TOPICS
 

@@ -19,8 +19,8 @@ from stream.kafka.outbox import Outbox
 from stream.partitioning import partition_of
 from stream.simulate.replay import ReplayEvent
 from tests.bench.processes import memory_mib
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, login
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 

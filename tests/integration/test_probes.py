@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.chaos.world import ProxiedKafka
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.ports import free_port
 
 

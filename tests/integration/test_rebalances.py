@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 # Twice the session timeout of the tests: whoever joins again and again does so every few seconds.

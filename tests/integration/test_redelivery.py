@@ -18,8 +18,8 @@ from stream.core.time import HOUR_MS
 from stream.kafka.headers import Origin, Replayed, replayed_headers
 from stream.kafka.topics import TopicSpec, create_topics, delete_topics
 from stream.partitioning import partition_of
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, login
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.integration.letters import (
     MIB,

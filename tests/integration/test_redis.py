@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.state.redis_server import RedisServer
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.integration.conftest import Deploy, skip_without_kafka
 from tests.integration.deployment import Deployment, simulated
+from tests.integration.fixtures import Deploy, skip_without_kafka
 from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
 from tests.integration.secured_kafka import SecuredKafka
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls

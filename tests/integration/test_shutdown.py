@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.chaos.world import ProxiedKafka, proxied_kafka
-from tests.integration.conftest import Deploy, start_kafka_or_skip
 from tests.integration.deployment import simulated
+from tests.integration.fixtures import Deploy, start_kafka_or_skip
 from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}

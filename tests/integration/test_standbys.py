@@ -9,8 +9,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from stream.core.changelog import Replay
 from stream.state.rocksdb import RocksStore
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stream.kafka.topics import TopicSpec, create_topics
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program
+from tests.integration.fixtures import Deploy
 from tests.ports import free_port
 
 pytestmark = pytest.mark.executed

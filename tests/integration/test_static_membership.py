@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 # A restart takes three seconds, and longer where others work too.

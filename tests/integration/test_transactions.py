@@ -10,8 +10,8 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 
 from stream.simulate.replay import ReplayEvent
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.integration.processes import PROGRAM
 

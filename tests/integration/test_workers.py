@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from tests.chaos.world import ProxiedKafka
-from tests.integration.conftest import Deploy
 from tests.integration.deployment import STALE_AFTER_SECONDS, Deployment, Program, simulated
+from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
