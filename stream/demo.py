@@ -21,8 +21,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
-from stream.kafka.inventory import topic_specs
 from stream.kafka.options import client_options
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Settings, load
 from stream.simulate.broker import EmbeddedBroker

@@ -101,10 +101,10 @@ class Idle(msgspec.Struct, frozen=True, tag=True):
     partition: int = 0  # of the topic
 
 
-Told = Report | Unowned | Standby | Idle
+AnyReport = Report | Unowned | Standby | Idle
 
 encode_report = msgspec.msgpack.Encoder().encode
-decode_report: Callable[[bytes], Told] = msgspec.msgpack.Decoder(Told).decode
+decode_report: Callable[[bytes], AnyReport] = msgspec.msgpack.Decoder(AnyReport).decode
 
 
 class SeldomRepeats(logging.Filter):

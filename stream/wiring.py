@@ -23,7 +23,7 @@ from stream.export.http import Server
 from stream.export.probes import Probes
 from stream.export.report_reader import ReportReader, cancelled
 from stream.kafka.options import client_options
-from stream.kafka.patience import answer_seconds
+from stream.kafka.timeouts import request_timeout_seconds
 from stream.kafka.topics import BrokerUnreachable
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
@@ -167,7 +167,7 @@ class Deployment:
 
 
 def _feed_of(board: Board, settings: Settings) -> ReportReader:
-    return ReportReader(board, client_options(settings), answer_seconds=answer_seconds(settings))
+    return ReportReader(board, client_options(settings), request_timeout_seconds=request_timeout_seconds(settings))
 
 
 def _probes_of(worker: Worker | None, settings: Settings) -> Probes | None:

@@ -22,9 +22,9 @@ from stream.agents.task_manager import TaskManager
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
 from stream.core.store import Store, StoreAway
 from stream.core.time import seconds_of
-from stream.kafka.mismatch import StateMismatch, changelog_problem
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
+from stream.kafka.state_mismatch import StateMismatch, find_changelog_mismatch
 from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
@@ -305,7 +305,7 @@ class Worker:
             held = self._stores.of(place.partition).offset()
             first, end = firsts.get(place) or 0, ends.get(place) or 0
             whole = self._stores.is_whole(place.partition, first=first)
-            problem = changelog_problem(place.partition, held=held, first=first, end=end, whole=whole)
+            problem = find_changelog_mismatch(place.partition, held=held, first=first, end=end, whole=whole)
             if problem is not None:
                 raise StateMismatch(problem)
 

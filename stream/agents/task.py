@@ -27,9 +27,9 @@ from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
 from stream.inputs.carried import reader_of_events
-from stream.kafka.mismatch import StateMismatch
-from stream.kafka.outbox import Outbox, origin_of
-from stream.kafka.transactions import Reach
+from stream.kafka.outbox import Outbox, forwarded_origin
+from stream.kafka.state_mismatch import StateMismatch
+from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
@@ -68,7 +68,7 @@ class Task:
         *,
         remaining: Callable[[str], int | None],
         recovery_seconds: float,
-        reach: Callable[[str], Reach] = lambda topic: Reach(),
+        reach: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
     ) -> None:
         """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows; `reach`
         how far it is read, and what holds it back there.
@@ -204,7 +204,9 @@ class Task:
                 sent = self._outbox.dead_letter(source_topic, self.number, letter, forwarded=was_forwarded)
                 self._sent.append(await sent)
             for record in misplaced:
-                sent = self._outbox.forward(source_topic, self.number, record, saved=self._saved.get(topic, 0))
+                sent = self._outbox.forward(
+                    source_topic, self.number, record, checkpointed_offset=self._saved.get(topic, 0)
+                )
                 self._sent.append(await sent)
 
     @contextmanager
@@ -257,13 +259,17 @@ class Task:
             return [(source, self._readers[source], records)]
         grouped: dict[tuple[str, bool], list[ConsumerRecord]] = {}
         for record in records:
-            origin = origin_of(record)
+            origin = forwarded_origin(record)
             if origin is None or origin.topic not in self._topics:
                 log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
             elif self._forwarded.is_new(
-                origin.topic, origin.partition, origin.offset, saved=origin.saved, thing=origin.thing or 0
+                origin.topic,
+                origin.partition,
+                origin.offset,
+                saved=origin.checkpointed_offset,
+                thing=origin.event_index or 0,
             ):
-                grouped.setdefault((self._topics[origin.topic], origin.thing is not None), []).append(record)
+                grouped.setdefault((self._topics[origin.topic], origin.event_index is not None), []).append(record)
         return [
             (source, self._reader_of_events if is_event else self._readers[source], its_records)
             for (source, is_event), its_records in grouped.items()

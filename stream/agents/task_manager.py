@@ -20,9 +20,9 @@ from stream.agents.task import Task
 from stream.agents.transport import Records
 from stream.core.store import StoreAway, StoreTaken
 from stream.core.time import seconds_of
-from stream.kafka.mismatch import Place, StateMismatch, mismatch
 from stream.kafka.outbox import Outbox
-from stream.kafka.transactions import Reach
+from stream.kafka.state_mismatch import PartitionOffsets, StateMismatch, find_mismatch
+from stream.kafka.transactions import ReadProgress
 from stream.settings import Settings, Unavailable
 from stream.telemetry import Idle, Standby, Unowned
 
@@ -63,7 +63,7 @@ class TaskManager:
         self._openings: set[asyncio.Task[Task | None]] = set()
         self._saved: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
-        self._reach: Callable[[str, int], Reach] = lambda topic, partition: Reach()
+        self._reach: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress()
         self._loops: list[asyncio.Task[None]] = []
         self._at_once = _MOST_AT_ONCE
         self._round = 0  # of partitions taken over and given up
@@ -78,7 +78,7 @@ class TaskManager:
     async def start(
         self,
         remaining: Callable[[str, int], int | None],
-        reach: Callable[[str, int], Reach] = lambda topic, partition: Reach(),
+        reach: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress(),
     ) -> None:
         """Begin to report and to checkpoint.
 
@@ -227,13 +227,15 @@ class TaskManager:
         if partition in self._tasks:
             self._tasks[partition].begin(topic, offset, topic_id=self.topic_ids.get(topic, ""))
 
-    def refuse(self, place: Place) -> bool:
+    def refuse(self, place: PartitionOffsets) -> bool:
         """Stop when a topic does not fit to the state of its partition; returns whether it does not."""
         task = self._tasks.get(place.partition)
         if task is None:
             return False
         known = task.topic_id(place.topic)
-        problem = mismatch(place._replace(id_in_state=known, id_now=self.topic_ids.get(place.topic, "")))
+        problem = find_mismatch(
+            place._replace(topic_id_in_state=known, topic_id_now=self.topic_ids.get(place.topic, ""))
+        )
         if problem is not None:
             self.fail(StateMismatch(problem))
         return problem is not None

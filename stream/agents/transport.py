@@ -33,9 +33,9 @@ from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.fencing import stop_when_replaced
 from stream.agents.membership import Commits, keep_membership
-from stream.kafka.mismatch import Place
-from stream.kafka.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
-from stream.kafka.transactions import Reach, StableOffsets
+from stream.kafka.state_mismatch import PartitionOffsets
+from stream.kafka.timeouts import MAX_FETCH_BYTES, request_timeout_seconds, set_request_timeout
+from stream.kafka.transactions import ReadProgress, StableOffsets
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class Positions(Protocol):
         """The next offset to apply, or None when the state holds none."""
         ...
 
-    def refuse(self, place: Place) -> bool:
+    def refuse(self, place: PartitionOffsets) -> bool:
         """Stop when a topic does not fit to the state; returns whether it does not."""
         ...
 
@@ -144,10 +144,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
-        consumer._fetch_max_bytes = FETCHED_AT_ONCE_BYTES
+        consumer._fetch_max_bytes = MAX_FETCH_BYTES
         consumer._isolation_level = "read_committed"
         app: Any = self.app
-        give_up_connections(consumer._client, answer_seconds(app.settings))
+        set_request_timeout(consumer._client, request_timeout_seconds(app.settings))
         # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
         # different workers.
         self._assignor = self.app.assignor
@@ -337,7 +337,7 @@ class BatchConsumer(driver.Consumer):
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = offset or None
 
-    async def _places(self, sources: list[TP]) -> list[Place]:
+    async def _places(self, sources: list[TP]) -> list[PartitionOffsets]:
         """What state, topic and group tell of each partition."""
         firsts = await self.earliest_offsets(*sources)
         thread = cast(_ConsumerThread, self._thread)
@@ -345,7 +345,7 @@ class BatchConsumer(driver.Consumer):
         ends = await thread.ends(sources)
         committed = await thread.committed(sources)
         return [
-            Place(
+            PartitionOffsets(
                 tp.topic,
                 tp.partition,
                 self._positions.position(tp.topic, tp.partition),
@@ -382,16 +382,16 @@ class BatchConsumer(driver.Consumer):
             return 0  # what is left nobody is given
         return max(1, end - applied)
 
-    def reach(self, topic: str, partition: int) -> Reach:
+    def reach(self, topic: str, partition: int) -> ReadProgress:
         """How far an input is read, and whether an open transaction holds it back there."""
         tp = TP(topic, partition)
         state = self._fetch_state(tp)
         end = None if state is None else readable_to(state)
         if end is None or tp not in self._drained or tp not in self._taken:
-            return Reach()
+            return ReadProgress()
         is_read = (self._positions.position(topic, partition) or 0) >= self._taken[tp]
-        found = self._stable.look(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
-        return Reach(read_to=self._drained[tp] if is_read else None, open_transaction=found)
+        found = self._stable.observe(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
+        return ReadProgress(read_to=self._drained[tp] if is_read else None, open_transaction=found)
 
     def end(self, tp: TP) -> int | None:
         """The offset after the newest record of a partition, as it was last fetched."""

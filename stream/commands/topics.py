@@ -11,8 +11,8 @@ from stream.terminal import BadUse, load_settings, settings_options, told
 
 def make_topics(settings: Settings) -> list[str]:
     """Create the topics that are missing; returns their names."""
-    from stream.kafka.inventory import topic_specs
     from stream.kafka.options import client_options
+    from stream.kafka.topic_specs import topic_specs
     from stream.kafka.topics import check_topics, create_topics
 
     specs, options = topic_specs(settings), client_options(settings)
@@ -41,7 +41,7 @@ def topics_create(file: Path | None, kafka: str | None, partitions: int | None) 
     \b
     Example: engagement topics create --kafka localhost:9092 --partitions 12
     """
-    from stream.kafka.inventory import topic_specs
+    from stream.kafka.topic_specs import topic_specs
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
     with told():
@@ -65,8 +65,8 @@ def topics_check(file: Path | None, kafka: str | None, partitions: int | None) -
 
 
 def _report_problems(settings: Settings) -> None:
-    from stream.kafka.inventory import topic_specs
     from stream.kafka.options import client_options
+    from stream.kafka.topic_specs import topic_specs
     from stream.kafka.topics import check_topics
 
     problems = check_topics(topic_specs(settings), client_options=client_options(settings))

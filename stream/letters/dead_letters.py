@@ -18,7 +18,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from stream.kafka import headers, reading
+from stream.kafka import headers, range_reader
 from stream.kafka.headers import Headers, Origin
 from stream.kafka.options import client_options
 from stream.kafka.topics import partition_counts
@@ -83,8 +83,8 @@ class Wanted:
 
 def letter_of(topic: str, record: ConsumerRecord) -> Letter:
     """What a record of the dead-letter topic of `topic` tells."""
-    ours, theirs = headers.parted(record.headers, headers.LETTER)
-    origin = headers.origin_in(ours)
+    ours, theirs = headers.split_headers(record.headers, headers.LETTER_HEADERS)
+    origin = headers.origin_from_headers(ours)
     reason = _text(ours.get(headers.REASON))
     return Letter(
         topic=topic,
@@ -93,7 +93,7 @@ def letter_of(topic: str, record: ConsumerRecord) -> Letter:
         reason=reason if reason and origin else UNKNOWN,
         detail=_text(ours.get(headers.DETAIL)),
         origin=origin,
-        attempts=headers.number_in(ours, headers.ATTEMPTS) or 0,
+        attempts=headers.number_from_header(ours, headers.ATTEMPTS) or 0,
         by_reference=_text(ours.get(headers.BY_REFERENCE)) or None,
         key=record.key,
         value=record.value,
@@ -109,7 +109,11 @@ class DeadLetters:
     """The letters that lay in Kafka when it was opened. One written twice comes once."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, topics: Mapping[str, str], lying: reading.Spans, asked: reading.Spans
+        self,
+        consumer: AIOKafkaConsumer,
+        topics: Mapping[str, str],
+        lying: range_reader.OffsetRanges,
+        asked: range_reader.OffsetRanges,
     ) -> None:
         """`topics` are ours by the name of their dead-letter topic; of all that is `lying` there, `asked` is read."""
         self._consumer = consumer
@@ -136,7 +140,7 @@ class DeadLetters:
         """
         seen: set[str] = set()
         done, told = 0, 0.0
-        async for record in reading.read(self._consumer, self._asked):
+        async for record in range_reader.read_ranges(self._consumer, self._asked):
             if stopping is not None and stopping.is_set():
                 return
             done += 1
@@ -173,9 +177,9 @@ async def dead_letters(settings: Settings, wanted: Wanted) -> AsyncIterator[Dead
     topics = {settings.dead_letter_topic(settings.input_topics[topic]): topic for topic in wanted.topics}
     counts = require_topics(settings, list(topics))
     partitions = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
-    async with reading.reader(settings) as consumer:
-        lying = await reading.spans(consumer, partitions)
-        asked = lying if wanted.since_ms is None else await reading.newer(consumer, lying, wanted.since_ms)
+    async with range_reader.open_consumer(settings) as consumer:
+        lying = await range_reader.current_ranges(consumer, partitions)
+        asked = lying if wanted.since_ms is None else await range_reader.ranges_since(consumer, lying, wanted.since_ms)
         yield DeadLetters(consumer, topics, lying, asked)
 
 

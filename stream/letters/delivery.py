@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError
 
-from stream.kafka import reading
+from stream.kafka import range_reader
 from stream.kafka.headers import Headers
 from stream.kafka.options import client_options
 from stream.letters.dead_letters import Letter
@@ -112,17 +112,17 @@ class KafkaDelivery:
             **client_options(self._settings),
             acks="all",
             max_request_size=_ANY_SIZE,
-            request_timeout_ms=int(reading.ANSWER_SECONDS * 1_000),
+            request_timeout_ms=int(range_reader.NO_RECORDS_TIMEOUT_SECONDS * 1_000),
         )
         try:
             await self._producer.start()
         except BaseException:
-            await reading.stopped(self._producer)
+            await range_reader.stop_client(self._producer)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await reading.stopped(self._producer)
+        await range_reader.stop_client(self._producer)
 
     async def send(self, record: Outgoing) -> None:
         """Send one more record; now and then waits until all have arrived."""

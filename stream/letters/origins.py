@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from stream.kafka import reading
+from stream.kafka import range_reader
 from stream.kafka.headers import Origin
 from stream.settings import Unavailable
 
@@ -16,7 +16,7 @@ class Origins:
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
-        self._lying: reading.Spans = {}
+        self._lying: range_reader.OffsetRanges = {}
 
     async def find(self, origin: Origin) -> ConsumerRecord | None:
         """The record that was produced to this place; None when it is there no more.
@@ -25,7 +25,7 @@ class Origins:
         """
         partition = TopicPartition(origin.topic, origin.partition)
         if partition not in self._lying:
-            self._lying |= await reading.spans(self._consumer, [partition])
+            self._lying |= await range_reader.current_ranges(self._consumer, [partition])
         span = self._lying[partition]
         if not span.first <= origin.offset < span.end:
             return None
@@ -39,11 +39,11 @@ class Origins:
         """The first record at an offset or after it; None when nothing follows."""
         self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
-        deadline = time.monotonic() + reading.ANSWER_SECONDS
+        deadline = time.monotonic() + range_reader.NO_RECORDS_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             fetched: dict[Any, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=500, max_records=1)
             for records in fetched.values():
                 return records[0]
             if await self._consumer.position(partition) >= self._lying[partition].end:
                 return None
-        raise Unavailable(f"no record of {partition.topic} came within {reading.ANSWER_SECONDS:g} s")
+        raise Unavailable(f"no record of {partition.topic} came within {range_reader.NO_RECORDS_TIMEOUT_SECONDS:g} s")

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager, AsyncExitStack, aclosing, suppres
 from dataclasses import dataclass, field
 
 from stream.core.rejections import Reason
-from stream.kafka import reading
-from stream.kafka.headers import Replayed, replayed_headers
-from stream.kafka.inventory import replayed_topic_spec
+from stream.kafka import range_reader
+from stream.kafka.headers import Replay, replay_headers
 from stream.kafka.options import client_options
+from stream.kafka.topic_specs import replayed_topic_spec
 from stream.kafka.topics import create_topics
 from stream.letters.dead_letters import Letter, Wanted, dead_letters, require_topics
 from stream.letters.delivery import (
@@ -77,7 +77,7 @@ async def replay(run: Run) -> None:
         if notebook is not None:
             delivery = await enter(KafkaDelivery(settings, notebook, run.outcome))
             await notebook.write(dict.fromkeys(name for name, note in notes.items() if letters.is_gone(note.letter)))
-        origins = Origins(await enter(reading.reader(settings)))
+        origins = Origins(await enter(range_reader.open_consumer(settings)))
         judge = Judge(run, partitions=partitions, replayed=notes.keys(), origins=origins)
         with run.progress("reading dead letters", letters.records) as tell:
             await _deliver(run, judge, delivery, letters.read(run.wanted, on_progress=tell, stopping=run.stopping))
@@ -120,7 +120,7 @@ class Judge:
             partition=origin.partition % count if key is None else partition_of(key, count),
             key=key,
             value=value,
-            headers=[*headers, *replayed_headers(Replayed(letter.attempts + 1, origin))],
+            headers=[*headers, *replay_headers(Replay(letter.attempts + 1, origin))],
             timestamp_ms=origin.timestamp if value is None and origin.timestamp >= 0 else None,
         )
 

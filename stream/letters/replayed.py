@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
-from stream.kafka import reading
+from stream.kafka import range_reader
 from stream.kafka.options import client_options
 from stream.kafka.topics import partition_counts
 from stream.letters.dead_letters import Place
@@ -51,8 +51,10 @@ async def read_notes(settings: Settings) -> Notes:
     notes: Notes = {}
     if topic not in partition_counts([topic], client_options=client_options(settings)):
         return notes
-    async with reading.reader(settings, isolation_level="read_committed") as consumer:
-        async for record in reading.read(consumer, await reading.spans(consumer, [TopicPartition(topic, 0)])):
+    async with range_reader.open_consumer(settings, isolation_level="read_committed") as consumer:
+        async for record in range_reader.read_ranges(
+            consumer, await range_reader.current_ranges(consumer, [TopicPartition(topic, 0)])
+        ):
             identity = (record.key or b"").decode(errors="replace")
             if record.value is None:
                 notes.pop(identity, None)
@@ -75,21 +77,21 @@ class Notebook:
             options["transactional_id"] = f"{self._settings.app_id}-dlq-replay"
         self._producer = AIOKafkaProducer(**client_options(self._settings), **options)
         try:
-            with reading.kafka_told(self._settings):
+            with range_reader.kafka_errors_as_unavailable(self._settings):
                 await self._answered(self._producer.start())
         except BaseException:
-            await reading.stopped(self._producer)
+            await range_reader.stop_client(self._producer)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await reading.stopped(self._producer)
+        await range_reader.stop_client(self._producer)
 
     async def write(self, notes: Mapping[str, Note | None]) -> None:
         """Write notes, all of them or none; None removes one. Raises TakenOver, or Unavailable."""
         if not notes:
             return
-        with reading.kafka_told(self._settings):
+        with range_reader.kafka_errors_as_unavailable(self._settings):
             try:
                 await self._answered(self._write(notes))
             except (ProducerFenced, InvalidProducerEpoch):
@@ -98,9 +100,10 @@ class Notebook:
     async def _answered(self, request: Coroutine[Any, Any, None]) -> None:
         """Wait no longer than a broker needs: aiokafka asks for ever where transactions are concerned."""
         try:
-            await asyncio.wait_for(request, reading.ANSWER_SECONDS)
+            await asyncio.wait_for(request, range_reader.NO_RECORDS_TIMEOUT_SECONDS)
         except asyncio.TimeoutError:
-            told = f"no broker at {self._settings.kafka.servers} has taken notes for {reading.ANSWER_SECONDS:g} s"
+            seconds = range_reader.NO_RECORDS_TIMEOUT_SECONDS
+            told = f"no broker at {self._settings.kafka.servers} has taken notes for {seconds:g} s"
             raise Unavailable(told) from None
 
     async def _write(self, notes: Mapping[str, Note | None]) -> None:

@@ -14,7 +14,7 @@ from stream.agents.task import HalfApplied, Task
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.kafka.outbox import PartitionChangelog
-from stream.kafka.transactions import Reach
+from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
@@ -81,12 +81,12 @@ async def task(
     store: MemoryStore | None = None,
     *,
     remaining: Remaining | None = None,
-    reach: dict[str, Reach] | None = None,
+    reach: dict[str, ReadProgress] | None = None,
 ) -> Task:
     held: Any = outbox
     left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
     state = LoggedState(store or MemoryStore(), PartitionChangelog(held, 1))
-    reached: dict[str, Reach] = {} if reach is None else reach
+    reached: dict[str, ReadProgress] = {} if reach is None else reach
     one = Task(
         settings(),
         1,
@@ -94,7 +94,7 @@ async def task(
         held,
         remaining=left.__getitem__,
         recovery_seconds=0.0,
-        reach=lambda topic: reached.get(topic, Reach()),
+        reach=lambda topic: reached.get(topic, ReadProgress()),
     )
     await one.open()
     return one
@@ -298,17 +298,17 @@ def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.Monk
 
 def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
     async def scenario() -> None:
-        outbox, reach = Outbox(), {"app-logins": Reach()}
+        outbox, reach = Outbox(), {"app-logins": ReadProgress()}
         one = await task(outbox, reach=reach)
         await apply(one, [login(users_of(1, 1)[0], 0)])
         await one.checkpoint()
 
-        reach["app-logins"] = Reach(read_to=4)
+        reach["app-logins"] = ReadProgress(read_to=4)
         one.tick(NOW_MS)
         await one.checkpoint()
         assert (one.position("app-logins"), one.saved()) == (4, {"app-logins": 4})
 
-        reach["app-logins"] = Reach(read_to=3)
+        reach["app-logins"] = ReadProgress(read_to=3)
         one.tick(NOW_MS)
         assert one.position("app-logins") == 4
         assert await apply(one, [login(users_of(1, 1)[0], 4)]) == 1
@@ -319,7 +319,7 @@ def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
 def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         ann, bob = users_of(1, 2)
-        reach = {"sessions": Reach(open_transaction=OpenTransaction(seconds=60, records=1))}
+        reach = {"sessions": ReadProgress(open_transaction=OpenTransaction(seconds=60, records=1))}
         one = await task(Outbox(), reach=reach)
         await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
         await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
@@ -327,7 +327,7 @@ def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch:
         monkeypatch.setattr(time, "monotonic", lambda: now + 60)
         one.tick(NOW_MS)
 
-        reach["sessions"] = Reach()
+        reach["sessions"] = ReadProgress()
         await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
 
         assert outcomes(one, "sessions") == {"applied": 2}
@@ -337,12 +337,12 @@ def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch:
 
 def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
     async def scenario() -> None:
-        reach: dict[str, Reach] = {}
+        reach: dict[str, ReadProgress] = {}
         one = await task(Outbox(), reach=reach)
 
         def told(seconds: float | None) -> dict[str, OpenTransaction]:
             found = None if seconds is None else OpenTransaction(seconds=seconds, records=3)
-            reach["app-logins"] = Reach(open_transaction=found)
+            reach["app-logins"] = ReadProgress(open_transaction=found)
             return one.report("w", one.tick(NOW_MS), wall_ms=NOW_MS).open_transactions
 
         assert told(9.9) == {}

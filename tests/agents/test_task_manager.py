@@ -16,7 +16,7 @@ from stream.core.store import StoreAway, StoreTaken
 from stream.kafka.outbox import PartitionChangelog
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import Report, Told, Unowned
+from stream.telemetry import AnyReport, Report, Unowned
 from tests.agents import test_task
 
 SESSION_SECONDS = 10
@@ -27,7 +27,7 @@ class Outbox(test_task.Outbox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Told] = []
+        self.told: list[AnyReport] = []
         self._ends: Counter[int] = Counter()
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
@@ -40,7 +40,7 @@ class Outbox(test_task.Outbox):
     async def stop(self) -> None:
         """It has nothing to disconnect from."""
 
-    async def report(self, told: Told) -> None:
+    async def report(self, told: AnyReport) -> None:
         self.told.append(told)
 
     def unowned(self) -> dict[int, str]:

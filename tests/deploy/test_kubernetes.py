@@ -13,7 +13,7 @@ import yaml
 from deploy.kubernetes.documents import DOCUMENTS, FOLDER, RULES, SETTINGS, kafka_topics, settings
 from stream import settings as program_settings
 from stream.core.time import seconds_of
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.settings import load, variable
 from stream.wiring import VERSION
 from tests.deploy import kinds

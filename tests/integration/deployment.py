@@ -32,7 +32,7 @@ from stream.core.offline import Computed, Offline
 from stream.core.rejections import Reason
 from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
 from stream.processes import dying_with_parent

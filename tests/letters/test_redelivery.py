@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from stream.kafka.headers import Origin, Replayed, replayed_in
+from stream.kafka.headers import Origin, Replay, replay_from_headers
 from stream.letters.dead_letters import Letter, Wanted
 from stream.letters.delivery import Fate, Outgoing
 from stream.letters.redelivery import Judge, Run
@@ -55,8 +55,8 @@ def test_a_record_goes_back_as_it_was_and_tells_its_first_origin() -> None:
 
     assert (outgoing.topic, outgoing.key, outgoing.value) == ("logins", b"ada", b"{}")
     assert outgoing.timestamp_ms is None
-    assert replayed_in(outgoing.headers, "logins") == (
-        Replayed(2, Origin("logins", 1, 7, 1_740_787_200_000)),
+    assert replay_from_headers(outgoing.headers, "logins") == (
+        Replay(2, Origin("logins", 1, 7, 1_740_787_200_000)),
         LETTER.headers,
     )
 
@@ -105,8 +105,8 @@ def test_what_is_kept_by_reference_is_fetched_from_where_it_was_produced_to() ->
 
         assert (outgoing.key, outgoing.value) == (b"key", b"large")
         assert outgoing.partition == partition_of(b"key", PARTITIONS)
-        assert replayed_in(outgoing.headers, "logins") == (
-            Replayed(1, Origin("logins", 1, 7, 1_740_787_200_000)),
+        assert replay_from_headers(outgoing.headers, "logins") == (
+            Replay(1, Origin("logins", 1, 7, 1_740_787_200_000)),
             [("large", b"h")],
         )
         assert judged(letter) is Fate.GONE

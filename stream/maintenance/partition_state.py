@@ -17,10 +17,11 @@ from stream.core.changelog import SEAL, Replay, Seal, decode_seal
 from stream.core.partition.partition import SWEPT
 from stream.core.partition.progress import PROGRESS, FormatChanged, Progress, decode_progress
 from stream.core.store import Store
-from stream.kafka.group import Group, Range
-from stream.kafka.mismatch import Place, mismatch
+from stream.kafka.consumer_group import ConsumerGroup
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
+from stream.kafka.range_reader import OffsetRange
+from stream.kafka.state_mismatch import PartitionOffsets, find_mismatch
 from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
@@ -39,14 +40,14 @@ class Held(NamedTuple):
     store: Store
     progress: Progress
     seal: Seal | None  # of the last run in its changelog
-    changelog: Range | None
+    changelog: OffsetRange | None
     rows: dict[str, int]  # by family
-    places: list[Place]
+    places: list[PartitionOffsets]
 
     @property
     def problems(self) -> list[str]:
         """What does not fit, with the commands that decide it."""
-        return [problem for problem in map(mismatch, self.places) if problem is not None]
+        return [problem for problem in map(find_mismatch, self.places) if problem is not None]
 
 
 class Upkeep:
@@ -59,7 +60,7 @@ class Upkeep:
         self.options = client_options(settings)
         self._outbox = Outbox(settings)
         self._inputs = [*settings.input_topics.values(), settings.rekey_topic]
-        self.group = Group(settings.app_id, self.options)
+        self.group = ConsumerGroup(settings.app_id, self.options)
 
     async def __aenter__(self) -> "Upkeep":
         await self._outbox.start()
@@ -108,7 +109,7 @@ class Upkeep:
             await in_thread(lambda: self._places(partition, decoded)),
         )
 
-    async def _read_changelog(self, partition: int, store: Store, tell: Callable[[int, int], None]) -> Range:
+    async def _read_changelog(self, partition: int, store: Store, tell: Callable[[int, int], None]) -> OffsetRange:
         topic = self.settings.changelog_topic
         whole = (await in_thread(lambda: self.group.ranges([(topic, partition)])))[topic, partition]
         if whole.first == whole.end:
@@ -134,12 +135,12 @@ class Upkeep:
             await consumer.stop()
         return whole
 
-    def _places(self, partition: int, progress: Progress) -> list[Place]:
+    def _places(self, partition: int, progress: Progress) -> list[PartitionOffsets]:
         ranges = self.group.ranges([(topic, partition) for topic in self._inputs])
         committed = self.group.committed()
         ids = topic_ids(self._inputs, client_options=self.options)
         return [
-            Place(
+            PartitionOffsets(
                 topic,
                 partition,
                 progress.offsets.get(topic),
@@ -181,16 +182,16 @@ class Upkeep:
         progress = held.progress
         for place in held.places:
             progress.offsets[place.topic] = _accepted_position(place)
-            progress.topic_ids[place.topic] = place.id_now
+            progress.topic_ids[place.topic] = place.topic_id_now
         await (await self.taken_over(held)).save([(PROGRESS, msgspec.msgpack.encode(progress))])
         positions = {(topic, partition): offset for topic, offset in progress.offsets.items()}
         await in_thread(lambda: self.group.commit(positions))
         return held.problems
 
 
-def _accepted_position(place: Place) -> int:
+def _accepted_position(place: PartitionOffsets) -> int:
     position = place.position or 0
-    made_anew = place.id_in_state and place.id_now and place.id_in_state != place.id_now
+    made_anew = place.topic_id_in_state and place.topic_id_now and place.topic_id_in_state != place.topic_id_now
     return place.first if made_anew or position > place.end else max(place.first, position)
 
 

@@ -19,7 +19,7 @@ from stream.core.partition.names import NAMED
 from stream.core.partition.progress import PROGRESS, Progress
 from stream.core.partition.rows import USER, Delta
 from stream.core.users import partition_key
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import grow_topics, partition_counts
 from stream.partitioning import partition_of
 from stream.settings import Unavailable

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from stream.kafka.patience import PatientProducer, answer_seconds, until_known
+from stream.kafka.timeouts import WaitingProducer, request_timeout_seconds, wait_for_topic
 from stream.settings import Unavailable, load
 
 # How long aiokafka asks for a topic before it raises.
@@ -34,7 +34,7 @@ class Kafka:
 
 def wait(*answers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = Kafka(list(answers), monkeypatch)
-    asyncio.run(until_known("rekey", ask=kafka.ask, refresh=kafka.refresh))
+    asyncio.run(wait_for_topic("rekey", ask=kafka.ask, refresh=kafka.refresh))
 
 
 def test_a_broker_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_topic_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_connection_has_less_time_than_kafka() -> None:
     async def times() -> tuple[float, float, float]:
-        producer = PatientProducer(answer_seconds=15.0)
+        producer = WaitingProducer(request_timeout_seconds=15.0)
         producer._closed = True  # it has never been connected
         batches = producer._message_accumulator
         return producer.client._request_timeout_ms / 1_000, producer._request_timeout_ms / 1_000, batches._batch_ttl
@@ -62,5 +62,5 @@ def test_a_connection_has_less_time_than_kafka() -> None:
 
 
 def test_a_member_that_died_is_waited_for_when_others_join() -> None:
-    assert answer_seconds(load(None, {})) == 15.0
-    assert answer_seconds(load(None, {"ENGAGEMENT_KAFKA_SESSION_TIMEOUT": "1m"})) == 65.0
+    assert request_timeout_seconds(load(None, {})) == 15.0
+    assert request_timeout_seconds(load(None, {"ENGAGEMENT_KAFKA_SESSION_TIMEOUT": "1m"})) == 65.0
