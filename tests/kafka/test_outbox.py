@@ -15,6 +15,7 @@ from stream.core.events import retraction
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
+from stream.dead_letters.reader import DeadLetter, letter_from_record
 from stream.inputs.carried import reader_of_events
 from stream.kafka.headers import (
     FORWARDED_HEADERS,
@@ -27,7 +28,6 @@ from stream.kafka.headers import (
 )
 from stream.kafka.message_producer import MessageProducer, OutgoingMessage
 from stream.kafka.outbox import Outbox, forwarded_origin
-from stream.letters.dead_letters import Letter, letter_of
 from stream.settings import load
 from stream.telemetry import AnyReport, Idle, Standby, Unowned, decode_report
 
@@ -71,14 +71,14 @@ def record(
     return ConsumerRecord(topic, partition, offset, 1_740_787_200_000, 0, key, value, None, 0, 0, tuple(headers))
 
 
-def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> Letter:
+def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> DeadLetter:
     """The letter of a record, as it is read again."""
     outbox, kept = Outbox(load(None, {})), Kept()
     outbox._message_producer = kept
     asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
     (sent,) = kept.sent
     assert (sent.topic, sent.partition) == ("logins.dlq", one.partition)
-    return letter_of("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
+    return letter_from_record("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
 def forwarded(one: Any, user: str = "ada", place: int | None = None) -> Any:

@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from stream.commands.letter_pages import (
+from stream.commands.dead_letter_pages import (
     counts_document,
     counts_table,
-    escaped,
+    escape_unprintable,
     letter_document,
     letter_lines,
-    outcome_table,
-    shown,
+    outcomes_table,
+    printable_bytes,
     summary,
 )
+from stream.dead_letters.reader import Count, DeadLetter, LetterFilter
+from stream.dead_letters.redelivery import Run
+from stream.dead_letters.replay_sender import Outcome, OutcomeCounts
 from stream.kafka.headers import Origin
-from stream.letters.dead_letters import Count, Letter, Wanted
-from stream.letters.delivery import Fate, Outcome
-from stream.letters.redelivery import Run
 from stream.settings import load
-from tests.letters.test_dead_letters import LETTER
+from tests.dead_letters.test_reader import LETTER
 
 
 def printed(table: Table) -> str:
@@ -41,7 +41,7 @@ def block(text: str) -> str:
     return dedent(text).strip("\n")
 
 
-def lines(letter: Letter, *, was_replayed: bool = False) -> str:
+def lines(letter: DeadLetter, *, was_replayed: bool = False) -> str:
     return "\n".join(letter_lines(letter, was_replayed=was_replayed))
 
 
@@ -72,7 +72,7 @@ def test_a_letter_whose_value_was_left_where_it_was() -> None:
           origin    logins/1/7  2025-03-01T00:00:00Z
           attempts  2, replayed since
           key       ada
-          value     too large for a letter: it is where it was produced to
+          value     too large for a letter: it stays in the original record
         """
     )
 
@@ -86,15 +86,15 @@ def test_times_that_no_calendar_knows_are_numbers() -> None:
 
 @given(st.text())
 def test_nothing_that_a_terminal_would_obey_is_printed(text: str) -> None:
-    assert escaped(text).isprintable()
+    assert escape_unprintable(text).isprintable()
 
 
 def test_values_are_text_where_they_can_be() -> None:
-    assert shown(b"\x1b[31mred\n") == "\\x1b[31mred\\n"
-    assert shown(b"\xff\x00") == "(base64) /wA="
-    assert (shown(None), shown(b"")) == ("(null)", "(empty)")
-    assert shown(b"x" * 2_000) == "x" * 2_000
-    assert shown(b"x" * 2_001) == "x" * 2_000 + " … (2,001 bytes in all)"
+    assert printable_bytes(b"\x1b[31mred\n") == "\\x1b[31mred\\n"
+    assert printable_bytes(b"\xff\x00") == "(base64) /wA="
+    assert (printable_bytes(None), printable_bytes(b"")) == ("(null)", "(empty)")
+    assert printable_bytes(b"x" * 2_000) == "x" * 2_000
+    assert printable_bytes(b"x" * 2_001) == "x" * 2_000 + " … (2,001 bytes in all)"
 
 
 @given(st.none() | st.binary(), st.none() | st.binary(), st.lists(st.tuples(st.text(), st.none() | st.binary())))
@@ -117,7 +117,7 @@ COUNTS = [
         "late",
         letters=1_204,
         replayed=1_200,
-        again=4,
+        refused_again=4,
         oldest_ms=1_740_787_200_123,
         newest_ms=1_740_787_205_000,
     ),
@@ -151,31 +151,33 @@ def test_counts_for_programs() -> None:
     }
 
 
-def outcome(**fates: int) -> Outcome:
-    told = Outcome()
-    for name, count in fates.items():
+def outcomes(**by_outcome: int) -> OutcomeCounts:
+    told = OutcomeCounts()
+    for name, count in by_outcome.items():
         for _ in range(count):
-            told.add(LETTER, Fate[name])
+            told.add(LETTER, Outcome[name])
     return told
 
 
-def run(told: Outcome, *, sends: bool = True) -> Run:
+def run(told: OutcomeCounts, *, sends: bool = True) -> Run:
     return Run(
         settings=load(None, {}),
-        wanted=Wanted(("logins",)),
+        selection=LetterFilter(("logins",)),
         attempts=3,
         sends=sends,
-        outcome=told,
+        outcomes=told,
         progress=lambda title, total: nullcontext(lambda done: None),
         on_late=lambda: None,
     )
 
 
 def test_a_run_is_summed_up_in_a_line() -> None:
-    assert summary(run(outcome(REPLAYED=1)), 1.25) == "1 record replayed in 1.2 s, 1 of them late"
-    assert summary(run(Outcome()), 0.5) == "0 records replayed in 0.5 s"
-    assert summary(run(Outcome(), sends=False), 0.5) == "would replay 0 records"
-    left = outcome(REPLAYED=2, BEFORE=3, OFTEN_ENOUGH=1, GONE=1, TOO_LARGE=1, REFUSED=1, UNKNOWN=1)
+    assert summary(run(outcomes(REPLAYED=1)), 1.25) == "1 record replayed in 1.2 s, 1 of them late"
+    assert summary(run(OutcomeCounts()), 0.5) == "0 records replayed in 0.5 s"
+    assert summary(run(OutcomeCounts(), sends=False), 0.5) == "would replay 0 records"
+    left = outcomes(
+        REPLAYED=2, ALREADY_REPLAYED=3, MAX_ATTEMPTS_REACHED=1, RECORD_DELETED=1, TOO_LARGE=1, REFUSED=1, NO_ORIGIN=1
+    )
     assert summary(run(left), 1).partition("; ")[2] == (
         "left alone: 3 replayed before, 1 replayed as often as allowed (--max-attempts 3), "
         "1 kept by reference whose record is gone, 1 larger than max_message_bytes (1,000,000), "
@@ -184,7 +186,7 @@ def test_a_run_is_summed_up_in_a_line() -> None:
 
 
 def test_a_run_that_was_stopped_says_so() -> None:
-    stopped = run(outcome(REPLAYED=2))
+    stopped = run(outcomes(REPLAYED=2))
     stopped.stopping.set()
 
     assert summary(stopped, 1).startswith("stopped: 2 records replayed")
@@ -192,10 +194,10 @@ def test_a_run_that_was_stopped_says_so() -> None:
 
 
 def test_what_would_be_sent_is_told_by_topic_and_reason() -> None:
-    told = outcome(REPLAYED=2, BEFORE=1)
-    told.add(replace(LETTER, topic="surveys", reason="bad_time"), Fate.REPLAYED)
+    told = outcomes(REPLAYED=2, ALREADY_REPLAYED=1)
+    told.add(replace(LETTER, topic="surveys", reason="bad_time"), Outcome.REPLAYED)
 
-    assert printed(outcome_table(told)) == block(
+    assert printed(outcomes_table(told)) == block(
         """
         topic    reason    to replay  replayed before
         logins   late              2                1

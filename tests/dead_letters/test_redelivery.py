@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
+from stream.dead_letters.reader import DeadLetter, LetterFilter
+from stream.dead_letters.redelivery import ReplayDecider, Run
+from stream.dead_letters.replay_sender import Outcome, ReplayRecord
 from stream.kafka.headers import Origin, Replay, replay_from_headers
-from stream.letters.dead_letters import Letter, Wanted
-from stream.letters.delivery import Fate, Outgoing
-from stream.letters.redelivery import Judge, Run
 from stream.partitioning import partition_of
 from stream.settings import load
-from tests.letters.test_dead_letters import LETTER
+from tests.dead_letters.test_reader import LETTER
 
 PARTITIONS = 4
 
 
-class Origins:
+class OriginalRecords:
     """A topic as a dict."""
 
     def __init__(self, *records: Any) -> None:
@@ -30,23 +30,23 @@ class Origins:
 
 
 def judged(
-    letter: Letter, *records: Any, attempts: int = 3, replayed: frozenset[str | None] = frozenset(), **settings: Any
-) -> Outgoing | Fate:
+    letter: DeadLetter, *records: Any, attempts: int = 3, replayed: frozenset[str | None] = frozenset(), **settings: Any
+) -> ReplayRecord | Outcome:
     run = Run(
         settings=load(None, {}, settings),
-        wanted=Wanted(("logins",)),
+        selection=LetterFilter(("logins",)),
         attempts=attempts,
         progress=lambda title, total: nullcontext(lambda done: None),
         on_late=lambda: None,
     )
-    origins: Any = Origins(*records)
-    judge = Judge(run, partitions={"logins": PARTITIONS}, replayed=replayed, origins=origins)
-    return asyncio.run(judge.judge(letter))
+    origins: Any = OriginalRecords(*records)
+    judge = ReplayDecider(run, partitions={"logins": PARTITIONS}, replayed=replayed, original_records=origins)
+    return asyncio.run(judge.decide(letter))
 
 
-def sent(letter: Letter, *records: Any, **settings: Any) -> Outgoing:
+def sent(letter: DeadLetter, *records: Any, **settings: Any) -> ReplayRecord:
     outgoing = judged(letter, *records, **settings)
-    assert isinstance(outgoing, Outgoing), outgoing
+    assert isinstance(outgoing, ReplayRecord), outgoing
     return outgoing
 
 
@@ -79,18 +79,18 @@ def test_a_null_message_keeps_its_time_for_it_is_what_it_means() -> None:
 
 
 def test_a_record_is_replayed_as_often_as_allowed_and_no_more() -> None:
-    assert isinstance(judged(replace(LETTER, attempts=2), attempts=3), Outgoing)
-    assert judged(replace(LETTER, attempts=3), attempts=3) is Fate.OFTEN_ENOUGH
+    assert isinstance(judged(replace(LETTER, attempts=2), attempts=3), ReplayRecord)
+    assert judged(replace(LETTER, attempts=3), attempts=3) is Outcome.MAX_ATTEMPTS_REACHED
 
 
 def test_what_was_replayed_before_is_left_alone() -> None:
-    assert judged(LETTER, replayed=frozenset({LETTER.identity})) is Fate.BEFORE
-    assert isinstance(judged(replace(LETTER, attempts=1), replayed=frozenset({LETTER.identity})), Outgoing)
+    assert judged(LETTER, replayed=frozenset({LETTER.identity})) is Outcome.ALREADY_REPLAYED
+    assert isinstance(judged(replace(LETTER, attempts=1), replayed=frozenset({LETTER.identity})), ReplayRecord)
 
 
 def test_a_letter_that_names_no_place_in_its_own_topic_is_left_alone() -> None:
-    assert judged(replace(LETTER, origin=None)) is Fate.UNKNOWN
-    assert judged(replace(LETTER, origin=Origin("payroll", 1, 7, 0))) is Fate.UNKNOWN
+    assert judged(replace(LETTER, origin=None)) is Outcome.NO_ORIGIN
+    assert judged(replace(LETTER, origin=Origin("payroll", 1, 7, 0))) is Outcome.NO_ORIGIN
 
 
 def produced(value: bytes) -> Any:
@@ -109,19 +109,19 @@ def test_what_is_kept_by_reference_is_fetched_from_where_it_was_produced_to() ->
             Replay(1, Origin("logins", 1, 7, 1_740_787_200_000)),
             [("large", b"h")],
         )
-        assert judged(letter) is Fate.GONE
+        assert judged(letter) is Outcome.RECORD_DELETED
 
 
 def test_a_partition_that_was_never_there_is_not_asked_for() -> None:
     nowhere = Origin("logins", PARTITIONS, 7, 1_740_787_200_000)
     record = replace(produced(b"large"), partition=PARTITIONS)
 
-    assert judged(replace(LETTER, by_reference="value", origin=nowhere), record) is Fate.GONE
+    assert judged(replace(LETTER, by_reference="value", origin=nowhere), record) is Outcome.RECORD_DELETED
 
 
 def test_what_workers_would_refuse_for_its_size_again_is_left_alone() -> None:
     letter = replace(LETTER, by_reference="value", value=None)
 
-    assert isinstance(judged(letter, produced(b"x" * 100), max_message_bytes=100), Outgoing)
-    assert judged(letter, produced(b"x" * 101), max_message_bytes=100) is Fate.TOO_LARGE
-    assert judged(replace(LETTER, value=b"x" * 101), max_message_bytes=100) is Fate.TOO_LARGE
+    assert isinstance(judged(letter, produced(b"x" * 100), max_message_bytes=100), ReplayRecord)
+    assert judged(letter, produced(b"x" * 101), max_message_bytes=100) is Outcome.TOO_LARGE
+    assert judged(replace(LETTER, value=b"x" * 101), max_message_bytes=100) is Outcome.TOO_LARGE

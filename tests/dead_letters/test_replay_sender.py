@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 
-from stream.letters import delivery as delivering
-from stream.letters.delivery import Fate, KafkaDelivery, Outcome, Outgoing
-from stream.letters.replayed import Note
+from stream.dead_letters import replay_sender
+from stream.dead_letters.replay_log import ReplayLogEntry
+from stream.dead_letters.replay_sender import KafkaSender, Outcome, OutcomeCounts, ReplayRecord
 from stream.settings import load
-from tests.letters.test_dead_letters import LETTER
+from tests.dead_letters.test_reader import LETTER
 
 LETTERS = [replace(LETTER, key=b"%d" % number) for number in range(4)]
 
 
-class Notebook:
+class ReplayLog:
     """Keeps what is noted."""
 
     def __init__(self) -> None:
         self.pages: list[set[str]] = []
 
-    async def write(self, notes: Mapping[str, Note | None]) -> None:
+    async def write(self, notes: Mapping[str, ReplayLogEntry | None]) -> None:
         if notes:
             self.pages.append(set(notes))
 
@@ -43,20 +43,20 @@ class Producer:
         return confirmed
 
 
-async def deliver(outcome: Outcome, notebook: Notebook, answers: Mapping[bytes, Exception]) -> None:
+async def deliver(outcomes: OutcomeCounts, notebook: ReplayLog, answers: Mapping[bytes, Exception]) -> None:
     """Send all letters."""
     held: Any = notebook
-    delivery = KafkaDelivery(load(None, {}), held, outcome)
+    delivery = KafkaSender(load(None, {}), held, outcomes)
     delivery._producer = Producer(answers)
     for letter in LETTERS:
-        await delivery.send(Outgoing(letter, "logins", 0, letter.key, letter.value, [], None))
+        await delivery.send(ReplayRecord(letter, "logins", 0, letter.key, letter.value, [], None))
     await delivery.flush()
 
 
-def delivered(outcome: Outcome, answers: Mapping[bytes, Exception] = {}) -> list[set[str]]:
+def delivered(outcomes: OutcomeCounts, answers: Mapping[bytes, Exception] = {}) -> list[set[str]]:
     """Send all letters; returns what was noted, a set for each time something was."""
-    notebook = Notebook()
-    asyncio.run(deliver(outcome, notebook, answers))
+    notebook = ReplayLog()
+    asyncio.run(deliver(outcomes, notebook, answers))
     return notebook.pages
 
 
@@ -65,33 +65,33 @@ def identities(*numbers: int) -> set[str | None]:
 
 
 def test_what_has_arrived_is_counted_and_noted() -> None:
-    outcome = Outcome()
+    outcomes = OutcomeCounts()
 
-    assert delivered(outcome) == [identities(0, 1, 2, 3)]
-    assert outcome.count(Fate.REPLAYED) == 4
+    assert delivered(outcomes) == [identities(0, 1, 2, 3)]
+    assert outcomes.count(Outcome.REPLAYED) == 4
 
 
 def test_what_the_broker_refuses_for_itself_is_counted_so_and_not_noted() -> None:
-    outcome = Outcome()
+    outcomes = OutcomeCounts()
 
-    assert delivered(outcome, {b"2": MessageSizeTooLargeError()}) == [identities(0, 1, 3)]
-    assert (outcome.count(Fate.REPLAYED), outcome.count(Fate.REFUSED)) == (3, 1)
+    assert delivered(outcomes, {b"2": MessageSizeTooLargeError()}) == [identities(0, 1, 3)]
+    assert (outcomes.count(Outcome.REPLAYED), outcomes.count(Outcome.REFUSED)) == (3, 1)
 
 
 def test_a_broker_that_is_lost_ends_the_run_when_what_has_arrived_is_noted() -> None:
-    outcome, notebook = Outcome(), Notebook()
+    outcomes, notebook = OutcomeCounts(), ReplayLog()
 
     with pytest.raises(KafkaConnectionError):
-        asyncio.run(deliver(outcome, notebook, {b"1": KafkaConnectionError()}))
+        asyncio.run(deliver(outcomes, notebook, {b"1": KafkaConnectionError()}))
 
     assert notebook.pages == [identities(0, 2, 3)]
-    assert outcome.count(Fate.REPLAYED) == 3
+    assert outcomes.count(Outcome.REPLAYED) == 3
 
 
 def test_notes_are_written_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivering, "_MOST_UNNOTED", 3)
-    assert delivered(Outcome()) == [identities(0, 1, 2), identities(3)]
+    monkeypatch.setattr(replay_sender, "_MAX_UNLOGGED", 3)
+    assert delivered(OutcomeCounts()) == [identities(0, 1, 2), identities(3)]
 
-    monkeypatch.setattr(delivering, "_MOST_UNNOTED", 100)
-    monkeypatch.setattr(delivering, "_MOST_UNNOTED_BYTES", 6)  # each has a byte of key and two of value
-    assert delivered(Outcome()) == [identities(0, 1), identities(2, 3)]
+    monkeypatch.setattr(replay_sender, "_MAX_UNLOGGED", 100)
+    monkeypatch.setattr(replay_sender, "_MAX_UNLOGGED_BYTES", 6)  # each has a byte of key and two of value
+    assert delivered(OutcomeCounts()) == [identities(0, 1), identities(2, 3)]
