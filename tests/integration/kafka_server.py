@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from stream.simulate.broker import cluster_at, end_process_group
 from tests.maven import CACHE, MavenFailed, MavenMissing, jars
 from tests.patience import PATIENCE_SECONDS
@@ -272,7 +272,7 @@ class KafkaServer:
             self._format()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent(
+                command_that_dies_with_parent(
                     [*self._java("-Xmx512m", "-Xms256m", *self._writing), "kafka.Kafka", str(self._properties)]
                 ),
                 cwd=self._folder,

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import computing
-from stream.computing import SharedOffline
+from stream import parallel_compute
 from stream.core.messages import Reader
 from stream.core.offline import Offline, computed_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
 from stream.inputs.native import user_named_by
+from stream.parallel_compute import ParallelOffline
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.core.live import line
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
@@ -82,7 +82,7 @@ def lines() -> list[bytes]:
 def test_several_processes_say_what_one_says(lines: list[bytes], at_ms: int | None) -> None:
     one = Offline(*needs(), at_ms=at_ms)
     unusable = sorted(one.apply(lines))
-    with SharedOffline(needs, processes=3, at_ms=at_ms) as several:
+    with ParallelOffline(needs, processes=3, at_ms=at_ms) as several:
         half = len(lines) // 2
         found = [*several.apply(lines[:half]), *several.apply(lines[half:])]
         computed = several.computed(days=40)
@@ -93,7 +93,7 @@ def test_several_processes_say_what_one_says(lines: list[bytes], at_ms: int | No
 
 
 def test_of_nothing_several_processes_know_nothing() -> None:
-    with SharedOffline(needs, processes=2) as several:
+    with ParallelOffline(needs, processes=2) as several:
         assert list(several.apply([])) == []
         assert several.computed(days=3) == Offline(*needs()).computed(days=3)
 
@@ -102,15 +102,15 @@ def test_a_process_that_is_killed_is_told(lines: list[bytes]) -> None:
     def killing() -> Iterator[bytes]:
         for number, one in enumerate(lines):
             if number == len(lines) // 2:
-                os.kill(several._shares[0].submit(os.getpid).result(), signal.SIGKILL)
+                os.kill(several._executors[0].submit(os.getpid).result(), signal.SIGKILL)
             yield one
 
-    with SharedOffline(needs, processes=2) as several, pytest.raises(BrokenProcessPool):
+    with ParallelOffline(needs, processes=2) as several, pytest.raises(BrokenProcessPool):
         list(several.apply(killing()))
 
 
 def test_no_more_is_read_ahead_than_the_processes_can_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(computing, "_LINES", 10)
+    monkeypatch.setattr(parallel_compute, "_LINES_PER_CHUNK", 10)
     read = [0]
 
     def counted() -> Iterator[bytes]:
@@ -118,8 +118,8 @@ def test_no_more_is_read_ahead_than_the_processes_can_take(monkeypatch: pytest.M
             read[0] += 1
             yield b"{" if read[0] == 1 else b'{"topic":"logins","user_id":"u%d",%s}' % (read[0], AT)
 
-    with SharedOffline(needs, processes=2) as several:
+    with ParallelOffline(needs, processes=2) as several:
         first = next(iter(several.apply(counted())))
 
     assert first.number == 1
-    assert read[0] == 10 * 2 * (computing._ROUNDS_AHEAD + 1)
+    assert read[0] == 10 * 2 * (parallel_compute._MAX_PENDING_ROUNDS + 1)

@@ -7,7 +7,7 @@ from tests.patience import PATIENCE_SECONDS
 
 A_THREAD_THAT_NEVER_ENDS = """
 import threading, time
-from stream.ending import be_silent, end_within
+from stream.shutdown import exit_after, silence_logging
 from stream.settings import Log
 from stream.telemetry import configure_logging
 
@@ -22,7 +22,7 @@ def run(program: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_never_ends_is_not_waited_for_and_named() -> None:
-    done = run("end_within(0.2, 3); print('the last words', end='')")
+    done = run("exit_after(0.2, 3); print('the last words', end='')")
 
     assert done.returncode == 3
     assert done.stdout == "the last words"
@@ -32,7 +32,7 @@ def test_what_never_ends_is_not_waited_for_and_named() -> None:
 
 def test_what_swallows_everything_is_not_waited_for() -> None:
     done = run("""
-end_within(0.2, 0)
+exit_after(0.2, 0)
 while True:
     try:
         time.sleep(60)
@@ -47,7 +47,7 @@ def test_who_is_left_behind_says_nothing_more() -> None:
     done = run("""
 import logging, os
 from tests.patience import PATIENCE_SECONDS
-be_silent()
+silence_logging()
 logging.getLogger("aiokafka").error("Unable to update metadata")
 os._exit(0)
 """)
