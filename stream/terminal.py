@@ -52,7 +52,7 @@ def settings_options(command: Command) -> Command:
 
 
 def load_settings(file: Path | None, kafka: str | None = None, **overrides: Any) -> Settings:
-    """Load the settings of a command. In the name of an override, `__` stands for the dot. Raises BadUse."""
+    """Load the settings of a command. In the name of an override, `__` stands for the dot. Raises OperatorMistake."""
     chosen = {place.replace("__", "."): value for place, value in overrides.items() if value is not None}
     if kafka is not None:
         chosen["kafka.servers"] = kafka
@@ -78,7 +78,7 @@ def failures_in_one_line() -> Iterator[None]:
 
 
 def time_option(text: str | None, option: str) -> int | None:
-    """Return an option's time in milliseconds: ISO 8601 with an offset, or an epoch number. Raises BadUse."""
+    """Return an option's time in milliseconds: ISO 8601 with an offset, or an epoch number. Raises OperatorMistake."""
     if text is None:
         return None
     at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
@@ -90,7 +90,7 @@ def time_option(text: str | None, option: str) -> int | None:
 
 
 def since_option(text: str | None, option: str) -> int | None:
-    """Return the time of an option: `2h` for two hours ago, or what `time_option` takes. Raises BadUse."""
+    """Return the time of an option: `2h` for two hours ago, or what `time_option` takes. Raises OperatorMistake."""
     if text is None:
         return None
     try:
@@ -118,7 +118,7 @@ class UnusableLines:
             click.echo(f"{file}:{line}: {why}", err=True)
 
     def raise_if_strict(self) -> None:
-        """Raise BadUse if `strict` was asked for and there was such a line."""
+        """Raise OperatorMistake if `strict` was asked for and there was such a line."""
         if self._strict and self._count:
             raise OperatorMistake(f"{self._summary()}: nothing is done with --strict")
 

@@ -25,11 +25,11 @@ from stream.export.report_reader import ReportReader, cancelled
 from stream.kafka.options import client_options
 from stream.kafka.timeouts import request_timeout_seconds
 from stream.kafka.topics import BrokerUnreachable
+from stream.maintenance.partition_state import StateMaintenance
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
 from stream.state.memory import MemoryStore
-from stream.state.rocksdb import Memory, RocksStore
-from stream.upkeep.state import Upkeep
+from stream.state.rocksdb import RocksMemory, RocksStore
 
 if TYPE_CHECKING:
     from stream.state.redis import Redis
@@ -48,7 +48,7 @@ def local_store_factory(settings: Settings) -> Callable[[int], Store]:
     if scheme == "memory":
         return lambda partition: MemoryStore()
     directory = Path(place) / settings.app_id
-    memory = Memory.shared(settings.state.rocksdb_memory_bytes, stores=settings.topics.partitions)
+    memory = RocksMemory.divide(settings.state.rocksdb_memory_bytes, stores=settings.topics.partitions)
     return lambda partition: RocksStore(directory / f"partition-{partition}", memory=memory)
 
 
@@ -57,7 +57,7 @@ def create_worker(settings: Settings) -> Worker:
     if not is_redis_url(settings.state.url):
         return Worker(settings, open_store=local_store_factory(settings))
     redis = _redis(settings)
-    return Worker(settings, open_store=redis.of, check_store=redis.check, shared=True)
+    return Worker(settings, open_store=redis.open_store, check_store=redis.check, shared=True)
 
 
 def _redis(settings: Settings) -> Redis:
@@ -68,11 +68,11 @@ def _redis(settings: Settings) -> Redis:
 
 
 @contextlib.contextmanager
-def upkeep(settings: Settings) -> Iterator[Upkeep]:
+def open_maintenance(settings: Settings) -> Iterator[StateMaintenance]:
     """Open the state of a deployment for an operator's commands."""
     if is_redis_url(settings.state.url):
         redis = _redis(settings)
-        yield Upkeep(settings, open_store=redis.of, shared=True)
+        yield StateMaintenance(settings, open_store=redis.open_store, shared=True)
         redis.close()
         return
     with tempfile.TemporaryDirectory(prefix="engagement-upkeep-") as scratch:
@@ -83,7 +83,7 @@ def upkeep(settings: Settings) -> Iterator[Upkeep]:
             return opened[-1]
 
         try:
-            yield Upkeep(settings, open_store=open_scratch, shared=False)
+            yield StateMaintenance(settings, open_store=open_scratch, shared=False)
         finally:
             for store in opened:
                 store.close()

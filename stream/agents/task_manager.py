@@ -233,9 +233,7 @@ class TaskManager:
         if task is None:
             return False
         known = task.topic_id(place.topic)
-        problem = find_mismatch(
-            place._replace(topic_id_in_state=known, topic_id_now=self.topic_ids.get(place.topic, ""))
-        )
+        problem = find_mismatch(place._replace(id_in_state=known, id_now=self.topic_ids.get(place.topic, "")))
         if problem is not None:
             self.fail(StateMismatch(problem))
         return problem is not None

@@ -97,7 +97,7 @@ def compute(
 
 
 def _process_count(asked: str, files: Sequence[str]) -> int:
-    """Return the number of processes that the option --processes asks for. Raises BadUse."""
+    """Return the number of processes that the option --processes asks for. Raises OperatorMistake."""
     if asked == "auto":
         size = sum(Path(path).stat().st_size for path in files if Path(path).is_file())
         return available_cores() if size >= _LARGE_BYTES else 1

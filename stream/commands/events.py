@@ -128,7 +128,7 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
 
 
 def _topics_of_kinds(settings: Settings) -> dict[str, str]:
-    """Return the topic for each kind of simulated message: the first input of this kind. Raises BadUse."""
+    """Return the topic for each kind of simulated message: the first input of this kind. Raises OperatorMistake."""
     topics = {}
     for kind in ("sessions", "logins", "surveys"):
         fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]

@@ -18,7 +18,7 @@ from stream.settings import Settings
 from stream.terminal import OperatorMistake, failures_in_one_line, load_settings, settings_options
 
 if TYPE_CHECKING:
-    from stream.upkeep.state import Held, Upkeep
+    from stream.maintenance.partition_state import PartitionState, StateMaintenance
 
 _Result = TypeVar("_Result")
 
@@ -53,9 +53,9 @@ def inspect(file: Path | None, kafka: str | None, partition: tuple[int, ...], as
     """
     settings = load_settings(file, kafka)
     shared = is_redis_url(settings.state.url)
-    found = _run(settings, lambda upkeep: _inspect(upkeep, _chosen(settings, partition), shared=shared))
+    found = _run(settings, lambda maintenance: _inspect(maintenance, _chosen(settings, partition), shared=shared))
     if as_format == "json":
-        from stream.upkeep.state import as_document
+        from stream.maintenance.partition_state import as_document
 
         click.echo(msgspec.json.encode([as_document(held) for held in found]))
     else:
@@ -86,10 +86,10 @@ def reset(file: Path | None, kafka: str | None, partition: tuple[int, ...], yes:
             f"give up the state of partition {', '.join(map(str, chosen))} of {settings.app_id!r}?", abort=True
         )
 
-    async def work(upkeep: "Upkeep") -> None:
+    async def work(maintenance: "StateMaintenance") -> None:
         for number in chosen:
             with _reading_progress(number) as on_progress:
-                await upkeep.reset(number, on_progress)
+                await maintenance.reset(number, on_progress)
             click.echo(f"partition {number} has no state now and is counted again: start the workers", err=True)
 
     _run(settings, work)
@@ -110,10 +110,10 @@ def accept(file: Path | None, kafka: str | None, partition: tuple[int, ...]) -> 
     """
     settings = load_settings(file, kafka)
 
-    async def work(upkeep: "Upkeep") -> None:
+    async def work(maintenance: "StateMaintenance") -> None:
         for number in _chosen(settings, partition):
             with _reading_progress(number) as on_progress:
-                accepted = await upkeep.accept(number, on_progress)
+                accepted = await maintenance.accept(number, on_progress)
             for problem in accepted:
                 click.echo(f"accepted: {problem.splitlines()[0]}", err=True)
             click.echo(f"partition {number} keeps its state: start the workers", err=True)
@@ -138,10 +138,12 @@ def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
     \b
     Example: engagement topics grow --partitions 8
     """
-    from stream.upkeep.growth import grow as grow_partitions
+    from stream.maintenance.add_partitions import add_partitions
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
-    moved = _run(settings, lambda upkeep: grow_partitions(upkeep, partitions, lambda step: click.echo(step, err=True)))
+    moved = _run(
+        settings, lambda maintenance: add_partitions(maintenance, partitions, lambda step: click.echo(step, err=True))
+    )
     click.echo(
         f"{moved:,} users moved; start workers and servers with topics.partitions = {partitions} "
         f"(ENGAGEMENT_TOPICS_PARTITIONS={partitions})",
@@ -157,14 +159,14 @@ def _chosen(settings: Settings, partitions: tuple[int, ...]) -> list[int]:
     return sorted(set(partitions)) or list(range(settings.topics.partitions))
 
 
-def _run(settings: Settings, work: "Callable[[Upkeep], Awaitable[_Result]]") -> _Result:
+def _run(settings: Settings, work: "Callable[[StateMaintenance], Awaitable[_Result]]") -> _Result:
     from stream.telemetry import configure_logging
-    from stream.wiring import upkeep
+    from stream.wiring import open_maintenance
 
     configure_logging(settings.log, secrets=settings.secrets())
 
     async def run_with_maintenance() -> _Result:
-        with upkeep(settings) as opened:
+        with open_maintenance(settings) as opened:
             async with opened:
                 return await work(opened)
 
@@ -172,13 +174,13 @@ def _run(settings: Settings, work: "Callable[[Upkeep], Awaitable[_Result]]") -> 
         return asyncio.run(run_with_maintenance())
 
 
-async def _inspect(upkeep: "Upkeep", partitions: list[int], *, shared: bool) -> "list[Held]":
+async def _inspect(maintenance: "StateMaintenance", partitions: list[int], *, shared: bool) -> "list[PartitionState]":
     if shared:  # reading a state in Redis takes it over from its worker
-        await upkeep.refuse_workers()
+        await maintenance.require_no_workers()
     found = []
     for number in partitions:
         with _reading_progress(number) as on_progress:
-            found.append(await upkeep.held(number, on_progress))
+            found.append(await maintenance.read_state(number, on_progress))
     return found
 
 
@@ -199,7 +201,7 @@ def _reading_progress(partition: int) -> Iterator[Callable[[int, int], None]]:
         yield lambda read, left: bar.update(task, completed=read, total=read + left)
 
 
-def _print(found: "list[Held]") -> None:
+def _print(found: "list[PartitionState]") -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=120)
     for held in found:
@@ -208,13 +210,13 @@ def _print(found: "list[Held]") -> None:
         table.add_column("topic")
         for title in ("begins at", "read up to", "committed", "ends at"):
             table.add_column(title, justify="right")
-        for place in held.places:
-            offsets = (place.first, place.position, place.committed, place.end)
-            table.add_row(place.topic, *("–" if offset is None else f"{offset:,}" for offset in offsets))
+        for topic_offsets in held.offsets:
+            offsets = (topic_offsets.first, topic_offsets.position, topic_offsets.committed, topic_offsets.end)
+            table.add_row(topic_offsets.topic, *("–" if offset is None else f"{offset:,}" for offset in offsets))
         console.print(table)
 
 
-def _headline(held: "Held") -> str:
+def _headline(held: "PartitionState") -> str:
     clock_ms, seal = held.progress.now_ms, held.seal
     parts = [f"partition {held.partition}: {held.rows['user']:,} users"]
     parts.append(f"clock {iso(clock_ms)}" if clock_ms >= 0 else "nothing counted yet")

@@ -10,7 +10,7 @@ from stream.terminal import OperatorMistake, failures_in_one_line, load_settings
 
 
 def create_missing_topics(settings: Settings) -> list[str]:
-    """Create the topics that are missing; returns their names. Raises BadUse if one that exists is wrong."""
+    """Create the topics that are missing; returns their names. Raises OperatorMistake if one that exists is wrong."""
     from stream.kafka.options import client_options
     from stream.kafka.topic_specs import topic_specs
     from stream.kafka.topics import check_topics, create_topics

@@ -60,7 +60,7 @@ class Run:
 
 
 async def replay(run: Run) -> None:
-    """Replay dead letters. Raises Unavailable; its subclass TakenOver says that another run has begun."""
+    """Replay dead letters. Raises Unavailable; its subclass ReplacedByNewerRun says that another run has begun."""
     settings = run.settings
     partitions = require_topics(settings, [settings.input_topics[topic] for topic in run.selection.topics])
     async with AsyncExitStack() as stack:

@@ -89,7 +89,7 @@ class ReplayLog:
         await range_reader.stop_client(self._producer)
 
     async def write(self, entries: Mapping[str, ReplayLogEntry | None]) -> None:
-        """Write all of these entries or none. An entry of None is removed. Raises TakenOver, or Unavailable."""
+        """Write all entries or none. An entry of None is removed. Raises ReplacedByNewerRun, or Unavailable."""
         if not entries:
             return
         with range_reader.kafka_errors_as_unavailable(self._settings):

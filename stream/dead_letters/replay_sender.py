@@ -154,7 +154,7 @@ class KafkaSender:
     async def flush(self) -> None:
         """Wait until every record sent so far has arrived or was refused, and log those that arrived.
 
-        Raises KafkaError if a record could not be sent, TakenOver if another run has begun.
+        Raises KafkaError if a record could not be sent, ReplacedByNewerRun if another run has begun.
         """
         sent, self._sent = self._sent, []
         answers = await asyncio.gather(*(confirmed for _, confirmed in sent), return_exceptions=True)

@@ -24,8 +24,8 @@ class PartitionOffsets(NamedTuple):
     first: int  # the first offset that the topic still has
     end: int  # the offset that the topic's next record will have
     committed: int | None
-    topic_id_in_state: str = ""  # Kafka's id of the topic that was counted; empty if unknown
-    topic_id_now: str = ""
+    id_in_state: str = ""  # Kafka's id of the topic that was counted; empty if unknown
+    id_now: str = ""
 
 
 def find_changelog_mismatch(partition: int, *, held: int | None, first: int, end: int, whole: bool) -> str | None:
@@ -64,7 +64,7 @@ def find_mismatch(offsets: PartitionOffsets) -> str | None:
 def _problem_and_accepting(offsets: PartitionOffsets) -> tuple[str, str] | None:
     """Return the problem, and what accepting it would mean."""
     topic, position, committed = repr(offsets.topic), offsets.position or 0, offsets.committed or 0
-    if offsets.topic_id_in_state and offsets.topic_id_now and offsets.topic_id_in_state != offsets.topic_id_now:
+    if offsets.id_in_state and offsets.id_now and offsets.id_in_state != offsets.id_now:
         problem = f"{topic} was deleted and created again since the state read it"
         return problem, "keep the numbers and read the new topic from its beginning"
     if position > offsets.end:

@@ -3,7 +3,7 @@
 All input topics must have the same number of partitions. Otherwise a user's sessions and logins would lie in partitions
 of different workers. A broker that creates topics on first use chooses the number itself, so we create our topics
 before anything reads or writes them. A topic that exists is never changed here without being asked: more partitions
-move users to other partitions, which only an operator may decide (`upkeep.growth`).
+move users to other partitions, which only an operator may decide (`maintenance.add_partitions`).
 """
 
 from __future__ import annotations

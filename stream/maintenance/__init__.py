@@ -1,1 +1,1 @@
-"""What is done to a deployment while no worker runs: looking at state, deciding about it, more partitions."""
+"""Maintenance of a deployment while no worker runs: inspect state, reset or accept it, and add partitions."""

@@ -1,7 +1,7 @@
-"""What an operator does to state while no worker runs: look at it, give it up, or accept that topics have changed.
+"""Inspect the state of a partition, delete it, or accept that its topics have changed, while no worker runs.
 
-State with a changelog is read from there into a scratch store, since the changelog is the truth; workers' own disks
-follow it when they start. State in a shared store is taken over where it is.
+Where a changelog is used, the state is read from it into a temporary store, because the changelog is the authority. The
+disks of the workers follow it when they start. State in Redis is taken over and changed where it is.
 """
 
 import time
@@ -25,33 +25,33 @@ from stream.kafka.state_mismatch import PartitionOffsets, find_mismatch
 from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
-# Items read from a store at a time.
-_AT_ONCE = 5_000
+# How many items are read from a store at a time.
+_ITEMS_PER_READ = 5_000
 
 
-class WorkersRunning(Unavailable):
-    """State is changed only while no worker is at it."""
+class WorkersStillRunning(Unavailable):
+    """Workers are running. State may be changed only while none is."""
 
 
-class Held(NamedTuple):
-    """The state of one partition, as it was found."""
+class PartitionState(NamedTuple):
+    """The state of one partition, as it was read."""
 
     partition: int
     store: Store
     progress: Progress
-    seal: Seal | None  # of the last run in its changelog
-    changelog: OffsetRange | None
-    rows: dict[str, int]  # by family
-    places: list[PartitionOffsets]
+    seal: Seal | None  # of the newest run in its changelog
+    changelog: OffsetRange | None  # the offsets of its changelog; None for state in Redis
+    rows: dict[str, int]  # how many rows it has, by the prefix of their keys
+    offsets: list[PartitionOffsets]
 
     @property
     def problems(self) -> list[str]:
-        """What does not fit, with the commands that decide it."""
-        return [problem for problem in map(find_mismatch, self.places) if problem is not None]
+        """What does not fit the topics, with the commands to decide it."""
+        return [problem for problem in map(find_mismatch, self.offsets) if problem is not None]
 
 
-class Upkeep:
-    """The state of a deployment. `open_store` opens a scratch store for a partition, or the `shared` one itself."""
+class StateMaintenance:
+    """The state of a deployment. `open_store` opens a temporary store for a partition, or if `shared`, the real one."""
 
     def __init__(self, settings: Settings, *, open_store: Callable[[int], Store], shared: bool) -> None:
         self.settings = settings
@@ -62,35 +62,38 @@ class Upkeep:
         self._inputs = [*settings.input_topics.values(), settings.rekey_topic]
         self.group = ConsumerGroup(settings.app_id, self.options)
 
-    async def __aenter__(self) -> "Upkeep":
+    async def __aenter__(self) -> "StateMaintenance":
         await self._outbox.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._outbox.stop()
 
-    async def refuse_workers(self) -> None:
-        """Raises WorkersRunning while the group has members."""
+    async def require_no_workers(self) -> None:
+        """Raise WorkersStillRunning if the consumer group has members."""
         members = await in_thread(self.group.members)
         if members:
-            told = f"{len(members)} workers of {self.settings.app_id!r} are running ({', '.join(sorted(members))})"
-            raise WorkersRunning(f"{told}: stop them first; one that was killed counts until its session times out")
+            problem = f"{len(members)} workers of {self.settings.app_id!r} are running ({', '.join(sorted(members))})"
+            raise WorkersStillRunning(
+                f"{problem}: stop them first; one that was killed counts until its session times out"
+            )
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def held(
+    async def read_state(
         self,
         partition: int,
-        tell: Callable[[int, int], None] = lambda rows, left: None,
+        on_progress: Callable[[int, int], None] = lambda rows, left: None,
         *,
         of_any_version: bool = False,
-    ) -> Held:
-        """Read the state of a partition; `tell` is told records read and left of its changelog.
+    ) -> PartitionState:
+        """Read the state of a partition. `on_progress` is called with the changelog records read, and those left.
 
-        Raises FormatChanged for state of another version, unless it is to be given up: `of_any_version`.
+        Raises FormatChanged if another version has written the state in another format. With `of_any_version`, such a
+        state counts as empty; that is for a state that is to be deleted.
         """
         store = await in_thread(lambda: self._open_store(partition))
-        changelog = None if self._shared else await self._read_changelog(partition, store, tell)
+        changelog = None if self._shared else await self._read_changelog(partition, store, on_progress)
         (progress, seal) = await in_thread(lambda: store.read([PROGRESS, SEAL]))
         decoded = Progress()
         if progress is not None:
@@ -99,17 +102,19 @@ class Upkeep:
             except FormatChanged:
                 if not of_any_version:
                     raise
-        return Held(
+        return PartitionState(
             partition,
             store,
             decoded,
             None if seal is None else decode_seal(seal),
             changelog,
-            await in_thread(lambda: {prefix.decode().rstrip("/"): count(store, prefix) for prefix in SWEPT}),
-            await in_thread(lambda: self._places(partition, decoded)),
+            await in_thread(lambda: {prefix.decode().rstrip("/"): count_keys(store, prefix) for prefix in SWEPT}),
+            await in_thread(lambda: self._topic_offsets(partition, decoded)),
         )
 
-    async def _read_changelog(self, partition: int, store: Store, tell: Callable[[int, int], None]) -> OffsetRange:
+    async def _read_changelog(
+        self, partition: int, store: Store, on_progress: Callable[[int, int], None]
+    ) -> OffsetRange:
         topic = self.settings.changelog_topic
         whole = (await in_thread(lambda: self.group.ranges([(topic, partition)])))[topic, partition]
         if whole.first == whole.end:
@@ -130,12 +135,12 @@ class Upkeep:
                         store.clear()
                     store.write(counted.items, offset=counted.offset)
                 position = await consumer.position(place)
-                tell(position - whole.first, whole.end - position)
+                on_progress(position - whole.first, whole.end - position)
         finally:
             await consumer.stop()
         return whole
 
-    def _places(self, partition: int, progress: Progress) -> list[PartitionOffsets]:
+    def _topic_offsets(self, partition: int, progress: Progress) -> list[PartitionOffsets]:
         ranges = self.group.ranges([(topic, partition) for topic in self._inputs])
         committed = self.group.committed()
         ids = topic_ids(self._inputs, client_options=self.options)
@@ -153,74 +158,74 @@ class Upkeep:
             for topic in self._inputs
         ]
 
-    # -- deciding --------------------------------------------------------------------------------------------------
+    # -- changing --------------------------------------------------------------------------------------------------
 
-    async def taken_over(self, held: Held) -> State:
-        """The state, to be written by us."""
-        state: State = StoredState(held.store)
+    async def take_over(self, read_state: PartitionState) -> State:
+        """Take the state of a partition over, so that we may write it."""
+        state: State = StoredState(read_state.store)
         if not self._shared:
             topic = self.settings.changelog_topic
             ids = await in_thread(lambda: topic_ids([topic], client_options=self.options))
-            changelog = PartitionChangelog(self._outbox, held.partition)
-            state = LoggedState(held.store, changelog, topic_id=ids.get(topic, ""))
+            changelog = PartitionChangelog(self._outbox, read_state.partition)
+            state = LoggedState(read_state.store, changelog, topic_id=ids.get(topic, ""))
         await state.take_over()
         return state
 
-    async def reset(self, partition: int, tell: Callable[[int, int], None]) -> None:
-        """Give the state of a partition up: workers count again all that the topics hold."""
-        await self.refuse_workers()
-        held = await self.held(partition, tell, of_any_version=True)
-        state = await self.taken_over(held)
+    async def reset(self, partition: int, on_progress: Callable[[int, int], None]) -> None:
+        """Delete the state of a partition. Workers then count again all that its topics hold."""
+        await self.require_no_workers()
+        read_state = await self.read_state(partition, on_progress, of_any_version=True)
+        state = await self.take_over(read_state)
         await state.begin_anew()
         await state.save([(PROGRESS, msgspec.msgpack.encode(Progress(counted_since_ms=time.time_ns() // 1_000_000)))])
-        await in_thread(lambda: self.group.commit({(place.topic, partition): 0 for place in held.places}))
+        await in_thread(lambda: self.group.commit({(place.topic, partition): 0 for place in read_state.offsets}))
 
-    async def accept(self, partition: int, tell: Callable[[int, int], None]) -> list[str]:
-        """Keep the state of a partition and go on with the topics as they are; returns what was accepted."""
-        await self.refuse_workers()
-        held = await self.held(partition, tell)
-        progress = held.progress
-        for place in held.places:
+    async def accept(self, partition: int, on_progress: Callable[[int, int], None]) -> list[str]:
+        """Keep the state of a partition, and let it go on with the topics as they are. Returns what was accepted."""
+        await self.require_no_workers()
+        read_state = await self.read_state(partition, on_progress)
+        progress = read_state.progress
+        for place in read_state.offsets:
             progress.offsets[place.topic] = _accepted_position(place)
-            progress.topic_ids[place.topic] = place.topic_id_now
-        await (await self.taken_over(held)).save([(PROGRESS, msgspec.msgpack.encode(progress))])
+            progress.topic_ids[place.topic] = place.id_now
+        await (await self.take_over(read_state)).save([(PROGRESS, msgspec.msgpack.encode(progress))])
         positions = {(topic, partition): offset for topic, offset in progress.offsets.items()}
         await in_thread(lambda: self.group.commit(positions))
-        return held.problems
+        return read_state.problems
 
 
 def _accepted_position(place: PartitionOffsets) -> int:
     position = place.position or 0
-    made_anew = place.topic_id_in_state and place.topic_id_now and place.topic_id_in_state != place.topic_id_now
+    made_anew = place.id_in_state and place.id_now and place.id_in_state != place.id_now
     return place.first if made_anew or position > place.end else max(place.first, position)
 
 
-def count(store: Store, prefix: bytes) -> int:
-    """How many keys begin with a prefix."""
-    return len({key for key, _ in items(store, prefix)})
+def count_keys(store: Store, prefix: bytes) -> int:
+    """Count the keys of a store that begin with a prefix."""
+    return len({key for key, _ in iterate_items(store, prefix)})
 
 
-def items(store: Store, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every item whose key begins with a prefix, some perhaps twice."""
-    found, after = store.part(prefix, after=b"", count=_AT_ONCE)
+def iterate_items(store: Store, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every item of a store whose key begins with a prefix. Some may come twice."""
+    found, after = store.part(prefix, after=b"", count=_ITEMS_PER_READ)
     yield from found
     while after:
-        found, after = store.part(prefix, after=after, count=_AT_ONCE)
+        found, after = store.part(prefix, after=after, count=_ITEMS_PER_READ)
         yield from found
 
 
-def as_document(held: Held) -> dict[str, Any]:
-    """What is known of a partition's state, for programs."""
-    progress, seal = held.progress, held.seal
+def as_document(read_state: PartitionState) -> dict[str, Any]:
+    """Return what is known of a partition's state, for JSON output."""
+    progress, seal = read_state.progress, read_state.seal
     return {
-        "partition": held.partition,
-        "rows": held.rows,
+        "partition": read_state.partition,
+        "rows": read_state.rows,
         "clock_ms": progress.now_ms if progress.now_ms >= 0 else None,
         "watermark_ms": progress.watermark_ms if progress.watermark_ms >= 0 else None,
         "partitions": progress.partitions or None,
-        "changelog": None if held.changelog is None else held.changelog._asdict(),
+        "changelog": None if read_state.changelog is None else read_state.changelog._asdict(),
         "takeovers": None if seal is None else seal.epoch,
         "written_ms": None if seal is None else seal.written_ms,
-        "topics": [place._asdict() for place in held.places],
-        "problems": held.problems,
+        "topics": [place._asdict() for place in read_state.offsets],
+        "problems": read_state.problems,
     }

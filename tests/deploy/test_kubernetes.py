@@ -23,7 +23,7 @@ from tests.deploy.tools import REPOSITORY, there, tool
 
 OVERLAYS = ("rocksdb", "redis")
 OLDEST, NEWEST = "1.31", "1.37"  # 1.31: the first where an unhealthy pod's eviction policy may be set for good
-# Longer than this, and a worker that is stopped is killed: see `_SHUTDOWN_SECONDS` in stream/wiring.py.
+# Longer than this, and a worker that is stopped is killed: see `_SHUTDOWN_TIMEOUT_SECONDS` in stream/wiring.py.
 LEAVES_WITHIN_SECONDS = 8
 
 Manifests = Callable[..., list[dict[str, Any]]]

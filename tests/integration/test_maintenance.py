@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from stream.core.partition.progress import FORMAT, FormatChanged
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.replay import ReplayEvent
-from stream.wiring import upkeep
+from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer
 
@@ -132,7 +132,7 @@ def test_state_of_another_version_is_never_taken_for_ours(
     monkeypatch.setattr("stream.core.partition.progress.FORMAT", FORMAT + 1)  # as if the next version were here
 
     async def refused_and_given_up() -> str:
-        with upkeep(deployment.settings) as opened:
+        with open_maintenance(deployment.settings) as opened:
             async with opened as commands:
                 with pytest.raises(FormatChanged) as raised:
                     await commands.accept(0, lambda read, left: None)
