@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stream.agents.state import State, in_thread
+from stream.agents.task_state import State, in_thread
 from stream.core.partition.names import NAMED
 from stream.core.partition.progress import PROGRESS, Progress
 from stream.core.partition.rows import USER, Delta

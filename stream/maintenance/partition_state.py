@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from stream.agents.state import LoggedState, State, StoredState, in_thread
+from stream.agents.task_state import ChangelogState, SharedState, State, in_thread
 from stream.core.changelog import SEAL, Replay, Seal, decode_seal
 from stream.core.partition.partition import SWEPT
 from stream.core.partition.progress import PROGRESS, FormatChanged, Progress, decode_progress
@@ -162,12 +162,12 @@ class StateMaintenance:
 
     async def take_over(self, read_state: PartitionState) -> State:
         """Take the state of a partition over, so that we may write it."""
-        state: State = StoredState(read_state.store)
+        state: State = SharedState(read_state.store)
         if not self._shared:
             topic = self.settings.changelog_topic
             ids = await in_thread(lambda: topic_ids([topic], client_options=self.options))
             changelog = PartitionChangelog(self._outbox, read_state.partition)
-            state = LoggedState(read_state.store, changelog, topic_id=ids.get(topic, ""))
+            state = ChangelogState(read_state.store, changelog, topic_id=ids.get(topic, ""))
         await state.take_over()
         return state
 
@@ -176,7 +176,7 @@ class StateMaintenance:
         await self.require_no_workers()
         read_state = await self.read_state(partition, on_progress, of_any_version=True)
         state = await self.take_over(read_state)
-        await state.begin_anew()
+        await state.clear()
         await state.save([(PROGRESS, msgspec.msgpack.encode(Progress(counted_since_ms=time.time_ns() // 1_000_000)))])
         await in_thread(lambda: self.group.commit({(place.topic, partition): 0 for place in read_state.offsets}))
 

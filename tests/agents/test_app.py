@@ -59,13 +59,13 @@ class Outbox:
 def test_a_worker_that_was_given_no_partition_says_that_it_is_there(
     monkeypatch: pytest.MonkeyPatch, assigned: set[int] | None, *, is_told: bool
 ) -> None:
-    monkeypatch.setattr("stream.agents.app._TELL_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("stream.agents.app._PROGRESS_SECONDS", 0.0)
 
     async def told() -> list[AnyReport]:
         one, outbox = worker(**{"state.url": "memory://"}), Outbox()
         kept: Any = outbox
         one.tasks._outbox, one._assigned = kept, assigned
-        telling = asyncio.ensure_future(one._tell_progress())
+        telling = asyncio.ensure_future(one._report_progress())
         for _ in range(10):
             await asyncio.sleep(0)
         telling.cancel()

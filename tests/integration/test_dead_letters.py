@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from aiokafka.structs import TopicPartition
 
-from stream.agents.task import QUIET_SECONDS
+from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, iso, parse_iso
 from stream.kafka import range_reader

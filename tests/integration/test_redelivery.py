@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.task import QUIET_SECONDS
+from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import HOUR_MS
 from stream.kafka.headers import Origin, Replay, replay_headers

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from stream import wiring
-from stream.agents.task import SWEPT_ROWS
+from stream.agents.partition_task import SWEPT_ROWS
 from stream.core.families.registry import families
 from stream.core.partition.names import NAMED, Named
 from stream.core.partition.partition import kept_ms

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.agents.abreast import Abreast
+from stream.agents.concurrent_batches import ConcurrentBatches
 from stream.agents.transport import Records
 from tests.patience import PATIENCE_SECONDS
 
@@ -30,13 +30,13 @@ class Slow:
     def __init__(self) -> None:
         self.under_way: list[Record] = []
         self.applied: list[Record] = []
-        self.most = 0
+        self.max_concurrent = 0
         self._lets_go: dict[Record, asyncio.Event] = {}
 
     async def apply(self, topic: str, records: Records) -> int:
         record: Any = records[0]
         self.under_way.append(record)
-        self.most = max(self.most, len(self.under_way))
+        self.max_concurrent = max(self.max_concurrent, len(self.under_way))
         await self._lets_go.setdefault(record, asyncio.Event()).wait()
         self.under_way.remove(record)
         self.applied.append(record)
@@ -50,20 +50,20 @@ class Slow:
 
 @given(
     partitions=st.lists(st.integers(0, 3), min_size=1, max_size=12),
-    most=st.integers(1, 4),
+    max_concurrent=st.integers(1, 4),
     order=st.randoms(use_true_random=False),
 )
 def test_each_partition_is_applied_in_order_and_no_more_at_once_than_allowed(
-    partitions: list[int], most: int, order: Any
+    partitions: list[int], max_concurrent: int, order: Any
 ) -> None:
     async def scenario() -> Slow:
         slow = Slow()
-        abreast = Abreast(slow.apply, most=most)
+        abreast = ConcurrentBatches(slow.apply, max_concurrent=max_concurrent)
         given_ = [Record(partition, offset) for offset, partition in enumerate(partitions)]
 
         async def give() -> None:
             for record in given_:
-                await abreast.begin("logins", batch(*record))
+                await abreast.start("logins", batch(*record))
 
         giving = asyncio.create_task(give())
         waiting = list(given_)
@@ -76,21 +76,21 @@ def test_each_partition_is_applied_in_order_and_no_more_at_once_than_allowed(
         return slow
 
     slow = asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
-    assert slow.most <= most
+    assert slow.max_concurrent <= max_concurrent
     for partition in set(partitions):
         applied = [record.offset for record in slow.applied if record.partition == partition]
         assert applied == [offset for offset, its in enumerate(partitions) if its == partition]
 
 
-@pytest.mark.parametrize(("most", "begun"), [(1, 1), (3, 3)])
-def test_while_one_waits_for_its_store_others_begin(most: int, begun: int) -> None:
+@pytest.mark.parametrize(("max_concurrent", "begun"), [(1, 1), (3, 3)])
+def test_while_one_waits_for_its_store_others_begin(max_concurrent: int, begun: int) -> None:
     async def scenario() -> tuple[int, int]:
         slow = Slow()
-        abreast = Abreast(slow.apply, most=most)
+        abreast = ConcurrentBatches(slow.apply, max_concurrent=max_concurrent)
 
         async def give() -> None:
             for partition in range(4):
-                await abreast.begin("logins", batch(partition, 0))
+                await abreast.start("logins", batch(partition, 0))
 
         giving = asyncio.create_task(give())
         await slow.let_go(Record(9, 9))

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 
-from stream.agents.state import LoggedState
-from stream.agents.task import HalfApplied, Task
+from stream.agents.partition_task import HalfApplied, PartitionTask
+from stream.agents.task_state import ChangelogState
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.kafka.outbox import PartitionChangelog
@@ -81,31 +81,31 @@ async def task(
     store: MemoryStore | None = None,
     *,
     remaining: Remaining | None = None,
-    reach: dict[str, ReadProgress] | None = None,
-) -> Task:
+    read_progress: dict[str, ReadProgress] | None = None,
+) -> PartitionTask:
     held: Any = outbox
     left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
-    state = LoggedState(store or MemoryStore(), PartitionChangelog(held, 1))
-    reached: dict[str, ReadProgress] = {} if reach is None else reach
-    one = Task(
+    state = ChangelogState(store or MemoryStore(), PartitionChangelog(held, 1))
+    reached: dict[str, ReadProgress] = {} if read_progress is None else read_progress
+    one = PartitionTask(
         settings(),
         1,
         state,
         held,
         remaining=left.__getitem__,
         recovery_seconds=0.0,
-        reach=lambda topic: reached.get(topic, ReadProgress()),
+        read_progress=lambda topic: reached.get(topic, ReadProgress()),
     )
     await one.open()
     return one
 
 
-async def apply(one: Task, records: Iterable[Event], topic: str = "app-logins") -> int:
+async def apply(one: PartitionTask, records: Iterable[Event], topic: str = "app-logins") -> int:
     batch: Any = list(records)
     return await one.apply(topic, batch, wall_ms=NOW_MS, clock_ms=NOW_MS)
 
 
-def daily_users(one: Task) -> int:
+def daily_users(one: PartitionTask) -> int:
     one.tick(NOW_MS)
     return one.report("w", {}, wall_ms=NOW_MS).snapshot.families["activity"].live[1_440].get(1, 0)
 
@@ -155,7 +155,7 @@ def test_a_checkpoint_that_fails_saves_nothing() -> None:
         with pytest.raises(ConnectionError):
             await one.checkpoint()
 
-        assert one.saved() == {}
+        assert one.checkpointed_offsets() == {}
         assert store.offset() == held
 
     asyncio.run(scenario())
@@ -245,7 +245,7 @@ def test_a_topic_is_behind_until_its_end_was_reached_a_moment_ago() -> None:
         assert one.behind() == ("logins",)
 
         # A busy topic always has something on its way; a batch that reached the end says that it is read in time.
-        one.note_end("app-logins")
+        one.mark_end_reached("app-logins")
         one.tick(NOW_MS)
         assert one.behind() == ()
 
@@ -257,7 +257,7 @@ def view(user: str, offset: int, *, at: str) -> Event:
     return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
 
 
-def outcomes(one: Task, topic: str) -> dict[str, int]:
+def outcomes(one: PartitionTask, topic: str) -> dict[str, int]:
     one.tick(NOW_MS)
     return one.report("w", {}, wall_ms=NOW_MS).snapshot.outcomes[topic]
 
@@ -268,7 +268,7 @@ def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -
         one = await task(Outbox())
         one.tick(NOW_MS)  # all is read to its end
         await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
-        one.note_end("sessions")
+        one.mark_end_reached("sessions")
         await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
         one.tick(NOW_MS)
 
@@ -298,17 +298,17 @@ def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.Monk
 
 def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
     async def scenario() -> None:
-        outbox, reach = Outbox(), {"app-logins": ReadProgress()}
-        one = await task(outbox, reach=reach)
+        outbox, read_progress = Outbox(), {"app-logins": ReadProgress()}
+        one = await task(outbox, read_progress=read_progress)
         await apply(one, [login(users_of(1, 1)[0], 0)])
         await one.checkpoint()
 
-        reach["app-logins"] = ReadProgress(read_to=4)
+        read_progress["app-logins"] = ReadProgress(read_to=4)
         one.tick(NOW_MS)
         await one.checkpoint()
-        assert (one.position("app-logins"), one.saved()) == (4, {"app-logins": 4})
+        assert (one.position("app-logins"), one.checkpointed_offsets()) == (4, {"app-logins": 4})
 
-        reach["app-logins"] = ReadProgress(read_to=3)
+        read_progress["app-logins"] = ReadProgress(read_to=3)
         one.tick(NOW_MS)
         assert one.position("app-logins") == 4
         assert await apply(one, [login(users_of(1, 1)[0], 4)]) == 1
@@ -319,15 +319,15 @@ def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
 def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         ann, bob = users_of(1, 2)
-        reach = {"sessions": ReadProgress(open_transaction=OpenTransaction(seconds=60, records=1))}
-        one = await task(Outbox(), reach=reach)
+        read_progress = {"sessions": ReadProgress(open_transaction=OpenTransaction(seconds=60, records=1))}
+        one = await task(Outbox(), read_progress=read_progress)
         await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
         await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 60)
         one.tick(NOW_MS)
 
-        reach["sessions"] = ReadProgress()
+        read_progress["sessions"] = ReadProgress()
         await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
 
         assert outcomes(one, "sessions") == {"applied": 2}
@@ -337,12 +337,12 @@ def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch:
 
 def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
     async def scenario() -> None:
-        reach: dict[str, ReadProgress] = {}
-        one = await task(Outbox(), reach=reach)
+        read_progress: dict[str, ReadProgress] = {}
+        one = await task(Outbox(), read_progress=read_progress)
 
         def told(seconds: float | None) -> dict[str, OpenTransaction]:
             found = None if seconds is None else OpenTransaction(seconds=seconds, records=3)
-            reach["app-logins"] = ReadProgress(open_transaction=found)
+            read_progress["app-logins"] = ReadProgress(open_transaction=found)
             return one.report("w", one.tick(NOW_MS), wall_ms=NOW_MS).open_transactions
 
         assert told(9.9) == {}

@@ -1,9 +1,11 @@
-"""Two processes with one `kafka.instance_id`: Kafka gives its place to the newer one, and the older one must stop.
+"""Stop a worker whose `kafka.instance_id` was taken by another process.
 
-Kafka tells a member that its name was taken (FENCED_INSTANCE_ID) if the member gives the name when it asks. aiokafka
-gives it only when it joins: its heartbeats are then answered as those of anybody unknown, and it joins again, which
-takes the name back, and so on in turns. So a member that Kafka does not know any more asks once by its name, before it
-joins again. The answer may as well be that it was away for too long; then it may join.
+If two processes have the same instance id, Kafka gives the place in the group to the newer one, and the older one must
+stop. Kafka says so (FENCED_INSTANCE_ID) to a member that sends its instance id. aiokafka sends it only when it joins.
+Kafka answers its heartbeats as those of an unknown member, so aiokafka joins again, which takes the place back, and the
+two processes would take it from each other for ever. Therefore a member that Kafka does not know any more first sends
+one heartbeat with its instance id. If Kafka answers that the id was taken, the worker stops. Otherwise the worker was
+silent for too long, and it joins again.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
-_FENCED_INSTANCE_ID = 82  # in Kafka's table of errors; aiokafka has no class for it
+_FENCED_INSTANCE_ID = 82  # Kafka's error code; aiokafka has no class for it
 
 
 class _HeartbeatResponse(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -23,7 +25,7 @@ class _HeartbeatResponse(Response):  # type: ignore[misc]  # aiokafka has no typ
 
 
 class _HeartbeatByName(RequestStruct):  # type: ignore[misc]
-    """The first version that has the name: of Kafka 2.3, as static membership."""
+    """A heartbeat with the instance id: version 3 of the request, as of Kafka 2.3."""
 
     API_KEY = 12
     API_VERSION = 3
@@ -47,31 +49,31 @@ class _Heartbeat(Request[_HeartbeatByName]):  # type: ignore[misc]
 
 
 def stop_when_replaced(coordinator: Any, replaced: Callable[[], None]) -> None:
-    """Let a group coordinator of aiokafka not join again, but call `replaced`, when its instance id was taken."""
+    """Make an aiokafka group coordinator call `replaced`, instead of joining again, when its instance id was taken."""
     reset_generation, ensure_active_group = coordinator.reset_generation, coordinator.ensure_active_group
-    lost: list[tuple[int, str]] = []  # generation and id of the member that Kafka did not know any more
+    lost: list[tuple[int, str]] = []  # generation and member id of the membership that Kafka does not know any more
 
-    def note_and_reset() -> None:
+    def remember_and_reset() -> None:
         if coordinator.generation > 0:
             lost[:] = [(coordinator.generation, coordinator.member_id)]
         reset_generation()
 
     async def join_unless_replaced(*arguments: Any) -> Any:
-        if lost and await _is_taken(coordinator, *lost[0]):
+        if lost and await _instance_id_is_taken(coordinator, *lost[0]):
             replaced()
             await coordinator._closing
             return None
         lost.clear()
         return await ensure_active_group(*arguments)
 
-    coordinator.reset_generation = note_and_reset
+    coordinator.reset_generation = remember_and_reset
     coordinator.ensure_active_group = join_unless_replaced
 
 
-async def _is_taken(coordinator: Any, generation: int, member_id: str) -> bool:
-    question = _Heartbeat(coordinator.group_id, generation, member_id, coordinator._group_instance_id)
+async def _instance_id_is_taken(coordinator: Any, generation: int, member_id: str) -> bool:
+    request = _Heartbeat(coordinator.group_id, generation, member_id, coordinator._group_instance_id)
     try:
-        answer = await coordinator._send_req(question)
+        answer = await coordinator._send_req(request)
     except KafkaError:
-        return False  # if it is, the next heartbeat asks again
+        return False  # if it was taken, the next heartbeat will show it
     return bool(answer.error_code == _FENCED_INSTANCE_ID)

@@ -1,7 +1,7 @@
-"""Our state as a Faust table: Faust reads changelogs and says when a partition is up to date; we keep the rows.
+"""Recover the state of partitions from their changelogs, as a Faust table.
 
-A changelog is read in batches, as the input is, and what counts of each goes into the store of its partition in one
-write.
+Faust reads the changelogs and says when a partition is up to date. We write the rows to the store of the partition:
+each batch of a changelog becomes one write.
 """
 
 import logging
@@ -22,48 +22,50 @@ log = structlog.get_logger(__name__)
 
 OpenTasks = Callable[[Collection[int], float], Awaitable[None]]
 
-# Kafka keeps removals for `delete.retention.ms`, a week (`inventory`): who was away longer would miss some.
-_BELIEVED_MS = 6 * 86_400_000
+# A local state older than this is not used. Kafka keeps deletions in the changelog for a week (`kafka.topic_specs`), so
+# an older state could miss some.
+_MAX_LOCAL_STATE_AGE_MS = 6 * 86_400_000
 
 
-class Stores:
+class OpenStores:
     """The open stores of a worker, by partition, and how far each has followed its changelog."""
 
     def __init__(self, open_store: Callable[[int], Store]) -> None:
         self._open = open_store
         self._stores: dict[int, Store] = {}
         self._replays: dict[int, Replay] = {}
-        self._held: dict[int, int | None] = {}
+        self._offsets_when_opened: dict[int, int | None] = {}
         self.rows_recovered = 0
-        self.topic_id = ""  # Kafka's id of the changelog, where the broker tells
+        self.topic_id = ""  # Kafka's id of the changelog; empty if unknown
 
-    def of(self, partition: int) -> Store:
-        """The store of a partition, opened when it was not."""
+    def open_store(self, partition: int) -> Store:
+        """Return the store of a partition, and open it if necessary."""
         if partition not in self._stores:
             store = self._stores[partition] = self._open(partition)
-            self._held[partition] = store.offset()
+            self._offsets_when_opened[partition] = store.offset()
         return self._stores[partition]
 
-    def held(self, partition: int) -> int | None:
-        """The offset of the last record that an open store holds."""
+    def stored_offset(self, partition: int) -> int | None:
+        """Return the changelog offset of the last write to an open store, or None."""
         store = self._stores.get(partition)
         return None if store is None else store.offset()
 
-    def begin(self, partition: int) -> int | None:
-        """Begin to follow the changelog; returns the offset of the last record that the store holds."""
-        store = self.of(partition)
+    def start_following(self, partition: int) -> int | None:
+        """Prepare to follow the changelog of a partition. Returns the offset of the last write to the store, or None.
+
+        A local state that is too old, or that followed another changelog of the same name, is deleted.
+        """
+        store = self.open_store(partition)
         (value,) = store.read([SEAL])
         seal = None if value is None else decode_seal(value)
-        if seal is not None and seal.written_ms < time.time_ns() // 1_000_000 - _BELIEVED_MS:
-            log.warning(
-                "the local state is of more than six days ago: it is read from the changelog anew", at=partition
-            )
+        if seal is not None and seal.written_ms < time.time_ns() // 1_000_000 - _MAX_LOCAL_STATE_AGE_MS:
+            log.warning("the local state is more than six days old: it is recovered from the changelog", at=partition)
             store.clear()
-            seal = self._held[partition] = None
+            seal = self._offsets_when_opened[partition] = None
         if seal is not None and seal.topic_id and self.topic_id and seal.topic_id != self.topic_id:
-            log.warning("the changelog was made anew since the local state followed it", partition=partition)
+            log.warning("the changelog was created again since the local state followed it", partition=partition)
             store.clear()
-            seal = self._held[partition] = None
+            seal = self._offsets_when_opened[partition] = None
         before = self._replays.get(partition)
         self._replays[partition] = Replay(seal)
         if before is not None:
@@ -71,29 +73,29 @@ class Stores:
         return store.offset()
 
     def recover(self, partition: int, records: Sequence[Entry]) -> None:
-        """Write what counts of a changelog's records into the store of its partition."""
+        """Write the valid records of a batch of the changelog to the store of its partition."""
         if partition not in self._replays:
-            return  # it was given up while they were on their way
+            return  # the partition was given up after the batch was fetched
         counted = self._replays[partition].read(records)
         self.rows_recovered += len(records)
         if counted is not None:
             if counted.begins_anew:
-                self.of(partition).clear()
-            self.of(partition).write(counted.items, offset=counted.offset)
+                self.open_store(partition).clear()
+            self.open_store(partition).write(counted.items, offset=counted.offset)
 
     def overwritten(self, partition: int) -> set[bytes]:
-        """Keys of which the changelog's last value does not count."""
+        """Return the keys whose newest record in the changelog is from a replaced worker, and not valid."""
         return set(self._replays[partition].overwritten) if partition in self._replays else set()
 
-    def is_whole(self, partition: int, *, first: int) -> bool:
-        """Whether a changelog that begins at offset `first` and what the store held before make up the state."""
-        held = self._held.get(partition)
+    def is_complete(self, partition: int, *, first: int) -> bool:
+        """Whether the store and a changelog that begins at offset `first` together have the whole state."""
+        stored_offset = self._offsets_when_opened.get(partition)
         replay = self._replays.get(partition)
         whole_from = replay.seal.whole_from if replay is not None and replay.seal is not None else 0
-        return first <= whole_from or (held is not None and held >= first - 1)
+        return first <= whole_from or (stored_offset is not None and stored_offset >= first - 1)
 
     def close(self, partitions: Collection[int] | None = None) -> None:
-        """Close the stores of some partitions, or all."""
+        """Close the stores of these partitions, or all."""
         for partition in list(self._stores) if partitions is None else partitions:
             store = self._stores.pop(partition, None)
             self._replays.pop(partition, None)
@@ -102,22 +104,23 @@ class Stores:
 
 
 class _RecoveredStore(memory.Store[Any, Any]):
-    """What Faust's recovery asks of a store."""
+    """The store that Faust's recovery writes to. It passes everything on to `stores`."""
 
     logger = logging.getLogger("faust.stores")
-    stores: Stores
+    stores: OpenStores
     fail: Callable[[BaseException], None]
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Where Faust begins to read. It is asked at each rebalance, of every partition."""
+        """Return the offset after which Faust reads. Faust asks for every partition at each rebalance."""
         recovery: Recovery = self.app.tables.recovery  # type: ignore[attr-defined]  # missing from its interface
-        # What Faust still has is read again: of a run that was half read, it would write the other half alone.
+        # Drop what Faust has buffered, because it is read again. Else half of a run could be written without the rest.
         recovery.buffers[self.table].clear()
-        # Of a partition once owned it would still gather several batches, and a standby would lag behind by those.
+        # For a partition that it once owned, Faust would keep buffering several batches, and a standby would lag
+        # behind.
         recovery.buffer_sizes.clear()
-        held = self.stores.begin(tp.partition)
-        # Of None Faust makes where it stood before the rebalance, which an empty store does not hold.
-        return -1 if held is None else held
+        stored_offset = self.stores.start_following(tp.partition)
+        # For None, Faust would go on where it stood before the rebalance, though the empty store has none of that.
+        return -1 if stored_offset is None else stored_offset
 
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
@@ -136,11 +139,11 @@ class _RecoveredStore(memory.Store[Any, Any]):
         self.stores.close({tp.partition for tp in revoked if tp.topic == topic})
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Nothing to tidy: stores of lost partitions are closed when they are lost."""
+        """Do nothing: the stores of lost partitions are closed when they are lost."""
 
 
 class StateTable(faust.Table):  # type: ignore[type-arg]
-    """The table whose changelog holds the checkpoints. A store that breaks stops the worker through `fail`."""
+    """The Faust table whose changelog has the checkpoints. If a store breaks, `fail` stops the worker."""
 
     logger = logging.getLogger("faust.tables")
 
@@ -149,7 +152,7 @@ class StateTable(faust.Table):  # type: ignore[type-arg]
         app: Any,
         *,
         changelog: Any,
-        stores: Stores,
+        stores: OpenStores,
         open_tasks: OpenTasks,
         fail: Callable[[BaseException], None],
         **options: Any,

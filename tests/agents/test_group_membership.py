@@ -17,8 +17,8 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from stream.agents import membership
-from stream.agents.membership import Commits, is_member, keep_membership
+from stream.agents import group_membership
+from stream.agents.group_membership import OffsetCommits, is_member, keep_membership
 
 LOGINS = TopicPartition("logins", 0)
 NO_ERROR, NOT_COORDINATOR, ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING, DENIED, UNEXPECTED = (
@@ -119,7 +119,7 @@ class World:
             retry_backoff_ms=1,
         )
         keep_membership(self.coordinator)
-        self.commits = Commits(self.coordinator)
+        self.commits = OffsetCommits(self.coordinator)
 
     def join(self) -> None:
         self.subscription.subscribe({"logins"}, listener=self.listener)
@@ -188,7 +188,7 @@ def test_a_commit_of_aiokafka_would() -> None:
 
 
 def test_commits_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "_ANSWER_SECONDS", 0.001)
+    monkeypatch.setattr(group_membership, "_COMMIT_TIMEOUT_SECONDS", 0.001)
 
     async def scenario(world: World) -> None:
         await world.until_member()
@@ -196,7 +196,7 @@ def test_commits_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [await world.commits.commit({LOGINS: offset}) for offset in (5, 6, 7)] == [False, False, False]
         world.group.commits[0].set_result(NO_ERROR)
         await world.settle()
-        monkeypatch.setattr(membership, "_ANSWER_SECONDS", 60)
+        monkeypatch.setattr(group_membership, "_COMMIT_TIMEOUT_SECONDS", 60)
         last = asyncio.ensure_future(world.commits.commit({LOGINS: 8}))
         await world.until(lambda: len(world.group.commits) == 2)
         world.group.commits[1].set_result(NO_ERROR)
@@ -209,13 +209,13 @@ def test_commits_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_commits_for_the_last_time_waits_for_the_answer_before() -> None:
     async def scenario(world: World) -> None:
-        await world.commits.answered()  # nothing is on its way
+        await world.commits.wait_for_pending()  # nothing is on its way
         await world.until_member()
         before = asyncio.ensure_future(world.commits.commit({LOGINS: 5}))
         await world.until(lambda: bool(world.group.commits))
 
         async def last() -> bool:
-            await world.commits.answered()
+            await world.commits.wait_for_pending()
             return await world.commits.commit({LOGINS: 6})
 
         leaving = asyncio.ensure_future(last())
@@ -318,7 +318,7 @@ def test_only_another_number_of_partitions_is_a_change() -> None:
 
 
 def test_who_meets_an_error_joins_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(membership, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(group_membership, "_MIN_PAUSE_SECONDS", 0.001)
 
     async def scenario(world: World) -> None:
         await world.until_member()
@@ -329,14 +329,14 @@ def test_who_meets_an_error_joins_again_after_a_pause(monkeypatch: pytest.Monkey
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
-    pause = membership._Pause()
+    pause = group_membership._RejoinPause()
 
     assert [pause.next_seconds() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_after_a_while_without_errors_a_pause_is_short_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    pause = membership._Pause()
+    pause = group_membership._RejoinPause()
     assert [pause.next_seconds() for _ in range(2)] == [1, 2]
 
-    monkeypatch.setattr(membership, "_FORGOTTEN_AFTER_SECONDS", 0)
+    monkeypatch.setattr(group_membership, "_PAUSE_RESET_SECONDS", 0)
     assert pause.next_seconds() == 1

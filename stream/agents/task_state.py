@@ -1,8 +1,9 @@
-"""The state of one partition as its task sees it: rows to read, and checkpoints to save.
+"""The state of one partition as its task uses it: read rows, and save checkpoints.
 
-Two kinds. A local store (RocksDB, memory) has a changelog in Kafka, which is the truth: a checkpoint is appended there
-first, and whoever appends a run of a lower epoch is found out (`core/changelog.py`). A store that outlives the worker
-(Redis) has no changelog: it takes a checkpoint whole, from the latest holder only.
+There are two kinds. A local store (RocksDB, memory) has a changelog in Kafka, which is the authority: a checkpoint is
+first appended there, and runs of a replaced worker are recognised by their lower epoch (`core/changelog.py`). A store
+that all workers share (Redis) has no changelog: it takes a whole checkpoint, but only from the worker that opened the
+partition last.
 """
 
 import asyncio
@@ -20,70 +21,70 @@ from stream.core.store import StateLost, Store, StoreTaken
 
 log = structlog.get_logger(__name__)
 
-# Keys removed with one record batch: a megabyte or so.
-_REMOVED_AT_ONCE = 10_000
+# How many keys are removed in one record batch, which then has about a megabyte.
+_KEYS_REMOVED_PER_BATCH = 10_000
 
-# A partition that brings nothing is looked at so often. What a late worker has written to its changelog must be
-# mended before Kafka may compact it (`inventory`).
-_KEPT_EVERY_SECONDS = 20.0
+# How often the owner of a quiet partition appends an empty run, to notice what a replaced worker has written to the
+# changelog. It must write over it before Kafka may compact it (`kafka.topic_specs`).
+_IDLE_APPEND_SECONDS = 20.0
 
-# Who is outrun so often is not the only one who claims the partition again and again.
-_MOST_CLAIMS = 3
+# After this many attempts another worker is still claiming the partition as well, so this one gives up.
+_MAX_CLAIMS = 3
 
 _Result = TypeVar("_Result")
 
 
 class State(Protocol):
-    """What a task asks of its state."""
+    """What a task needs from its state."""
 
     @property
     def epoch(self) -> int:
-        """Counts takeovers of the partition: of two owners the later one has the higher. 0 before `take_over`."""
+        """Grows by one with each takeover of the partition; of two owners the later has the higher. 0 if not owned."""
         ...
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Become the one who writes. Raises StoreTaken when somebody else just did, and keeps the partition."""
+        """Become the owner. Raises StoreTaken if another worker has just become the owner and keeps the partition."""
         ...
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of some keys."""
+        """Return the value of each key, or None where there is none."""
         ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Every item whose key begins with `prefix`."""
+        """Yield every item whose key begins with `prefix`."""
         ...
 
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """Some items, and where to go on (`Store.part`)."""
+        """Return some items, and where to go on (`Store.part`)."""
         ...
 
-    async def begin_anew(self) -> None:
+    async def clear(self) -> None:
         """Remove everything."""
         ...
 
     async def save(self, delta: Delta) -> None:
-        """Write a checkpoint, all of it or nothing. Raises StoreTaken for who has lost the partition."""
+        """Write a checkpoint, all of it or nothing. Raises StoreTaken if the partition has another owner."""
         ...
 
-    async def keep(self) -> None:
-        """There is nothing to write: look all the same, from time to time, whether somebody else has written."""
+    async def check_changelog(self) -> None:
+        """Check from time to time, while there is nothing to save, whether a replaced worker has written."""
         ...
 
 
-class ChangelogEnd(Protocol):
-    """The end of one partition's changelog."""
+class Changelog(Protocol):
+    """The changelog of one partition."""
 
     async def append(self, run: Delta) -> int:
         """Append records as one batch; returns the offset of the last one."""
         ...
 
     async def read(self, first: int, end: int) -> Sequence[Entry]:
-        """The records from offset `first` up to `end`, that one not."""
+        """Return the records from offset `first` up to, but not including, `end`."""
         ...
 
 
-class StoredState:
-    """State in a store that outlives the worker: opening it has fenced whoever held it before."""
+class SharedState:
+    """State in a store that all workers share. Opening the store has fenced the earlier owner."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -93,7 +94,7 @@ class StoredState:
         return self._store.epoch
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """The store did that when it was opened."""
+        """Do nothing: opening the store has taken the partition over."""
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return await in_thread(lambda: self._store.read(keys))
@@ -104,7 +105,7 @@ class StoredState:
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         return await in_thread(lambda: self._store.part(prefix, after=after, count=count))
 
-    async def begin_anew(self) -> None:
+    async def clear(self) -> None:
         await in_thread(self._store.clear)
 
     async def save(self, delta: Delta) -> None:
@@ -112,20 +113,20 @@ class StoredState:
         offset = 0 if held is None else held + 1
         await in_thread(lambda: self._store.write(delta, offset=offset))
 
-    async def keep(self) -> None:
-        """Nobody else can write."""
+    async def check_changelog(self) -> None:
+        """Do nothing: no other worker can write."""
 
 
-class LoggedState(StoredState):
-    """State in a local store that follows a changelog, whose id in Kafka is `topic_id`.
+class ChangelogState(SharedState):
+    """State in a local store that follows a changelog. `topic_id` is Kafka's id of the changelog topic.
 
-    `overwritten` are keys that runs without effect have touched.
+    `overwritten` are keys for which a replaced worker has written the newest record in the changelog.
     """
 
     def __init__(
         self,
         store: Store,
-        changelog: ChangelogEnd,
+        changelog: Changelog,
         *,
         overwritten: set[bytes] | None = None,
         topic_id: str = "",
@@ -143,7 +144,8 @@ class LoggedState(StoredState):
     def epoch(self) -> int:
         return self._seal.epoch
 
-    # A local store answers sooner than a thread wakes up: while Kafka's thread decodes, that takes milliseconds.
+    # Without a thread: while Kafka's thread decodes, a thread takes milliseconds to wake up, a local store answers
+    # sooner.
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._store.read(keys)
@@ -152,16 +154,17 @@ class LoggedState(StoredState):
         return self._store.part(prefix, after=after, count=count)
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Append the first run of a new epoch. What the last owner wrote until then is taken in.
+        """Append the first run of a new epoch, and take in what the last owner wrote until then.
 
-        Somebody may have appended one of the same epoch a moment before: the last owner, who died over it, or this
-        worker, from whom the partition went and came back. While it is this worker's it then begins the epoch after it.
+        Another run of the same epoch may have been appended a moment before: by the last owner, which then died, or by
+        this worker, if the partition was taken from it and given back. Then, while the partition is this worker's, it
+        appends a run of the next epoch.
         """
         (stored,) = self._store.read([SEAL])
         before = None if stored is None else decode_seal(stored)
         if before is not None:
             self._seal = replace(self._seal, epoch=before.epoch, whole_from=before.whole_from)
-        for _ in range(_MOST_CLAIMS):
+        for _ in range(_MAX_CLAIMS):
             self._seal = replace(self._seal, epoch=self._seal.epoch + 1)
             run, between, last = await self._append([])
             replay = Replay(before)
@@ -169,17 +172,17 @@ class LoggedState(StoredState):
             found = replay.seal
             if found is None or self._seal.outranks(found):
                 break
-            log.warning("somebody else has begun the same epoch", epoch=found.epoch, still_ours=still_ours())
+            log.warning("another worker has begun the same epoch", epoch=found.epoch, still_ours=still_ours())
             self._seal = replace(self._seal, epoch=found.epoch)
             if not still_ours():
-                raise _taken_by(found)
+                raise _taken_over_error(found)
         else:
-            raise _taken_by(found)
+            raise _taken_over_error(found)
         self._overwritten |= replay.overwritten
         if counted is not None:
             await in_thread(lambda: self._store.write(counted.items, offset=counted.offset))
-        await self._put(run, last)
-        await self._mend()
+        await self._write_to_store(run, last)
+        await self._rewrite_overwritten()
 
     async def save(self, delta: Delta) -> None:
         run, between, last = await self._append(delta)
@@ -187,28 +190,28 @@ class LoggedState(StoredState):
             replay = Replay(self._seal)
             replay.read(between)
             if replay.seal is None or replay.seal.writer != self._writer:
-                raise _taken_by(replay.seal)
+                raise _taken_over_error(replay.seal)
             log.warning("a worker that lost the partition has written to its changelog", records=len(between))
             self._overwritten |= replay.overwritten - {key for key, _ in run}
-        await self._put(run, last)
-        await self._mend()
+        await self._write_to_store(run, last)
+        await self._rewrite_overwritten()
 
-    async def keep(self) -> None:
-        """Append a run of nothing when there was none for a while, and mend what others wrote before it."""
-        if time.monotonic() - self._appended_at >= _KEPT_EVERY_SECONDS:
+    async def check_changelog(self) -> None:
+        """Append an empty run if none was appended for a while. This overwrites what replaced workers have written."""
+        if time.monotonic() - self._appended_at >= _IDLE_APPEND_SECONDS:
             await self.save([])
 
-    async def begin_anew(self) -> None:
-        """Remove everything: from here on the changelog begins with an empty state."""
+    async def clear(self) -> None:
+        """Remove everything. From here on the changelog begins with an empty state."""
         keys = [key for key, _ in self._store.scan(b"") if key != SEAL]
-        for first in range(0, len(keys), _REMOVED_AT_ONCE):
-            await self.save([(key, None) for key in keys[first : first + _REMOVED_AT_ONCE]])
+        for first in range(0, len(keys), _KEYS_REMOVED_PER_BATCH):
+            await self.save([(key, None) for key in keys[first : first + _KEYS_REMOVED_PER_BATCH]])
         held = self._store.offset()
         self._seal = replace(self._seal, whole_from=0 if held is None else held + 1)
         await self.save([])
 
     async def _append(self, delta: Delta) -> tuple[Delta, Sequence[Entry], int]:
-        """Append a run; returns it with what others wrote before it, and the offset of its last record."""
+        """Append a run. Returns it, the records that others wrote before it, and the offset of its last record."""
         seal = replace(self._seal, records=len(delta) + 1, written_ms=self._now_ms())
         run: Delta = [*delta, (SEAL, encode_seal(seal))]
         last = await self._changelog.append(run)
@@ -216,28 +219,31 @@ class LoggedState(StoredState):
         held = self._store.offset()
         end, first = 0 if held is None else held + 1, last - len(run) + 1
         if first < end:
-            raise StateLost(f"the changelog goes on at offset {first}, but {end} were read: it was made anew")
+            raise StateLost(f"the changelog goes on at offset {first}, but {end} were read: it was created again")
         return run, await self._changelog.read(end, first) if first > end else (), last
 
-    async def _put(self, run: Delta, last: int) -> None:
+    async def _write_to_store(self, run: Delta, last: int) -> None:
         await in_thread(lambda: self._store.write(run, offset=last))
 
-    async def _mend(self) -> None:
-        """Write again what runs without effect have touched: after compaction theirs would be the only copy."""
+    async def _rewrite_overwritten(self) -> None:
+        """Write again the keys that replaced workers have written, else compaction may delete our older records."""
         if self._overwritten:
             keys = sorted(self._overwritten - {SEAL})
             self._overwritten = set()
             await self.save(list(zip(keys, await self.read(keys), strict=True)))
 
 
-def _taken_by(seal: Seal | None) -> StoreTaken:
+def _taken_over_error(seal: Seal | None) -> StoreTaken:
     epoch = None if seal is None else seal.epoch
-    told = f"another worker has taken the partition over, with epoch {epoch}"
-    return StoreTaken(f"{told}: this one was silent for too long, or both have the same kafka.instance_id")
+    problem = f"another worker has taken the partition over, with epoch {epoch}"
+    return StoreTaken(f"{problem}: this one was silent for too long, or both have the same kafka.instance_id")
 
 
 async def in_thread(work: Callable[[], _Result]) -> _Result:
-    """Run what waits for a disk or a server. Whoever cancels waits too: a store must not be closed under it."""
+    """Run something that waits for a disk or a server in a thread. If cancelled, still wait for its end.
+
+    Otherwise the caller could close the store while it is in use.
+    """
     working = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(working)

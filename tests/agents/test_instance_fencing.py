@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import NodeNotReadyError
 
-from stream.agents.fencing import stop_when_replaced
+from stream.agents.instance_fencing import stop_when_replaced
 
 FENCED, UNKNOWN = 82, 25
 

@@ -1,9 +1,10 @@
-"""A task: one partition that this worker owns, with its core, its store and what it still has to send.
+"""The task of one partition that this worker owns: it applies batches and writes checkpoints.
 
-The way of a batch: skip what the state holds already, decode, fetch the rows of users not in memory, apply, send on
-what could not be applied, note the offset. The way of a checkpoint: collect the delta, wait for what was sent, save the
-delta, and only then call the offsets saved. A store that can't be reached is asked again until it answers; meanwhile
-nothing more is applied.
+To apply a batch, it skips the records that the state has already applied, decodes the rest, fetches the rows of users
+that are not in memory, applies the events, sends on what could not be applied, and records the offset. To write a
+checkpoint, it collects what has changed, waits until everything sent on has arrived, saves the changes, and only then
+lets the offsets be committed. If the store can't be reached, it retries until the store answers, and applies nothing
+meanwhile.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ import numpy as np
 import structlog
 from aiokafka.structs import ConsumerRecord
 
-from stream.agents import forwarded
-from stream.agents.state import State, in_thread
+from stream.agents import forwarded_events
+from stream.agents.task_state import State, in_thread
 from stream.core.messages import Reader
 from stream.core.partition.partition import SWEPT, Partition
 from stream.core.partition.reading import Batch
@@ -36,28 +37,28 @@ from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction,
 
 log = structlog.get_logger(__name__)
 
-# A reader that was at the end so short a time ago has caught up: something is always on its way.
+# A topic that was read to its end within this time counts as caught up, because new records arrive all the time.
 _CAUGHT_UP_SECONDS = 5.0
-# A topic that brought nothing for so long holds the watermark back no more. Shorter, and a burst of old events in one
-# topic would be late because of newer ones in another.
+# A topic without records for this time does not hold back the watermark any more. If this were shorter, newer events of
+# one topic would make a burst of old events in another topic late.
 QUIET_SECONDS = 5.0
-# How long to wait before a store that could not be reached is asked again.
-_AWAY_SECONDS = 0.5
-# Stored rows that are looked at with each checkpoint, whether they are still needed: all of a million within the hour.
+# How long to wait before a store that can't be reached is tried again.
+_RETRY_SECONDS = 0.5
+# How many stored rows each checkpoint checks for whether they are still needed. A million rows take less than an hour.
 SWEPT_ROWS = 500
 
 _Answer = TypeVar("_Answer")
 
-# Records of one input, with its name and what reads them.
-_FromOneSource = tuple[str, Reader, Sequence[ConsumerRecord]]
+# Records of one input, with the name of the input and its reader.
+_RecordsOfInput = tuple[str, Reader, Sequence[ConsumerRecord]]
 
 
 class HalfApplied(RuntimeError):
-    """A batch failed before all of it was applied and sent on. Its events are read again by the next owner."""
+    """A batch failed before all of it was applied and sent on. The partition's next owner reads its events again."""
 
 
-class Task:
-    """One partition."""
+class PartitionTask:
+    """One partition that this worker owns."""
 
     def __init__(
         self,
@@ -68,44 +69,44 @@ class Task:
         *,
         remaining: Callable[[str], int | None],
         recovery_seconds: float,
-        reach: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
+        read_progress: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
     ) -> None:
-        """`remaining` tells how many records of a Kafka topic are still to be applied, None while nobody knows; `reach`
-        how far it is read, and what holds it back there.
+        """`remaining` returns how many records of a Kafka topic are still to be applied, or None if that is unknown.
 
-        A task is opened before anything else is asked of it.
+        `read_progress` returns how far the topic is read, and the open transaction that stops it there. Call `open`
+        first.
         """
         self.number = number
-        self.away = ""  # why the store can't be reached, while it can't
-        self.cpu_seconds = 0.0  # that reading and applying have taken
+        self.away = ""  # why the store can't be reached; empty while it can
+        self.cpu_seconds = 0.0  # the CPU time that reading and applying have taken
         self._settings = settings
         self._state = state
         self._outbox = outbox
         self._remaining = remaining
-        self._reach = reach
-        self._open_after = seconds_of(settings.kafka.open_transaction_after)
+        self._read_progress = read_progress
+        self._open_transaction_after = seconds_of(settings.kafka.open_transaction_after)
         self._open_transactions: dict[str, OpenTransaction] = {}  # by input
         self._core = Partition(
             settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
         )
-        self._forwarded = forwarded.Forwarded(())
+        self._forwarded = forwarded_events.ForwardedEvents(())
         self._available = asyncio.Event()
         self._available.set()
         self._closed = False
-        self._half_applied = False  # a batch ended in the middle: its events are in memory, its offset may be
-        self._swept = dict.fromkeys(SWEPT, b"")  # by prefix: up to where
+        self._half_applied = False  # a batch has failed in the middle: memory has some of its events
+        self._swept = dict.fromkeys(SWEPT, b"")  # by key prefix: how far the rows were checked
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
-        self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka's name -> ours
+        self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
         self._readers = settings.readers
         self._reader_of_events = reader_of_events(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
-        self._applying = asyncio.Lock()  # no checkpoint between a batch and what it sends on
-        self._saved: dict[str, int] = {}
-        self._read_at: dict[str, float] = {}  # by topic: when it last brought records
+        self._applying = asyncio.Lock()  # so that no checkpoint comes between a batch and what it sends on
+        self._checkpointed_offsets: dict[str, int] = {}
+        self._last_records_at: dict[str, float] = {}  # by input: when it last had records
         self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
-        self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # times of records that no report holds yet
+        self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # timestamps of records that are in no report yet
         self._event_latency = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
         self._event_latency_seconds = 0.0
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
@@ -121,48 +122,48 @@ class Task:
         self._core.restore(self._state.scan)
         progress, partitions = self._core.progress, self._settings.topics.partitions
         if progress.partitions not in (0, partitions):
-            told = f"the state of partition {self.number} was counted with {progress.partitions} partitions, not"
+            problem = f"the state of partition {self.number} was counted with {progress.partitions} partitions, not"
             raise StateMismatch(
-                f"{told} {partitions}: users would lie in two of them\n"
+                f"{problem} {partitions}: users would lie in two of them\n"
                 f"  to move them: engagement topics grow --partitions {partitions}"
             )
         progress.partitions = partitions
-        self._forwarded = forwarded.Forwarded(self._state.scan(forwarded.PREFIX))
-        self._saved = dict(self._core.progress.offsets)
+        self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
+        self._checkpointed_offsets = dict(self._core.progress.offsets)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
-        """Counts takeovers of the partition, this one too."""
+        """Grows by one with each takeover of the partition, this one included."""
         return self._state.epoch
 
     def position(self, topic: str) -> int | None:
-        """The next offset of a Kafka topic to apply, or None when none was applied."""
+        """Return the next offset of a Kafka topic to apply, or None if none was applied."""
         return self._core.progress.offsets.get(topic)
 
     def topic_id(self, topic: str) -> str:
-        """The id that a Kafka topic had when its reading began; empty where nobody told."""
+        """Return the id that Kafka's topic had when we began to read it, or an empty text if unknown."""
         return self._core.progress.topic_ids.get(topic, "")
 
-    def begin(self, topic: str, offset: int, *, topic_id: str = "") -> None:
-        """Reading of a Kafka topic begins at this offset, for nothing was applied or what follows was deleted."""
+    def start_reading(self, topic: str, offset: int, *, topic_id: str = "") -> None:
+        """Start reading a Kafka topic at this offset: nothing was applied before, or records up to here are deleted."""
         progress = self._core.progress
         progress.offsets[topic] = max(offset, progress.offsets.get(topic, 0))
         if topic_id:
             progress.topic_ids[topic] = topic_id
 
-    def saved(self) -> dict[str, int]:
-        """By Kafka topic: the next offset that the checkpoints hold."""
-        return self._saved
+    def checkpointed_offsets(self) -> dict[str, int]:
+        """By Kafka topic: the next offset to apply, according to the last checkpoint."""
+        return self._checkpointed_offsets
 
     @property
     def newest_ms(self) -> int:
-        """The newest event time applied, or -1."""
+        """The newest event time that was applied, or -1."""
         return max(self._core.progress.newest_ms.values(), default=-1)
 
     async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> int:
-        """Apply a batch of a Kafka topic; returns how many of its records were new to the state."""
+        """Apply a batch of a Kafka topic. Returns how many of its records were new to the state."""
         position = self._core.progress.offsets.get(topic, 0)
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
         if new:
@@ -174,27 +175,27 @@ class Task:
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
         await self._available.wait()
-        by_source = self._by_source(topic, new)
+        by_input = self._by_input(topic, new)
         now = time.monotonic()
-        self._read_at.update({source: now for source, _, _ in by_source})
+        self._last_records_at.update({source: now for source, _, _ in by_input})
         behind, active = self.behind(), self._active()
         self._core.tick(clock_ms, behind=behind, active=active)
         unsent = []
-        for source, reader, its_records in by_source:
+        for source, reader, its_records in by_input:
             with self._timed():
                 batch = self._core.read(
                     source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
                 )
-            rows = await self._rows_of(batch)
+            rows = await self._fetch_rows(batch)
             with self._timed():
-                not_used = self._core.apply(
+                unused = self._core.apply(
                     batch,
                     rows,
                     belongs=self._belongs,
                     moves_clock=source in behind,
                     waits_for={*behind, *active} - {source},
                 )
-            unsent.append((source, not_used))
+            unsent.append((source, unused))
         self._core.progress.offsets[topic] = new[-1].offset + 1
         self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
         was_forwarded = topic not in self._topics
@@ -205,7 +206,7 @@ class Task:
                 self._sent.append(await sent)
             for record in misplaced:
                 sent = self._outbox.forward(
-                    source_topic, self.number, record, checkpointed_offset=self._saved.get(topic, 0)
+                    source_topic, self.number, record, checkpointed_offset=self._checkpointed_offsets.get(topic, 0)
                 )
                 self._sent.append(await sent)
 
@@ -215,18 +216,18 @@ class Task:
         yield
         self.cpu_seconds += time.thread_time() - began
 
-    async def _rows_of(self, batch: Batch) -> dict[bytes, bytes | None]:
-        """What the store has of the rows that a batch needs and that are not in memory."""
+    async def _fetch_rows(self, batch: Batch) -> dict[bytes, bytes | None]:
+        """Fetch the rows that a batch needs and that are not in memory."""
         rows: dict[bytes, bytes | None] = {}
         while wanted := self._core.wants(batch, rows):
-            rows.update(zip(wanted, await self._asked_again(partial(self._state.read, wanted)), strict=True))
+            rows.update(zip(wanted, await self._retry_until_available(partial(self._state.read, wanted)), strict=True))
         return rows
 
-    async def _asked_again(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Ask the store until it answers."""
+    async def _retry_until_available(self, request: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Repeat a request to the store until it answers."""
         while True:
             try:
-                answer = await ask()
+                answer = await request()
             except StoreAway as error:
                 if self._closed:
                     raise
@@ -236,7 +237,7 @@ class Task:
                     )
                 self.away = str(error)
                 self._available.clear()
-                await asyncio.sleep(_AWAY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             if self.away:
                 log.info("the state can be reached again", partition=self.number)
@@ -245,15 +246,15 @@ class Task:
             return answer
 
     def close(self) -> None:
-        """Wait for the store no more: the partition has been given up."""
+        """Give the partition up: stop waiting for the store."""
         self._closed = True
         self._available.set()
 
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
 
-    def _by_source(self, topic: str, records: Sequence[ConsumerRecord]) -> list[_FromOneSource]:
-        """The records by the input they were produced to: those of the re-key topic name it in a header."""
+    def _by_input(self, topic: str, records: Sequence[ConsumerRecord]) -> list[_RecordsOfInput]:
+        """Group records by input. In the re-key topic, a header of each record names it."""
         if topic in self._topics:
             source = self._topics[topic]
             return [(source, self._readers[source], records)]
@@ -266,8 +267,8 @@ class Task:
                 origin.topic,
                 origin.partition,
                 origin.offset,
-                saved=origin.checkpointed_offset,
-                thing=origin.event_index or 0,
+                checkpointed_offset=origin.checkpointed_offset,
+                event_index=origin.event_index or 0,
             ):
                 grouped.setdefault((self._topics[origin.topic], origin.event_index is not None), []).append(record)
         return [
@@ -278,54 +279,54 @@ class Task:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, clock_ms: int) -> dict[str, int]:
-        """Move the clock on; returns how many records of each topic are to be applied, -1 where nobody knows."""
+        """Advance the clock. Returns how many records of each input are still to be applied, -1 if unknown."""
         lag = {}
         for name, topic in self._topics.items():
             left = self._remaining(name)
             if left == 0:
-                self.note_end(name)
+                self.mark_end_reached(name)
             lag[topic] = -1 if left is None else left
-            self._follow(name, topic)
+            self._update_read_progress(name, topic)
         self._core.tick(clock_ms, behind=self.behind(), active=self._active())
         return lag
 
-    def _follow(self, name: str, topic: str) -> None:
-        """Pass over offsets that nobody is given, and tell of a transaction that hangs open."""
-        reach, offsets = self._reach(name), self._core.progress.offsets
-        if reach.read_to is not None:
-            offsets[name] = max(reach.read_to, offsets.get(name, 0))
-        found = reach.open_transaction
-        if found is not None and found.seconds >= self._open_after:
+    def _update_read_progress(self, name: str, topic: str) -> None:
+        """Skip offsets that have no readable record, and log a transaction that stays open for too long."""
+        read_progress, offsets = self._read_progress(name), self._core.progress.offsets
+        if read_progress.read_to is not None:
+            offsets[name] = max(read_progress.read_to, offsets.get(name, 0))
+        found = read_progress.open_transaction
+        if found is not None and found.seconds >= self._open_transaction_after:
             if topic not in self._open_transactions:
-                told = {"topic": name, "partition": self.number, "records": found.records}
-                log.warning("a producer's transaction hangs open: nothing after it can be read", **told)
+                fields = {"topic": name, "partition": self.number, "records": found.records}
+                log.warning("a producer's transaction hangs open: nothing after it can be read", **fields)
             self._open_transactions[topic] = found
         elif self._open_transactions.pop(topic, None) is not None:
             log.info("the transaction has ended", topic=name, partition=self.number)
 
     def _active(self) -> tuple[str, ...]:
-        """The inputs that have records to read now, or had some a moment ago, or have some in an open transaction."""
+        """The inputs that have records to read, had some in the last seconds, or have some in an open transaction."""
         quiet_since = time.monotonic() - QUIET_SECONDS
         return tuple(
             topic
             for name, topic in self._topics.items()
-            if self._read_at.get(topic, quiet_since) > quiet_since
+            if self._last_records_at.get(topic, quiet_since) > quiet_since
             or self._remaining(name) != 0
-            or self._reach(name).open_transaction is not None
+            or self._read_progress(name).open_transaction is not None
         )
 
-    def note_end(self, topic: str) -> None:
-        """All that the broker had of a Kafka topic is applied."""
+    def mark_end_reached(self, topic: str) -> None:
+        """Remember that a Kafka topic was just read to its end."""
         self._at_end[topic] = time.monotonic()
 
     def behind(self) -> tuple[str, ...]:
-        """The inputs that have not been read to their end a moment ago."""
+        """The inputs that were not read to their end in the last seconds."""
         now = time.monotonic()
         reached = {name for name, at in self._at_end.items() if now - at < _CAUGHT_UP_SECONDS}
         return tuple(topic for name, topic in self._topics.items() if name not in reached)
 
     def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
-        """What this partition adds to every number, and how it fares."""
+        """Return what this partition adds to every number, and how its processing goes."""
         snapshot = self._core.snapshot()
         self._measure_latency(wall_ms)
         return Report(
@@ -357,14 +358,14 @@ class Task:
 
     @property
     def unsaved_bytes(self) -> int:
-        """About how large the next checkpoint will be."""
+        """The approximate size of the next checkpoint in bytes."""
         return self._core.unsaved_bytes
 
     async def checkpoint(self) -> None:
-        """Write what has changed, all of it or nothing. What Kafka or the store raises means: the task is lost.
+        """Write what has changed, all of it or nothing. After any error of Kafka or the store the task is lost.
 
-        A partition that was given up is saved no more: what changed since is read again by its next owner. Raises
-        HalfApplied when a batch has failed: what it did is not whole, and may never be saved.
+        After `close`, nothing is saved: the next owner reads again what has changed since. Raises HalfApplied if a
+        batch has failed: what it changed is incomplete, and must never be saved.
         """
         async with self._writing:
             async with self._applying:
@@ -373,8 +374,8 @@ class Task:
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
-                if offsets == self._saved and not self._core.unsaved_rows:
-                    await self._asked_again(self._state.keep)
+                if offsets == self._checkpointed_offsets and not self._core.unsaved_rows:
+                    await self._retry_until_available(self._state.check_changelog)
                     return
                 started = time.monotonic()
                 await self._sweep()
@@ -382,20 +383,20 @@ class Task:
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
-            await self._asked_again(lambda: self._state.save(delta))
-            self._saved = offsets
+            await self._retry_until_available(lambda: self._state.save(delta))
+            self._checkpointed_offsets = offsets
             seconds = time.monotonic() - started
             self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1
             self._checkpoint_seconds += seconds
 
     async def _sweep(self) -> None:
-        """Look at some more of the stored rows, whether they are still needed."""
+        """Check some more of the stored rows for whether they are still needed."""
         for prefix, after in self._swept.items():
-            ask = partial(self._state.part, prefix, after=after, count=SWEPT_ROWS)
-            items, self._swept[prefix] = await self._asked_again(ask)
+            request = partial(self._state.part, prefix, after=after, count=SWEPT_ROWS)
+            items, self._swept[prefix] = await self._retry_until_available(request)
             self._core.sweep(items)
 
     async def forget_users(self, *, keep: int) -> None:
-        """Keep at most so many rows in memory."""
-        async with self._applying:  # a batch counts on what was in memory when it was read
+        """Drop rows from memory until at most `check_changelog` are left."""
+        async with self._applying:  # not while a batch is applied, which relies on the rows in memory
             self._core.forget_users(keep=keep)
