@@ -16,7 +16,7 @@ from stream.commands.events import replay_command, simulate_command
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
-from stream.settings import items, variable
+from stream.settings import environment_variable, setting_values
 from stream.terminal import load_settings, settings_options
 
 # Kafka's clients and Faust take most of a second to import, so each command imports them only when it runs.
@@ -46,9 +46,9 @@ def settings(file: Path | None, kafka: str | None) -> None:
     \b
     Example: ENGAGEMENT_TIMEZONE=Europe/Berlin engagement settings
     """
-    for place, value in items(load_settings(file, kafka)):
+    for place, value in setting_values(load_settings(file, kafka)):
         shown = ",".join(value) if isinstance(value, tuple) else value
-        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {variable(place)}")
+        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {environment_variable(place)}")
 
 
 @main.command()

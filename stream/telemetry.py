@@ -144,8 +144,7 @@ def mask_secrets(secrets: Collection[str]) -> Callable[[str], str]:
 
 
 def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: Any = None) -> None:
-    """Write all logs, those of libraries too, to standard error in the format and from the level that the settings ask
-    for.
+    """Configure logging: everything, also from libraries, goes to standard error, as the settings say.
 
     The secrets are masked, because Kafka clients log at `debug` what they send, passwords too.
     """

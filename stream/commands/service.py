@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.commands.topics import create_missing_topics
-from stream.settings import Settings, variable
+from stream.settings import Settings, environment_variable
 from stream.terminal import Command, Failure, OperatorMistake, failures_in_one_line, load_settings, settings_options
 
 _SECONDS_BETWEEN_PROGRESS_LINES = 2.0
@@ -50,7 +50,7 @@ def _settings_of_worker(settings: Settings, number: int) -> dict[str, str]:
         own["kafka.instance_id"] = f"{settings.kafka.instance_id}-{number}"
     if settings.worker.port > 0:
         own["worker.port"] = str(settings.worker.port + number - 1)
-    return {variable(place): value for place, value in own.items()}
+    return {environment_variable(place): value for place, value in own.items()}
 
 
 def _run(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **chosen: Any) -> None:
@@ -63,7 +63,11 @@ def _run(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **
     if count == 1:
         _run_in_this_process(settings, worker=worker, server=server)
     places = {"kafka__servers": kafka, **chosen}
-    given = {variable(place.replace("__", ".")): str(value) for place, value in places.items() if value is not None}
+    given = {
+        environment_variable(place.replace("__", ".")): str(value)
+        for place, value in places.items()
+        if value is not None
+    }
     _run_child_processes(
         settings, {**given, **({"ENGAGEMENT_SETTINGS": str(file)} if file else {})}, count=count, server=server
     )
