@@ -25,8 +25,8 @@ from stream.kafka.options import client_options
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Settings, load
-from stream.simulate.broker import EmbeddedBroker
-from stream.simulate.bulk import BulkProducer
+from stream.simulate.bulk_producer import BulkProducer
+from stream.simulate.embedded_broker import EmbeddedBroker
 from stream.simulate.replay import ReplayEvent, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment

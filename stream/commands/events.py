@@ -101,7 +101,7 @@ def simulate_command(
 def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
     """Send the history of a population and then each event when it happens, until SIGINT or SIGTERM."""
     from stream.kafka.options import client_options
-    from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
+    from stream.simulate.live import ENDLESS_MS, resume_time_ms, send_as_they_happen
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
@@ -114,10 +114,10 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
         raise OperatorMistake(str(error)) from None
     topics, options = _topics_of_kinds(settings), client_options(settings)
     with failures_in_one_line():
-        start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
+        start_ms = resume_time_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
         with EventProducer(options) as producer:
             count = send_as_they_happen(
-                simulate(world, start_ms=start_ms, end_ms=now_ms + FOR_EVER_MS),
+                simulate(world, start_ms=start_ms, end_ms=now_ms + ENDLESS_MS),
                 producer,
                 topics=topics,
                 wait=stopping.wait,

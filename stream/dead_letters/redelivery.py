@@ -83,9 +83,9 @@ async def replay(run: Run) -> None:
             )
         original_records = OriginalRecords(await enter(range_reader.open_consumer(settings)))
         decider = ReplayDecider(run, partitions=partitions, replayed=entries.keys(), original_records=original_records)
-        with run.progress("reading dead letters", letters.records) as tell:
+        with run.progress("reading dead letters", letters.records) as on_progress:
             await _replay_letters(
-                run, decider, sender, letters.read(run.selection, on_progress=tell, stopping=run.stopping)
+                run, decider, sender, letters.read(run.selection, on_progress=on_progress, stopping=run.stopping)
             )
 
 

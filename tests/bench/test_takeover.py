@@ -22,7 +22,7 @@ import pytest
 
 from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings
-from stream.simulate.broker import end_process_group
+from stream.simulate.embedded_broker import end_process_group
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show
 from tests.bench.load import Loaded, many_users, now_ms, preload

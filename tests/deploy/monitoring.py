@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from stream.processes import command_that_dies_with_parent
-from stream.simulate.broker import end_process_group
+from stream.simulate.embedded_broker import end_process_group
 from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
 from tests.patience import PATIENCE_SECONDS

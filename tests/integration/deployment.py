@@ -37,7 +37,7 @@ from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
 from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings, load
-from stream.simulate.bulk import BulkProducer
+from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from stream.processes import command_that_dies_with_parent
-from stream.simulate.broker import end_process_group
+from stream.simulate.embedded_broker import end_process_group
 
 PROGRAM: Final = "stream.cli"
 

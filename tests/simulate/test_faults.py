@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stream.core.rejections import Reason, Rejected
-from stream.simulate.disturb import Shares, disturbed
+from stream.simulate.faults import FaultShares, apply_faults
 from stream.simulate.population import DAY_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.native import DECODERS
@@ -113,7 +113,7 @@ def test_every_broken_message_is_refused_and_for_many_reasons() -> None:
 @pytest.mark.parametrize("topic", ["sessions", "logins", "surveys"])
 def test_a_broken_message_of_any_topic_is_refused(topic: str) -> None:
     calm = [event for event in CALM if event.topic == topic]
-    rough = disturbed(calm, Shares(broken=0.99), np.random.default_rng(1))
+    rough = apply_faults(calm, FaultShares(broken=0.99), np.random.default_rng(1))
 
     for event in rough:
         if event.fault == "broken":
@@ -123,4 +123,4 @@ def test_a_broken_message_of_any_topic_is_refused(topic: str) -> None:
 
 
 def test_nothing_asked_is_nothing_disturbed() -> None:
-    assert disturbed(CALM, Shares(), np.random.default_rng(1)) == CALM
+    assert apply_faults(CALM, FaultShares(), np.random.default_rng(1)) == CALM
