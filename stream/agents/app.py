@@ -131,9 +131,7 @@ class Worker:
             consumer_group_instance_id=settings.kafka.instance_id or None,
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
-            broker_request_timeout=max(
-                90, 2 * session_seconds
-            ),  # for Kafka as a whole; one connection has less (`kafka.timeouts`)
+            broker_request_timeout=max(90, 2 * session_seconds),  # a connection has less (`kafka.timeouts`)
             broker_max_poll_interval=_ENDLESS_SECONDS,
             broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,

@@ -19,9 +19,7 @@ class ConcurrentBatches:
         """`apply` is called with a topic and a batch, and must not raise."""
         self._apply = apply
         self._free_slots = asyncio.Semaphore(max_concurrent)
-        self._last_batch: dict[
-            int, asyncio.Task[None]
-        ] = {}  # by partition: its last batch, which the next one waits for
+        self._last_batch: dict[int, asyncio.Task[None]] = {}  # by partition: the next batch waits for it
 
     async def start(self, topic: str, records: Records) -> None:
         """Wait until there is room for one more batch, and start it."""

@@ -66,9 +66,7 @@ class TaskManager:
         self._read_progress: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress()
         self._loops: list[asyncio.Task[None]] = []
         self._records_at_once = _MAX_RECORDS_AT_ONCE
-        self._ownership_round = (
-            0  # changes whenever partitions are given up, which makes takeovers that are under way invalid
-        )
+        self._ownership_round = 0  # grows when partitions are given up, which ends takeovers that are under way
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
         self.generation = -1  # of the consumer group, at the last assignment of partitions

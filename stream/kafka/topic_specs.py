@@ -4,7 +4,7 @@ from stream.kafka.topics import TopicSpec
 from stream.redis_url import is_redis_url
 from stream.settings import Settings
 
-# A local state that is younger than this has missed no deletion in the changelog (`agents.recovery`).
+# A local state that is younger than this has missed no deletion in the changelog (`agents.changelog_recovery`).
 _DELETE_RETENTION_MS = 7 * 86_400_000
 _MIN_COMPACTION_LAG_MS = 600_000
 _MIB = 1024 * 1024

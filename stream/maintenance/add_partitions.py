@@ -66,9 +66,7 @@ async def _move_users(
 ) -> int:
     states = [await maintenance.take_over(partition_state) for partition_state in partition_states]
     for partition_state, state in zip(partition_states, states, strict=True):
-        if (
-            not partition_state.progress.partitions
-        ):  # a new partition; like the others, workers refuse it until all is done
+        if not partition_state.progress.partitions:  # a new partition, which workers refuse until all is done
             _copy_progress(partition_state.progress, sources[partition_state.partition % len(sources)].progress)
             await _save_progress(state, partition_state.progress)
     moved = 0
