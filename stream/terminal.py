@@ -44,7 +44,7 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file."
         ),
-        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas; the setting kafka.servers."),
+        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas. Setting: kafka.servers."),
     )
     for option in reversed(options):
         command = option(command)

@@ -83,7 +83,7 @@ def reset(file: Path | None, kafka: str | None, partition: tuple[int, ...], yes:
     chosen = _chosen(settings, partition)
     if not yes:
         click.confirm(
-            f"give up the state of partition {', '.join(map(str, chosen))} of {settings.app_id!r}?", abort=True
+            f"delete the state of partition {', '.join(map(str, chosen))} of {settings.app_id!r}?", abort=True
         )
 
     async def work(maintenance: "StateMaintenance") -> None:
