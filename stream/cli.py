@@ -1,4 +1,4 @@
-"""The command line: `engagement`. Each command (`commands/`) reads settings, wires the parts, and says what it did."""
+"""The command line `engagement`. Each command (`commands/`) reads settings, starts what it needs and reports."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ from stream.commands.events import replay_command, simulate_command
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
-from stream.settings import items, variable
+from stream.settings import environment_variable, setting_values
 from stream.terminal import load_settings, settings_options
 
-# Kafka's clients and Faust take most of a second to import: the functions of commands that need them import them.
+# Kafka's clients and Faust take most of a second to import, so each command imports them only when it runs.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,9 +28,9 @@ def main() -> None:
     """Live, exact engagement metrics: events from Kafka become gauges for Prometheus.
 
     \b
-    engagement demo                        see it work, without anything else
-    engagement compute events.jsonl.gz     numbers of a file, without a broker
-    engagement run --kafka localhost:9092  worker and server on your Kafka
+    engagement demo                        see it work, with nothing else installed
+    engagement compute events.jsonl.gz     the numbers of a file, without Kafka
+    engagement run --kafka localhost:9092  a worker and a server on your Kafka
     """
 
 
@@ -41,20 +41,20 @@ for _command in (run, worker, serve, health, demo, simulate_command, replay_comm
 @main.command()
 @settings_options
 def settings(file: Path | None, kafka: str | None) -> None:
-    """Print every setting as it stands, and the variable that sets it. Secrets are not shown.
+    """Print every setting with its value and the variable that sets it. Secrets are not shown.
 
     \b
     Example: ENGAGEMENT_TIMEZONE=Europe/Berlin engagement settings
     """
-    for place, value in items(load_settings(file, kafka)):
+    for place, value in setting_values(load_settings(file, kafka)):
         shown = ",".join(value) if isinstance(value, tuple) else value
-        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {variable(place)}")
+        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {environment_variable(place)}")
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print the completion script for a shell.
 
     \b
     Example: eval "$(engagement completion bash)"
@@ -65,10 +65,10 @@ def completion(shell: str) -> None:
 
 
 def program() -> NoReturn:
-    """The console script: runs a command, and leaves without tidying up.
+    """Run a command, and end the process at once when it is done. This is the console script `engagement`.
 
-    Threads of client libraries would keep a stopped process alive, and to give back the memory of half a million rows
-    one by one takes a third of a second.
+    Threads of client libraries would keep a finished process alive, and freeing the memory of half a million rows one
+    by one takes a third of a second.
     """
     try:
         main()

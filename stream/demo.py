@@ -1,7 +1,7 @@
-"""The demo: a broker, a population, a worker and a server, from nothing to live numbers in half a minute.
+"""The demo: a broker, a simulated population, a worker and a server; live numbers half a minute after the start.
 
-The same code path as production; only the broker's address differs. History is loaded as fast as it can be read, in the
-order in which it would have arrived, then the population goes on live.
+It runs the same code as production, only on a broker of its own. The history is loaded as fast as it can be read, in
+the order in which it would have arrived. After that the population goes on live.
 """
 
 import asyncio
@@ -21,30 +21,30 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream.core.time import DAY_MS, iso
 from stream.export.table import screen
-from stream.kafka.inventory import topic_specs
 from stream.kafka.options import client_options
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Settings, load
-from stream.simulate.broker import EmbeddedBroker
-from stream.simulate.bulk import BulkProducer
+from stream.simulate.bulk_producer import BulkProducer
+from stream.simulate.embedded_broker import EmbeddedBroker
 from stream.simulate.replay import ReplayEvent, rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
-# A month for MAU, a week before it for its trend, and a week of such trends.
+# 30 days for MAU, a week before them for the trend of MAU, and another week to see that trend change.
 HISTORY_DAYS = 45
 
-_CHUNK = 1_000
-# Live events are sent so often; a gauge changes within about a second of it.
+_EVENTS_PER_CHUNK = 1_000
+# How often live events are sent. A gauge changes about a second after each.
 _SEND_SECONDS = 0.2
-_PLAIN_SECONDS = 10.0
+_SECONDS_BETWEEN_LINES = 10.0
 _PREFERRED_PORT = 8600
-_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: fewer return"
+_USAGE_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: fewer users return"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     users: int = 2_000
     speed: float = 1.0
@@ -55,7 +55,7 @@ class DemoOptions:
 
 
 class Demo:
-    """One run of the demo, with a population or with what was `recorded`."""
+    """One run of the demo, with a simulated population or with `recorded` events."""
 
     def __init__(
         self, options: DemoOptions, console: Console, *, recorded: Sequence[ReplayEvent] | None = None
@@ -70,8 +70,8 @@ class Demo:
         self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
 
     @contextlib.contextmanager
-    def prepared(self) -> Iterator[Deployment]:
-        """Broker and topics, and a deployment on them; gone again afterwards."""
+    def open_deployment(self) -> Iterator[Deployment]:
+        """Create broker, topics and deployment, and remove them at the end."""
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engagement-demo-"))
             address = self._options.kafka
@@ -89,7 +89,7 @@ class Demo:
     def _settings(self, address: str, folder: Path) -> Settings:
         embedded = self._options.kafka is None
         overrides: dict[str, object] = {
-            # A broker of one's own keeps what earlier demos left: a run of its own starts from nothing.
+            # On the operator's Kafka, topics of an earlier demo may be left. With its own app_id this run is apart.
             "app_id": "engagement-demo" if embedded else f"engagement-demo-{self._now_ms // 1_000}",
             "kafka.servers": address,
             "kafka.session_timeout": "6s",
@@ -103,9 +103,9 @@ class Demo:
             for topic in ("sessions", "logins", "surveys"):
                 overrides[f"topics.{topic}"] = f"{overrides['app_id']}-{topic}"
         if self._options.speed != 1:
-            # Events run ahead of the wall clock: the numbers follow their time instead.
+            # Events run ahead of the wall clock, so the windows must follow the times of the events.
             overrides |= {"clock": "event", "future_limit": "36500d"}
-        # What one's own Kafka asks for, such as a password, is set as for `engagement run`.
+        # For the operator's Kafka, variables apply as they do for `engagement run`, for example a password.
         return load(None, {} if embedded else os.environ, overrides)
 
     # -- events ----------------------------------------------------------------------------------------------------
@@ -118,18 +118,18 @@ class Demo:
         return iter([SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events])
 
     async def _send_live(self, producer: BulkProducer) -> None:
-        """Send what the population does from now on, as it arrives."""
-        # A century is for ever: the simulator makes an hour at a time.
+        """Send the population's events from now on, each when it arrives."""
+        # A century stands for ever. The simulator makes an hour of events at a time.
         events = simulate(self._population, start_ms=self._now_ms, end_ms=self._now_ms + 36_500 * DAY_MS)
-        coming = next(events)
+        next_event = next(events)
         began = time.monotonic()
         while True:
             passed_ms = int((time.monotonic() - began) * 1_000 * self._options.speed)
             until_ms = time.time_ns() // 1_000_000 if self._options.speed == 1 else self._now_ms + passed_ms
             due = []
-            while coming.arrives_at_ms <= until_ms:
-                due.append(coming)
-                coming = next(events)
+            while next_event.arrives_at_ms <= until_ms:
+                due.append(next_event)
+                next_event = next(events)
             await producer.send(due)
             await producer.flush()
             await asyncio.sleep(_SEND_SECONDS)
@@ -137,7 +137,7 @@ class Demo:
     # -- the run ---------------------------------------------------------------------------------------------------
 
     async def run(self, deployment: Deployment) -> None:
-        """Load the history, go live, and show the numbers until cancelled."""
+        """Load the history, let the population go on live, and show the numbers, until cancelled."""
         settings = deployment.settings
         topics, partitions = settings.input_topics, settings.topics.partitions
         async with BulkProducer(client_options(settings), topics=topics, partitions=partitions) as producer:
@@ -156,29 +156,29 @@ class Demo:
         self._console.print(f"watch it fill at {deployment.address}/")
         history = await asyncio.to_thread(self._history)
         sent = 0
-        with _progress(self._console) as tell:
-            while chunk := list(islice(history, _CHUNK)):
+        with _progress(self._console) as show_progress:
+            while chunk := list(islice(history, _EVENTS_PER_CHUNK)):
                 await producer.send(chunk)
                 sent += len(chunk)
-                applied = _applied(deployment)
-                tell(self._share_of(chunk[-1].at_ms) * applied / sent, applied)
+                applied = _applied_events(deployment)
+                show_progress(self._history_share(chunk[-1].at_ms) * applied / sent, applied)
                 await asyncio.sleep(0)
             await producer.flush()
             deployment.board.preparing = ""
-            while _applied(deployment) < sent or deployment.board.unready():
-                applied = _applied(deployment)
-                tell(applied / max(1, sent), applied)
+            while _applied_events(deployment) < sent or deployment.board.unready():
+                applied = _applied_events(deployment)
+                show_progress(applied / max(1, sent), applied)
                 await asyncio.sleep(0.1)
         seconds = time.monotonic() - self._started
         self._console.print(f"{sent:,} events of history are in the gauges, {seconds:.0f} s after the start")
 
-    def _share_of(self, at_ms: int) -> float:
-        """How much of the history has passed at a moment of it, from 0 to 1."""
+    def _history_share(self, at_ms: int) -> float:
+        """How much of the history lies before this time, from 0 to 1."""
         return min(1.0, max(0.0, (at_ms - self._since_ms) / max(1, self._now_ms - self._since_ms)))
 
     async def _show(self, deployment: Deployment) -> None:
         if not self._console.is_terminal:
-            for line in self._where(deployment):
+            for line in self._addresses(deployment):
                 self._console.print(line)
         with _screen(self._console) as show:
             while True:
@@ -186,12 +186,12 @@ class Demo:
                 closed = board.closed()
                 state = "; ".join(board.unready()) or "live"
                 clock = iso(board.merged.now_ms)[:19].replace("T", " ")
-                events = f"{_applied(deployment):,} events, {state}, {clock} UTC"
-                lines = [events, "", *self._where(deployment), _HINT]
+                events = f"{_applied_events(deployment):,} events, {state}, {clock} UTC"
+                lines = [events, "", *self._addresses(deployment), _USAGE_HINT]
                 show(screen(board.live(), closed[-1][1] if closed else [], lines))
-                await asyncio.sleep(1.0 if self._console.is_terminal else _PLAIN_SECONDS)
+                await asyncio.sleep(1.0 if self._console.is_terminal else _SECONDS_BETWEEN_LINES)
 
-    def _where(self, deployment: Deployment) -> list[str]:
+    def _addresses(self, deployment: Deployment) -> list[str]:
         return [
             f"live page    {deployment.address}/",
             f"metrics      {deployment.address}/metrics",
@@ -201,8 +201,8 @@ class Demo:
         ]
 
 
-def _applied(deployment: Deployment) -> int:
-    """Events that have reached the gauges, whatever became of them."""
+def _applied_events(deployment: Deployment) -> int:
+    """Count the events that have reached the gauges, whatever their outcome."""
     outcomes = deployment.board.merged.outcomes
     return sum(count for counts in outcomes.values() for name, count in counts.items() if name != "rekeyed")
 
@@ -220,17 +220,17 @@ def _free_port(asked: int | None) -> int:
 
 @contextlib.contextmanager
 def _progress(console: Console) -> Iterator[Callable[[float, int], None]]:
-    """A bar on a terminal, else a line each tenth of the way."""
+    """Show how much of the history is loaded: as a bar, or without a terminal as a line for each tenth."""
     title = "loading the history"
     if not console.is_terminal:
         tenths = [-1]
 
-        def tell(share: float, events: int) -> None:
+        def show_progress(share: float, events: int) -> None:
             if int(10 * share) > tenths[0]:
                 tenths[0] = int(10 * share)
                 console.print(f"{title}: {share:.0%}, {events:,} events in the gauges")
 
-        yield tell
+        yield show_progress
         return
     columns = (
         TextColumn(title),

@@ -1,4 +1,4 @@
-"""Where a Redis is, as one URL tells it, and how to name it without its password.
+"""Parse the URL of a Redis, and show it without its password. These are the forms:
 
 redis://[[user]:password@]host[:port][/database]     one server; rediss:// with TLS
 redis+cluster://[[user]:password@]host[:port]        a Redis Cluster, by any of its nodes; rediss+cluster://
@@ -18,25 +18,25 @@ HIDDEN = "********"
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """A URL in its parts. Its text shows no password."""
+    """The parts of a Redis URL. Its text form shows no password."""
 
     scheme: str
     host: str
     port: int
     database: int
-    path: str  # of the socket
+    path: str  # of a unix socket
     user: str
     password: str = field(repr=False)
-    shown: str  # the URL to tell people
+    shown: str  # the URL without its password
 
     @property
     def cluster(self) -> bool:
-        """Whether it names a Redis Cluster."""
+        """Whether the URL names a Redis Cluster."""
         return self.scheme.endswith("+cluster")
 
     @property
     def tls(self) -> bool:
-        """Whether to speak TLS."""
+        """Whether to connect with TLS."""
         return self.scheme.startswith("rediss")
 
     def __str__(self) -> str:
@@ -44,12 +44,12 @@ class RedisUrl:
 
 
 def is_redis_url(url: str) -> bool:
-    """Whether a URL names a Redis, well or badly."""
+    """Whether a URL is meant for a Redis, even if it is not valid."""
     return url.partition("://")[0] in SCHEMES
 
 
 def parse(url: str) -> RedisUrl:
-    """The parts of a URL. Raises ValueError, whose text says what is wrong and shows no password."""
+    """Parse a URL. Raises ValueError, whose text says what is wrong and shows no password."""
     scheme, _, rest = url.partition("://")
     credentials, _, place = rest.rpartition("@")
     if scheme not in SCHEMES:
@@ -67,7 +67,7 @@ def parse(url: str) -> RedisUrl:
 
 
 def masked(url: str) -> str:
-    """The URL, right or wrong, with asterisks for its password."""
+    """Return a URL, valid or not, with asterisks in place of its password."""
     scheme, found, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at and _PLACE.fullmatch(place) is None:

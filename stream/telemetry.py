@@ -1,4 +1,4 @@
-"""What the program says of itself: logs, and the reports that workers send to the server."""
+"""What the program says about itself: logs, and the reports that workers send to the servers."""
 
 import json
 import logging
@@ -16,18 +16,19 @@ from stream.core.snapshot import Snapshot
 from stream.redis_url import HIDDEN
 from stream.settings import Log
 
-# Upper bounds in seconds. An event should be in a gauge within a second or two, a checkpoint take a part of one.
+# Upper bounds of the histograms, in seconds. An event should be in a gauge within a second or two, and a checkpoint
+# should take a fraction of a second.
 LATENCY_BOUNDS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 CHECKPOINT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-# A shorter one would be found in every other word.
-_SHORTEST_SECRET = 4
+# A shorter secret is not masked: it would be found in every other word.
+_MIN_SECRET_LENGTH = 4
 
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """A histogram of seconds that adds: a count for each bound and one above all, and the sum."""
+    """A histogram of durations that can be added to others: a count for each bound, a count above all bounds, a sum."""
 
     counts: tuple[int, ...] = ()
     seconds: float = 0.0
@@ -39,99 +40,99 @@ class Timings(msgspec.Struct, frozen=True):
 
 
 class OpenTransaction(msgspec.Struct, frozen=True):
-    """A producer's transaction that is open, and so holds back what lies behind its beginning."""
+    """An open transaction of a producer. Records behind its beginning can't be read before it ends."""
 
-    seconds: float  # since the worker saw it first
-    records: int  # between its beginning and the end of the partition, its own and those of others
+    seconds: float  # since the worker has seen it first
+    records: int  # from its beginning to the end of the partition, those of other producers included
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """What the owner of a partition tells once a second.
+    """What the worker that owns a partition reports once a second.
 
-    Topic: the snapshots topic, compacted; key: the partition's number; a newer report replaces the older one.
+    Topic: the snapshots topic, compacted. Key: the partition's number, so a newer report replaces the older one.
     """
 
     partition: int
     worker: str
     reported_ms: int  # wall clock of the worker
     snapshot: Snapshot
-    lag: dict[str, int]  # by topic: records in Kafka not yet applied
+    lag: dict[str, int]  # by topic: how many records in Kafka are not yet applied
     behind: tuple[str, ...]  # topics that have not been read to their end
     event_latency: Timings
     checkpoints: Timings
     recovery_seconds: float
-    settings: dict[str, str] = {}  # those that a server must share to add and show these numbers
-    counted_since_ms: int = 0  # when the state was reset and all counted again; 0 if it never was
-    away: str = ""  # why the store can't be reached, while it can't
+    settings: dict[str, str] = {}  # those that a server must have too, to add up and show these numbers
+    counted_since_ms: int = 0  # when the state was reset, so that everything was counted again; 0 if it never was
+    away: str = ""  # why the store can't be reached; empty while it can
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
-    epoch: int = 0  # of the takeover by which it owns the partition; 0 from a worker of a version that did not tell
-    generation: int = -1  # of the consumer group, by which Kafka counts its rebalances; -1 where nobody told
-    started_ms: int = 0  # when the process began: in a container the next one has the same name
+    epoch: int = 0  # of the takeover by which the worker owns the partition; 0 from workers of older versions
+    generation: int = -1  # of the consumer group: Kafka counts its rebalances by it; -1 from older versions
+    started_ms: int = 0  # when the process began; tells apart processes of one name, such as restarts of a container
 
 
 class Unowned(msgspec.Struct, frozen=True, tag=True):
-    """What is told of a partition while nobody can report its numbers: in the same topic, under the same key."""
+    """What is reported of a partition while it has no numbers. Same topic and key as `Report`."""
 
     partition: int
-    worker: str  # that told it
+    worker: str  # the worker that reports it
     reported_ms: int
     why: str
-    rows_left: int | None = None  # of a state that is being recovered: records of its changelog to read
+    rows_left: int | None = None  # while the state is recovered: records of its changelog still to read
     seconds_left: float | None = None
-    epoch: int = 0  # of a takeover that ends, as the worker leaves; 0 where it had not taken the partition over
+    epoch: int = 0  # of the takeover that ends as the worker leaves; 0 if it had not taken the partition over
     started_ms: int = 0
 
 
 class Standby(msgspec.Struct, frozen=True, tag=True):
-    """What a worker tells of a partition that it follows to take it over: in the same topic, under a key of its own."""
+    """What a worker reports of a partition that it follows as a standby. Same topic as `Report`, with its own key."""
 
     partition: int
     worker: str
     reported_ms: int
-    lag: int  # records of the changelog that its store does not hold yet
+    lag: int  # how many records of the changelog are not in the worker's store yet
     started_ms: int = 0
 
 
 class Idle(msgspec.Struct, frozen=True, tag=True):
-    """What a worker tells that was given no partition: that it is there. In the same topic, under a key of its own."""
+    """What a worker reports that has no partition, so that it is known. Same topic as `Report`, with its own key."""
 
     worker: str
     reported_ms: int
     started_ms: int
-    partition: int = 0  # of the topic
+    partition: int = 0  # the partition of the snapshots topic that takes the report
 
 
-Told = Report | Unowned | Standby | Idle
+AnyReport = Report | Unowned | Standby | Idle
 
 encode_report = msgspec.msgpack.Encoder().encode
-decode_report: Callable[[bytes], Told] = msgspec.msgpack.Decoder(Told).decode
+decode_report: Callable[[bytes], AnyReport] = msgspec.msgpack.Decoder(AnyReport).decode
 
 
-class SeldomRepeats(logging.Filter):
-    """Lets the same warning of a library through once in a while: Kafka clients repeat theirs ten times a second."""
+class RepeatFilter(logging.Filter):
+    """Drops repeated warnings of a library for 30 s, because Kafka clients repeat theirs ten times a second."""
 
     def __init__(self, *, seconds: float = 30.0, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._seconds = seconds
         self._now = now
-        self._told_at: dict[tuple[str, str], float] = {}
+        self._last_logged: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.split(".")[0] not in _LIBRARIES:
             return True
         what = record.name, str(record.msg)
         now = self._now()
-        if now - self._told_at.get(what, -self._seconds) < self._seconds:
+        if now - self._last_logged.get(what, -self._seconds) < self._seconds:
             return False
-        if len(self._told_at) > 1_000:
-            self._told_at.clear()
-        self._told_at[what] = now
+        if len(self._last_logged) > 1_000:
+            self._last_logged.clear()
+        self._last_logged[what] = now
         return True
 
 
-def without(secrets: Collection[str]) -> Callable[[str], str]:
-    """What puts asterisks for these in a text, however a library or JSON has written them."""
-    known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+def mask_secrets(secrets: Collection[str]) -> Callable[[str], str]:
+    """Return a function that masks these secrets in a text, however a library or JSON has written them."""
+    known = [secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH]
     raw = {
         form for secret in known for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1], quote(secret))
     }
@@ -143,9 +144,9 @@ def without(secrets: Collection[str]) -> Callable[[str], str]:
 
 
 def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: Any = None) -> None:
-    """Send all logs, of the standard library's loggers too, to standard error as settings ask, but not the secrets.
+    """Configure logging: everything, also from libraries, goes to standard error, as the settings say.
 
-    Kafka's clients tell at `debug` what they send, passwords too.
+    The secrets are masked, because Kafka clients log at `debug` what they send, passwords too.
     """
     out = sys.stderr if stream is None else stream
     as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
@@ -156,7 +157,7 @@ def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: A
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     )
     render: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=out.isatty())
-    masked = without(secrets)
+    mask = mask_secrets(secrets)
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -164,21 +165,21 @@ def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: A
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                lambda logger, name, event: masked(render(logger, name, event)),
+                lambda logger, name, event: mask(render(logger, name, event)),
             ],
         )
     )
     if settings.level != "debug":
-        handler.addFilter(SeldomRepeats())
+        handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # The libraries tell at `info` what an operator can't act on.
-    quiet = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
+    # At `info`, the libraries log nothing that an operator could act on.
+    library_level = max(logging.WARNING, root.level) if root.level > logging.DEBUG else logging.DEBUG
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(quiet)
-    # What kafka-python fails at it raises, and the command tells it in a line.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL if quiet > logging.DEBUG else quiet)
+        logging.getLogger(name).setLevel(library_level)
+    # kafka-python also raises its errors, and the command shows them in one line.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL if library_level > logging.DEBUG else library_level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,4 +1,4 @@
-"""Between a command and who typed it: the options that all share, failures in one line, times, and how far it is."""
+"""What all commands share: common options, one-line error messages, times as options, and progress bars."""
 
 import os
 import time
@@ -16,35 +16,35 @@ from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
-_BAD_USE = 2  # what shells and click use for it too
-LINES_LEFT_OUT = 3  # the status of a command that was done, but for some lines of its files
+_EXIT_OPERATOR_MISTAKE = 2  # the exit status of shells and click for wrong usage
+EXIT_LINES_SKIPPED = 3  # the exit status of a command that has done its work except for some lines of its files
 
-# More lines than these help nobody; the count is told.
-_LINES_NAMED = 10
+# Of the lines that can't be used, only this many are named. All are counted.
+_MAX_LINES_SHOWN = 10
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """Something outside went wrong: one line says what, without a traceback."""
+    """A command failed for a reason outside of the program. It prints one line and no traceback."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"engagement: {self.message}", err=True)
 
 
-class BadUse(Failure):
-    """The operator's mistake."""
+class OperatorMistake(Failure):
+    """The operator made a mistake, for example in an option or a setting. The exit status is 2."""
 
-    exit_code = _BAD_USE
+    exit_code = _EXIT_OPERATOR_MISTAKE
 
 
 def settings_options(command: Command) -> Command:
-    """--settings and --kafka, for every command that needs settings."""
+    """Add the options --settings and --kafka to a command that needs settings."""
     options = (
         click.option(
             "--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file."
         ),
-        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas; the setting kafka.servers."),
+        click.option("--kafka", metavar="HOST:PORT", help="Brokers, several with commas. Setting: kafka.servers."),
     )
     for option in reversed(options):
         command = option(command)
@@ -52,93 +52,95 @@ def settings_options(command: Command) -> Command:
 
 
 def load_settings(file: Path | None, kafka: str | None = None, **overrides: Any) -> Settings:
-    """The settings a command was called with; an override names its place with `__` for the dot. Raises BadUse."""
+    """Load the settings of a command. In the name of an override, `__` stands for the dot. Raises OperatorMistake."""
     chosen = {place.replace("__", "."): value for place, value in overrides.items() if value is not None}
     if kafka is not None:
         chosen["kafka.servers"] = kafka
     try:
         return load(file, os.environ, chosen)
     except SettingsError as error:
-        raise BadUse(str(error)) from None
+        raise OperatorMistake(str(error)) from None
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn what may go wrong outside into one line."""
+def failures_in_one_line() -> Iterator[None]:
+    """Turn errors that are not the program's fault into a one-line message and an exit status."""
     try:
         yield
     except Unavailable as error:
         raise Failure(str(error)) from None
     except (SettingsError, StateRefused) as error:
-        raise BadUse(str(error)) from None
+        raise OperatorMistake(str(error)) from None
     except BrokenPipeError:
-        raise  # whoever reads our output has enough of it: click ends without a word
+        raise  # the program that reads our output has closed it; click ends the command without a message
     except OSError as error:
         raise Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
 
 
-def moment(text: str | None, option: str) -> int | None:
-    """Milliseconds of a time as an option takes it: ISO 8601 with an offset, or an epoch number. Raises BadUse."""
+def time_option(text: str | None, option: str) -> int | None:
+    """Return an option's time in milliseconds: ISO 8601 with an offset, or an epoch number. Raises OperatorMistake."""
     if text is None:
         return None
     at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
     if at_ms is None or not 0 <= at_ms < _LAST_MS:
-        raise BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
+        raise OperatorMistake(
+            f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}"
+        )
     return at_ms
 
 
-def since_when(text: str | None, option: str) -> int | None:
-    """Milliseconds of a time as `moment` takes it, or of now less a span such as `2h`. Raises BadUse."""
+def since_option(text: str | None, option: str) -> int | None:
+    """Return the time of an option: `2h` for two hours ago, or what `time_option` takes. Raises OperatorMistake."""
     if text is None:
         return None
     try:
         span_seconds = seconds_of(text)
     except ValueError:
         try:
-            return moment(text, option)
-        except BadUse as error:
-            raise BadUse(f"{error.message}, nor a span such as '2h' or '7d'") from None
+            return time_option(text, option)
+        except OperatorMistake as error:
+            raise OperatorMistake(f"{error.message}, nor a span such as '2h' or '7d'") from None
     return max(0, time.time_ns() // 1_000_000 - span_seconds * SECOND_MS)
 
 
 class UnusableLines:
-    """Lines of files that can't be used: the first are named as they are found, all are counted."""
+    """Counts lines of files that can't be used, and prints the first of them as they are found."""
 
     def __init__(self, *, strict: bool) -> None:
-        """`strict` refuses files that hold such a line."""
+        """With `strict`, a file that has such a line is refused."""
         self._strict = strict
         self._count = 0
 
-    def note(self, file: str, line: int, why: str) -> None:
-        """A line of a file, counted from 1, can't be used."""
+    def add(self, file: str, line: int, why: str) -> None:
+        """Count a line, numbered from 1, and print why it can't be used."""
         self._count += 1
-        if self._count <= _LINES_NAMED:
+        if self._count <= _MAX_LINES_SHOWN:
             click.echo(f"{file}:{line}: {why}", err=True)
 
-    def refuse(self) -> None:
-        """Where it is asked to be strict: raise BadUse for files that hold lines that can't be used."""
+    def raise_if_strict(self) -> None:
+        """Raise OperatorMistake if `strict` was asked for and there was such a line."""
         if self._strict and self._count:
-            raise BadUse(f"{self._told()}: nothing is done with --strict")
+            raise OperatorMistake(f"{self._summary()}: nothing is done with --strict")
 
     def exit(self) -> None:
-        """End the command, if there were any, with a status that says so."""
+        """End the command with exit status 3 if there was such a line."""
         if self._count:
-            click.echo(f"engagement: {self._told()}; the others were", err=True)
-            raise SystemExit(LINES_LEFT_OUT)
+            click.echo(f"engagement: {self._summary()}; the others were", err=True)
+            raise SystemExit(EXIT_LINES_SKIPPED)
 
-    def _told(self) -> str:
-        unnamed = f" (the first {_LINES_NAMED} are named above)" if self._count > _LINES_NAMED else ""
+    def _summary(self) -> str:
+        unnamed = f" (the first {_MAX_LINES_SHOWN} are named above)" if self._count > _MAX_LINES_SHOWN else ""
         return f"{'1 line' if self._count == 1 else f'{self._count:,} lines'} could not be used{unnamed}"
 
 
 strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse files with a line that can't be used, instead of going on without it."
+    "--strict", is_flag=True, help="Refuse a file that has a line that can't be used, instead of skipping the line."
 )
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar that is told how many are done; nothing without a terminal."""
+    """Show a progress bar, and yield the function that moves it. Without a terminal nothing is shown."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda done: None

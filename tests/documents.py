@@ -42,13 +42,13 @@ def settings_table() -> str:
     comments = _comments()
     rows = (
         (f"`{place}`", f"`{_as_text(default)}`", _variable_of(place), comments.get(place, ""))
-        for place, default in settings.items(settings.Settings())
+        for place, default in settings.setting_values(settings.Settings())
     )
     return _table(("setting", "default", "variable", ""), rows)
 
 
 def _variable_of(place: str) -> str:
-    return "none" if place == "inputs" else f"`{settings.variable(place)}`"
+    return "none" if place == "inputs" else f"`{settings.environment_variable(place)}`"
 
 
 def _comments() -> dict[str, str]:

@@ -8,7 +8,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from stream.cli import main
-from stream.terminal import BadUse, since_when
+from stream.terminal import OperatorMistake, since_option
 
 NOW = "2026-03-10T12:00:00Z"
 NOW_MS = 1_773_144_000_000
@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 
 
 def since_ms(text: str | None) -> int | None:
-    return since_when(text, "--since")
+    return since_option(text, "--since")
 
 
 def engagement(*arguments: str) -> Result:
@@ -52,7 +52,7 @@ def test_since_is_a_span_or_a_moment() -> None:
 
 @pytest.mark.parametrize("text", ["yesterday", "2 h", "2w", "-2h", "2026-03-10", "2026-03-10T12:00:00", "17", ""])
 def test_any_other_since_is_refused_with_what_it_may_be(text: str) -> None:
-    with pytest.raises(BadUse) as raised:
+    with pytest.raises(OperatorMistake) as raised:
         since_ms(text)
 
     assert raised.value.message.startswith(f"--since: {text!r} is no ISO 8601 time with an offset, such as ")

@@ -36,7 +36,7 @@ def test_the_readme_has_every_metric_once_and_none_else() -> None:
 def test_the_readme_has_every_setting_once_and_none_else() -> None:
     table = README.read_text().partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
 
-    assert re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE) == settings.places()
+    assert re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE) == settings.setting_names()
 
 
 @pages
@@ -54,7 +54,7 @@ def _without_suffix(name: str) -> str:
 
 @pages
 def test_every_variable_a_page_names_is_one_that_is_read(page: Path) -> None:
-    known = {settings.variable(place) for place in settings.places()}
+    known = {settings.environment_variable(place) for place in settings.setting_names()}
     named = set(re.findall(r"\bENGAGEMENT_\w+", page.read_text()))
 
     assert {name for name in named - known if not _OTHER_VARIABLES.match(name)} == set()

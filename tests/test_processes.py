@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.processes import BAD_USE, Processes, Program, cores
+from stream.processes import EXIT_OPERATOR_MISTAKE, ProcessSupervisor, Program, available_cores
 
 # Notes each start, and then does what it is told.
 _SCRIPT = """\
@@ -62,7 +62,7 @@ def test_one_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) -> 
     when(lambda: len(starts(tmp_path, "mortal")) == 1, lambda: os.kill(starts(tmp_path, "mortal")[0], signal.SIGKILL))
     when(lambda: len(starts(tmp_path, "mortal")) == 2, ask_this_process_to_end)
 
-    status = Processes(
+    status = ProcessSupervisor(
         [program(tmp_path, "mortal", _STAYS), program(tmp_path, "other", _STAYS)], stop_within_seconds=30
     ).run()
 
@@ -72,9 +72,12 @@ def test_one_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) -> 
 
 
 def test_one_that_can_not_be_started_like_this_ends_all(tmp_path: Path) -> None:
-    refused = program(tmp_path, "refused", f"sys.exit({BAD_USE})")
+    refused = program(tmp_path, "refused", f"sys.exit({EXIT_OPERATOR_MISTAKE})")
 
-    assert Processes([program(tmp_path, "other", _STAYS), refused], stop_within_seconds=30).run() == BAD_USE
+    assert (
+        ProcessSupervisor([program(tmp_path, "other", _STAYS), refused], stop_within_seconds=30).run()
+        == EXIT_OPERATOR_MISTAKE
+    )
     assert len(starts(tmp_path, "refused")) == 1
     assert not any(map(is_alive, starts(tmp_path, "other")))
 
@@ -82,15 +85,15 @@ def test_one_that_can_not_be_started_like_this_ends_all(tmp_path: Path) -> None:
 def test_one_that_does_not_end_when_it_is_asked_is_killed(tmp_path: Path) -> None:
     when(lambda: starts(tmp_path, "deaf"), ask_this_process_to_end)
 
-    assert Processes([program(tmp_path, "deaf", _DEAF)], stop_within_seconds=0.5).run() == 0
+    assert ProcessSupervisor([program(tmp_path, "deaf", _DEAF)], stop_within_seconds=0.5).run() == 0
     assert not is_alive(starts(tmp_path, "deaf")[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")
 def test_none_outlives_the_command(tmp_path: Path) -> None:
     child = (sys.executable, "-c", _SCRIPT.format(then=_STAYS), str(tmp_path / "child"))
-    run = f"Processes([Program('child', {child!r})], stop_within_seconds=30).run()"
-    code = f"from stream.processes import Processes, Program\n{run}"
+    run = f"ProcessSupervisor([Program('child', {child!r})], stop_within_seconds=30).run()"
+    code = f"from stream.processes import ProcessSupervisor, Program\n{run}"
     command = subprocess.Popen([sys.executable, "-c", code])
     while not starts(tmp_path, "child"):
         time.sleep(0.01)
@@ -103,4 +106,4 @@ def test_none_outlives_the_command(tmp_path: Path) -> None:
 
 
 def test_the_cores_of_this_process_are_known() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
-from stream.settings import Settings, SettingsError, items, load, places
+from stream.settings import Settings, SettingsError, load, setting_names, setting_values
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -49,14 +49,14 @@ def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_no
 
 
 def test_every_setting_has_a_variable() -> None:
-    for place in places():
+    for place in setting_names():
         if place == "inputs":  # tables, which only a file can hold
             continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
-        told = dict(items(load(None, {})))[place]
+        told = dict(setting_values(load(None, {})))[place]
         text = ",".join(told) if isinstance(told, tuple) else str(told)
 
-        assert dict(items(load(None, {variable: text})))[place] == told, variable
+        assert dict(setting_values(load(None, {variable: text})))[place] == told, variable
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_inputs_are_the_topics_of_the_table_and_no_others(tmp_path: Path) -> Non
             "each needs a topic of its own, not web.clicks, web.clicks",
         ),
         (INPUTS.replace("app.clicks", "a b"), "inputs: the topic of 'a b': 'a b' is no name of letters"),
-        (INPUTS + '[topics]\nlogins = "app.logins"', "topics.logins: 'app.logins' says nothing beside [[inputs]]"),
+        (INPUTS + '[topics]\nlogins = "app.logins"', "topics.logins: 'app.logins' has no effect beside [[inputs]]"),
     ],
 )
 def test_an_input_that_can_not_be_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -204,7 +204,7 @@ def test_a_password_is_read_from_its_file_and_never_shown(tmp_path: Path) -> Non
 
     assert settings.sasl_password() == "hunter2"
     assert given.sasl_password() == "hunter3"
-    assert "hunter" not in str([*items(settings), *items(given), settings, given])
+    assert "hunter" not in str([*setting_values(settings), *setting_values(given), settings, given])
 
 
 def test_the_password_of_redis_is_read_from_the_url_or_its_file_and_never_shown(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_the_password_of_redis_is_read_from_the_url_or_its_file_and_never_shown(
 
     assert settings.redis_password() == "hunter2"
     assert given.redis_password() == "hunter/3"
-    assert "hunter" not in str([*items(settings), *items(given), settings, given, given.state])
-    assert dict(items(given))["state.url"] == "redis://app:********@h"
+    assert "hunter" not in str([*setting_values(settings), *setting_values(given), settings, given, given.state])
+    assert dict(setting_values(given))["state.url"] == "redis://app:********@h"
     with pytest.raises(SettingsError, match=r"state\.password_file: can't read '/none': No such file"):
         missing.redis_password()
 

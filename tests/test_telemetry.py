@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.settings import Log
-from stream.telemetry import SeldomRepeats, Timings, configure_logging, without
+from stream.telemetry import RepeatFilter, Timings, configure_logging, mask_secrets
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_libraries_are_heard_from_warnings_on(logs: io.StringIO) -> None:
 
 def test_what_a_library_repeats_is_told_again_after_a_while() -> None:
     now = [0.0]
-    seldom = SeldomRepeats(seconds=30, now=lambda: now[0])
+    seldom = RepeatFilter(seconds=30, now=lambda: now[0])
     told = ("unable to connect", None, None)
     ours, theirs = (logging.LogRecord(name, logging.ERROR, "", 0, *told) for name in ("stream.a", "aiokafka"))
 
@@ -69,7 +69,7 @@ def test_timings_add_in_any_order(a: Timings, b: Timings, c: Timings) -> None:
 
 @pytest.mark.parametrize("secret", ["s3cret", "pä\"ss\\w'ord", "a/b c%d+e"])
 def test_a_secret_is_not_shown_however_it_is_written(secret: str) -> None:
-    masked = without([secret, "", "abc"])
+    masked = mask_secrets([secret, "", "abc"])
     written = [
         secret,
         repr({"password": secret}),

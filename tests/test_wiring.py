@@ -24,13 +24,13 @@ class Breaking:
             await asyncio.sleep(0)
         raise Unavailable("another worker has taken over partition 3")
 
-    async def broken(self) -> None:
+    async def wait_until_broken(self) -> None:
         raise AssertionError("it never starts")
 
     async def stop(self) -> None:
         """There is nothing to stop."""
 
-    async def tell_recovery(self, tell: Callable[[int, int], None]) -> None:
+    async def report_recovery(self, tell: Callable[[int, int], None]) -> None:
         """There is nothing to recover."""
 
 

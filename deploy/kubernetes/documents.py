@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.settings import Settings, load
 
 FOLDER = Path(__file__).parent

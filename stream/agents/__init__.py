@@ -1,1 +1,1 @@
-"""The worker: a Faust app that brings batches to the core and checkpoints to Kafka and the store."""
+"""The worker: a Faust app that passes batches to the core, and writes checkpoints to Kafka and the store."""

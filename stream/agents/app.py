@@ -1,4 +1,4 @@
-"""The Faust app: one agent a topic, each decode -> apply -> yield, and the table that Faust recovers for us."""
+"""The worker: a Faust app with one agent for each topic, and a table that Faust recovers from the changelog."""
 
 import asyncio
 import contextlib
@@ -13,59 +13,62 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
-from stream.agents.abreast import Abreast
-from stream.agents.assignor import WholePartitions
+from stream.agents.assignor import WholePartitionAssignor
+from stream.agents.changelog_recovery import OpenStores, StateTable
+from stream.agents.concurrent_batches import ConcurrentBatches
 from stream.agents.credentials import faust_credentials
-from stream.agents.recovery import StateTable, Stores
-from stream.agents.state import LoggedState, State, StoredState, in_thread
 from stream.agents.task_manager import TaskManager
+from stream.agents.task_state import ChangelogState, SharedState, State, in_thread
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
 from stream.core.store import Store, StoreAway
 from stream.core.time import seconds_of
-from stream.kafka.mismatch import StateMismatch, changelog_problem
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
+from stream.kafka.state_mismatch import StateMismatch, find_changelog_mismatch
 from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
 
-_TELL_PROGRESS_SECONDS = 2.0
+_PROGRESS_SECONDS = 2.0
 
-# Batches of an input that are applied at once where the store is across a network. A local one answers at once.
-_SHARED_ABREAST = 4
+# How many batches of an input are applied at the same time if the store is across a network. A local store answers at
+# once, so there it is one.
+_MAX_CONCURRENT_BATCHES = 4
 
-# After the last checkpoint: what is not committed and said by then is found out by the others.
-_LEAVING_SECONDS = 3.0
+# How long a worker tries to commit its offsets and leave the group after the last checkpoint. It loses nothing if it
+# fails: the others notice after a session timeout.
+_LEAVE_TIMEOUT_SECONDS = 3.0
 
-# A worker whose store is away reads nothing, and aiokafka would have it leave the group for that and never join again.
-_FOR_EVER_SECONDS = 1_000_000_000.0
+# A worker whose store can't be reached reads nothing. After its poll interval aiokafka would make it leave the group
+# and never join again, so the interval is endless.
+_ENDLESS_SECONDS = 1_000_000_000.0
 
 
 class EngagementApp(faust.App):
-    """A Faust app whose consumer asks our tasks for offsets, and that makes no directories of its own.
+    """A Faust app whose consumer takes the offsets from our tasks, and that creates no directories.
 
-    `note_assigned` is told of each assignment before anything is recovered for it; Faust's signal may come later.
+    `on_assigned` is called with each assignment before its recovery begins, which Faust's own signal may come after.
     """
 
-    logger = logging.getLogger("faust.app")  # what Faust tells of itself is not ours to tell
-    positions: TaskManager
+    logger = logging.getLogger("faust.app")  # so that our log level does not apply to what Faust logs
+    task_offsets: TaskManager
     settings: Settings
-    note_assigned: Callable[[Collection[TP]], None]
+    on_assigned: Callable[[Collection[TP]], None]
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self.note_assigned(assigned)
+        self.on_assigned(assigned)
         await super()._on_partitions_assigned(assigned, generation_id)
 
     def _create_directories(self) -> None:
-        """State has a directory of its own, made when it is opened."""
+        """Do nothing: a store creates its own directory when it is opened."""
 
 
 class Worker:
-    """A worker: consumes its share of the partitions until it is stopped.
+    """A worker: it processes its share of the partitions until it is stopped.
 
-    `open_store` opens the store of a partition, `check_store` sees whether stores may be trusted. One that is `shared`
-    outlives the worker and has no changelog: what is in it is up to date as soon as it is opened.
+    `open_store` opens the store of a partition, `check_store` checks that stores can be trusted. A `shared` store is
+    used by all workers and has no changelog, so it is up to date as soon as it is opened.
     """
 
     def __init__(
@@ -78,21 +81,21 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._check_store = check_store
-        self._stores = Stores(open_store)
+        self._stores = OpenStores(open_store)
         self._open_store = open_store
         self._shared = shared
-        self._telling: asyncio.Task[None] | None = None
-        self.tasks = TaskManager(settings, open_state=self._open_shared if shared else self._open_logged)
+        self._reporting: asyncio.Task[None] | None = None
+        self.tasks = TaskManager(settings, open_state=self._open_shared_state if shared else self._open_local_state)
         self.app = self._new_app()
-        self.app.positions, self.app.settings = self.tasks, settings
-        # The partitions that are this worker's, a new set with each assignment; None while a rebalance is under way.
+        self.app.task_offsets, self.app.settings = self.tasks, settings
+        # The partitions of this worker: a new set with each assignment, None during a rebalance.
         self._assigned: set[int] | None = None
-        self.app.note_assigned = self._note_assigned
+        self.app.on_assigned = self._remember_assigned
         if shared:
-            self.app.on_rebalance_complete.connect(self._on_assigned)
+            self.app.on_rebalance_complete.connect(self._open_assigned)
         else:
             self._add_table()
-        self.app.on_partitions_revoked.connect(self._on_revoked)
+        self.app.on_partitions_revoked.connect(self._close_revoked)
         for topic in (*settings.input_topics.values(), settings.rekey_topic):
             self._add_agent(topic)
 
@@ -120,16 +123,16 @@ class Worker:
         session_seconds = seconds_of(settings.kafka.session_timeout)
         return EngagementApp(
             settings.app_id,
-            env={},  # Faust would prefer variables such as WEB_PORT, which others set for purposes of their own
-            canonical_url="http://worker",  # of who was assigned partitions; one that comes back may have another host
+            env={},  # else Faust would obey variables such as WEB_PORT, which may be set for other programs
+            canonical_url="http://worker",  # the same for all, because a worker may have another host after a restart
             broker=[f"kafkabatch://{server.strip()}" for server in settings.kafka.servers.split(",")],
             broker_credentials=faust_credentials(settings),
             broker_client_id=self.tasks.worker,
             consumer_group_instance_id=settings.kafka.instance_id or None,
             broker_session_timeout=session_seconds,
             broker_heartbeat_interval=session_seconds / 4,
-            broker_request_timeout=max(90, 2 * session_seconds),  # patience with Kafka; a connection has less
-            broker_max_poll_interval=_FOR_EVER_SECONDS,
+            broker_request_timeout=max(90, 2 * session_seconds),  # a connection has less (`kafka.timeouts`)
+            broker_max_poll_interval=_ENDLESS_SECONDS,
             broker_max_poll_records=settings.kafka.batch_records,
             broker_commit_interval=2.0,
             consumer_max_fetch_size=settings.kafka.fetch_bytes,
@@ -142,7 +145,7 @@ class Worker:
             topic_allow_declare=False,
             topic_disable_leader=True,
             topic_partitions=settings.topics.partitions,
-            PartitionAssignor=WholePartitions,
+            PartitionAssignor=WholePartitionAssignor,
             web_enabled=False,
             autodiscover=False,
             worker_redirect_stdouts=False,
@@ -151,22 +154,24 @@ class Worker:
     def _add_agent(self, topic: str) -> None:
         async def apply(batches: Any) -> AsyncIterator[int]:
             records: Records
-            abreast = Abreast(self.tasks.apply, most=_SHARED_ABREAST if self._shared else 1)
+            batches_of_partitions = ConcurrentBatches(
+                self.tasks.apply, max_concurrent=_MAX_CONCURRENT_BATCHES if self._shared else 1
+            )
             async for records in batches:
-                await abreast.begin(topic, records)
+                await batches_of_partitions.start(topic, records)
                 yield len(records)
 
         self.app.agent(self.app.topic(topic, schema=BatchSchema()), name=f"engagement.{topic}")(apply)
 
     @property
     def consumer(self) -> BatchConsumer:
-        """The consumer that Faust runs for us."""
+        """The consumer of the Faust app."""
         consumer: Any = self.app.consumer
         return consumer  # type: ignore[no-any-return]
 
     async def start(self) -> None:
-        """Join the group and begin to consume. Raises StoreBroken for a store that can't be trusted."""
-        with contextlib.suppress(StoreAway):  # that is told partition by partition, and waited for
+        """Join the group and start to process. Raises StoreBroken for a store that can't be trusted."""
+        with contextlib.suppress(StoreAway):  # each partition reports this later and waits for the store
             await in_thread(self._check_store)
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
         topics = [*inputs, *([] if self._shared else [self._settings.changelog_topic])]
@@ -175,10 +180,10 @@ class Worker:
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(
             lambda topic, partition: self.consumer.remaining(topic, partition),
-            lambda topic, partition: self.consumer.reach(topic, partition),
+            lambda topic, partition: self.consumer.read_progress(topic, partition),
         )
-        self._telling = asyncio.create_task(self._tell_progress())
-        await self.app.start()  # which takes as long as the first recovery
+        self._reporting = asyncio.create_task(self._report_progress())
+        await self.app.start()  # this includes the first recovery
 
     # -- recovery --------------------------------------------------------------------------------------------------
 
@@ -188,20 +193,20 @@ class Worker:
         return recovery
 
     def recovering(self) -> tuple[int, int] | None:
-        """Changelog rows read so far and records still to read, or None when no recovery is under way."""
+        """Return the changelog rows read so far and the records still to read, or None outside of a recovery."""
         if self._shared or not self._recovery.in_recovery:
             return None
         left = self._recovery.active_remaining_total()
         return (self._stores.rows_recovered, left) if left > 0 else None
 
-    async def _tell_progress(self) -> None:
-        """Tell the servers how far partitions are that are being recovered, how long it will take, and who follows."""
+    async def _report_progress(self) -> None:
+        """Report regularly how far recoveries are, and which partitions this worker follows as a standby."""
         rows, since = 0, time.monotonic()
         while True:
-            await asyncio.sleep(_TELL_PROGRESS_SECONDS)
-            await self._tell_standbys()
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            await self._report_standbys()
             if self._assigned == set():
-                await self.tasks.tell_idle()
+                await self.tasks.report_idle()
             progress = self.recovering()
             if progress is None:
                 rows, since = self._stores.rows_recovered, time.monotonic()
@@ -211,10 +216,10 @@ class Worker:
                 if left > 0:
                     why = f"worker {self.tasks.worker} is reading its state from the changelog"
                     seconds = progress[1] / rate if rate > 0 else None
-                    await self.tasks.tell_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
+                    await self.tasks.report_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
 
     def unready(self) -> list[str]:
-        """Why some partition of this worker is not processed now; empty when all it was given are recovered."""
+        """Return why this worker does not process all of its partitions now. Empty if it does."""
         if self.tasks.failure is not None:
             return [f"it stops: {self.tasks.failure!r}"]
         if self._assigned is None:
@@ -226,15 +231,15 @@ class Worker:
         left = f": {progress[1]:,} records to read" if progress is not None else ""
         return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
 
-    async def _tell_standbys(self) -> None:
+    async def _report_standbys(self) -> None:
         for tp in sorted(self._recovery.standby_tps):
             end = self.consumer.end(tp)
             if end is not None:
-                held = self._stores.held(tp.partition)
-                await self.tasks.tell_standby(tp.partition, max(0, end - (-1 if held is None else held) - 1))
+                held = self._stores.stored_offset(tp.partition)
+                await self.tasks.report_standby(tp.partition, max(0, end - (-1 if held is None else held) - 1))
 
-    async def broken(self) -> BaseException:
-        """Wait until the worker can't go on; returns why."""
+    async def wait_until_broken(self) -> BaseException:
+        """Wait until the worker can't go on; returns the error."""
         while self.tasks.failure is None and not self.app.crashed:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.tasks.failed.wait(), 0.5)
@@ -244,15 +249,17 @@ class Worker:
         """Write the last checkpoint, commit its offsets and leave the group. Raises Unavailable if Kafka is away."""
         unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
-        await self.tasks.tell_stopped(dict.fromkeys((tp.partition for tp in unread), 0))
-        if self._telling is not None:
-            self._telling.cancel()
-        # Not `wait_for`, which waits on when aiokafka swallows that it is cancelled.
+        await self.tasks.report_stopped(dict.fromkeys((tp.partition for tp in unread), 0))
+        if self._reporting is not None:
+            self._reporting.cancel()
+        # Not `wait_for`: it would wait longer, because aiokafka ignores that it is cancelled.
         leaving = asyncio.create_task(self._leave())
-        await asyncio.wait({leaving}, timeout=_LEAVING_SECONDS)
+        await asyncio.wait({leaving}, timeout=_LEAVE_TIMEOUT_SECONDS)
         self._stores.close()
         if not leaving.done():
-            raise Unavailable(f"Kafka at {self._settings.kafka.servers} did not answer for {_LEAVING_SECONDS:g} s")
+            raise Unavailable(
+                f"Kafka at {self._settings.kafka.servers} did not answer for {_LEAVE_TIMEOUT_SECONDS:g} s"
+            )
         leaving.result()
 
     async def _leave(self) -> None:
@@ -264,53 +271,53 @@ class Worker:
 
     # -- partitions come and go ------------------------------------------------------------------------------------
 
-    async def _open_logged(self, partition: int, outbox: Outbox) -> State:
-        return LoggedState(
-            self._stores.of(partition),
+    async def _open_local_state(self, partition: int, outbox: Outbox) -> State:
+        return ChangelogState(
+            self._stores.open_store(partition),
             PartitionChangelog(outbox, partition),
             overwritten=self._stores.overwritten(partition),
             topic_id=self._stores.topic_id,
         )
 
-    async def _open_shared(self, partition: int, outbox: Outbox) -> State:
-        return StoredState(await in_thread(lambda: self._open_store(partition)))
+    async def _open_shared_state(self, partition: int, outbox: Outbox) -> State:
+        return SharedState(await in_thread(lambda: self._open_store(partition)))
 
     async def _open_recovered(self, partitions: Collection[int], seconds: float) -> None:
-        """The stores of these partitions are up to date, if their changelogs were whole.
+        """Open the partitions whose recovery has ended, if their changelogs are complete.
 
-        They may have been given up while they were recovered: then Faust recovers what is assigned next, and tells.
+        If they were given up meanwhile, do nothing: Faust recovers the next assignment and calls this again.
         """
         assigned = self._assigned
         if assigned is None or set(partitions) != assigned:
             return
         await self.tasks.close(save=False)
         try:
-            await self._refuse_broken_changelogs(partitions)
+            await self._require_complete_changelogs(partitions)
         except Unavailable as error:
             if self._assigned is assigned:
                 self.tasks.fail(error)
             return
         await self.tasks.open(partitions, recovery_seconds=seconds, still_ours=lambda: self._assigned is assigned)
 
-    def _note_assigned(self, assigned: Collection[TP]) -> None:
+    def _remember_assigned(self, assigned: Collection[TP]) -> None:
         self.tasks.generation = self.app.consumer_generation_id
         inputs = set(self._settings.input_topics.values())
         self._assigned = {tp.partition for tp in assigned if tp.topic in inputs}
 
-    async def _refuse_broken_changelogs(self, partitions: Collection[int]) -> None:
+    async def _require_complete_changelogs(self, partitions: Collection[int]) -> None:
         topic = self._settings.changelog_topic
         places = [TP(topic, partition) for partition in partitions]
         firsts, ends = await self.consumer.earliest_offsets(*places), await self.consumer.highwaters(*places)
         for place in places:
-            held = self._stores.of(place.partition).offset()
+            held = self._stores.open_store(place.partition).offset()
             first, end = firsts.get(place) or 0, ends.get(place) or 0
-            whole = self._stores.is_whole(place.partition, first=first)
-            problem = changelog_problem(place.partition, held=held, first=first, end=end, whole=whole)
+            whole = self._stores.is_complete(place.partition, first=first)
+            problem = find_changelog_mismatch(place.partition, held=held, first=first, end=end, whole=whole)
             if problem is not None:
                 raise StateMismatch(problem)
 
-    async def _on_assigned(self, *_: Any, **__: Any) -> None:
-        """A shared store needs no recovery: its partitions are opened when they are assigned."""
+    async def _open_assigned(self, *_: Any, **__: Any) -> None:
+        """Open the partitions of a shared store as soon as they are assigned, because it needs no recovery."""
         assigned = self._assigned
         if assigned is None:
             return
@@ -322,6 +329,6 @@ class Worker:
             still_ours=lambda: self._assigned is assigned,
         )
 
-    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+    async def _close_revoked(self, *_: Any, **__: Any) -> None:
         self._assigned = None
         await self.tasks.close(save=True)

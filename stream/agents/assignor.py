@@ -1,9 +1,9 @@
-"""Which worker gets which partitions: all topics of a partition go to one worker, whatever else happens.
+"""Assign partitions to workers so that all topics of a partition go to the same worker.
 
-A partition is the unit of everything: its state, its changelog and its share of each input belong together. Faust
-groups topics by what it knows of them at the moment, so a topic that a broker does not know for a moment would be left
-out, and topics that only some members read (of another version, during a rolling update) would be dealt out apart from
-the others.
+The state of a partition, its changelog and its share of each input belong together. Faust's own assignor groups topics
+by what it knows of them at the moment. It would leave out a topic that a broker does not know for a moment. It would
+also assign topics separately that only some members read, for example members of another version during a rolling
+update.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from faust.assignor.partition_assignor import PartitionAssignor
 log = structlog.get_logger(__name__)
 
 
-class WholePartitions(PartitionAssignor):
-    """Deals out whole partitions, as many as the setting `topics.partitions` says.
+class WholePartitionAssignor(PartitionAssignor):
+    """Assigns whole partitions, as many as the setting `topics.partitions` says.
 
-    A topic that not every member reads is left unread until every member does: then an update is complete. Its
-    records wait in Kafka, and the servers say that the partitions are still reading it.
+    A topic that some members do not read is not read by anybody, until an update is complete and all members read it.
+    Its records wait in Kafka, and the servers report that the partitions are behind.
     """
 
     def _get_copartitioned_groups(  # type: ignore[override]  # a class method there, which knows no settings

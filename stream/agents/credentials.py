@@ -1,4 +1,4 @@
-"""How a worker proves to Kafka who it is, as Faust takes it."""
+"""Turn the settings for TLS and SASL into Faust's credentials."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from stream.settings import Settings
 
 
 def faust_credentials(settings: Settings) -> Any:
-    """Credentials as Faust takes them, or None for a plain connection."""
+    """Return Faust's credentials for these settings, or None for a connection without TLS and SASL."""
     protocol = settings.kafka.security_protocol
     context = ssl_context(settings)
     if protocol.startswith("SASL"):

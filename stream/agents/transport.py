@@ -1,15 +1,15 @@
-"""The batched transport: a Faust agent gets a fetched batch of one partition as one event.
+"""A Faust transport that gives an agent whole batches: one fetched batch of a partition is one Faust event.
 
-Faust costs 150 to 230 microseconds an event, and an event is whatever the consumer yields: so it yields batches, of
-which aiokafka delivers hundreds of thousands of records a second. Registered as `kafkabatch://` through the entry point
-`faust.transports`.
+Faust spends 150 to 230 microseconds on each event, while aiokafka can deliver hundreds of thousands of records a
+second. So the consumer yields batches instead of single records. The transport is registered as `kafkabatch://` through
+the entry point `faust.transports`.
 
-Offsets are ours. Faust commits what an agent has acknowledged, but state that is checkpointed later than that would be
-lost with the process. The state itself holds the offsets it has applied; reading begins there, and what is committed to
-Kafka is what the checkpoints say, for monitoring and for nothing else.
+We manage the offsets ourselves. Faust commits what an agent has acknowledged, but state that is checkpointed later than
+that would be lost with the process. Here the state has the offsets that it has applied, and reading begins there. What
+is committed to Kafka are the offsets of the checkpoints, and it is used only for monitoring.
 
-Inputs are read committed. What can be read ends at the last stable offset, where the oldest transaction that is still
-open begins. Markers of transactions and records of aborted ones take offsets too, and nobody is given them.
+Inputs are read committed: a partition can be read up to its last stable offset, which is where the oldest open
+transaction begins. Markers of transactions and records of aborted transactions take offsets too, but are not delivered.
 """
 
 import asyncio
@@ -31,134 +31,135 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 from mode.threads import ServiceThread, WorkerThread
 
-from stream.agents.fencing import stop_when_replaced
-from stream.agents.membership import Commits, keep_membership
-from stream.kafka.mismatch import Place
-from stream.kafka.patience import FETCHED_AT_ONCE_BYTES, answer_seconds, give_up_connections
-from stream.kafka.transactions import Reach, StableOffsets
+from stream.agents.group_membership import OffsetCommits, keep_membership
+from stream.agents.instance_fencing import stop_when_replaced
+from stream.kafka.state_mismatch import PartitionOffsets
+from stream.kafka.timeouts import MAX_FETCH_BYTES, request_timeout_seconds, set_request_timeout
+from stream.kafka.transactions import ReadProgress, StableOffsets
 
 log = structlog.get_logger(__name__)
 
-# While a state is recovered: short, for inputs are read only when this is over.
+# The poll timeout while a state is recovered. It is short, because inputs are read only after that.
 _RECOVERY_POLL_SECONDS = 0.1
 
 
-# Faust asks brokers to hold a fetch for 1.5 s while its partitions are quiet. There is one fetch at a time to a broker,
-# so a partition that was just emptied waited behind the quiet ones: a median of a second for each event.
+# Faust lets brokers hold a fetch for 1.5 s while its partitions have no new records. There is one fetch at a time for
+# each broker, so a partition that was just read to its end waited behind quiet ones: a median of a second for each
+# event.
 _FETCH_MAX_WAIT_MS = 150
 
 
-class Reading:
-    """The reading of the inputs from one rebalance to the next.
+class ReadingPeriod:
+    """The period from one rebalance to the next, in which inputs are read.
 
-    It begins when a rebalance has ended the one before. The inputs are read once they have been sought, each from where
-    its state has got to. When it is over, another worker may own the partitions, or this one has their state opened
-    anew: what is still on its way is read again by whoever owns them.
+    It begins when a rebalance has ended the period before. Inputs are read only after they were sought, each to the
+    offset of its state. When the period is over, another worker may own the partitions, or this worker opens their
+    states again. Batches of an ended period are dropped, and the owner of the partition reads them again.
     """
 
     def __init__(self) -> None:
-        self.is_sought = False  # the inputs are at the places where their states have got to
-        self.is_over = False  # a rebalance has begun
+        self.inputs_sought = False  # whether the inputs were sought to the offsets of their states
+        self.is_over = False  # whether the next rebalance has begun
 
 
 class Records(list[ConsumerRecord]):
     """A batch of one partition, in order of offset.
 
-    `follows` is how far the batches before it went; `reaches_end` says that the broker had no more when it was fetched.
-    A batch whose `reading` is over must not be applied.
+    `previous_end` is the offset at which the batch before it ended. `reaches_end` says that the broker had no more
+    records when this batch was fetched. A batch whose `reading` is over must not be applied.
     """
 
-    follows: int = 0
+    previous_end: int = 0
     reaches_end: bool = False
-    reading: Reading = Reading()
+    reading: ReadingPeriod = ReadingPeriod()
 
 
-class Positions(Protocol):
-    """What the consumer asks about offsets; the app has it as `positions`."""
+class TaskOffsets(Protocol):
+    """What the consumer needs to know about offsets. The app provides it as `task_offsets`."""
 
     def owns(self, partition: int) -> bool:
         """Whether the state of a partition is open."""
         ...
 
     def position(self, topic: str, partition: int) -> int | None:
-        """The next offset to apply, or None when the state holds none."""
+        """Return the next offset to apply, or None if the state has none."""
         ...
 
-    def refuse(self, place: Place) -> bool:
-        """Stop when a topic does not fit to the state; returns whether it does not."""
+    def fail_on_mismatch(self, place: PartitionOffsets) -> bool:
+        """Stop the worker if a topic does not fit the state. Returns whether it does not fit."""
         ...
 
-    def begin(self, topic: str, partition: int, offset: int) -> None:
-        """Reading begins at this offset."""
+    def start_reading(self, topic: str, partition: int, offset: int) -> None:
+        """Start reading at this offset."""
         ...
 
-    def saved(self) -> Mapping[tuple[str, int], int]:
-        """By topic and partition: the next offset that the checkpoints written so far hold."""
+    def checkpointed_offsets(self) -> Mapping[tuple[str, int], int]:
+        """By topic and partition: the next offset to apply, according to the checkpoints written so far."""
         ...
 
-    def replaced(self) -> None:
-        """Another worker has joined under the name of this one."""
+    def fail_as_replaced(self) -> None:
+        """Stop the worker, because another one has joined under its name."""
         ...
 
 
-# How long Faust may wait for the thread that aiokafka runs in, of which it waits for nothing else meanwhile.
-_THREAD_ENDS_SECONDS = 1.0
+# How long Faust waits for aiokafka's thread to stop. It can do nothing else in this time.
+_THREAD_STOP_SECONDS = 1.0
 
 
-class _Thread(WorkerThread):
-    """Ends with the process: neither Faust nor Python waits for a goodbye to a Kafka that is away."""
+class _DaemonThread(WorkerThread):
+    """A daemon thread: neither Faust nor Python waits for its end, which may take long while Kafka is away."""
 
     def __init__(self, service: ServiceThread, **named: Any) -> None:
         super().__init__(service, name="kafka", **named)
         self.daemon = True
 
     def stop(self) -> None:
-        self.is_stopped.wait(_THREAD_ENDS_SECONDS)
+        self.is_stopped.wait(_THREAD_STOP_SECONDS)
 
 
-# What Faust tells of its services is for those who look into Faust.
+# What Faust's services log is of use only to developers of Faust.
 _faust_log = logging.getLogger("faust.transport")
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The service that aiokafka runs in, in a thread of its own."""
+    """Runs aiokafka's consumer in a thread of its own."""
 
     logger = _faust_log
-    Worker = _Thread
+    Worker = _DaemonThread
 
     async def on_start(self) -> None:
         await super().on_start()
         app: Any = self.app
         coordinator = self._ensure_consumer()._coordinator
         keep_membership(coordinator)
-        self._commits = Commits(coordinator)
+        self._commits = OffsetCommits(coordinator)
         if app.conf.consumer_group_instance_id:
-            tell = partial(app.loop.call_soon_threadsafe, app.positions.replaced)
-            stop_when_replaced(coordinator, tell)
+            on_replaced = partial(app.loop.call_soon_threadsafe, app.task_offsets.fail_as_replaced)
+            stop_when_replaced(coordinator, on_replaced)
 
     async def on_thread_stop(self) -> None:
-        # A fetcher that is cancelled while it waits for a broker says so of itself.
+        # A fetcher that is cancelled while it waits for a broker raises this.
         with suppress(asyncio.CancelledError):
             await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # read when it starts
-        consumer._fetch_max_bytes = FETCHED_AT_ONCE_BYTES
+        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # aiokafka reads this and the next when the consumer starts
+        consumer._fetch_max_bytes = MAX_FETCH_BYTES
         consumer._isolation_level = "read_committed"
         app: Any = self.app
-        give_up_connections(consumer._client, answer_seconds(app.settings))
-        # Without tables Faust deals partitions out topic by topic, so a user's logins and sessions would lie with
-        # different workers.
+        set_request_timeout(consumer._client, request_timeout_seconds(app.settings))
+        # Without tables, Faust assigns partitions topic by topic, so a user's logins and sessions would go to different
+        # workers.
         self._assignor = self.app.assignor
         consumer._partition_assignment_strategy = [self.app.assignor]
         return consumer
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, *options: Any, **named: Any) -> Any:
-        """Take fetched records, or none at all if partitions were assigned anew while they were waited for.
+        """Fetch records. Returns none if partitions were assigned again while we waited.
 
-        Whoever takes over seeks, and aiokafka lets those who wait have what is found from there on: nobody would see
-        it again. It is given back here, where nothing can come between.
+        The new owner of a partition seeks it, and aiokafka gives records found after the seek to a fetch that was
+        already waiting. Nobody would read them again, so the partition is sought back here, before anything else runs.
         """
         reader = cast(BatchConsumer, self.consumer)
         reading = reader.reading
@@ -166,7 +167,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         if not records or (reader.flow_active and not reading.is_over):
             return records
         for tp, batch in records.items():
-            with suppress(IllegalStateError):  # it is another worker's now
+            with suppress(IllegalStateError):  # another worker owns the partition now
                 consumer.seek(tp, batch[0].offset)
         return {}
 
@@ -174,63 +175,62 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         assigned = self.assignment()
         return await self._commits.commit({TopicPartition(*tp): offsets[tp] for tp in offsets if tp in assigned})
 
-    async def commit_answered(self) -> None:
-        """Wait for the answer to the commit that is on its way, if there is one."""
-        await self.call_thread(self._commits.answered)
+    async def wait_for_pending_commit(self) -> None:
+        """Wait for the answer to a pending commit, if there is one."""
+        await self.call_thread(self._commits.wait_for_pending)
 
     async def committed(self, partitions: list[TP]) -> dict[TP, int]:
-        """The committed offset of each partition that has one."""
+        """Return the committed offset of each partition that has one."""
         coordinator = self._ensure_consumer()._coordinator
-        told = await self.call_thread(coordinator.fetch_committed_offsets, [TopicPartition(*tp) for tp in partitions])
-        offsets = {tp: told[TopicPartition(*tp)].offset for tp in partitions if TopicPartition(*tp) in told}
+        found = await self.call_thread(coordinator.fetch_committed_offsets, [TopicPartition(*tp) for tp in partitions])
+        offsets = {tp: found[TopicPartition(*tp)].offset for tp in partitions if TopicPartition(*tp) in found}
         return {tp: offset for tp, offset in offsets.items() if offset >= 0}
 
     async def ends(self, partitions: list[TP]) -> dict[TP, int]:
-        """The end of each partition, with what lies there in open transactions."""
-        told: dict[TopicPartition, int] = await self.call_thread(self._ends, partitions)
-        return {ensure_TP(tp): offset for tp, offset in told.items()}
+        """Return the end of each partition, open transactions included."""
+        found: dict[TopicPartition, int] = await self.call_thread(self._ends, partitions)
+        return {ensure_TP(tp): offset for tp, offset in found.items()}
 
     async def _ends(self, partitions: list[TP]) -> Any:
         consumer = self._ensure_consumer()
-        uncommitted = copy(
-            consumer._fetcher
-        )  # asked about ends it tells the last stable offsets, at this level the ends
+        # A fetcher that reads committed returns the last stable offset for the end, so ask one that reads uncommitted.
+        uncommitted = copy(consumer._fetcher)
         uncommitted._isolation_level = READ_UNCOMMITTED
         return await uncommitted.end_offsets([TopicPartition(*tp) for tp in partitions], consumer._request_timeout_ms)
 
 
-_Kept = TypeVar("_Kept")
+_Collection = TypeVar("_Collection")
 
 
-class _Forgetful(dict[TP, _Kept]):
-    """Gives a new collection for each partition, and keeps none."""
+class _DiscardingDict(dict[TP, _Collection]):
+    """A dict that returns a new collection for each partition, and keeps none."""
 
-    def __init__(self, new: Callable[[], _Kept]) -> None:
+    def __init__(self, new: Callable[[], _Collection]) -> None:
         super().__init__()
         self._new = new
 
-    def __missing__(self, tp: TP) -> _Kept:
+    def __missing__(self, tp: TP) -> _Collection:
         return self._new()
 
 
 class BatchConsumer(driver.Consumer):
-    """Yields one message for each fetched batch of a partition; its value is the list of records."""
+    """Yields one message for each fetched batch of a partition. Its value is the list of records."""
 
     logger = _faust_log
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._delivered: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
-        self._taken: dict[TP, int] = {}  # the next offset after the last record taken from the fetcher
-        self._drained: dict[TP, int] = {}  # from `_taken` to here there are no records that anybody is given
+        self._delivered_to: dict[TP, int] = {}  # the next offset after the last batch handed to an agent
+        self._fetched_to: dict[TP, int] = {}  # the next offset after the last record taken from the fetcher
+        self._readable_to: dict[TP, int] = {}  # up to here there is nothing more to deliver after `_fetched_to`
         self._stable = StableOffsets()
-        self._at_end: set[TP] = set()  # of which there was no more when records were last taken
+        self._at_end: set[TP] = set()  # partitions that had no more records at the last fetch
         self._reads_inputs = False
-        self.reading = Reading()
-        # Faust's streams note each offset here themselves, past `ack`, until a commit of Faust's own, which never
-        # comes: for the life of a worker two numbers a batch would be kept.
-        self._acked = _Forgetful[list[int]](list)
-        self._acked_index = _Forgetful[set[int]](set)
+        self.reading = ReadingPeriod()
+        # Faust's streams record each acknowledged offset here themselves, until Faust commits, which it never does
+        # here. A worker would keep two numbers for each batch for its whole life.
+        self._acked = _DiscardingDict[list[int]](list)
+        self._acked_index = _DiscardingDict[set[int]](set)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -241,40 +241,40 @@ class BatchConsumer(driver.Consumer):
         reading = self.reading
         records, active = await self._wait_next_records(timeout)
         if not reading.is_over:
-            self._note_drained(records or {})
+            self._record_fetched(records or {})
         if not records or self.should_stop:
             return
         generation = self.app.consumer_generation_id
         for tp, batch in records.items():
             if reading.is_over:
-                return  # they are read again from where whoever owns the partition has got to
+                return  # the owner of the partition reads these records again, from the offset of its state
             if batch and (active is None or tp in active or tp in self._buffered_partitions):
                 yield tp, self._batch_message(tp, batch, generation)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        """Fetch no input, and nothing to stand by, before `resume_flow`: what Faust's queues hold then is lost."""
+        """Fetch no inputs and no standby changelogs before `resume_flow`, because Faust then empties its queues."""
         if self._reads_inputs or active_partitions is None:
             return await super()._getmany(active_partitions, timeout)
-        # A set of our own: Faust adds the inputs to its one while the fetcher waits for records.
+        # Use a set of our own, because Faust adds the inputs to its set while the fetcher waits for records.
         standbys = self.app.assignor.assigned_standbys()
         changelogs = {tp for tp in active_partitions if not self._is_input(tp) and tp not in standbys}
         if changelogs:
             return await super()._getmany(changelogs, min(timeout, _RECOVERY_POLL_SECONDS))
-        await self.sleep(_RECOVERY_POLL_SECONDS)  # no partition would mean all to the fetcher
+        await self.sleep(_RECOVERY_POLL_SECONDS)  # the fetcher would take an empty set for all partitions
         return {}
 
     def stop_flow(self) -> None:
-        """Faust calls it when a rebalance begins."""
+        """Stop reading. Faust calls this when a rebalance begins."""
         self.reading.is_over = True
-        self.reading = Reading()
+        self.reading = ReadingPeriod()
         self._reads_inputs = False
-        self._taken.clear()
-        self._drained.clear()
+        self._fetched_to.clear()
+        self._readable_to.clear()
         super().stop_flow()
 
     def resume_flow(self) -> None:
-        """Faust calls it before it reads changelogs, and again, its queues emptied, when the inputs were sought."""
-        self._reads_inputs = self.reading.is_sought
+        """Resume reading. Faust calls this before it reads changelogs, and again after the inputs were sought."""
+        self._reads_inputs = self.reading.inputs_sought
         super().resume_flow()
 
     def _is_input(self, tp: Any) -> bool:
@@ -283,10 +283,10 @@ class BatchConsumer(driver.Consumer):
     def _batch_message(self, tp: TP, batch: list[ConsumerRecord], generation: int) -> ConsumerMessage:
         last = batch[-1]
         records = Records(batch)
-        records.follows = self._delivered.get(ensure_TP(tp), 0)
+        records.previous_end = self._delivered_to.get(ensure_TP(tp), 0)
         records.reaches_end = ensure_TP(tp) in self._at_end
         records.reading = self.reading
-        self._delivered[ensure_TP(tp)] = last.offset + 1
+        self._delivered_to[ensure_TP(tp)] = last.offset + 1
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -306,49 +306,49 @@ class BatchConsumer(driver.Consumer):
     # -- where to read from ----------------------------------------------------------------------------------------
 
     @property
-    def _positions(self) -> Positions:
-        return cast(Positions, self.app.positions)  # type: ignore[attr-defined]
+    def _task_offsets(self) -> TaskOffsets:
+        return cast(TaskOffsets, self.app.task_offsets)  # type: ignore[attr-defined]
 
     async def perform_seek(self) -> None:
-        """What Faust calls at the end of a recovery. The next rebalance may begin meanwhile: then it is for nothing."""
+        """Seek the inputs. Faust calls this at the end of a recovery. The next rebalance may begin meanwhile."""
         reading = self.reading
         await self._seek_inputs(reading)
-        reading.is_sought = True
+        reading.inputs_sought = True
 
-    async def _seek_inputs(self, reading: Reading) -> None:
-        """Read each input partition from where its state has got to; from its beginning where there is no state."""
-        sources = [tp for tp in self.assignment() if self._is_input(tp) and self._positions.owns(tp.partition)]
+    async def _seek_inputs(self, reading: ReadingPeriod) -> None:
+        """Seek each input partition to the offset of its state, or to its beginning if there is no state."""
+        sources = [tp for tp in self.assignment() if self._is_input(tp) and self._task_offsets.owns(tp.partition)]
         if not sources:
             return
-        places = await self._places(sources)
+        places = await self._offsets_of_partitions(sources)
         if reading is not self.reading:
             return
-        refused = [place for place in places if self._positions.refuse(place)]
+        refused = [place for place in places if self._task_offsets.fail_on_mismatch(place)]
         if refused:
             return
         wanted = {TP(place.topic, place.partition): max(place.first, place.position or 0) for place in places}
-        self._drained.clear()
+        self._readable_to.clear()
         await self.seek_wait(wanted)
         if reading is not self.reading:
             return
-        self._delivered, self._taken = dict(wanted), dict(wanted)
+        self._delivered_to, self._fetched_to = dict(wanted), dict(wanted)
         for tp, offset in wanted.items():
-            self._positions.begin(tp.topic, tp.partition, offset)
+            self._task_offsets.start_reading(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = offset or None
 
-    async def _places(self, sources: list[TP]) -> list[Place]:
-        """What state, topic and group tell of each partition."""
+    async def _offsets_of_partitions(self, sources: list[TP]) -> list[PartitionOffsets]:
+        """Return what the state, the topic and the consumer group know of each partition."""
         firsts = await self.earliest_offsets(*sources)
         thread = cast(_ConsumerThread, self._thread)
-        # Not the last stable offset: an earlier version read what was not committed, and its state may be beyond it.
+        # Not the last stable offset: a state of an older version, which read uncommitted, may be beyond it.
         ends = await thread.ends(sources)
         committed = await thread.committed(sources)
         return [
-            Place(
+            PartitionOffsets(
                 tp.topic,
                 tp.partition,
-                self._positions.position(tp.topic, tp.partition),
+                self._task_offsets.position(tp.topic, tp.partition),
                 first=firsts.get(TopicPartition(*tp)) or 0,
                 end=ends.get(tp) or 0,
                 committed=committed.get(tp),
@@ -356,45 +356,45 @@ class BatchConsumer(driver.Consumer):
             for tp in sources
         ]
 
-    def _note_drained(self, records: Mapping[TP, list[ConsumerRecord]]) -> None:
-        """Note how far records were taken from the fetcher. Called when no others are on their way from its thread."""
+    def _record_fetched(self, records: Mapping[TP, list[ConsumerRecord]]) -> None:
+        """Record how far each partition was fetched. Called when no fetched records wait in aiokafka's thread."""
         self._at_end.clear()
         if not self._reads_inputs:
             return
-        self._taken.update({ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch})
+        self._fetched_to.update({ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch})
         for tp in self.assignment():
             state = self._fetch_state(tp)
             if state is not None and state.has_valid_position:
-                self._drained[tp] = state.position
-                end = readable_to(state)
+                self._readable_to[tp] = state.position
+                end = readable_end(state)
                 if end is not None and state.position >= end:
                     self._at_end.add(tp)
 
     def remaining(self, topic: str, partition: int) -> int | None:
-        """How many records lie between what can be read and what was applied; None before the first answer."""
+        """Return how many readable records are not applied yet, or None before the first answer of a broker."""
         tp = TP(topic, partition)
         state = self._fetch_state(tp)
-        end = None if state is None else readable_to(state)
-        if end is None or tp not in self._drained:
+        end = None if state is None else readable_end(state)
+        if end is None or tp not in self._readable_to:
             return None
-        applied = self._positions.position(topic, partition) or 0
-        if self._drained[tp] >= end and applied >= self._taken.get(tp, 0):
-            return 0  # what is left nobody is given
+        applied = self._task_offsets.position(topic, partition) or 0
+        if self._readable_to[tp] >= end and applied >= self._fetched_to.get(tp, 0):
+            return 0  # the offsets that are left have no readable records
         return max(1, end - applied)
 
-    def reach(self, topic: str, partition: int) -> Reach:
-        """How far an input is read, and whether an open transaction holds it back there."""
+    def read_progress(self, topic: str, partition: int) -> ReadProgress:
+        """Return how far an input is read, and the open transaction that stops it there."""
         tp = TP(topic, partition)
         state = self._fetch_state(tp)
-        end = None if state is None else readable_to(state)
-        if end is None or tp not in self._drained or tp not in self._taken:
-            return Reach()
-        is_read = (self._positions.position(topic, partition) or 0) >= self._taken[tp]
-        found = self._stable.look(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
-        return Reach(read_to=self._drained[tp] if is_read else None, open_transaction=found)
+        end = None if state is None else readable_end(state)
+        if end is None or tp not in self._readable_to or tp not in self._fetched_to:
+            return ReadProgress()
+        is_read = (self._task_offsets.position(topic, partition) or 0) >= self._fetched_to[tp]
+        found = self._stable.observe(tp, stable=end, end=state.highwater, at_ms=state.timestamp)
+        return ReadProgress(read_to=self._readable_to[tp] if is_read else None, open_transaction=found)
 
     def end(self, tp: TP) -> int | None:
-        """The offset after the newest record of a partition, as it was last fetched."""
+        """Return the offset after the newest record of a partition, as of the last fetch."""
         state = self._fetch_state(tp)
         return None if state is None else state.highwater
 
@@ -406,10 +406,10 @@ class BatchConsumer(driver.Consumer):
             return None
         return assignment.state_value(TopicPartition(tp.topic, tp.partition))
 
-    # -- offsets: acknowledged is what a checkpoint holds ----------------------------------------------------------
+    # -- offsets: only those of checkpoints are committed ----------------------------------------------------------
 
     def ack(self, message: Message) -> bool:
-        """An agent is done with a batch. Whether it may be committed is for its checkpoint to say."""
+        """Mark a batch as done. Its offsets are committed only when a checkpoint has them."""
         if message.acked:
             return False
         message.acked = True
@@ -419,14 +419,14 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Gaps between batches (compaction, transaction markers) need no bookkeeping."""
+        """Do nothing: gaps between batches (from compaction or transaction markers) need no bookkeeping."""
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit what checkpoints hold, for those who watch the group's lag."""
+        """Commit the offsets of the checkpoints, so that the lag of the group can be watched."""
         assigned = self.assignment()
         wanted = {
             tp: offset
-            for (topic, partition), offset in self._positions.saved().items()
+            for (topic, partition), offset in self._task_offsets.checkpointed_offsets().items()
             if (tp := TP(topic, partition)) in assigned and offset > (self._committed_offset[tp] or 0)
         }
         if not wanted or not await self._commit(wanted):
@@ -435,33 +435,33 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def commit_last(self) -> None:
-        """Commit what the last checkpoints hold: after a commit that is still on its way, which holds less."""
+        """Commit the offsets of the last checkpoints, after the answer to a pending commit with older offsets."""
         if self.assignment():
-            await cast(_ConsumerThread, self._thread).commit_answered()
+            await cast(_ConsumerThread, self._thread).wait_for_pending_commit()
         await self.force_commit()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's guesses about slow streams don't know batches; lag and freshness are metrics of their own."""
+        """Do nothing: Faust would warn about slow streams, but does not know batches. There are metrics for lag."""
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         await self._thread.seek_wait({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
 
 
-def readable_to(state: Any) -> int | None:
-    """The last stable offset of a partition, by aiokafka's notes of it; the end, where the broker knows none."""
+def readable_end(state: Any) -> int | None:
+    """Return the last stable offset of a partition as aiokafka knows it, or the end if the broker tells none."""
     end, stable = state.highwater, state.lso
     known: int | None = end if stable is None or stable < 0 else stable
     return known
 
 
 class Transport(driver.Transport):
-    """Kafka by aiokafka, in batches."""
+    """Kafka through aiokafka, in batches."""
 
     Consumer = BatchConsumer
 
 
 class BatchSchema(faust.Schema[Any, Any]):
-    """Hands the batch through undecoded: the core decodes it in one go."""
+    """Passes a batch on without decoding it, because the core decodes whole batches."""
 
     def loads_key(self, app: Any, message: Message, **kwargs: Any) -> None:
         return None

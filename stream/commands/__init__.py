@@ -1,1 +1,1 @@
-"""The commands of `engagement`, a module for each group of them."""
+"""The commands of `engagement`: one module for each group of commands."""

@@ -1,4 +1,4 @@
-"""`engagement compute`: numbers of files, without a broker."""
+"""`engagement compute`: compute the numbers of files of events, without Kafka."""
 
 import gc
 import sys
@@ -13,7 +13,6 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream.computing import SharedOffline
 from stream.core.messages import Reader
 from stream.core.offline import Offline
 from stream.core.rejections import Reason
@@ -21,31 +20,40 @@ from stream.core.rules import Rules
 from stream.export.documents import as_document
 from stream.export.table import print_computed
 from stream.inputs.files import STDIN, lines_of
-from stream.processes import cores
+from stream.parallel_compute import ParallelOffline
+from stream.processes import available_cores
 from stream.settings import Settings
-from stream.terminal import BadUse, Failure, UnusableLines, load_settings, moment, strict_option, told
+from stream.terminal import (
+    Failure,
+    OperatorMistake,
+    UnusableLines,
+    failures_in_one_line,
+    load_settings,
+    strict_option,
+    time_option,
+)
 
 _PLAIN_WIDTH = 120
 
-# A file for which it pays to start more processes: a second's work for one.
+# From this size on it pays to start more processes. One process takes a second for it.
 _LARGE_BYTES = 4_000_000
-_MOST_PROCESSES = 64
+_MAX_PROCESSES = 64
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--at", metavar="TIME", help="The moment the numbers are for; later events are ignored. [default: newest event]"
+    "--at", metavar="TIME", help="The time that the numbers are for. Later events are ignored. [default: newest event]"
 )
 @click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
-@click.option("--timezone", metavar="ZONE", help="IANA time zone that cuts days; the setting timezone.")
+@click.option("--timezone", metavar="ZONE", help="IANA time zone in which days begin. Setting: timezone.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), envvar="ENGAGEMENT_SETTINGS", help="A TOML file.")
 @click.option(
     "--processes",
     metavar="N|auto",
     default="auto",
     show_default=True,
-    help=f"Cores to use; the numbers are the same. auto: all, for files of {_LARGE_BYTES // 1_000_000} MB and more.",
+    help=f"Cores to use. The numbers do not depend on it. auto: all, for {_LARGE_BYTES // 1_000_000} MB and more.",
 )
 @strict_option
 @click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -59,70 +67,74 @@ def compute(
     as_format: str,
     strict: bool,
 ) -> None:
-    """Compute the numbers of files of events, without a broker.
+    """Compute the numbers of files of events, without Kafka.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Nothing is too late, and the
-    files need not be in order of time. Lines that can't be used are left out and told; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`. It may end in .gz; - is standard input. The events may come
+    in any order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3 then.
 
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
     unusable = UnusableLines(strict=strict)
-    with told(), _collected_once(), _calculator(settings, _count(processes, files), moment(at, "--at")) as calculator:
+    with (
+        failures_in_one_line(),
+        _without_garbage_collection(),
+        _calculator(settings, _process_count(processes, files), time_option(at, "--at")) as calculator,
+    ):
         for path in files:
-            with _reading_progress(path) as tell, lines_of(path, tell=tell) as lines:
+            with _reading_progress(path) as on_progress, lines_of(path, tell=on_progress) as lines:
                 _apply(calculator, path, lines, unusable)
-        unusable.refuse()
+        unusable.raise_if_strict()
         computed = calculator.computed(days=days)
     console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
     else:
-        # Wide enough for every window where nothing says how wide it may be.
+        # Without a terminal there is no width to follow: choose one in which all windows fit.
         print_computed(computed, console if console.is_terminal else Console(width=_PLAIN_WIDTH))
     unusable.exit()
 
 
-def _count(asked: str, files: Sequence[str]) -> int:
-    """How many processes are to compute."""
+def _process_count(asked: str, files: Sequence[str]) -> int:
+    """Return the number of processes that the option --processes asks for. Raises OperatorMistake."""
     if asked == "auto":
         size = sum(Path(path).stat().st_size for path in files if Path(path).is_file())
-        return cores() if size >= _LARGE_BYTES else 1
-    if not (asked.isascii() and asked.isdigit() and 0 < int(asked) <= _MOST_PROCESSES):
-        raise BadUse(f"--processes: {asked!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
+        return available_cores() if size >= _LARGE_BYTES else 1
+    if not (asked.isascii() and asked.isdigit() and 0 < int(asked) <= _MAX_PROCESSES):
+        raise OperatorMistake(f"--processes: {asked!r} is neither auto nor a number from 1 to {_MAX_PROCESSES}")
     return int(asked)
 
 
 @contextmanager
-def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | SharedOffline]:
-    """What computes: this process, or several others."""
+def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | ParallelOffline]:
+    """Open the calculator: in this process, or spread over several."""
     if processes == 1:
         offline = Offline(settings.rules, settings.readers, at_ms=at_ms)
-        click.get_current_context().find_root().obj = offline  # kept until the process leaves
+        click.get_current_context().find_root().obj = offline  # keeps it alive: freeing its rows would take time
         yield offline
         return
     try:
-        with SharedOffline(partial(_needs, settings), processes=processes, at_ms=at_ms) as shared:
-            yield shared
+        with ParallelOffline(partial(_rules_and_readers, settings), processes=processes, at_ms=at_ms) as parallel:
+            yield parallel
     except BrokenProcessPool:
         raise Failure("a process was killed before it was done: --processes 1 needs the least memory") from None
 
 
-def _needs(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]:
+def _rules_and_readers(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]:
     return settings.rules, settings.readers
 
 
-def _apply(calculator: Offline | SharedOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
+def _apply(calculator: Offline | ParallelOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
     first = calculator.lines
     for line in calculator.apply(lines):
-        if line.reason is not Reason.FUTURE:  # asked for with --at
-            unusable.note(path, line.number - first, f"{line.reason.value}: {line.detail}")
+        if line.reason is not Reason.FUTURE:  # the operator has asked with --at to ignore those
+            unusable.add(path, line.number - first, f"{line.reason.value}: {line.detail}")
 
 
 @contextmanager
-def _collected_once() -> Iterator[None]:
-    """Rows only grow here: a garbage collection would walk over all of them and find nothing, again and again."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Switch garbage collection off. Rows only grow here, so each collection would visit all and free none."""
     gc.disable()
     try:
         yield

@@ -1,4 +1,4 @@
-"""`engagement demo`: see it work, without anything else."""
+"""`engagement demo`: show the program at work, without Kafka or anything else installed."""
 
 import asyncio
 import signal
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from stream.terminal import BadUse, Failure, UnusableLines, strict_option, told
+from stream.terminal import Failure, OperatorMistake, UnusableLines, failures_in_one_line, strict_option
 
 if TYPE_CHECKING:
     from stream.demo import Demo
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--users", type=click.IntRange(1), default=2_000, show_default=True, help="Size of the population.")
 @click.option(
-    "--speed", type=click.FloatRange(0.1, 10_000), default=1.0, show_default=True, help="Live time, times so fast."
+    "--speed",
+    type=click.FloatRange(0.1, 10_000),
+    default=1.0,
+    show_default=True,
+    help="How much faster than real time.",
 )
 @click.option(
     "--scenario",
     type=click.Choice(["steady", "drop"]),
     default="steady",
     show_default=True,
-    help="drop: less stickiness.",
+    help="drop: users come back less often, so stickiness falls.",
 )
 @click.option(
-    "--input", "files", multiple=True, help="Show this file's events, moved up to now, instead of simulated ones."
+    "--input", "files", multiple=True, help="Show the events of this file, moved up to now, instead of simulated ones."
 )
 @strict_option
 @click.option(
@@ -35,12 +39,12 @@ if TYPE_CHECKING:
 )
 @click.option("--port", type=int, help="Port of the server. [default: 8600, or a free one]")
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same population."
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same population."
 )
 def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
-    """See it work: a broker, 45 days of history, then live traffic and its numbers.
+    """Start a broker, load 45 days of simulated history, and show the numbers of live traffic.
 
-    With --input lines that can't be used are left out and told; the exit status is 3 then.
+    With --input, lines that can't be used are printed and skipped; the exit status is 3 then.
 
     \b
     Example: engagement demo --scenario drop
@@ -51,28 +55,28 @@ def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
     from stream.telemetry import configure_logging
 
     if files and options["speed"] != 1:
-        raise BadUse("--speed is for simulated events: with --input nothing comes after the file")
+        raise OperatorMistake("--speed is for simulated events: with --input nothing comes after the file")
     console, unusable = Console(), UnusableLines(strict=strict)
-    with told():
-        recorded = read_events(files, kinds(), on_unusable=unusable.note) if files else None
-        unusable.refuse()
+    with failures_in_one_line():
+        recorded = read_events(files, kinds(), on_unusable=unusable.add) if files else None
+        unusable.raise_if_strict()
         try:
-            shown = Demo(DemoOptions(**options), console, recorded=recorded)
+            running_demo = Demo(DemoOptions(**options), console, recorded=recorded)
         except ValueError as error:
-            raise BadUse(str(error)) from None
-        with shown.prepared() as deployment:
+            raise OperatorMistake(str(error)) from None
+        with running_demo.open_deployment() as deployment:
             configure_logging(deployment.settings.log)
-            asyncio.run(_run_demo(shown, deployment))
+            asyncio.run(_run_demo(running_demo, deployment))
     console.print("the demo is over; nothing is left of it")
     unusable.exit()
 
 
-async def _run_demo(shown: "Demo", deployment: "Deployment") -> None:
+async def _run_demo(running_demo: "Demo", deployment: "Deployment") -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await deployment.start()
-    parts = [shown.run(deployment), deployment.broken(), stopping.wait()]
+    parts = [running_demo.run(deployment), deployment.wait_until_broken(), stopping.wait()]
     running = [asyncio.ensure_future(part) for part in parts]
     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for task in running:

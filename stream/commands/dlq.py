@@ -1,4 +1,4 @@
-"""`engagement dlq`: see the messages that could not be used, and send them back when the cause is mended."""
+"""`engagement dlq`: show the messages that could not be used, and send them back when the cause is mended."""
 
 import asyncio
 import signal
@@ -16,38 +16,38 @@ from rich.table import Table
 
 from stream.core.rejections import Reason
 from stream.settings import Settings
-from stream.terminal import load_settings, progress, settings_options, since_when, told
+from stream.terminal import failures_in_one_line, load_settings, progress, settings_options, since_option
 
 if TYPE_CHECKING:
-    from stream.letters.dead_letters import Count, Letter, Wanted
-    from stream.letters.redelivery import Run
+    from stream.dead_letters.reader import Count, DeadLetter, LetterFilter
+    from stream.dead_letters.redelivery import Run
 
-# Kafka's clients take most of a second to import: commands import what needs them.
+# Kafka's clients take most of a second to import, so each command imports what it needs.
 
 _PLAIN_WIDTH = 120
 
 
 @click.group()
 def dlq() -> None:
-    """Dead letters: count them, look at them, replay them.
+    """Count, show and replay dead letters.
 
-    A worker sends each message that it can't use to the topic <topic>.dlq, with the reason. A letter that a crash
-    wrote twice counts once.
+    A worker sends each message that it can't use to the topic <topic>.dlq, with the reason. If a crash made a worker
+    write the same letter twice, it counts once.
 
     \b
     Example: engagement dlq list --kafka localhost:9092 --since 7d
     """
 
 
-def _filters(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which letters; the command gets them as settings and Wanted."""
+def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select dead letters. The command gets them as settings and LetterFilter."""
     options = (
         click.option(
             "--topic",
             "topics",
             metavar="INPUT",
             multiple=True,
-            help="Letters of this input; give it again for more.",
+            help="Letters of this input. Repeat the option for more inputs.",
         ),
         click.option(
             "--reason",
@@ -55,12 +55,12 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice([reason.value for reason in Reason]),
             metavar="REASON",
             multiple=True,
-            help=f"Letters with this reason: {', '.join(reason.value for reason in Reason)}. Give it again for more.",
+            help=f"Letters with this reason: {', '.join(reason.value for reason in Reason)}. Repeat it for more.",
         ),
         click.option(
             "--since",
             metavar="TIME",
-            help="Letters written since then: 2h or 7d ago, or ISO 8601, or an epoch number. Saves reading the rest.",
+            help="Letters written since then: 2h or 7d ago, ISO 8601, or an epoch number. Older ones are not read.",
         ),
     )
 
@@ -73,19 +73,19 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         since: str | None,
         **rest: Any,
     ) -> None:
-        from stream.letters.dead_letters import Wanted
+        from stream.dead_letters.reader import LetterFilter
         from stream.telemetry import configure_logging
 
         settings = load_settings(file, kafka)
         configure_logging(settings.log)
-        since_ms = since_when(since, "--since")
+        since_ms = since_option(since, "--since")
         inputs = tuple(settings.input_topics)
         unknown = [topic for topic in topics if topic not in inputs]
         if unknown:
             raise click.BadParameter(
                 f"{unknown[0]!r} is not one of {', '.join(map(repr, inputs))}.", param_hint="--topic"
             )
-        command(settings, Wanted(tuple(dict.fromkeys(topics)) or inputs, frozenset(reasons), since_ms), **rest)
+        command(settings, LetterFilter(tuple(dict.fromkeys(topics)) or inputs, frozenset(reasons), since_ms), **rest)
 
     for option in reversed(options):
         filtered = option(filtered)
@@ -98,22 +98,22 @@ _format_option = click.option(
 
 
 @dlq.command(name="list")
-@_filters
-@click.option("--limit", type=click.IntRange(1), help="Count only so many, the newest.")
+@_filter_options
+@click.option("--limit", type=click.IntRange(1), help="Count only the newest letters, this many.")
 @_format_option
-def list_command(settings: Settings, wanted: "Wanted", limit: int | None, as_format: str) -> None:
+def list_command(settings: Settings, selection: "LetterFilter", limit: int | None, as_format: str) -> None:
     """Count the dead letters by topic and reason.
 
-    Of them, `replayed` were sent back since, `refused again` are of records that had been replayed before, and
-    `by reference` are kept without what was too large, which lies where it was produced to.
+    The column `replayed` counts the letters that were sent back since, `refused again` those whose record had been
+    replayed before, and `by reference` those that lack a part that was too large and stays in the original record.
 
     \b
     Example: engagement dlq list --kafka localhost:9092 --topic logins --since 7d
     """
-    from stream.commands.letter_pages import counts_document, counts_table
+    from stream.commands.dead_letter_pages import counts_document, counts_table
 
-    with told():
-        counts = asyncio.run(_counted(settings, wanted, limit))
+    with failures_in_one_line():
+        counts = asyncio.run(_count(settings, selection, limit))
     if as_format == "json":
         _print_json(counts_document(counts))
     elif counts:
@@ -122,34 +122,36 @@ def list_command(settings: Settings, wanted: "Wanted", limit: int | None, as_for
         click.echo("no dead letters")
 
 
-async def _counted(settings: Settings, wanted: "Wanted", limit: int | None) -> "list[Count]":
-    from stream.letters.dead_letters import counted, dead_letters, newest
-    from stream.letters.replayed import read_notes
+async def _count(settings: Settings, selection: "LetterFilter", limit: int | None) -> "list[Count]":
+    from stream.dead_letters.reader import count_letters, newest_letters, open_dead_letters
+    from stream.dead_letters.replay_log import read_replay_log
 
-    replayed = await read_notes(settings)
-    async with dead_letters(settings, wanted) as letters:
-        with progress("reading dead letters", letters.records) as tell:
-            found = letters.read(wanted, on_progress=tell)
-            return await counted(found if limit is None else newest(found, limit), replayed)
+    replayed = await read_replay_log(settings)
+    async with open_dead_letters(settings, selection) as letters:
+        with progress("reading dead letters", letters.records) as on_progress:
+            found = letters.read(selection, on_progress=on_progress)
+            return await count_letters(found if limit is None else newest_letters(found, limit), replayed)
 
 
 @dlq.command()
-@_filters
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Show so many, the newest.")
+@_filter_options
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Show only the newest letters, this many."
+)
 @_format_option
-def show(settings: Settings, wanted: "Wanted", limit: int, as_format: str) -> None:
+def show(settings: Settings, selection: "LetterFilter", limit: int, as_format: str) -> None:
     """Show dead letters, the newest last: what was refused, why, and where it was produced to.
 
-    Text is shown as far as it prints, the rest escaped; what is no UTF-8 as base64, and of long values the beginning.
-    With --format json keys, values and headers are base64 and whole.
+    Characters that cannot be printed are escaped, bytes that are not UTF-8 are shown as base64, and long values are
+    shortened. With --format json, keys, values and headers are complete and in base64.
 
     \b
     Example: engagement dlq show --kafka localhost:9092 --reason bad_time --limit 3
     """
-    from stream.commands.letter_pages import letter_document, letter_lines
+    from stream.commands.dead_letter_pages import letter_document, letter_lines
 
-    with told():
-        letters, replayed = asyncio.run(_newest(settings, wanted, limit))
+    with failures_in_one_line():
+        letters, replayed = asyncio.run(_newest(settings, selection, limit))
     if as_format == "json":
         documents = [letter_document(letter, was_replayed=letter.identity in replayed) for letter in letters]
         _print_json({"letters": documents})
@@ -160,57 +162,63 @@ def show(settings: Settings, wanted: "Wanted", limit: int, as_format: str) -> No
         click.echo("no dead letters")
 
 
-async def _newest(settings: Settings, wanted: "Wanted", limit: int) -> "tuple[list[Letter], Container[str | None]]":
-    from stream.letters.dead_letters import dead_letters, newest
-    from stream.letters.replayed import read_notes
+async def _newest(
+    settings: Settings, selection: "LetterFilter", limit: int
+) -> "tuple[list[DeadLetter], Container[str | None]]":
+    from stream.dead_letters.reader import newest_letters, open_dead_letters
+    from stream.dead_letters.replay_log import read_replay_log
 
-    replayed = await read_notes(settings)
-    async with dead_letters(settings, wanted) as letters:
-        with progress("reading dead letters", letters.records) as tell:
-            return [letter async for letter in newest(letters.read(wanted, on_progress=tell), limit)], replayed.keys()
+    replayed = await read_replay_log(settings)
+    async with open_dead_letters(settings, selection) as letters:
+        with progress("reading dead letters", letters.records) as on_progress:
+            return [
+                letter async for letter in newest_letters(letters.read(selection, on_progress=on_progress), limit)
+            ], replayed.keys()
 
 
 @dlq.command()
-@_filters
-@click.option("--limit", type=click.IntRange(1), help="Send at most so many records. [default: all]")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="RECORDS", help="A second, at most.")
+@_filter_options
+@click.option("--limit", type=click.IntRange(1), help="Send at most this many records. [default: all]")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), metavar="RECORDS", help="Send at most this many a second."
+)
 @click.option(
     "--max-attempts",
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="Leave alone what has been replayed so often and was refused each time.",
+    help="Leave a record alone that has been replayed this often.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 def replay(
     settings: Settings,
-    wanted: "Wanted",
+    selection: "LetterFilter",
     limit: int | None,
     rate: float | None,
     max_attempts: int,
     dry_run: bool,
 ) -> None:
-    """Send dead letters back to their topics, when what was wrong is mended.
+    """Send dead letters back to their topics, after the cause was mended.
 
-    Keys, values and headers go back byte for byte. What a letter holds by reference is fetched from where it was
-    produced to, if it is still there and fits into max_message_bytes now.
+    Keys, values and headers are sent byte for byte. A letter that lacks a part because it was too large is sent with
+    the original record, if that still exists and fits into max_message_bytes now.
 
-    A letter is replayed once, whatever runs, filters and machines: what was replayed is noted in the topic
-    <app_id>-replayed. A run that is killed may leave its last second without a note, which the next run sends again;
-    numbers count each event once anyway. A run that begins while another is at work takes over from it.
+    Each letter is replayed once, even by several runs on several machines: the topic <app_id>-replayed records which
+    were replayed. A run that is killed may leave up to its last second unrecorded, and the next run sends those
+    letters again; the numbers count each event once anyway. A run that begins while another is at work takes over.
 
-    What is refused again becomes a new letter, with one attempt more and the first origin. Letters that were late
-    will be late again unless allowed_lateness has grown.
+    A record that is refused again becomes a new letter, with one attempt more and the first origin. Letters that were
+    late will be late again unless allowed_lateness has grown.
 
     \b
     Example: engagement dlq replay --kafka localhost:9092 --reason too_large --dry-run
     """
-    from stream.commands.letter_pages import outcome_table, summary
-    from stream.letters.redelivery import Run
+    from stream.commands.dead_letter_pages import outcomes_table, summary
+    from stream.dead_letters.redelivery import Run
 
     run = Run(
         settings=settings,
-        wanted=wanted,
+        selection=selection,
         attempts=max_attempts,
         records=limit,
         rate=rate,
@@ -221,20 +229,20 @@ def replay(
     stopped_by: list[int] = []
     started = time.monotonic()
     try:
-        with told():
-            asyncio.run(_until_stopped(run, stopped_by))
+        with failures_in_one_line():
+            asyncio.run(_replay_until_stopped(run, stopped_by))
     finally:
-        if run.outcome.fates or sys.exc_info()[0] is None:
+        if run.outcomes.by_outcome or sys.exc_info()[0] is None:
             if dry_run:
-                _print_table(outcome_table(run.outcome))
+                _print_table(outcomes_table(run.outcomes))
             click.echo(summary(run, time.monotonic() - started), err=True)
     if stopped_by:
-        raise SystemExit(128 + stopped_by[0])  # as shells tell a signal
+        raise SystemExit(128 + stopped_by[0])  # the status that shells give to a program that a signal ended
 
 
-async def _until_stopped(run: "Run", stopped_by: list[int]) -> None:
-    """Replay; Ctrl-C ends it when all that was sent has arrived, a second one at once."""
-    from stream.letters.redelivery import replay as send_back
+async def _replay_until_stopped(run: "Run", stopped_by: list[int]) -> None:
+    """Replay letters. The first Ctrl-C stops when all sent records have arrived, a second one stops at once."""
+    from stream.dead_letters.redelivery import replay as send_back
 
     loop = asyncio.get_running_loop()
 
@@ -250,8 +258,8 @@ async def _until_stopped(run: "Run", stopped_by: list[int]) -> None:
 
 def _warn_of_late_letters(settings: Settings) -> None:
     limit = settings.allowed_lateness
-    told = f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since\n"
-    sys.stderr.write(told)  # click.echo would write past the progress bar, into its line
+    warning = f"some letters were late: they are late again unless allowed_lateness ({limit} here) has grown since\n"
+    sys.stderr.write(warning)  # click.echo would write to the line of the progress bar
 
 
 def _print_json(document: dict[str, Any]) -> None:
@@ -260,5 +268,5 @@ def _print_json(document: dict[str, Any]) -> None:
 
 def _print_table(table: Table) -> None:
     console = Console()
-    # Wide enough for all columns where nothing says how wide it may be.
+    # Without a terminal there is no width to follow: choose one in which all columns fit.
     (console if console.is_terminal else Console(width=_PLAIN_WIDTH)).print(table)

@@ -1,4 +1,4 @@
-"""`engagement simulate` and `replay`: events made up, or sent from files."""
+"""`engagement simulate` and `replay`: make up events, or send the events of files."""
 
 import gzip
 import signal
@@ -17,45 +17,49 @@ from stream.core.time import iso
 from stream.inputs.registry import NATIVE
 from stream.settings import Settings
 from stream.terminal import (
-    BadUse,
+    OperatorMistake,
     UnusableLines,
+    failures_in_one_line,
     load_settings,
-    moment,
     progress,
     settings_options,
     strict_option,
-    told,
+    time_option,
 )
 
 
 @click.command(name="simulate")
 @click.option("--users", type=int, default=2_000, show_default=True)
 @click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True), default=35.0, show_default=True, help="Length of the span."
+    "--days",
+    type=click.FloatRange(min=0, min_open=True),
+    default=35.0,
+    show_default=True,
+    help="How many days of events to make.",
 )
-@click.option("--until", metavar="TIME", help="End of the span, ISO 8601 or an epoch number. [default: now]")
+@click.option("--until", metavar="TIME", help="Time of the last event: ISO 8601 or an epoch number. [default: now]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
 @click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", show_default=True)
 @click.option("--late", type=float, default=0.0, help="Share of events that arrive minutes to two days late.")
 @click.option("--duplicate", type=float, default=0.0, help="Share of events sent twice.")
 @click.option("--shuffled", type=float, default=0.0, help="Share of events that arrive a little out of order.")
-@click.option("--misrouted", type=float, default=0.0, help="Share of events under a wrong key.")
-@click.option("--bot", type=float, default=0.0, help="Events of crawlers, as a share of the others.")
-@click.option("--broken", type=float, default=0.0, help="Unusable messages, as a share of the others.")
+@click.option("--misrouted", type=float, default=0.0, help="Share of events whose key is not their user's id.")
+@click.option("--bot", type=float, default=0.0, help="How many events of crawlers to add, as a share of the others.")
+@click.option("--broken", type=float, default=0.0, help="How many unusable messages to add, as a share of the others.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("-"),
     help="A file of JSON lines, .gz too. [default: standard output]",
 )
-@click.option("--live", is_flag=True, help="With --kafka: go on from now, each event when it happens, until stopped.")
+@click.option("--live", is_flag=True, help="With --kafka: go on after now, and send each event when it happens.")
 @settings_options
 def simulate_command(
     days: float, until: str | None, output: Path, live: bool, file: Path | None, kafka: str | None, **population: Any
 ) -> None:
-    """Make up the events of a believable population: as JSON lines, or into Kafka with --kafka.
+    """Simulate a population of users, and write its events: as JSON lines, or into Kafka with --kafka.
 
-    With --live the population goes on after its history; started again it goes on where it ended.
+    With --live the population goes on after its history until it is stopped. Started again, it goes on where it ended.
 
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
@@ -64,21 +68,21 @@ def simulate_command(
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
-    asked_ms = moment(until, "--until")
+    asked_ms = time_option(until, "--until")
     end_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
     if live:
         if kafka is None or asked_ms is not None:
-            raise BadUse("--live: needs --kafka, and no --until")
+            raise OperatorMistake("--live: needs --kafka, and no --until")
         _simulate_live(load_settings(file, kafka), days=days, now_ms=end_ms, population=population)
         return
     try:
         events = simulate(SimulatorSettings(**population), start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
-        first = list(islice(events, 1))  # what can't be simulated is refused with the first event
+        first = list(islice(events, 1))  # settings that can't be simulated raise here, before anything is written
     except (ValueError, OverflowError) as error:
-        raise BadUse(str(error)) from None
+        raise OperatorMistake(str(error)) from None
     events = chain(first, events)
     count = 0
-    with told():
+    with failures_in_one_line():
         if kafka is not None:
             chosen = load_settings(file, kafka)
             topics = _topics_of_kinds(chosen)
@@ -87,7 +91,7 @@ def simulate_command(
                     producer.send(topics[event.topic], event.key, event.value)
                     count += 1
         else:
-            with _writing(output) as sink:
+            with _open_output(output) as sink:
                 for event in events:
                     sink.write(_with_topic(event.topic, event.value))
                     count += 1
@@ -95,9 +99,9 @@ def simulate_command(
 
 
 def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
-    """Send a population's history and then what it does, until SIGINT or SIGTERM."""
+    """Send the history of a population and then each event when it happens, until SIGINT or SIGTERM."""
     from stream.kafka.options import client_options
-    from stream.simulate.live import FOR_EVER_MS, resumes_at_ms, send_as_they_happen
+    from stream.simulate.live import ENDLESS_MS, resume_time_ms, send_as_they_happen
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
 
@@ -107,13 +111,13 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     try:
         world = SimulatorSettings(**population).with_drop_before(now_ms)
     except ValueError as error:
-        raise BadUse(str(error)) from None
+        raise OperatorMistake(str(error)) from None
     topics, options = _topics_of_kinds(settings), client_options(settings)
-    with told():
-        start_ms = resumes_at_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
+    with failures_in_one_line():
+        start_ms = resume_time_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
         with EventProducer(options) as producer:
             count = send_as_they_happen(
-                simulate(world, start_ms=start_ms, end_ms=now_ms + FOR_EVER_MS),
+                simulate(world, start_ms=start_ms, end_ms=now_ms + ENDLESS_MS),
                 producer,
                 topics=topics,
                 wait=stopping.wait,
@@ -124,25 +128,27 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
 
 
 def _topics_of_kinds(settings: Settings) -> dict[str, str]:
-    """The Kafka topic that takes each kind of what is made up: of several inputs the first. Raises BadUse."""
+    """Return the topic for each kind of simulated message: the first input of this kind. Raises OperatorMistake."""
     topics = {}
     for kind in ("sessions", "logins", "surveys"):
         fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]
         if not fitting:
-            raise BadUse(f"no input of the settings takes messages of the kind {kind!r}, which a population sends too")
+            raise OperatorMistake(
+                f"no input of the settings takes messages of the kind {kind!r}, which a population sends too"
+            )
         topics[kind] = fitting[0]
     return topics
 
 
 def _with_topic(topic: str, value: bytes) -> bytes:
-    """A line of a file: the event with its topic; what is broken stays broken, as long as it is one line."""
+    """Return a line for a file: the event with its topic. A message that is broken on purpose stays broken."""
     start = b'{"topic":"%s",' % topic.encode()
     line = start + value[1:] if value[:1] == b"{" and value[1:2] != b"}" else value
     return line.replace(b"\n", b" ") + b"\n"
 
 
 @contextmanager
-def _writing(output: Path) -> Iterator[BinaryIO]:
+def _open_output(output: Path) -> Iterator[BinaryIO]:
     if str(output) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -156,17 +162,17 @@ def _writing(output: Path) -> Iterator[BinaryIO]:
 
 @click.command(name="replay")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--rate", type=float, help="Events a second at most.")
-@click.option("--rebase", "rebased", is_flag=True, help="Shift all times so that the last event is now.")
+@click.option("--rate", type=float, help="Send at most this many events a second.")
+@click.option("--rebase", "rebased", is_flag=True, help="Move all times so that the last event is now.")
 @strict_option
 @settings_options
 def replay_command(
     files: tuple[str, ...], rate: float | None, rebased: bool, strict: bool, file: Path | None, kafka: str | None
 ) -> None:
-    """Send files of events to their topics, in order of event time.
+    """Send the events of files to their topics, in the order of their times.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Lines that can't be sent are
-    left out and told; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`. It may end in .gz; - is standard input. Lines that can't be
+    sent are printed and skipped; the exit status is 3 then.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
@@ -176,16 +182,16 @@ def replay_command(
 
     settings = load_settings(file, kafka)
     unusable, topics = UnusableLines(strict=strict), settings.input_topics
-    with told():
-        events = read_events(list(files), topics, on_unusable=unusable.note)
-        unusable.refuse()
+    with failures_in_one_line():
+        events = read_events(list(files), topics, on_unusable=unusable.add)
+        unusable.raise_if_strict()
         if rebased:
             events = rebase(events, now_ms=time.time_ns() // 1_000_000)
         events = [event._replace(topic=topics[event.topic]) for event in events]
-        with progress("sending", len(events)) as tell:
+        with progress("sending", len(events)) as on_progress:
             try:
-                summary = replay(events, client_options(settings), rate=rate, on_progress=tell)
+                summary = replay(events, client_options(settings), rate=rate, on_progress=on_progress)
             except ValueError as error:
-                raise BadUse(str(error)) from None
+                raise OperatorMistake(str(error)) from None
     click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s", err=True)
     unusable.exit()

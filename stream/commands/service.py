@@ -13,34 +13,36 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stream.commands.topics import make_topics
-from stream.settings import Settings, variable
-from stream.terminal import BadUse, Command, Failure, load_settings, settings_options, told
+from stream.commands.topics import create_missing_topics
+from stream.settings import Settings, environment_variable
+from stream.terminal import Command, Failure, OperatorMistake, failures_in_one_line, load_settings, settings_options
 
-_SECONDS_BETWEEN_LINES = 2.0
-# Docker kills after 10 s who was asked to stop.
-_LONGEST_STOP_SECONDS = 9.0
+_SECONDS_BETWEEN_PROGRESS_LINES = 2.0
+# Docker kills a process 10 s after it was asked to stop.
+_STOP_TIMEOUT_SECONDS = 9.0
 
 
-def _share(settings: Settings, given: Mapping[str, str], *, count: int, server: bool) -> None:
-    """Run several workers, and a server if asked, as processes of this one. `given` is the environment of all."""
-    from stream.processes import Processes, Program
+def _run_child_processes(settings: Settings, given: Mapping[str, str], *, count: int, server: bool) -> None:
+    """Run several workers, and a server if asked, as child processes. `given` are environment variables for all."""
+    from stream.processes import ProcessSupervisor, Program
     from stream.telemetry import configure_logging
 
     configure_logging(settings.log, secrets=settings.secrets())
-    with told():
-        make_topics(settings)
+    with failures_in_one_line():
+        create_missing_topics(settings)
 
     def program(name: str, command: str, environment: Mapping[str, str]) -> Program:
         return Program(name, (sys.executable, "-m", "stream.cli", command), {**given, **environment})
 
-    workers = [program(f"worker-{number}", "worker", _of_one(settings, number)) for number in range(1, count + 1)]
+    workers = [
+        program(f"worker-{number}", "worker", _settings_of_worker(settings, number)) for number in range(1, count + 1)
+    ]
     programs = [program("server", "serve", {}), *workers] if server else workers
-    raise SystemExit(Processes(programs, stop_within_seconds=_LONGEST_STOP_SECONDS).run())
+    raise SystemExit(ProcessSupervisor(programs, stop_within_seconds=_STOP_TIMEOUT_SECONDS).run())
 
 
-def _of_one(settings: Settings, number: int) -> dict[str, str]:
-    """What makes one of several workers another one than the rest: its folder, its name, its port."""
+def _settings_of_worker(settings: Settings, number: int) -> dict[str, str]:
+    """Return the settings that must differ between workers, as variables: state folder, instance id and port."""
     own = {"worker.processes": "1"}
     if settings.state.url.startswith("rocksdb://"):
         own["state.url"] = f"{settings.state.url.rstrip('/')}/worker-{number}"
@@ -48,32 +50,38 @@ def _of_one(settings: Settings, number: int) -> dict[str, str]:
         own["kafka.instance_id"] = f"{settings.kafka.instance_id}-{number}"
     if settings.worker.port > 0:
         own["worker.port"] = str(settings.worker.port + number - 1)
-    return {variable(place): value for place, value in own.items()}
+    return {environment_variable(place): value for place, value in own.items()}
 
 
-def _started(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **chosen: Any) -> None:
-    """Run what was asked for, with a worker or with several."""
-    from stream.processes import cores
+def _run(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **chosen: Any) -> None:
+    """Run a server, a worker or both in this process, or several workers as child processes."""
+    from stream.processes import available_cores
 
     settings = load_settings(file, kafka, **chosen)
     asked = settings.worker.processes
-    count = (cores() if asked == "auto" else int(asked)) if worker else 1
+    count = (available_cores() if asked == "auto" else int(asked)) if worker else 1
     if count == 1:
-        _serve(settings, worker=worker, server=server)
+        _run_in_this_process(settings, worker=worker, server=server)
     places = {"kafka__servers": kafka, **chosen}
-    given = {variable(place.replace("__", ".")): str(told) for place, told in places.items() if told is not None}
-    _share(settings, {**given, **({"ENGAGEMENT_SETTINGS": str(file)} if file else {})}, count=count, server=server)
+    given = {
+        environment_variable(place.replace("__", ".")): str(value)
+        for place, value in places.items()
+        if value is not None
+    }
+    _run_child_processes(
+        settings, {**given, **({"ENGAGEMENT_SETTINGS": str(file)} if file else {})}, count=count, server=server
+    )
 
 
-def _serve(settings: Settings, *, worker: bool, server: bool) -> NoReturn:
-    from stream.ending import be_silent, end_within
+def _run_in_this_process(settings: Settings, *, worker: bool, server: bool) -> NoReturn:
+    from stream.shutdown import exit_after, silence_logging
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
     configure_logging(settings.log, secrets=settings.secrets())
-    with told():
+    with failures_in_one_line():
         if worker:
-            make_topics(settings)
+            create_missing_topics(settings)
         deployment = Deployment(settings, worker=worker, server=server)
 
         def started() -> None:
@@ -81,30 +89,30 @@ def _serve(settings: Settings, *, worker: bool, server: bool) -> NoReturn:
             if deployment.probes_address is not None:
                 click.echo(f"worker at {deployment.probes_address}/readyz", err=True)
 
-        with _recovery_progress() as tell:
-            stopping = partial(end_within, _LONGEST_STOP_SECONDS)
-            running = run_until_stopped(deployment, on_start=started, on_recovery=tell, on_stop=stopping)
+        with _recovery_progress() as on_progress:
+            stopping = partial(exit_after, _STOP_TIMEOUT_SECONDS)
+            running = run_until_stopped(deployment, on_start=started, on_recovery=on_progress, on_stop=stopping)
             try:
-                # Not asyncio.run: it would wait for tasks that can't be cancelled. The process ends here.
+                # Not asyncio.run, which would wait for tasks that can't be cancelled. The process ends here anyway.
                 status = asyncio.new_event_loop().run_until_complete(running)
             finally:
-                be_silent()
+                silence_logging()
     raise SystemExit(status)
 
 
 @contextmanager
 def _recovery_progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar while state is read from its changelog; without a terminal a line every few seconds."""
+    """Show how far the recovery of the state has got: as a bar, or without a terminal as a line every few seconds."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        told = [0.0]
+        last_line = [0.0]
 
-        def tell(rows: int, left: int) -> None:
-            if time.monotonic() - told[0] > _SECONDS_BETWEEN_LINES:
-                told[0] = time.monotonic()
+        def on_progress(rows: int, left: int) -> None:
+            if time.monotonic() - last_line[0] > _SECONDS_BETWEEN_PROGRESS_LINES:
+                last_line[0] = time.monotonic()
                 click.echo(f"recovering the state: {rows:,} rows read, {left:,} to read", err=True)
 
-        yield tell
+        yield on_progress
         return
     columns = (TextColumn("recovering the state"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,} rows"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
@@ -118,8 +126,8 @@ def _recovery_progress() -> Iterator[Callable[[int, int], None]]:
 
 def _server_options(command: Command) -> Command:
     for option in (
-        click.option("--port", type=int, help="Port of the server; the setting server.port. 0 picks a free one."),
-        click.option("--host", help="Address to listen on; the setting server.host, 127.0.0.1 unless asked."),
+        click.option("--port", type=int, help="Port of the server. Setting: server.port. 0 takes a free one."),
+        click.option("--host", help="Address to listen on. Setting: server.host. [default: 127.0.0.1]"),
     ):
         command = option(command)
     return command
@@ -128,7 +136,7 @@ def _server_options(command: Command) -> Command:
 _clock_option = click.option(
     "--clock",
     type=click.Choice(["wall", "event"]),
-    help="event: windows end at the newest event instead of now, for old data.",
+    help="event: let the windows end at the newest event instead of now. For old data.",
 )
 
 
@@ -137,18 +145,19 @@ def _worker_options(command: Command) -> Command:
         click.option(
             "--standbys",
             type=click.IntRange(0),
-            help="Workers that follow each partition to take over faster; the setting state.standbys.",
+            help="How many other workers follow each partition, to take it over faster. Setting: state.standbys.",
         ),
         click.option(
             "--instance-id",
-            help="This worker's own name, kept over restarts, so that a short one moves no partition; the setting "
+            help="Name of this worker, kept over restarts: after a short restart it keeps its partitions. Setting: "
             "kafka.instance_id.",
         ),
         click.option(
             "--workers",
             "processes",
             metavar="N",
-            help="Workers, each a process of its own; auto: one a core. The setting worker.processes, 1 unless asked.",
+            help="How many workers to run, each in its own process. auto: one for each core. Setting: "
+            "worker.processes. [default: 1]",
         ),
     ):
         command = option(command)
@@ -170,16 +179,16 @@ def run(
     processes: str | None,
     clock: str | None,
 ) -> None:
-    """Run worker and server: in one process, or with --workers in several.
+    """Run a worker and a server: in one process, or with --workers in several processes.
 
     \b
     Example: engagement run --kafka localhost:9092
     """
-    chosen = {"server__host": host, "server__port": port, **_of_worker(instance_id, standbys, processes, clock)}
-    _started(file, kafka, worker=True, server=True, **chosen)
+    chosen = {"server__host": host, "server__port": port, **_worker_settings(instance_id, standbys, processes, clock)}
+    _run(file, kafka, worker=True, server=True, **chosen)
 
 
-def _of_worker(
+def _worker_settings(
     instance_id: str | None, standbys: int | None, processes: str | None, clock: str | None
 ) -> dict[str, Any]:
     chosen = {"kafka__instance_id": instance_id, "state__standbys": standbys, "worker__processes": processes}
@@ -190,9 +199,9 @@ def _of_worker(
 @settings_options
 @_worker_options
 @_clock_option
-@click.option("--host", help="Address of the worker's own pages; the setting worker.host, 127.0.0.1 unless asked.")
+@click.option("--host", help="Address of the worker's own pages. Setting: worker.host. [default: 127.0.0.1]")
 @click.option(
-    "--port", type=int, help="Port of its /livez and /readyz; the setting worker.port. No listener unless asked."
+    "--port", type=int, help="Port of the worker's /livez and /readyz. Setting: worker.port. [default: no such pages]"
 )
 def worker(
     file: Path | None,
@@ -204,32 +213,32 @@ def worker(
     processes: str | None,
     clock: str | None,
 ) -> None:
-    """Run workers only, without a server; all there are share the partitions.
+    """Run a worker, or several, without a server. All workers of a deployment share the partitions.
 
     \b
     Example: ENGAGEMENT_STATE_URL=rocksdb:///var/lib/engagement engagement worker --kafka kafka:9092
     """
-    chosen = {"worker__host": host, "worker__port": port, **_of_worker(instance_id, standbys, processes, clock)}
-    _started(file, kafka, worker=True, server=False, **chosen)
+    chosen = {"worker__host": host, "worker__port": port, **_worker_settings(instance_id, standbys, processes, clock)}
+    _run(file, kafka, worker=True, server=False, **chosen)
 
 
 @click.command()
 @settings_options
 @_server_options
 def serve(file: Path | None, kafka: str | None, host: str | None, port: int | None) -> None:
-    """Run a server only: /metrics and the API, from what the workers report.
+    """Run a server: it serves the page, /metrics and the API from the reports of the workers.
 
     \b
     Example: engagement serve --kafka kafka:9092 --host 0.0.0.0 --port 8600
     """
-    _serve(load_settings(file, kafka, server__host=host, server__port=port), worker=False, server=True)
+    _run_in_this_process(load_settings(file, kafka, server__host=host, server__port=port), worker=False, server=True)
 
 
 @click.command()
 @settings_options
-@click.option("--worker", "of_worker", is_flag=True, help="Ask the worker at worker.port instead of the server.")
+@click.option("--worker", "of_worker", is_flag=True, help="Ask the worker (worker.port) instead of the server.")
 def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
-    """Ask the server, or a worker, that runs with these settings whether it is ready; exits with 1 when it is not.
+    """Ask the running server, or worker, whether it is ready. The exit status is 1 if it is not.
 
     \b
     Example: engagement health
@@ -240,10 +249,10 @@ def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
     place = "worker" if of_worker else "server"
     asked = settings.worker if of_worker else settings.server
     if asked.port <= 0:
-        raise BadUse(f"{place}.port: {asked.port} is no port that can be asked")
+        raise OperatorMistake(f"{place}.port: {asked.port} is no port that can be asked")
     try:
-        ready, told = ask(asked.host, asked.port)
+        ready, answer = ask(asked.host, asked.port)
     except OSError as error:
         raise Failure(f"nobody answers at {asked.host}:{asked.port}: {error.strerror or error}") from None
-    click.echo(told)
+    click.echo(answer)
     raise SystemExit(0 if ready else 1)

@@ -1,4 +1,4 @@
-"""`engagement state` and `engagement topics grow`: what an operator decides about state while no worker runs."""
+"""`engagement state` and `engagement topics grow`: look at the state and change it, while no worker runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,24 +15,24 @@ from rich.table import Table
 from stream.core.time import iso
 from stream.redis_url import is_redis_url
 from stream.settings import Settings
-from stream.terminal import BadUse, load_settings, settings_options, told
+from stream.terminal import OperatorMistake, failures_in_one_line, load_settings, settings_options
 
 if TYPE_CHECKING:
-    from stream.upkeep.state import Held, Upkeep
+    from stream.maintenance.partition_state import PartitionState, StateMaintenance
 
 _Result = TypeVar("_Result")
 
 _partition_option = click.option(
-    "--partition", type=click.IntRange(0), multiple=True, help="The partition; several, or none for all."
+    "--partition", type=click.IntRange(0), multiple=True, help="A partition; repeat it for more. [default: all]"
 )
 
 
 @click.group()
 def state() -> None:
-    """Look at the state of partitions, or decide what to do when it does not fit the topics any more.
+    """Look at the state of partitions, and decide what to do if it does not fit the topics any more.
 
-    A worker that finds state and topics at odds (records deleted before they were read, a topic created again, a store
-    set back) stops and says which of these commands decides it.
+    State and topics do not fit after records were deleted before a worker read them, after a topic was created again,
+    or after a store was set back. A worker that notices this stops, and names the command that decides it.
 
     \b
     Example: engagement state inspect --kafka localhost:9092
@@ -44,18 +44,18 @@ def state() -> None:
 @_partition_option
 @click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def inspect(file: Path | None, kafka: str | None, partition: tuple[int, ...], as_format: str) -> None:
-    """Show how far state has read, what the topics hold, and what does not fit; exits with 1 when something does not.
+    """Show how far the state has read each topic and what does not fit. The exit status is 1 if something does not.
 
-    The changelog is read whole, workers may run; state in Redis is looked at while they are stopped.
+    The whole changelog is read; workers may run meanwhile. State in Redis can be read only while no worker runs.
 
     \b
     Example: engagement state inspect --partition 3 --format json
     """
     settings = load_settings(file, kafka)
     shared = is_redis_url(settings.state.url)
-    found = _run(settings, lambda upkeep: _inspect(upkeep, _chosen(settings, partition), shared=shared))
+    found = _run(settings, lambda maintenance: _inspect(maintenance, _chosen(settings, partition), shared=shared))
     if as_format == "json":
-        from stream.upkeep.state import as_document
+        from stream.maintenance.partition_state import as_document
 
         click.echo(msgspec.json.encode([as_document(held) for held in found]))
     else:
@@ -68,13 +68,13 @@ def inspect(file: Path | None, kafka: str | None, partition: tuple[int, ...], as
 
 @state.command()
 @settings_options
-@click.option("--partition", type=click.IntRange(0), multiple=True, required=True, help="The partition; several.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--partition", type=click.IntRange(0), multiple=True, required=True, help="A partition; repeat for more.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(file: Path | None, kafka: str | None, partition: tuple[int, ...], yes: bool) -> None:
-    """Give the state of a partition up: workers count again all that the topics still hold.
+    """Delete the state of a partition. Workers then count again all that the topics still hold.
 
-    What the topics have lost by now is lost for the numbers too; dead letters are written again. Stop the workers
-    first.
+    Records that the topics do not hold any more are then missing from the numbers. Unusable messages are sent to the
+    dead letters again. Stop the workers first.
 
     \b
     Example: engagement state reset --partition 3
@@ -83,64 +83,67 @@ def reset(file: Path | None, kafka: str | None, partition: tuple[int, ...], yes:
     chosen = _chosen(settings, partition)
     if not yes:
         click.confirm(
-            f"give up the state of partition {', '.join(map(str, chosen))} of {settings.app_id!r}?", abort=True
+            f"delete the state of partition {', '.join(map(str, chosen))} of {settings.app_id!r}?", abort=True
         )
 
-    async def work(upkeep: "Upkeep") -> None:
+    async def work(maintenance: "StateMaintenance") -> None:
         for number in chosen:
-            with _reading(number) as tell:
-                await upkeep.reset(number, tell)
-            click.echo(f"partition {number} begins anew: start the workers", err=True)
+            with _reading_progress(number) as on_progress:
+                await maintenance.reset(number, on_progress)
+            click.echo(f"partition {number} has no state now and is counted again: start the workers", err=True)
 
     _run(settings, work)
 
 
 @state.command()
 @settings_options
-@click.option("--partition", type=click.IntRange(0), multiple=True, required=True, help="The partition; several.")
+@click.option("--partition", type=click.IntRange(0), multiple=True, required=True, help="A partition; repeat for more.")
 def accept(file: Path | None, kafka: str | None, partition: tuple[int, ...]) -> None:
     """Keep the state of a partition, and go on with the topics as they are.
 
-    Where records were deleted before they were read, they stay uncounted; a topic that was created again is read from
-    its beginning; where more was committed than the state knows of, it is read again. Stop the workers first.
+    Records that were deleted before they were read stay uncounted. A topic that was created again is read from its
+    beginning. If a higher offset was committed than the state has, the records in between are read again. Stop the
+    workers first.
 
     \b
     Example: engagement state accept --partition 3
     """
     settings = load_settings(file, kafka)
 
-    async def work(upkeep: "Upkeep") -> None:
+    async def work(maintenance: "StateMaintenance") -> None:
         for number in _chosen(settings, partition):
-            with _reading(number) as tell:
-                accepted = await upkeep.accept(number, tell)
+            with _reading_progress(number) as on_progress:
+                accepted = await maintenance.accept(number, on_progress)
             for problem in accepted:
                 click.echo(f"accepted: {problem.splitlines()[0]}", err=True)
-            click.echo(f"partition {number} goes on as it is: start the workers", err=True)
+            click.echo(f"partition {number} keeps its state: start the workers", err=True)
 
     _run(settings, work)
 
 
 @click.command()
 @settings_options
-@click.option("--partitions", type=click.IntRange(2), required=True, help="How many each topic is to have.")
+@click.option("--partitions", type=click.IntRange(2), required=True, help="How many partitions each topic shall have.")
 def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
-    """Give each topic more partitions, and move users to those that are theirs then.
+    """Add partitions to all topics, and move each user's state to the partition that is the user's then.
 
     \b
     1. let the workers catch up, and stop them; producers may go on
     2. engagement topics grow --partitions 8
     3. set topics.partitions = 8 for workers and servers, and start them
 
-    Nothing is counted twice or lost; a run that was interrupted is started again. It needs room for the state of all
-    partitions on the disk of temporary files.
+    No event is lost or counted twice. If the command was interrupted, run it again. It needs disk space for temporary
+    files of the size of the whole state.
 
     \b
     Example: engagement topics grow --partitions 8
     """
-    from stream.upkeep.growth import grow as grow_partitions
+    from stream.maintenance.add_partitions import add_partitions
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
-    moved = _run(settings, lambda upkeep: grow_partitions(upkeep, partitions, lambda step: click.echo(step, err=True)))
+    moved = _run(
+        settings, lambda maintenance: add_partitions(maintenance, partitions, lambda step: click.echo(step, err=True))
+    )
     click.echo(
         f"{moved:,} users moved; start workers and servers with topics.partitions = {partitions} "
         f"(ENGAGEMENT_TOPICS_PARTITIONS={partitions})",
@@ -151,39 +154,39 @@ def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
 def _chosen(settings: Settings, partitions: tuple[int, ...]) -> list[int]:
     for number in partitions:
         if number >= settings.topics.partitions:
-            told = f"--partition: {number} is none of 0 to {settings.topics.partitions - 1}; topics.partitions is"
-            raise BadUse(f"{told} {settings.topics.partitions}")
+            problem = f"--partition: {number} is none of 0 to {settings.topics.partitions - 1}; topics.partitions is"
+            raise OperatorMistake(f"{problem} {settings.topics.partitions}")
     return sorted(set(partitions)) or list(range(settings.topics.partitions))
 
 
-def _run(settings: Settings, work: "Callable[[Upkeep], Awaitable[_Result]]") -> _Result:
+def _run(settings: Settings, work: "Callable[[StateMaintenance], Awaitable[_Result]]") -> _Result:
     from stream.telemetry import configure_logging
-    from stream.wiring import upkeep
+    from stream.wiring import open_maintenance
 
     configure_logging(settings.log, secrets=settings.secrets())
 
-    async def with_upkeep() -> _Result:
-        with upkeep(settings) as opened:
+    async def run_with_maintenance() -> _Result:
+        with open_maintenance(settings) as opened:
             async with opened:
                 return await work(opened)
 
-    with told():
-        return asyncio.run(with_upkeep())
+    with failures_in_one_line():
+        return asyncio.run(run_with_maintenance())
 
 
-async def _inspect(upkeep: "Upkeep", partitions: list[int], *, shared: bool) -> "list[Held]":
-    if shared:  # to read it is to take it over
-        await upkeep.refuse_workers()
+async def _inspect(maintenance: "StateMaintenance", partitions: list[int], *, shared: bool) -> "list[PartitionState]":
+    if shared:  # reading a state in Redis takes it over from its worker
+        await maintenance.require_no_workers()
     found = []
     for number in partitions:
-        with _reading(number) as tell:
-            found.append(await upkeep.held(number, tell))
+        with _reading_progress(number) as on_progress:
+            found.append(await maintenance.read_state(number, on_progress))
     return found
 
 
 @contextmanager
-def _reading(partition: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar while a changelog is read; nothing without a terminal."""
+def _reading_progress(partition: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar while a changelog is read. Without a terminal nothing is shown."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda read, left: None
@@ -198,7 +201,7 @@ def _reading(partition: int) -> Iterator[Callable[[int, int], None]]:
         yield lambda read, left: bar.update(task, completed=read, total=read + left)
 
 
-def _print(found: "list[Held]") -> None:
+def _print(found: "list[PartitionState]") -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=120)
     for held in found:
@@ -207,18 +210,18 @@ def _print(found: "list[Held]") -> None:
         table.add_column("topic")
         for title in ("begins at", "read up to", "committed", "ends at"):
             table.add_column(title, justify="right")
-        for place in held.places:
-            offsets = (place.first, place.position, place.committed, place.end)
-            table.add_row(place.topic, *("–" if offset is None else f"{offset:,}" for offset in offsets))
+        for topic_offsets in held.offsets:
+            offsets = (topic_offsets.first, topic_offsets.position, topic_offsets.committed, topic_offsets.end)
+            table.add_row(topic_offsets.topic, *("–" if offset is None else f"{offset:,}" for offset in offsets))
         console.print(table)
 
 
-def _headline(held: "Held") -> str:
+def _headline(held: "PartitionState") -> str:
     clock_ms, seal = held.progress.now_ms, held.seal
-    told = [f"partition {held.partition}: {held.rows['user']:,} users"]
-    told.append(f"clock {iso(clock_ms)}" if clock_ms >= 0 else "nothing counted yet")
+    parts = [f"partition {held.partition}: {held.rows['user']:,} users"]
+    parts.append(f"clock {iso(clock_ms)}" if clock_ms >= 0 else "nothing counted yet")
     if held.changelog is not None:
-        told.append(f"changelog {held.changelog.first:,} to {held.changelog.end:,}")
+        parts.append(f"changelog {held.changelog.first:,} to {held.changelog.end:,}")
     if seal is not None:
-        told.append(f"taken over {seal.epoch:,} times, last written {iso(seal.written_ms)}")
-    return ", ".join(told)
+        parts.append(f"taken over {seal.epoch:,} times, last written {iso(seal.written_ms)}")
+    return ", ".join(parts)

@@ -14,7 +14,7 @@ from stream.core.time import SECOND_MS, iso, seconds_of
 from stream.export.counters import Counters, added
 from stream.export.takeovers import Often, Takeovers
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Idle, Report, Standby, Timings, Told, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, AnyReport, Idle, Report, Standby, Timings, Unowned
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Board:
         self._merged: Snapshot | None = None
         self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
-    def put(self, told: Told) -> None:
+    def put(self, told: AnyReport) -> None:
         """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers.
 
         What an owner tells that has lost the partition meanwhile is left out.

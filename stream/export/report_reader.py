@@ -22,10 +22,10 @@ _LOOKED_BACK = 40
 class ReportReader:
     """Fills a board from the snapshots topic. Joins no group: each server reads all of it."""
 
-    def __init__(self, board: Board, client_options: dict[str, Any], *, answer_seconds: float) -> None:
-        """A connection on which a request is not answered for `answer_seconds` is given up for a new one."""
+    def __init__(self, board: Board, client_options: dict[str, Any], *, request_timeout_seconds: float) -> None:
+        """A connection on which a request is not answered for `request_timeout_seconds` is given up for a new one."""
         self._board = board
-        self._client_options = {**client_options, "request_timeout_ms": int(answer_seconds * 1_000)}
+        self._client_options = {**client_options, "request_timeout_ms": int(request_timeout_seconds * 1_000)}
 
     async def run(self) -> None:
         """Put each report on the board until cancelled. Without Kafka it tries again, and the board grows stale."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream.telemetry import Idle, Report, Standby, Told, Unowned
+from stream.telemetry import AnyReport, Idle, Report, Standby, Unowned
 
 _AGAIN_AND_AGAIN = 6
 _SESSION_TIMEOUTS = 3
@@ -80,7 +80,7 @@ class Takeovers:
         self._heard_ms: dict[tuple[str, int], int] = {}  # by worker and start of its process
         self._changed_ms = 0  # when a worker last came or left
 
-    def take(self, told: Told, *, now_ms: int) -> bool:
+    def take(self, told: AnyReport, *, now_ms: int) -> bool:
         """Take in what a worker tells; returns False for what an owner tells after the partition has had a later one.
 
         Who tells no epoch is believed: a worker of an earlier version, or one that is about to take the partition over.
@@ -113,7 +113,7 @@ class Takeovers:
         while owner.latest and owner.latest[0][0] <= now_ms - self.seconds * 1_000:
             owner.latest.popleft()
 
-    def _greet(self, told: Told, now_ms: int) -> None:
+    def _greet(self, told: AnyReport, now_ms: int) -> None:
         """Notice who comes and who leaves."""
         who = told.worker, told.started_ms
         leaves = isinstance(told, Unowned) and told.epoch > 0

@@ -1,1 +1,1 @@
-"""What is done with Kafka outside of Faust: topics, options, offsets, headers, and what is written."""
+"""All use of Kafka outside of Faust: topics, client options, consumer groups, record headers and producers."""

@@ -1,4 +1,4 @@
-"""One place that turns settings into the options of each Kafka client."""
+"""Turn settings into the options of Kafka clients. All clients take them from here."""
 
 import ssl
 from typing import Any
@@ -7,6 +7,10 @@ from stream.settings import Settings, SettingsError
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context that the settings ask for, or None without TLS.
+
+    Raises SettingsError when a certificate file cannot be used.
+    """
     kafka = settings.kafka
     if kafka.security_protocol not in ("SSL", "SASL_SSL"):
         return None
@@ -18,8 +22,8 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
         except OSError as error:
-            told = f"can't use {kafka.ssl_certfile!r} with {kafka.ssl_keyfile!r}: {error.strerror or error}"
-            raise SettingsError(f"kafka.ssl_certfile: {told}") from None
+            problem = f"can't use {kafka.ssl_certfile!r} with {kafka.ssl_keyfile!r}: {error.strerror or error}"
+            raise SettingsError(f"kafka.ssl_certfile: {problem}") from None
     return context
 
 
@@ -37,6 +41,6 @@ def _security(settings: Settings) -> dict[str, Any]:
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Options that every client of kafka-python takes, and every one of aiokafka."""
+    """Return the options that all clients of kafka-python and aiokafka share: addresses, TLS and credentials."""
     servers = [server.strip() for server in settings.kafka.servers.split(",")]
     return {"bootstrap_servers": servers, **_security(settings)}

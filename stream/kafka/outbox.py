@@ -1,7 +1,7 @@
-"""Everything a worker writes to Kafka: checkpoints, dead letters, records for another partition, reports.
+"""Everything that a worker writes to Kafka: checkpoints, dead letters, forwarded events and reports.
 
-Each write is awaited by who needs it: a checkpoint waits for the dead letters and forwarded records before it, for they
-count as dealt with once it is written.
+The caller awaits each write that it depends on. A checkpoint waits for the dead letters and forwarded events before it,
+because after the checkpoint their source records are never read again.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from stream.kafka.headers import (
     ATTEMPTS,
     BY_REFERENCE,
     DETAIL,
-    FORWARDED,
+    FORWARDED_HEADERS,
+    ORIGIN_CHECKPOINTED_OFFSET,
+    ORIGIN_EVENT_INDEX,
     ORIGIN_KEY,
     ORIGIN_OFFSET,
     ORIGIN_PARTITION,
-    ORIGIN_SAVED,
-    ORIGIN_THING,
     ORIGIN_TOPIC,
     ORIGIN_VALUE,
     REASON,
@@ -33,47 +33,48 @@ from stream.kafka.headers import (
     VALUE,
     Headers,
     Origin,
+    origin_from_headers,
     origin_headers,
-    origin_in,
-    parted,
-    replayed_headers,
-    replayed_in,
+    replay_from_headers,
+    replay_headers,
+    split_headers,
 )
-from stream.kafka.in_flight import InFlight
-from stream.kafka.inventory import largest_message
-from stream.kafka.messages import Letter, Messages
+from stream.kafka.message_producer import MessageProducer, OutgoingMessage
 from stream.kafka.options import client_options
-from stream.kafka.patience import PatientProducer, answer_seconds
+from stream.kafka.pending_sends import PendingSends
+from stream.kafka.timeouts import WaitingProducer, request_timeout_seconds
+from stream.kafka.topic_specs import max_forwarded_message_bytes
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import Idle, Standby, Told, encode_report
+from stream.telemetry import AnyReport, Idle, Standby, encode_report
 
-# Room for the headers of a record batch and of its records beside their keys and values.
+# Room in a record batch for the headers of the batch and of its records.
 _BATCH_OVERHEAD = 64 * 1024
 
-# Checkpoints of several partitions go to a broker in one request, and of requests over 100 MiB
-# (`socket.request.max.bytes`) it only closes the connection.
-_DELTAS_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+# aiokafka sends the checkpoints of several partitions in one request. A broker closes the connection when a request is
+# larger than 100 MiB (`socket.request.max.bytes`).
+_MAX_PENDING_DELTA_BYTES = 64 * 1024 * 1024
 
-# What a dead-letter topic has room for beside a message of the largest size and our own headers (`inventory`).
+# How large key and headers may be, so that a dead letter has room for them beside a value of the largest size and our
+# own headers (`topic_specs`).
 _LARGEST_KEY_AND_HEADERS = 48 * 1024
 
 
-# So long a worker that stops waits until Kafka has what it tells the servers last.
-_LAST_WORDS_SECONDS = 1.0
+# How long a worker that stops waits until Kafka has its last reports.
+_LAST_REPORTS_SECONDS = 1.0
 
 
 class DeltaTooLarge(RuntimeError):
-    """A checkpoint does not fit into one record batch."""
+    """A checkpoint does not fit into one record batch. The text names the setting that limits it."""
 
 
 class Outbox:
-    """The producers of one worker: one for checkpoints and reports, one for single messages."""
+    """The two producers of a worker: one for checkpoints and reports, one for single messages."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         largest = settings.state.max_delta_bytes + _BATCH_OVERHEAD
-        options = {**client_options(settings), "answer_seconds": answer_seconds(settings)}
+        options = {**client_options(settings), "request_timeout_seconds": request_timeout_seconds(settings)}
         self._producer_options: dict[str, Any] = {
             **options,
             "acks": "all",
@@ -82,52 +83,54 @@ class Outbox:
             "max_request_size": largest + _BATCH_OVERHEAD,
             "linger_ms": 0,
         }
-        self._producer: PatientProducer | None = None
-        self._messages = Messages(options, largest=largest_message(settings), idempotent=settings.kafka.idempotent)
-        # By key of the snapshots topic: what is told next, and the task that sends it.
-        self._untold: dict[bytes, Told] = {}
-        self._telling: dict[bytes, asyncio.Task[None]] = {}
-        self._deltas = InFlight(_DELTAS_IN_FLIGHT_BYTES)
+        self._producer: WaitingProducer | None = None
+        self._message_producer = MessageProducer(
+            options, largest=max_forwarded_message_bytes(settings), idempotent=settings.kafka.idempotent
+        )
+        # Both by key of the snapshots topic: the report to send next, and the task that sends the reports of that key.
+        self._unsent_reports: dict[bytes, AnyReport] = {}
+        self._sending_reports: dict[bytes, asyncio.Task[None]] = {}
+        self._pending_deltas = PendingSends(_MAX_PENDING_DELTA_BYTES)
 
     async def start(self) -> None:
-        self._producer = PatientProducer(**self._producer_options)
+        self._producer = WaitingProducer(**self._producer_options)
         await self._producer.start()
-        await self._messages.start()
+        await self._message_producer.start()
 
     async def stop(self) -> None:
-        if self._telling:
-            ended, untold = await asyncio.wait(self._telling.values(), timeout=_LAST_WORDS_SECONDS)
-            for task in untold:
+        if self._sending_reports:
+            ended, unsent = await asyncio.wait(self._sending_reports.values(), timeout=_LAST_REPORTS_SECONDS)
+            for task in unsent:
                 task.cancel()
             for task in ended:
-                task.exception()  # of no more use to anybody; asyncio would complain that nobody has asked
-        await self._messages.stop()
+                task.exception()  # nobody needs it any more; asyncio warns about exceptions that are not retrieved
+        await self._message_producer.stop()
         if self._producer is not None:
             await self._producer.stop()
 
-    def _ready(self) -> PatientProducer:
+    def _started_producer(self) -> WaitingProducer:
         assert self._producer is not None, "the outbox is started before anything is sent"
         return self._producer
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
         """Append a checkpoint to the changelog as one record batch; returns the offset of its last record."""
-        producer = self._ready()
+        producer = self._started_producer()
         size = sum(len(key) + len(value or b"") for key, value in delta)
-        async with self._deltas.room_for(size):
+        async with self._pending_deltas.reserve(size):
             batch = producer.create_batch()
             for key, value in delta:
                 if batch.append(timestamp=None, key=key, value=value) is None:
                     limit = self._settings.state.max_delta_bytes
-                    told = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
+                    size_and_limit = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
                     raise DeltaTooLarge(
-                        f"a checkpoint of partition {partition} does not fit into one record batch: {told}"
+                        f"a checkpoint of partition {partition} does not fit into one record batch: {size_and_limit}"
                     )
             batch.close()
             written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
             return int((await written).offset) + len(delta) - 1
 
     async def read_changelog(self, partition: int, first: int, end: int) -> list[ConsumerRecord]:
-        """The records of a changelog from offset `first` up to `end`, that one not."""
+        """Return the records of a changelog from offset `first` up to, but not including, `end`."""
         place = TopicPartition(self._settings.changelog_topic, partition)
         consumer = AIOKafkaConsumer(**client_options(self._settings), enable_auto_commit=False)
         await consumer.start()
@@ -145,13 +148,15 @@ class Outbox:
     async def dead_letter(
         self, topic: str, partition: int, refused: Refused, *, forwarded: bool
     ) -> asyncio.Future[Any]:
-        """Send a refused message, key and value byte for byte, with the reason and where it came from.
+        """Send a refused message to the dead-letter topic, and return a future of its delivery.
 
-        A message that is too large is sent by reference: its value, and also a key or headers too large for a dead
-        letter, stay where they came from. A header says which.
+        Key, value and headers are copied byte for byte; our headers add the reason and the origin. What is too large
+        stays in the original record, and a header says so: the value, or the whole record if key or headers are large.
         """
-        key, value, theirs, origin, is_whole = _as_produced(topic, partition, refused.record, forwarded=forwarded)
-        replayed, theirs = replayed_in(theirs, topic)
+        key, value, theirs, origin, is_complete = _original_record(
+            topic, partition, refused.record, forwarded=forwarded
+        )
+        replayed, theirs = replay_from_headers(theirs, topic)
         ours: Headers = [
             (REASON, refused.reason.value.encode()),
             (DETAIL, refused.detail[:1_000].encode(errors="replace")),
@@ -159,31 +164,33 @@ class Outbox:
         ]
         if replayed:
             ours.append((ATTEMPTS, str(replayed.attempts).encode()))
-        if not is_whole or not _is_small(key, theirs):
+        if not is_complete or not _fit_into_dead_letter(key, theirs):
             key, value, theirs = None, None, []
             ours.append((BY_REFERENCE, RECORD))
         elif refused.reason is Reason.TOO_LARGE:
             value = None
             ours.append((BY_REFERENCE, VALUE))
         letters = self._settings.dead_letter_topic(topic)
-        return await self._messages.send(Letter(letters, partition, key, value, theirs, ours))
+        return await self._message_producer.send(OutgoingMessage(letters, partition, key, value, theirs, ours))
 
-    async def forward(self, topic: str, partition: int, misplaced: Misplaced, *, saved: int) -> asyncio.Future[Any]:
-        """Send an event on to the partition of its user, with where it came from.
+    async def forward(
+        self, topic: str, partition: int, misplaced: Misplaced, *, checkpointed_offset: int
+    ) -> asyncio.Future[Any]:
+        """Send an event to the partition of its user, with its origin, and return a future of its delivery.
 
-        A message that tells nothing else goes as it came. Of one that tells several things the event itself goes, and
-        so does what a null message means; should it be refused there, a message of several is kept by reference.
-        `saved` is the offset up to which checkpoints have dealt with the topic.
+        A message that has only this event is forwarded unchanged. If the message has several events, or is null, the
+        encoded event is sent instead; if it is refused there, the dead letter of a message with several events refers
+        to the original record. `checkpointed_offset` is the offset up to which checkpoints have dealt with the topic.
         """
         record, key = misplaced.record, partition_key(misplaced.user)
-        replayed, theirs = replayed_in(record.headers, topic)
+        replayed, theirs = replay_from_headers(record.headers, topic)
         ours = origin_headers(Origin(topic, partition, record.offset, record.timestamp))
-        ours.append((ORIGIN_SAVED, str(saved).encode()))
+        ours.append((ORIGIN_CHECKPOINTED_OFFSET, str(checkpointed_offset).encode()))
         value = record.value
         if misplaced.place is not None:
             value = encode_event(misplaced.event)
-            ours.append((ORIGIN_THING, str(misplaced.place).encode()))
-        if (misplaced.place is not None and record.value is not None) or not _is_small(record.key, theirs):
+            ours.append((ORIGIN_EVENT_INDEX, str(misplaced.place).encode()))
+        if (misplaced.place is not None and record.value is not None) or not _fit_into_dead_letter(record.key, theirs):
             theirs = []
             ours.append((BY_REFERENCE, RECORD))
         elif record.key != key:
@@ -191,97 +198,101 @@ class Outbox:
         if record.value is None:
             ours.append((ORIGIN_VALUE, None))
         if replayed:
-            theirs += replayed_headers(replayed)
+            theirs += replay_headers(replayed)
         place = self._settings.rekey_topic, partition_of(key, self._settings.topics.partitions)
-        return await self._messages.send_whole(Letter(*place, key, value, theirs, ours))
+        return await self._message_producer.send_whole(OutgoingMessage(*place, key, value, theirs, ours))
 
-    async def report(self, report: Told) -> None:
-        """Tell the servers how a partition stands. Not awaited: the next one of its key replaces it.
+    async def report(self, report: AnyReport) -> None:
+        """Send a report to the servers in the background. The next report of the same key replaces it.
 
-        Of each key one is on its way, and of those that come meanwhile the newest follows it: nothing piles up while a
-        broker is away. Raises what kept the last one from being sent.
+        Of each key at most one report is being sent and one waits, the newest, so nothing piles up while no broker can
+        be reached. Raises the error that stopped the sending of an earlier report.
         """
-        key = _key_of(report)
-        self._untold[key] = report
-        telling = self._telling.get(key)
-        if telling is None or telling.done():
-            self._telling[key] = asyncio.create_task(self._tell(key))
-            if telling is not None:
-                telling.result()
+        key = _report_key(report)
+        self._unsent_reports[key] = report
+        sending = self._sending_reports.get(key)
+        if sending is None or sending.done():
+            self._sending_reports[key] = asyncio.create_task(self._send_reports(key))
+            if sending is not None:
+                sending.result()
 
-    async def _tell(self, key: bytes) -> None:
-        while key in self._untold:
-            told = self._untold.pop(key)
+    async def _send_reports(self, key: bytes) -> None:
+        while key in self._unsent_reports:
+            report = self._unsent_reports.pop(key)
             topic = self._settings.snapshots_topic
-            sent = await self._ready().send(topic, encode_report(told), key=key, partition=told.partition)
-            await asyncio.wait({sent})  # what Kafka refuses the next one replaces
+            sent = await self._started_producer().send(
+                topic, encode_report(report), key=key, partition=report.partition
+            )
+            await asyncio.wait({sent})  # an error does not matter: the next report replaces this one
 
 
-def _key_of(told: Told) -> bytes:
-    """The key of the snapshots topic under which the newest of its kind stays."""
-    place = "worker" if isinstance(told, Idle) else str(told.partition)
-    return f"{place}/{told.worker}".encode() if isinstance(told, (Idle, Standby)) else place.encode()
+def _report_key(report: AnyReport) -> bytes:
+    """Return the key of a report in the snapshots topic, which keeps the newest report of each key."""
+    place = "worker" if isinstance(report, Idle) else str(report.partition)
+    return f"{place}/{report.worker}".encode() if isinstance(report, (Idle, Standby)) else place.encode()
 
 
-class _Produced(NamedTuple):
-    """A record as its producer sent it, and where to."""
+class _OriginalRecord(NamedTuple):
+    """A record as its producer sent it. `is_complete` is False if a part of it is still only in the original record."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers
     origin: Origin
-    is_whole: bool = True
+    is_complete: bool = True
 
 
-def _as_produced(topic: str, partition: int, record: Record, *, forwarded: bool) -> _Produced:
+def _original_record(topic: str, partition: int, record: Record, *, forwarded: bool) -> _OriginalRecord:
     if not forwarded:
         origin = Origin(topic, partition, record.offset, record.timestamp)
-        return _Produced(record.key, record.value, list(record.headers), origin)
-    ours, theirs = parted(record.headers, FORWARDED)
-    first = origin_in(ours)
+        return _OriginalRecord(record.key, record.value, list(record.headers), origin)
+    ours, theirs = split_headers(record.headers, FORWARDED_HEADERS)
+    first = origin_from_headers(ours)
     assert first is not None, "who takes a record of the re-key topic has read its origin"
     value = None if ORIGIN_VALUE in ours else record.value
-    return _Produced(ours.get(ORIGIN_KEY, record.key), value, theirs, first, BY_REFERENCE not in ours)
+    return _OriginalRecord(ours.get(ORIGIN_KEY, record.key), value, theirs, first, BY_REFERENCE not in ours)
 
 
-def _is_small(key: bytes | None, headers: Headers) -> bool:
-    """Whether there is room for key and headers beside a value of the largest size. Header values may be null."""
+def _fit_into_dead_letter(key: bytes | None, headers: Headers) -> bool:
+    """Whether key and headers fit into a dead letter beside a value of the largest size."""
     bytes_of_headers = sum(len(name.encode()) + len(value or b"") for name, value in headers)
     return len(key or b"") + bytes_of_headers <= _LARGEST_KEY_AND_HEADERS
 
 
 class PartitionChangelog:
-    """The end of the changelog of one partition."""
+    """The changelog of one partition, for its owner to append to and to read."""
 
     def __init__(self, outbox: Outbox, partition: int) -> None:
         self._outbox = outbox
         self._partition = partition
 
     async def append(self, run: Delta) -> int:
-        """Append records as one batch; returns the offset of the last one."""
+        """Append records as one record batch; returns the offset of the last one."""
         return await self._outbox.write_delta(self._partition, run)
 
     async def read(self, first: int, end: int) -> list[ConsumerRecord]:
-        """The records from offset `first` up to `end`, that one not."""
+        """Return the records from offset `first` up to, but not including, `end`."""
         return await self._outbox.read_changelog(self._partition, first, end)
 
 
 class ForwardedOrigin(NamedTuple):
-    """Where a forwarded record was produced to, and how far the checkpoints of who forwarded it had got."""
+    """Where a forwarded record was produced to, and up to which offset its sender had written checkpoints."""
 
     topic: str
     partition: int
     offset: int
-    saved: int
-    thing: int | None  # which of several that its message tells, where it carries an event; None for a message
+    checkpointed_offset: int
+    event_index: int | None  # if the record carries one event of several: its position in the message; else None
 
 
-def origin_of(record: Record) -> ForwardedOrigin | None:
-    """The origin of a forwarded record; None when its headers don't tell."""
-    headers: dict[str, Any] = parted(record.headers, FORWARDED)[0]
+def forwarded_origin(record: Record) -> ForwardedOrigin | None:
+    """Return the origin of a forwarded record, or None if its headers are incomplete or invalid."""
+    headers: dict[str, Any] = split_headers(record.headers, FORWARDED_HEADERS)[0]
     try:
-        partition, offset, saved = (int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_SAVED))
-        thing = int(headers[ORIGIN_THING]) if ORIGIN_THING in headers else None
-        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), partition, offset, saved, thing)
+        partition, offset, checkpointed_offset = (
+            int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_CHECKPOINTED_OFFSET)
+        )
+        event_index = int(headers[ORIGIN_EVENT_INDEX]) if ORIGIN_EVENT_INDEX in headers else None
+        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), partition, offset, checkpointed_offset, event_index)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

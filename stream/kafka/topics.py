@@ -1,9 +1,9 @@
-"""The topics a deployment needs: make them, and say what is wrong with those that are there.
+"""Create the topics of a deployment, and check the topics that exist.
 
-All inputs must have the same number of partitions, or a user's sessions and logins would lie in partitions of
-different workers. Brokers that create topics on first use give them a number of their own, so we create ours before
-anything reads or writes. A topic that exists is never changed unasked: adding partitions moves users to other ones,
-which is for an operator to decide (`growth`).
+All input topics must have the same number of partitions. Otherwise a user's sessions and logins would lie in partitions
+of different workers. A broker that creates topics on first use chooses the number itself, so we create our topics
+before anything reads or writes them. A topic that exists is never changed here without being asked: more partitions
+move users to other partitions, which only an operator may decide (`maintenance.add_partitions`).
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from stream.settings import Unavailable
 
 log = logging.getLogger(__name__)
 
-# kafka-python's own 30 s are long for somebody who mistyped a port. And between two tries it would come to wait for
-# half of that: behind a proxy, a broker that was away for three seconds would never be found.
-_PATIENCE: Final[Mapping[str, object]] = {"bootstrap_timeout_ms": 10_000, "reconnect_backoff_max_ms": 500}
+# kafka-python tries for 30 s, which is long for somebody who mistyped a port. Its pause between two attempts grows up
+# to half of that, so that behind a proxy it would miss a broker that was away for only three seconds.
+_CLIENT_TIMEOUTS: Final[Mapping[str, object]] = {"bootstrap_timeout_ms": 10_000, "reconnect_backoff_max_ms": 500}
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
-_GROWN_SECONDS: Final = 30.0
-# A cluster serves new topics within a second or two; a busy one, or one that gets many, takes longer.
-_SERVED_MS: Final = 60_000
+_GROW_TIMEOUT_SECONDS: Final = 30.0
+# A cluster serves new topics within a second or two; a busy cluster, or one that creates many, takes longer.
+_CREATE_TIMEOUT_MS: Final = 60_000
 
-# What breaks a deployment when it differs: a changelog that is not compacted grows for ever, or, deleted by age,
-# forgets users; a delta larger than max.message.bytes can't be written. The rest is the operator's taste.
+# The settings that break a deployment when they differ. A changelog that is not compacted grows for ever, and one that
+# is deleted by age loses users. A checkpoint larger than max.message.bytes can't be written. Others are not checked.
 _CHECKED_CONFIGS: Final = ("cleanup.policy", "max.message.bytes")
 
 
 class BrokerUnreachable(Unavailable, ConnectionError):
-    """No broker of the cluster can be talked to; the message has its address and the reason."""
+    """No broker of the cluster can be reached. The text has the address and the reason."""
 
 
 class TopicNotCreated(Unavailable):
-    """The cluster refuses to create a topic; the message has its reason."""
+    """The cluster refuses to create a topic. The text has its reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it should be. `config` holds Kafka's topic settings by their names there."""
+    """A topic as it should be. `config` has Kafka's topic settings by their Kafka names."""
 
     name: str
     partitions: int
@@ -67,7 +67,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicProblem:
-    """What is wrong with a topic, and what to do about it, as a command where there is one."""
+    """What is wrong with a topic, and the remedy, which is a command where one exists."""
 
     topic: str
     problem: str
@@ -76,10 +76,10 @@ class TopicProblem:
 
 
 def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, object], replication: int) -> list[str]:
-    """Create the topics that are missing and wait until the cluster serves them; return their names.
+    """Create the topics that are missing, wait until the cluster serves them, and return their names.
 
-    Topics that exist are left as they are, also when they differ: `check_topics` tells. A setting that the broker does
-    not know is left out, with a warning. `client_options` are keyword arguments of kafka-python's clients.
+    A topic that exists stays as it is, even if it differs; `check_topics` reports the difference. A setting that the
+    broker does not know is left out with a warning. `client_options` are keyword arguments of kafka-python's clients.
 
     Raises BrokerUnreachable, or TopicNotCreated with the broker's reason.
     """
@@ -88,39 +88,42 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
         missing = [spec for spec in specs if present[spec.name]["error_code"] == UnknownTopicOrPartitionError.errno]
         created = [spec.name for spec in missing if _create(admin, spec, replication=replication)]
         try:
-            admin.wait_for_topics([spec.name for spec in missing], timeout_ms=_SERVED_MS)
+            admin.wait_for_topics([spec.name for spec in missing], timeout_ms=_CREATE_TIMEOUT_MS)
         except KafkaTimeoutError as error:
             raise TopicNotCreated(f"topics were created but are not ready: {error}") from error
         return created
 
 
 def partition_counts(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, int]:
-    """How many partitions each of these topics has; those that do not exist are left out. Raises BrokerUnreachable."""
+    """Return the partition count of each of these topics that exists. Raises BrokerUnreachable."""
     with admin_client(client_options) as admin:
-        topics = _describe(admin, _named(names))
+        topics = _describe(admin, _specs_of_names(names))
     return {name: len(topic["partitions"]) for name, topic in topics.items() if topic["error_code"] == 0}
 
 
 def grow_topics(names: Sequence[str], partitions: int, *, client_options: Mapping[str, object]) -> None:
-    """Give topics more partitions, where they have fewer. Raises BrokerUnreachable, TopicNotCreated."""
+    """Add partitions to the topics that have fewer than `partitions`. Raises BrokerUnreachable, TopicNotCreated."""
     counts = partition_counts(names, client_options=client_options)
     small = [name for name in names if counts[name] < partitions]
     with admin_client(client_options) as admin:
         if small:
             admin.create_partitions(dict.fromkeys(small, partitions))
-        deadline = time.monotonic() + _GROWN_SECONDS
-        while any(len(topic["partitions"]) < partitions for topic in _describe(admin, _named(names)).values()):
+        deadline = time.monotonic() + _GROW_TIMEOUT_SECONDS
+        while any(len(topic["partitions"]) < partitions for topic in _describe(admin, _specs_of_names(names)).values()):
             if time.monotonic() > deadline:
                 raise TopicNotCreated(f"topics were given {partitions} partitions, but not all show them yet")
             time.sleep(0.2)
 
 
-def _named(names: Sequence[str]) -> list[TopicSpec]:
+def _specs_of_names(names: Sequence[str]) -> list[TopicSpec]:
     return [TopicSpec(name, 0) for name in names]
 
 
 def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> dict[str, str]:
-    """Kafka's id of each topic that has one: a topic created again has another. Raises BrokerUnreachable."""
+    """Return Kafka's id of each topic that has one. A topic that is created again gets a new id.
+
+    Raises BrokerUnreachable.
+    """
     with admin_client(client_options) as admin:
         described = cast(list[dict[str, Any]], admin.describe_topics(list(names)))
     ids = {topic["name"]: topic.get("topic_id") for topic in described if topic["error_code"] == 0}
@@ -128,13 +131,13 @@ def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> 
 
 
 def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:
-    """Delete topics and all that is in them. Raises BrokerUnreachable."""
+    """Delete topics with all their records. Raises BrokerUnreachable."""
     with admin_client(client_options) as admin:
         admin.delete_topics(list(names))
 
 
 def check_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, object]) -> list[TopicProblem]:
-    """Compare the topics with what they should be; an empty list is good news.
+    """Compare the topics of the cluster with what they should be, and return the differences.
 
     Raises BrokerUnreachable.
     """
@@ -149,11 +152,11 @@ def check_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, obj
             problems += _partition_problems(spec, specs, counts, address=address)
             problems += _config_problems(spec, configs.get(spec.name, {}), address=address)
         else:
-            problems.append(_absence(spec, topics[spec.name]["error_code"], address=address))
+            problems.append(_missing_topic_problem(spec, topics[spec.name]["error_code"], address=address))
     return problems
 
 
-def _absence(spec: TopicSpec, error_code: int, *, address: str) -> TopicProblem:
+def _missing_topic_problem(spec: TopicSpec, error_code: int, *, address: str) -> TopicProblem:
     if error_code == UnknownTopicOrPartitionError.errno:
         command = f"engagement topics create --kafka {address} --partitions {spec.partitions}"
         return TopicProblem(spec.name, f"topic {spec.name!r} does not exist", command, is_missing=True)
@@ -168,7 +171,7 @@ def _partition_problems(
     has = counts[spec.name]
     if has == spec.partitions:
         return
-    # Those that should have as many and do are named, since they show what the number is meant to be.
+    # Name a topic that has the right number, so that the reader sees where the number comes from.
     right = [other.name for other in specs if counts.get(other.name) == other.partitions == spec.partitions]
     if right:
         problem = f"topic {spec.name!r} has {has} partitions, {right[0]!r} has {spec.partitions}: they must be equal"
@@ -214,7 +217,7 @@ def _describe(admin: Any, specs: Sequence[TopicSpec]) -> dict[str, dict[str, Any
 
 
 def _configs(admin: Any, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]]:
-    """The checked settings of each topic, as far as the broker tells: not all can, and not everybody may ask."""
+    """Return the checked settings of each topic. Empty if the broker does not tell them or we may not ask."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name, list(_CHECKED_CONFIGS)) for spec in specs]
     if not resources:
         return {}
@@ -230,17 +233,18 @@ def _configs(admin: Any, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]
 
 
 def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
-    """Create one topic; False when another process was faster."""
+    """Create one topic; returns False when another process has created it first."""
     config = dict(spec.config)
     while True:
-        wish = {"num_partitions": spec.partitions, "replication_factor": replication, "configs": config}
-        answer = admin.create_topics({spec.name: wish}, raise_errors=False)["topics"][0]
+        wanted = {"num_partitions": spec.partitions, "replication_factor": replication, "configs": config}
+        answer = admin.create_topics({spec.name: wanted}, raise_errors=False)["topics"][0]
         error, reason = for_code(answer["error_code"]), answer.get("error_message") or "no reason given"
         if answer["error_code"] == 0:
             return True
         if error is TopicAlreadyExistsError:
             return False
-        # "Unknown topic config name: ..." is a broker that can less, "Invalid value ..." the operator's mistake.
+        # "Unknown topic config name: ..." comes from a broker that lacks the setting, which is left out then.
+        # "Invalid value ..." is a mistake of the operator.
         is_unknown = error is InvalidConfigurationError and not reason.startswith("Invalid value")
         refused = [name for name in config if name in reason] if is_unknown else []
         if not refused:
@@ -251,12 +255,12 @@ def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
 
 @contextmanager
 def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
-    """An admin client whose failures to reach the cluster are all BrokerUnreachable."""
+    """Open an admin client. Every failure to reach the cluster, here or inside the block, raises BrokerUnreachable."""
     address = _address(client_options)
-    # kafka-python retries a refused connection until its timeout and then does not say what was wrong. A proxy or a
-    # custom resolver sits between us and the broker: there the client must try by itself.
+    # kafka-python retries a refused connection until its timeout, and then does not say what was wrong. So we connect
+    # first, to have the reason. Behind a proxy we cannot: there the client has to try by itself.
     if not client_options.get("proxy_url") and not client_options.get("socks5_proxy"):
-        _require_listener(address)
+        _require_open_port(address)
     _hide_passwords_from_the_log()
     connections: list[Any] = []
 
@@ -264,15 +268,15 @@ def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
         connections.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**config))
         return connections[-1]
 
-    options = {**_PATIENCE, "kafka_client": connect, **client_options}
+    options = {**_CLIENT_TIMEOUTS, "kafka_client": connect, **client_options}
     try:
         admin = KafkaAdminClient(**options)
     except KafkaTimeoutError as error:
-        for connection in connections:  # kafka-python would leave its thread and sockets behind
+        for connection in connections:  # else kafka-python leaves its thread and sockets open
             connection.close()
         protocol = client_options.get("security_protocol", "PLAINTEXT")
-        told = f"it accepts connections but no Kafka request with security_protocol {protocol} and these credentials"
-        raise BrokerUnreachable(f"cannot reach a Kafka broker at {address}: {told}") from error
+        problem = f"it accepts connections but no Kafka request with security_protocol {protocol} and these credentials"
+        raise BrokerUnreachable(f"cannot reach a Kafka broker at {address}: {problem}") from error
     try:
         yield admin
     except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError) as error:
@@ -281,12 +285,12 @@ def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
         admin.close()
 
 
-def _require_listener(address: str) -> None:
+def _require_open_port(address: str) -> None:
     reasons = []
     for server in address.split(","):
         host, _, port = server.rpartition("://")[2].strip().rpartition(":")
         try:
-            # Without a port the client takes 9092, as all Kafka clients do.
+            # Without a port, Kafka clients take 9092.
             target = (host.strip("[]"), int(port)) if host else (port, 9092)
             socket.create_connection(target, _CONNECT_TIMEOUT_SECONDS).close()
             return
@@ -303,9 +307,9 @@ def _address(client_options: Mapping[str, object]) -> str:
 
 
 def _hide_passwords_from_the_log() -> None:
-    # Its first debug line prints all options, sasl_plain_password among them.
-    logging.getLogger("kafka.admin.client").addFilter(_is_no_configuration)
+    # The first debug line of kafka-python's admin client prints all options, with sasl_plain_password.
+    logging.getLogger("kafka.admin.client").addFilter(_has_no_configuration)
 
 
-def _is_no_configuration(record: logging.LogRecord) -> bool:
+def _has_no_configuration(record: logging.LogRecord) -> bool:
     return "with configuration" not in str(record.msg)

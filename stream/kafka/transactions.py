@@ -1,7 +1,7 @@
-"""Transactions of producers that are open: what lies behind one can't be read until it ends.
+"""Open transactions of producers: records behind the beginning of one cannot be read until it ends.
 
-A partition is read up to its last stable offset, which is where its oldest open transaction begins. Under producers
-that write in transactions it moves all the time, some records before the end. One that stands still says that a
+A partition is read up to its last stable offset, which is where its oldest open transaction begins. When producers
+write in transactions, this offset moves all the time and stays a few records before the end. If it stands still, a
 transaction hangs: its producer is slow, or has died and the broker waits for `transaction.timeout.ms`.
 """
 
@@ -11,24 +11,24 @@ from stream.core.time import SECOND_MS
 from stream.telemetry import OpenTransaction
 
 
-class Reach(NamedTuple):
-    """How far a partition of an input is read, and what holds it back there."""
+class ReadProgress(NamedTuple):
+    """How far a partition of an input has been read, and the open transaction that stops it there."""
 
-    read_to: int | None = None  # nothing before this offset is left to apply; None while something is, or nobody knows
+    read_to: int | None = None  # all records before this offset are applied; None if some are left, or if unknown
     open_transaction: OpenTransaction | None = None
 
 
 class StableOffsets:
-    """How long the last stable offset of each partition has been the same, with records behind it."""
+    """Measures for how long the last stable offset of each partition has stood still with records behind it."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[str, int], tuple[int, int]] = {}  # the offset, and when it was first seen there
+        self._since: dict[tuple[str, int], tuple[int, int]] = {}  # the offset, and the time when it was first seen
 
-    def look(self, place: tuple[str, int], *, stable: int, end: int, at_ms: int) -> OpenTransaction | None:
-        """Take in what a fetch told at a moment; returns the transaction that is open, if one is.
+    def observe(self, place: tuple[str, int], *, stable: int, end: int, at_ms: int) -> OpenTransaction | None:
+        """Take in the result of a fetch at time `at_ms`; returns the open transaction, if there is one.
 
-        Two fetches that tell the same offset have seen the same transaction open, whatever was between them. Time
-        without any fetch, as when Kafka is away, does not count.
+        Two fetches with the same last stable offset have seen the same open transaction. Time without any fetch, for
+        example while Kafka cannot be reached, does not count.
         """
         if stable >= end:
             self._since.pop(place, None)

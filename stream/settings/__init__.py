@@ -1,12 +1,13 @@
-"""Settings: one frozen value, read once from a TOML file and from ENGAGEMENT_* variables.
+"""Settings: one frozen value, read once at the start from a TOML file and from ENGAGEMENT_* variables.
 
-A variable is named after its place in the file: `ENGAGEMENT_KAFKA_SERVERS` is `servers` under `[kafka]`. Variables win
-over the file. Unknown names and impossible values are refused by name, for a typo must not silently become a default.
+A variable has the name of the setting: `ENGAGEMENT_KAFKA_SERVERS` is `servers` in the section `[kafka]`. Variables take
+precedence over the file. Unknown names and impossible values are refused, so that a typing error does not silently
+become a default.
 """
 
 from stream.settings.loading import load
 from stream.settings.model import Input, Kafka, Log, Server, Settings, SettingsError, State, Topics, Unavailable, Worker
-from stream.settings.places import items, places, variable
+from stream.settings.names import environment_variable, setting_names, setting_values
 
 __all__ = [
     "Input",
@@ -19,8 +20,8 @@ __all__ = [
     "Topics",
     "Unavailable",
     "Worker",
-    "items",
+    "environment_variable",
     "load",
-    "places",
-    "variable",
+    "setting_names",
+    "setting_values",
 ]

@@ -1,4 +1,4 @@
-"""What settings must be to make sense together. Each refusal names the setting and its value."""
+"""Check that settings are valid, each by itself and together. Every error names the setting and its value."""
 
 import re
 from collections.abc import Callable
@@ -12,29 +12,29 @@ from stream.core.time import minutes_of, seconds_of
 from stream.inputs import registry as formats
 from stream.redis_url import RedisUrl
 from stream.settings.model import WITHOUT_PASSWORD, Settings, SettingsError, State, Topics
-from stream.settings.places import items
+from stream.settings.names import setting_values
 
 _Parsed = TypeVar("_Parsed")
 
 # More than any machine has cores.
-_MOST_PROCESSES = 1_024
+_MAX_PROCESSES = 1_024
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError."""
+    """Raise SettingsError for the first setting that is not valid."""
     _check_times(settings)
     _check_windows(settings)
-    for place, value in items(settings):
-        if place in _LEAST and not value >= _LEAST[place]:
-            raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
+    for setting, value in setting_values(settings):
+        if setting in _MINIMUMS and not value >= _MINIMUMS[setting]:
+            raise SettingsError(f"{setting}: {value} is less than {_MINIMUMS[setting]}")
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
-    for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
+    for setting, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
         if not least <= port <= 65_535:
-            raise SettingsError(f"{place}: {port} is no port")
+            raise SettingsError(f"{setting}: {port} is no port")
     count = settings.worker.processes
-    if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MOST_PROCESSES):
-        raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
+    if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MAX_PROCESSES):
+        raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MAX_PROCESSES}")
     _check_segments(settings)
     _check_state(settings.state)
     _check_inputs(settings)
@@ -42,17 +42,18 @@ def check(settings: Settings) -> None:
 
 
 def _check_inputs(settings: Settings) -> None:
-    for place, one in enumerate(settings.inputs, start=1):
-        told = f"inputs: the {place}. table ({one.topic!r})"
-        if one.format not in formats.FORMATS:
-            raise SettingsError(f"{told}: format {one.format!r} is none of {', '.join(formats.FORMATS)}")
-        if one.kind not in formats.kinds():
-            raise SettingsError(f"{told}: kind {one.kind!r} is none of {', '.join(formats.kinds())}")
+    for number, input_ in enumerate(settings.inputs, start=1):
+        table = f"inputs: the {number}. table ({input_.topic!r})"
+        if input_.format not in formats.FORMATS:
+            raise SettingsError(f"{table}: format {input_.format!r} is none of {', '.join(formats.FORMATS)}")
+        if input_.kind not in formats.kinds():
+            raise SettingsError(f"{table}: kind {input_.kind!r} is none of {', '.join(formats.kinds())}")
     if len(settings.named_inputs) < len(settings.inputs):
-        raise SettingsError(f"inputs: two have one name: {', '.join(one.name or one.topic for one in settings.inputs)}")
+        names = ", ".join(input_.name or input_.topic for input_ in settings.inputs)
+        raise SettingsError(f"inputs: two have one name: {names}")
     for kind in formats.kinds() if settings.inputs else ():
         if getattr(settings.topics, kind, "") != getattr(Topics(), kind, ""):
-            raise SettingsError(f"topics.{kind}: {getattr(settings.topics, kind)!r} says nothing beside [[inputs]]")
+            raise SettingsError(f"topics.{kind}: {getattr(settings.topics, kind)!r} has no effect beside [[inputs]]")
 
 
 def _check_segments(settings: Settings) -> None:
@@ -65,7 +66,7 @@ def _check_segments(settings: Settings) -> None:
 
 def _check_state(state: State) -> None:
     if redis_url.is_redis_url(state.url):
-        _check_redis(state, _checked("state.url", redis_url.parse, state.url))
+        _check_redis(state, _parse("state.url", redis_url.parse, state.url))
     elif not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
         shown = redis_url.masked(state.url)
         raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
@@ -84,39 +85,39 @@ def _check_redis(state: State, url: RedisUrl) -> None:
         raise SettingsError(f"state.ssl_cafile, state.ssl_certfile: {url} does not speak TLS; rediss:// does")
 
 
-# What Kafka takes as the name of a topic, and every file system as that of a folder.
+# What Kafka allows as the name of a topic, and every file system as the name of a folder.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
 def _check_names(settings: Settings) -> None:
     inputs = settings.input_topics
-    topics = [(_place_of_topic(settings, name), topic) for name, topic in inputs.items()]
-    for place, name in (("app_id", settings.app_id), *topics):
+    topics = [(_setting_of_topic(settings, name), topic) for name, topic in inputs.items()]
+    for setting, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
-            raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
+            raise SettingsError(f"{setting}: {name!r} is no name of letters, digits, '.', '_' and '-'")
     internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
-        told = ", ".join(inputs.values())
+        topic_names = ", ".join(inputs.values())
         if settings.inputs:
-            raise SettingsError(f"inputs: each needs a topic of its own, not {told}")
-        raise SettingsError(f"topics: {_listed(list(inputs))} need topics of their own, not {told}")
+            raise SettingsError(f"inputs: each needs a topic of its own, not {topic_names}")
+        raise SettingsError(f"topics: {_enumerate_words(list(inputs))} need topics of their own, not {topic_names}")
 
 
-def _place_of_topic(settings: Settings, name: str) -> str:
+def _setting_of_topic(settings: Settings, name: str) -> str:
     return f"inputs: the topic of {name!r}" if settings.inputs else f"topics.{name}"
 
 
-def _listed(words: list[str]) -> str:
+def _enumerate_words(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else "".join(words)
 
 
 def _check_times(settings: Settings) -> None:
-    for place, value in items(settings):
-        if place in _LENGTHS and _checked(place, seconds_of, value) < _LENGTHS[place]:
-            raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
-        if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
-            raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
+    for setting, value in setting_values(settings):
+        if setting in _MIN_SECONDS and _parse(setting, seconds_of, value) < _MIN_SECONDS[setting]:
+            raise SettingsError(f"{setting}: {value} is less than {_MIN_SECONDS[setting]}s")
+        if setting in _MAXIMUMS and seconds_of(value) > seconds_of(_MAXIMUMS[setting]):
+            raise SettingsError(f"{setting}: {value} is more than {_MAXIMUMS[setting]}")
     try:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -124,20 +125,20 @@ def _check_times(settings: Settings) -> None:
 
 
 def _check_windows(settings: Settings) -> None:
-    places = {f"windows.{told.name}": settings.windows_of(told) for told in windows()}
+    values = {f"windows.{family_windows.name}": settings.windows_of(family_windows) for family_windows in windows()}
     for name in settings.windows:
-        if f"windows.{name}" not in places:
+        if f"windows.{name}" not in values:
             raise SettingsError(f"unknown setting: windows.{name}")
-    for place, value in places.items():
+    for setting, value in values.items():
         if not value:
-            raise SettingsError(f"{place}: needs at least one window")
-        minutes = [_checked(place, minutes_of, window) for window in value]
+            raise SettingsError(f"{setting}: needs at least one window")
+        minutes = [_parse(setting, minutes_of, window) for window in value]
         if len(set(minutes)) < len(minutes):
-            raise SettingsError(f"{place}: a window is named twice: {', '.join(value)}")
+            raise SettingsError(f"{setting}: a window is named twice: {', '.join(value)}")
 
 
-# Lengths of time, and the least each may be.
-_LENGTHS = {
+# The settings that are durations, and the smallest value of each in seconds.
+_MIN_SECONDS = {
     "session_timeout": 1,
     "session_cap": 1,
     "allowed_lateness": 0,
@@ -150,13 +151,13 @@ _LENGTHS = {
     "state.checkpoint_interval": 1,
     "server.stale_after": 2,
 }
-_MOST = {
-    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+_MAXIMUMS = {
+    # Each user's row has two months of days, and a month of them must be complete when a late event comes.
     "allowed_lateness": "30d",
-    # A thousand bins are set aside for durations, each 2 % wider than the one before: four days and some hours.
+    # The histogram has a thousand bins for durations, each 2 % wider than the one before: a little over four days.
     "session_cap": "4d",
 }
-_LEAST = {
+_MINIMUMS = {
     "topics.partitions": 1,
     "kafka.batch_records": 1,
     "kafka.batches_in_flight": 1,
@@ -169,8 +170,8 @@ _LEAST = {
 }
 
 
-def _checked(place: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+def _parse(setting: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
     try:
         return parse(text)
     except ValueError as error:
-        raise SettingsError(f"{place}: {error}") from None
+        raise SettingsError(f"{setting}: {error}") from None

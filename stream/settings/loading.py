@@ -1,4 +1,4 @@
-"""From a file and variables to settings."""
+"""Load the settings from a file and from environment variables."""
 
 import sys
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import msgspec
 
 from stream.settings.checks import check
 from stream.settings.model import Settings, SettingsError
-from stream.settings.places import places
+from stream.settings.names import setting_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,17 +20,20 @@ _PREFIX = "ENGAGEMENT_"
 
 
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from a file, then variables, then `overrides` by dotted name. Raises SettingsError."""
+    """Load settings from a file, then variables, then `overrides` by dotted name; later ones win. Raises SettingsError.
+
+    `environment` may have other variables too; unknown ones with our prefix are errors.
+    """
     tree: dict[str, Any] = {} if file is None else _read(file)
     for name, text in sorted(environment.items()):
         if name.startswith(_PREFIX) and name != "ENGAGEMENT_SETTINGS" and not name.startswith("ENGAGEMENT_TEST_"):
-            _put(tree, _place_of(name), text)
-    for place, value in (overrides or {}).items():
-        _put(tree, place, value)
+            _put(tree, _setting_of_variable(name), text)
+    for setting, value in (overrides or {}).items():
+        _put(tree, setting, value)
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(_by_name(str(error))) from None
+        raise SettingsError(_with_setting_name(str(error))) from None
     check(settings)
     return settings
 
@@ -44,34 +47,34 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: {error}") from None
 
 
-def _place_of(variable: str) -> str:
+def _setting_of_variable(variable: str) -> str:
     name = variable.removeprefix(_PREFIX).lower()
-    for section in (field for field in places() if "." in field):
+    for section in (field for field in setting_names() if "." in field):
         if section.replace(".", "_") == name:
             return section
     if name == "inputs":
         raise SettingsError(f"inputs: tables can't be a variable ({variable}): write [[inputs]] in the settings file")
-    if name in places():
+    if name in setting_names():
         return name
     raise SettingsError(f"unknown setting: the variable {variable} names none; `engagement settings` lists them all")
 
 
-def _put(tree: dict[str, Any], place: str, value: Any) -> None:
-    *sections, name = place.split(".")
+def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
+    *sections, name = setting.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
-    if isinstance(value, str) and (sections == ["windows"] or place == "segments"):
+    if isinstance(value, str) and (sections == ["windows"] or setting == "segments"):
         value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
     tree[name] = value
 
 
-def _by_name(told: str) -> str:
+def _with_setting_name(error: str) -> str:
     """Turn msgspec's message into one that names the setting as the file does."""
-    message, _, path = told.partition(" - at `$.")
-    place = path.rstrip("`")
+    message, _, path = error.partition(" - at `$.")
+    setting = path.rstrip("`")
     if "unknown field" in message:
         name = message.split("`")[-2]
-        return f"unknown setting: {f'{place}.{name}' if place else name}"
-    return f"{place}: {message[0].lower()}{message[1:]}"
+        return f"unknown setting: {f'{setting}.{name}' if setting else name}"
+    return f"{setting}: {message[0].lower()}{message[1:]}"

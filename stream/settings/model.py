@@ -1,4 +1,4 @@
-"""What can be set, with its defaults: a class for each section of the file."""
+"""All settings with their defaults: a class for each section of the file. README's table is made from the comments."""
 
 from contextlib import suppress
 from functools import lru_cache
@@ -21,128 +21,128 @@ WITHOUT_PASSWORD = ("rocksdb://", "memory://")
 
 
 class Unavailable(Exception):
-    """Something that is needed from outside can't be had: a broker, a topic, a disk. The text says what, in a line."""
+    """Something outside of the program is not available: a broker, a topic, a disk. The text says what, in one line."""
 
 
 class SettingsError(ValueError):
-    """A setting that is unknown or can't be. The text names it and its value."""
+    """A setting is unknown or not valid. The text names it and its value."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Some settings, shown without their secrets."""
+    """A section of the settings. Its text form hides the secrets."""
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
+        fields = ", ".join(f"{name}={masked(name, getattr(self, name))!r}" for name in self.__struct_fields__)
         return f"{type(self).__name__}({fields})"
 
 
 class Kafka(Section, frozen=True):
-    """Where Kafka is and how to speak to it."""
+    """Where Kafka is, and how to connect to it."""
 
     servers: str = "localhost:9092"  # host:port, several with commas
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: str = ""  # with SASL_PLAINTEXT and SASL_SSL
-    sasl_password: str = ""  # never shown or logged; a file is better
+    sasl_username: str = ""  # for SASL_PLAINTEXT and SASL_SSL
+    sasl_password: str = ""  # it is never shown or logged, but sasl_password_file is safer
     sasl_password_file: str = ""  # a file that holds the password and nothing else
     ssl_cafile: str = ""  # empty: the system's certificates
-    ssl_certfile: str = ""  # a client certificate, where the broker asks for one
-    ssl_keyfile: str = ""  # its key
-    session_timeout: str = "10s"  # a worker that is silent for so long loses its partitions
-    instance_id: str = ""  # a worker's own name: back within the session timeout, it goes on without a rebalance
-    batch_records: int = 2_000  # records applied at a time: few enough that a rebalance never waits for them
-    batches_in_flight: int = 4  # batches of each topic that wait for their turn
-    fetch_bytes: int = 8 * 1024 * 1024  # of each partition fetched at a time
-    open_transaction_after: str = "10s"  # a transaction that holds its partition back for so long is told
+    ssl_certfile: str = ""  # a client certificate, if the broker asks for one
+    ssl_keyfile: str = ""  # the key of the client certificate
+    session_timeout: str = "10s"  # a worker that is silent for this long loses its partitions
+    instance_id: str = ""  # a name of the worker: if it is back within the session timeout, there is no rebalance
+    batch_records: int = 2_000  # how many records are applied at a time; few, so that a rebalance need not wait
+    batches_in_flight: int = 4  # how many batches of each topic wait to be applied
+    fetch_bytes: int = 8 * 1024 * 1024  # how much of each partition is fetched at a time
+    open_transaction_after: str = "10s"  # a transaction open for this long is reported, and servers are not ready
     idempotent: bool = True  # off only for brokers without idempotent producers
 
 
 class Topics(Section, frozen=True):
-    """The topics that producers write to, and the partitions of every topic."""
+    """The topics that producers write to, and the number of partitions of every topic."""
 
-    sessions: str = "sessions"  # the topic of steps and summaries of sessions
+    sessions: str = "sessions"  # the topic of session steps and summaries
     logins: str = "logins"  # the topic of logins
     surveys: str = "surveys"  # the topic of survey responses
-    partitions: int = 4  # of each topic, the internal ones too: users must lie in the same partition everywhere
-    replication: int = -1  # of topics we create; -1: the broker's default
+    partitions: int = 4  # of every topic, internal ones too: a user must lie in the same partition of each topic
+    replication: int = -1  # of the topics that we create; -1: the broker's default
 
 
 class State(Section, frozen=True):
-    """Where the state lives between checkpoints."""
+    """Where the state is kept between checkpoints."""
 
     # A Redis Cluster is redis+cluster://HOST:PORT. With TLS: rediss:// and rediss+cluster://.
     url: str = "rocksdb://engagement-state"  # or redis://HOST:PORT/DB, or memory:// (rebuilt from Kafka at each start)
-    password_file: str = ""  # of Redis: a file that holds the password and nothing else; safer than in the URL
-    ssl_cafile: str = ""  # of Redis, with rediss://; empty: the system's certificates
-    ssl_certfile: str = ""  # a client certificate, where Redis asks for one
-    ssl_keyfile: str = ""  # its key
-    checkpoint_interval: str = "1s"  # what a crash has to read again
-    max_delta_bytes: int = 32 * 1024 * 1024  # a checkpoint is one record batch of at most this size
-    cached_users: int = 50_000  # rows kept in memory by each worker, shared by its partitions
-    max_user_bytes: int = 256 * 1024  # of one user's row: what comes beyond is refused until older events are let go
-    rocksdb_memory_bytes: int = 128 * 1024 * 1024  # of each worker: rows not yet in files, and files that were read
-    standbys: int = 0  # workers that follow each partition to take over faster
+    password_file: str = ""  # for Redis: a file that holds the password and nothing else; safer than in the URL
+    ssl_cafile: str = ""  # for Redis with rediss://; empty: the system's certificates
+    ssl_certfile: str = ""  # a client certificate, if Redis asks for one
+    ssl_keyfile: str = ""  # the key of the client certificate
+    checkpoint_interval: str = "1s"  # after a crash, about this much is read again
+    max_delta_bytes: int = 32 * 1024 * 1024  # the largest size of a checkpoint, which is one record batch
+    cached_users: int = 50_000  # how many users' rows each worker keeps in memory, over all its partitions
+    max_user_bytes: int = 256 * 1024  # of one user's row; more events are refused until older ones are forgotten
+    rocksdb_memory_bytes: int = 128 * 1024 * 1024  # of each worker, for RocksDB's cache and memtables
+    standbys: int = 0  # how many other workers follow each partition, to take it over faster
 
 
 class Input(Section, frozen=True):
-    """One table `[[inputs]]`: a Kafka topic, and what its messages are. It can be written in the file only."""
+    """One table `[[inputs]]`: a Kafka topic and what its messages are. Only the file can have such tables."""
 
     topic: str  # the Kafka topic
-    kind: str  # what its messages tell: sessions, logins or surveys
-    format: str = formats.NATIVE  # how they are written
-    name: str = ""  # the label `topic` of metrics, and `topic` in files of events; empty: the Kafka topic's name
+    kind: str  # what its messages are about: sessions, logins or surveys
+    format: str = formats.NATIVE  # the format of its messages
+    name: str = ""  # the label `topic` in metrics, and `topic` in files of events; empty: the Kafka topic's name
 
 
 class Server(Section, frozen=True):
-    """Where /metrics and the API are served."""
+    """Where the server serves its page, /metrics and the API."""
 
-    host: str = "127.0.0.1"  # this machine only, unless asked
-    port: int = 8600  # 0: a free one
-    stale_after: str = "15s"  # a partition without a snapshot for so long is stale, and the server is not ready
+    host: str = "127.0.0.1"  # the default is reachable from this machine only
+    port: int = 8600  # 0: a free port
+    stale_after: str = "15s"  # a partition without a report for this long is stale, and the server is not ready
 
 
 class Worker(Section, frozen=True):
-    """How many workers a command runs, and where a worker says of itself how it fares."""
+    """How many workers a command runs, and where a worker serves its own pages."""
 
-    processes: str = "1"  # workers of one command, each a process with a core of its own; auto: one a core
-    host: str = "127.0.0.1"  # this machine only, unless asked
-    port: int = -1  # of a worker's own /livez and /readyz; -1: no listener, 0: a free port; of several the first's
+    processes: str = "1"  # how many workers a command runs, each in a process of its own; auto: one for each core
+    host: str = "127.0.0.1"  # the default is reachable from this machine only
+    port: int = -1  # of a worker's own /livez and /readyz; -1: none, 0: a free port; of several workers the first's
 
 
 class Log(Section, frozen=True):
-    """What is logged, and how."""
+    """What is logged, and in which format."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"  # of the libraries: warning at most
-    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, else json
+    level: Literal["debug", "info", "warning", "error"] = "info"  # libraries log only from warning on, except at debug
+    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, json elsewhere
 
 
 class Settings(Section, frozen=True):
     """All settings of a deployment."""
 
-    app_id: str = "engagement"  # consumer group, and prefix of the internal topics
-    timezone: str = "UTC"  # cuts days
-    clock: Literal["wall", "event"] = "wall"  # event: stay at the newest event time, for old data
-    session_timeout: str = "30m"  # a gap of exactly this still belongs
-    session_cap: str = "24h"  # longer sessions count as this long; bounds the histogram of durations
+    app_id: str = "engagement"  # the consumer group, and the prefix of the internal topics
+    timezone: str = "UTC"  # the time zone in which days begin and end
+    clock: Literal["wall", "event"] = "wall"  # event: windows end at the newest event instead of now, for old data
+    session_timeout: str = "30m"  # a step after a gap of exactly this still belongs to the session
+    session_cap: str = "24h"  # longer sessions count as this long
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
-    close_after: str = "1h"  # a day closes so long after its midnight
+    close_after: str = "1h"  # a day closes this long after its end
     max_message_bytes: int = 1_000_000  # larger messages are refused
-    retention: str = "100d"  # of a user without any event for so long, and beyond all windows, little is kept
-    memory: str = "400d"  # that little, whole days: whoever comes back later is a new user
-    segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
-    inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, where other topics are read than those below
+    retention: str = "100d"  # of a user without events for this long, and in no window, only a small row is kept
+    memory: str = "400d"  # how long that small row is kept, in whole days; who comes back later is a new user
+    segments: tuple[str, ...] = SEGMENTS  # active users are also counted by these; empty: by none
+    inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
-    windows: dict[str, tuple[str, ...]] = {}  # by name, where they are not the default of their family
+    windows: dict[str, tuple[str, ...]] = {}  # by family, if they are not its default
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
     log: Log = msgspec.field(default_factory=Log)
 
     @property
     def rules(self) -> Rules:
-        """The rules that the numbers follow."""
+        """The rules by which the numbers are counted."""
         return Rules(
             days=_days(self.timezone),
             session_timeout_ms=seconds_of(self.session_timeout) * SECOND_MS,
@@ -158,90 +158,92 @@ class Settings(Section, frozen=True):
 
     @property
     def shared(self) -> dict[str, str]:
-        """The settings that workers and servers must agree on, by name."""
+        """The settings in which workers and servers must agree, by name."""
         return {"topics.partitions": str(self.topics.partitions), **stored_by(self.rules)}
 
     @property
     def named_inputs(self) -> dict[str, Input]:
-        """The inputs that are read, by name: those of the file, else one for each kind of native messages."""
+        """The inputs that are read, by name: the tables of the file, or else one input for each kind of message."""
         if self.inputs:
-            return {one.name or one.topic: one for one in self.inputs}
+            return {input_.name or input_.topic: input_ for input_ in self.inputs}
         return {kind: Input(topic=getattr(self.topics, kind, kind), kind=kind) for kind in formats.kinds()}
 
     @property
     def input_topics(self) -> dict[str, str]:
-        """The Kafka topic of each input, by its name."""
-        return {name: one.topic for name, one in self.named_inputs.items()}
+        """The Kafka topic of each input, by the input's name."""
+        return {name: input_.topic for name, input_ in self.named_inputs.items()}
 
     @property
     def readers(self) -> dict[str, Reader]:
-        """What reads the messages of each input, by its name."""
-        return {name: formats.reader(format=one.format, kind=one.kind) for name, one in self.named_inputs.items()}
+        """The function that reads the messages of each input, by the input's name."""
+        return {
+            name: formats.reader(format=input_.format, kind=input_.kind) for name, input_ in self.named_inputs.items()
+        }
 
-    def windows_of(self, told: Windows) -> tuple[str, ...]:
-        """The windows that are told of a family."""
-        return self.windows.get(told.name, told.default)
+    def windows_of(self, family_windows: Windows) -> tuple[str, ...]:
+        """Return the windows of a family's metrics: those that are set, or else the default."""
+        return self.windows.get(family_windows.name, family_windows.default)
 
     @property
     def changelog_topic(self) -> str:
-        """Where checkpoints go."""
+        """The topic of checkpoints."""
         return f"{self.app_id}-state-changelog"
 
     @property
     def rekey_topic(self) -> str:
-        """Where records go that lie in the wrong partition."""
+        """The topic of events that lay in the wrong partition."""
         return f"{self.app_id}-rekey"
 
     @property
     def replayed_topic(self) -> str:
-        """Where `engagement dlq replay` notes which dead letters it has sent back."""
+        """The topic in which `engagement dlq replay` records which dead letters it has sent back."""
         return f"{self.app_id}-replayed"
 
     @property
     def snapshots_topic(self) -> str:
-        """Where workers tell the server what their partitions add."""
+        """The topic of the reports that workers send to the servers."""
         return f"{self.app_id}-snapshots"
 
     def dead_letter_topic(self, topic: str) -> str:
-        """Where messages of a topic go that can't be used."""
+        """Return the topic for messages of a Kafka topic that can't be used."""
         return f"{topic}.dlq"
 
     def sasl_password(self) -> str:
-        """The password, from the setting or from its file. Raises SettingsError for a file that can't be read."""
+        """Return Kafka's password from the setting or its file. Raises SettingsError if the file can't be read."""
         path = self.kafka.sasl_password_file
-        return _secret_in(path, "kafka.sasl_password_file") if path else self.kafka.sasl_password
+        return _read_secret(path, "kafka.sasl_password_file") if path else self.kafka.sasl_password
 
     def redis_password(self) -> str:
-        """The password of `state.url`, from there or from its file. Raises SettingsError for one that can't be read."""
+        """Return the password of `state.url`, from there or from its file. Raises SettingsError if it can't be read."""
         path = self.state.password_file
-        return _secret_in(path, "state.password_file") if path else redis_url.parse(self.state.url).password
+        return _read_secret(path, "state.password_file") if path else redis_url.parse(self.state.url).password
 
     def secrets(self) -> list[str]:
-        """All passwords, without those whose file can't be read: whoever needs them is told that."""
+        """Return all passwords, except those whose file can't be read: their users report that."""
         found = []
         for password in (self.sasl_password, self.redis_password):
-            with suppress(SettingsError, ValueError):  # the state is in no Redis
+            with suppress(SettingsError, ValueError):  # ValueError: the state is not in Redis
                 found.append(password())
         return [secret for secret in found if secret]
 
 
 @lru_cache(maxsize=4)
 def _days(zone: str) -> Days:
-    """One calendar for all partitions of a process: it remembers what it has looked up."""
+    """Return the calendar of a time zone. All partitions of a process share it, because it caches what it looks up."""
     return Days(zone)
 
 
-def _secret_in(path: str, place: str) -> str:
+def _read_secret(path: str, setting: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:
-        raise SettingsError(f"{place}: can't read {path!r}: {error.strerror}") from None
+        raise SettingsError(f"{setting}: can't read {path!r}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{place}: {path!r} is no UTF-8 text") from None
+        raise SettingsError(f"{setting}: {path!r} is no UTF-8 text") from None
 
 
-def shown(name: str, value: Any) -> Any:
-    """A value as it may be seen: secrets are hidden."""
+def masked(name: str, value: Any) -> Any:
+    """Return the value of a setting for display. Secrets are masked."""
     if name == "url" and not value.startswith(WITHOUT_PASSWORD):
         return redis_url.masked(value)
     return redis_url.HIDDEN if name in _SECRETS and value else value

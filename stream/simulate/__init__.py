@@ -1,1 +1,1 @@
-"""A seeded population that looks real: who the users are, what they do, what goes wrong on the way."""
+"""Simulate a population of users that looks real, and send its events; replay recorded events; an embedded broker."""

@@ -1,7 +1,7 @@
-"""A population that goes on for ever: its history first, then each event when it happens.
+"""Send the events of a population that goes on for ever: first its history, then each event when it happens.
 
-Begun again it goes on where it ended. The same seed gives the same events, so what was missed is sent now, and what
-is sent once more counts once.
+When the command is started again, it goes on where it ended. The same seed gives the same events, so events that were
+missed are sent now, and events that are sent twice count once.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from kafka.errors import KafkaError
 
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, epoch_ms, parse_iso
 from stream.settings import Unavailable
-from stream.simulate.producer import connected
+from stream.simulate.producer import connect
 from stream.simulate.simulator import SimulatedEvent
 
-# A century is for ever: the simulator makes an hour at a time.
-FOR_EVER_MS: Final = 36_500 * DAY_MS
+# A century stands for ever. The simulator makes an hour of events at a time.
+ENDLESS_MS: Final = 36_500 * DAY_MS
 
-# Events of the last minutes may have reached one partition and not yet another.
-_SENT_AGAIN_MS: Final = 10 * MINUTE_MS
+# How far before the newest event to begin again: the last events may have reached one partition but not another.
+_OVERLAP_MS: Final = 10 * MINUTE_MS
 
 _PAUSE_SECONDS: Final = 0.2
-_LOOK_UP_EVERY: Final = 1_000  # events of the history
+_EVENTS_BETWEEN_STOP_CHECKS: Final = 1_000  # events of the history
 
-# Of the history so much is delivered before more is sent. A topic of few events would otherwise reach Kafka days of
-# event time after a busy one, and be late.
-_SPREAD_MS: Final = 6 * HOUR_MS
-_PATIENCE_SECONDS: Final = 10.0
+# How much event time of the history is sent before all of it must be delivered. Otherwise a topic with few events would
+# reach Kafka days of event time after a busy one, and be late.
+_MAX_UNFLUSHED_MS: Final = 6 * HOUR_MS
+_READ_TIMEOUT_SECONDS: Final = 10.0
 
 
 class _Time(msgspec.Struct, gc=False):
@@ -42,13 +42,13 @@ _decode = msgspec.json.Decoder(_Time).decode
 
 
 class Sink(Protocol):
-    """Takes events, and delivers them by the next flush at the latest."""
+    """A producer that delivers each event by the next flush at the latest."""
 
     def send(self, topic: str, key: str, value: bytes) -> None:
-        """Take one event."""
+        """Send one event."""
 
     def flush(self) -> None:
-        """Deliver what was taken."""
+        """Wait until everything sent is delivered."""
 
 
 def send_as_they_happen(
@@ -60,15 +60,15 @@ def send_as_they_happen(
     now_ms: Callable[[], int],
     on_live: Callable[[int], None],
 ) -> int:
-    """Send each event as soon as its time has come; returns how many were sent when there are no more.
+    """Send each event when its time has come. Returns how many were sent, at the end or when asked to stop.
 
-    `wait` waits for some seconds and says whether to stop. `on_live` is told once that all events of the past are
-    delivered, and how many they were. `topics` names the Kafka topic of each input.
+    `wait` waits for some seconds and returns whether to stop. `on_live` is called once, when all events of the past are
+    delivered, with their number. `topics` maps each input to its Kafka topic.
     """
     sent = flushed_to_ms = 0
     is_live = False
     for event in events:
-        if event.arrives_at_ms - flushed_to_ms > _SPREAD_MS:
+        if event.arrives_at_ms - flushed_to_ms > _MAX_UNFLUSHED_MS:
             sink.flush()
             flushed_to_ms = event.arrives_at_ms
         while event.arrives_at_ms > now_ms():
@@ -78,28 +78,28 @@ def send_as_they_happen(
                 is_live = True
             if wait(_PAUSE_SECONDS):
                 return sent
-        if sent % _LOOK_UP_EVERY == 0 and wait(0):
+        if sent % _EVENTS_BETWEEN_STOP_CHECKS == 0 and wait(0):
             return sent
         sink.send(topics[event.topic], event.key, event.value)
         sent += 1
     return sent
 
 
-def resumes_at_ms(client_options: Mapping[str, Any], topics: Iterable[str], *, otherwise_ms: int) -> int:
-    """From when to send: shortly before the newest event in the topics, or `otherwise_ms` where that is later.
+def resume_time_ms(client_options: Mapping[str, Any], topics: Iterable[str], *, otherwise_ms: int) -> int:
+    """Return the time to begin at: shortly before the newest event in the topics, or `otherwise_ms` if that is later.
 
-    Raises Unavailable when the topics can't be read.
+    Raises Unavailable if the topics can't be read.
     """
     try:
         newest_ms = _newest_ms(client_options, list(topics))
     except KafkaError as error:
         raise Unavailable(f"can't read what was sent before: {error}") from error
-    return otherwise_ms if newest_ms is None else max(otherwise_ms, newest_ms - _SENT_AGAIN_MS)
+    return otherwise_ms if newest_ms is None else max(otherwise_ms, newest_ms - _OVERLAP_MS)
 
 
 def _newest_ms(client_options: Mapping[str, Any], topics: list[str]) -> int | None:
-    """The newest event time among the last messages of all partitions, None where there is no message."""
-    consumer = connected(KafkaConsumer, {**client_options, "enable_auto_commit": False})
+    """Return the newest event time among the last messages of all partitions, or None if there are none."""
+    consumer = connect(KafkaConsumer, {**client_options, "enable_auto_commit": False})
     try:
         partitions = [TopicPartition(topic, n) for topic in topics for n in consumer.partitions_for_topic(topic) or ()]
         ends = consumer.end_offsets(partitions)
@@ -108,7 +108,7 @@ def _newest_ms(client_options: Mapping[str, Any], topics: list[str]) -> int | No
         for place in waiting:
             consumer.seek(place, ends[place] - 1)
         times = []
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _READ_TIMEOUT_SECONDS
         while waiting and time.monotonic() < deadline:
             for place, records in consumer.poll(timeout_ms=500).items():
                 waiting.discard(place)
@@ -120,7 +120,7 @@ def _newest_ms(client_options: Mapping[str, Any], topics: list[str]) -> int | No
 
 def _time_of(value: bytes | None) -> int | None:
     try:
-        told = _decode(value or b"").event_time
+        event_time = _decode(value or b"").event_time
     except msgspec.MsgspecError:
         return None
-    return parse_iso(told) if isinstance(told, str) else epoch_ms(told)
+    return parse_iso(event_time) if isinstance(event_time, str) else epoch_ms(event_time)

@@ -1,7 +1,7 @@
-"""How a visit is written down: the JSON that producers send, as README.md describes it.
+"""Write the events of a visit as JSON, as README.md describes it.
 
-Text is pasted together rather than encoded from structs: all of it is made of our own numbers and fixed
-words, so nothing needs escaping, and it is what lets one core write far more than 80,000 events a second.
+The text is put together from parts instead of being encoded from structs. All parts are our own numbers and fixed
+words, so nothing needs escaping, and in this way one core writes far more than 80,000 events a second.
 """
 
 from datetime import datetime, timedelta
@@ -15,18 +15,18 @@ from stream.simulate.population import COUNTRIES, EPOCH_CLOCK, LOCAL_CLOCK, PLAN
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
-    """One record on its way to Kafka."""
+    """One record for Kafka."""
 
     at_ms: int  # the event's own time
     arrives_at_ms: int  # when it reaches Kafka
     topic: str  # 'sessions', 'logins' or 'surveys'
-    key: str  # the user id, which producers partition by; misrouted events carry another one
+    key: str  # the user id, by which producers partition; a misrouted event has another one
     value: bytes
-    fault: str  # '' or what is wrong with it: a key of `disturb.Shares`
+    fault: str  # the name of its fault (a field of the fault shares), or ''
 
 
 class Visit(NamedTuple):
-    """Who comes, when and how; also one question by mail, which is a visit without steps."""
+    """A visit of a user: who comes, when and how. A survey by mail is a visit without steps."""
 
     start_ms: int
     ref: int  # unique to the visit
@@ -48,21 +48,21 @@ class Visit(NamedTuple):
 
     @property
     def session_id(self) -> str:
-        """Unique across users."""
+        """The id of the session, which is unique across all users."""
         return f"{self.ref:016x}"
 
     @property
     def is_prompted(self) -> bool:
-        """Whether a push or a mail has brought the user: every sixth visit."""
+        """Whether a push or a mail has brought the user, which is so for every sixth visit."""
         return (self.ref >> 8) % 6 == 0
 
     @property
     def delay_ms(self) -> int:
-        """Time on the network, at most 2 s; the same for the whole visit, as a producer keeps its order."""
+        """How long its events take to reach Kafka, at most 2 s. It is the same for all, so they keep their order."""
         return 20 + int(1_980 * ((self.ref & 0xFFFF) / 0x10000) ** 6)
 
 
-# What a step is. The word opens the message.
+# The kinds of steps, and how the message of each begins.
 PAGE_VIEW, SCREEN_VIEW, HEARTBEAT, EVENT, KEY_EVENT, PASSIVE_EVENT, START, END = range(8)
 _STEP_OPENINGS = (
     '{"type":"page_view",',
@@ -79,22 +79,22 @@ _USER_AGENTS = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
 )
-LOGIN_RETRY_MS = 14_000  # to read the message and type the password again
+LOGIN_RETRY_MS = 14_000  # how long it takes to read the error and to type the password again
 _LOGIN_METHODS = ("password", "password", "sso", "google", "passkey")
 
 
 class Steps(NamedTuple):
-    """The steps of many visits, flat; those of visit i are the half-open `bounds[i]` to `bounds[i + 1]`."""
+    """The steps of many visits in flat lists. Those of visit i go from `bounds[i]` up to before `bounds[i + 1]`."""
 
     bounds: list[int]
     at_ms: list[int]
-    local_time: list[str]  # ISO 8601 in the producer's clock, without the offset
+    local_time: list[str]  # ISO 8601 by the producer's clock, without the offset
     kind: list[int]
-    engaged_ms: list[int]  # -1 where the producer does not tell
+    engaged_ms: list[int]  # -1 if the producer does not send it
 
 
-def traits(visit: Visit) -> str:
-    """Write the fields that every message of a visit shares: identity and segments."""
+def common_fields(visit: Visit) -> str:
+    """Return the fields that all messages of a visit share: identity and segments."""
     version = f"{visit.release // 10}.{visit.release % 10}.0"
     platform, country = PLATFORMS[visit.platform], COUNTRIES[visit.country]
     segments = f'"platform":"{platform}","country":"{country}","app_version":"{version}"'
@@ -103,34 +103,34 @@ def traits(visit: Visit) -> str:
     return f'"user_id":"{visit.key}","plan":"{PLANS[visit.plan]}",{segments},'
 
 
-def time_quotes(visit: Visit) -> tuple[str, str]:
-    """Tell what stands before and after a time in the producer's form."""
+def time_delimiters(visit: Visit) -> tuple[str, str]:
+    """Return what stands before and after a time in the form that the producer uses."""
     if visit.clock == EPOCH_CLOCK:
         return "", ""
     return '"', f'{_offset_text(visit.offset_ms) if visit.clock == LOCAL_CLOCK else "Z"}"'
 
 
 def time_text(visit: Visit, at_ms: int) -> str:
-    """Write a time as the producer does: epoch ms, or ISO 8601 in UTC or in local time."""
+    """Return a time in the form that the producer uses: epoch ms, or ISO 8601 in UTC or in local time."""
     if visit.clock == EPOCH_CLOCK:
         return str(at_ms)
     offset_ms = visit.offset_ms if visit.clock == LOCAL_CLOCK else 0
     local = datetime(1970, 1, 1) + timedelta(milliseconds=at_ms + offset_ms)  # noqa: DTZ001  local time of a zone
-    before, after = time_quotes(visit)
+    before, after = time_delimiters(visit)
     return f"{before}{local.isoformat(timespec='milliseconds')}{after}"
 
 
 def step_events(visit: Visit, steps: Steps, low: int, high: int) -> list[SimulatedEvent]:
-    """Write the steps of one visit, one event each."""
+    """Return the steps of one visit, each as an event."""
     key, delay_ms, ref = visit.key, visit.delay_ms, visit.session_id
-    before, after = time_quotes(visit)
+    before, after = time_delimiters(visit)
     session = f'"session_id":"{ref}",' if visit.producer == WITH_SESSION_ID else ""
-    head = f'{traits(visit)}{session}"event_time":{before}'
+    head = f'{common_fields(visit)}{session}"event_time":{before}'
     tail = f'{after},"event_id":"{ref}-'
     openings = _STEP_OPENINGS
     at_ms = steps.at_ms[low:high]
     times = at_ms if visit.clock == EPOCH_CLOCK else steps.local_time[low:high]
-    # What a push or a mail opens says so in its first step.
+    # If a push or a mail has brought the user, the first step says so.
     prompts = chain(['"prompted":true,' if visit.is_prompted else ""], repeat(""))
     return [
         SimulatedEvent(
@@ -152,7 +152,7 @@ def step_events(visit: Visit, steps: Steps, low: int, high: int) -> list[Simulat
 
 
 def summary_events(visit: Visit, steps: Steps, low: int, high: int) -> list[SimulatedEvent]:
-    """Write one visit as a whole session; one in five is sent halfway too, and then revised."""
+    """Return one visit as a session summary. One in five is sent halfway too, and then revised."""
     halfway = (low + high) // 2
     revised = visit.ref % 5 == 0 and high - low > 4
     ends = (halfway, high) if revised else (high,)
@@ -162,11 +162,11 @@ def summary_events(visit: Visit, steps: Steps, low: int, high: int) -> list[Simu
 def _summary(visit: Visit, steps: Steps, low: int, high: int, revision: int) -> SimulatedEvent:
     kinds = steps.kind[low:high]
     views = kinds.count(PAGE_VIEW) + kinds.count(SCREEN_VIEW)
-    engaged_ms = sum(told for told in steps.engaged_ms[low:high] if told > 0)
+    engaged_ms = sum(milliseconds for milliseconds in steps.engaged_ms[low:high] if milliseconds > 0)
     ended_ms = steps.at_ms[high - 1]
     ended = time_text(visit, ended_ms)
     value = (
-        f'{{"type":"summary",{traits(visit)}"session_id":"{visit.session_id}","event_time":{ended},'
+        f'{{"type":"summary",{common_fields(visit)}"session_id":"{visit.session_id}","event_time":{ended},'
         f'"event_id":"{visit.session_id}-{revision}","started_at":{time_text(visit, steps.at_ms[low])},'
         f'"ended_at":{ended},"page_views":{views},"engaged_ms":{engaged_ms},'
         f'"key_events":{kinds.count(KEY_EVENT)},"prompted":{"true" if visit.is_prompted else "false"},'
@@ -176,11 +176,11 @@ def _summary(visit: Visit, steps: Steps, low: int, high: int, revision: int) -> 
 
 
 def login_events(visit: Visit, failures: int, gave_up: bool) -> list[SimulatedEvent]:
-    """Write failed tries, `LOGIN_RETRY_MS` apart, and the success they end in unless the user gave up."""
+    """Return the failed logins of a visit, `LOGIN_RETRY_MS` apart, and then the successful one if there is one."""
     tries = failures + (not gave_up)
     method = _LOGIN_METHODS[visit.number % len(_LOGIN_METHODS)]
     agent = f'"user_agent":"{_USER_AGENTS[visit.number % 3]}",' if visit.platform == 0 else ""
-    head, key, delay_ms = traits(visit), visit.key, visit.delay_ms
+    head, key, delay_ms = common_fields(visit), visit.key, visit.delay_ms
     events = []
     for attempt in range(tries):
         at_ms = visit.start_ms + attempt * LOGIN_RETRY_MS
@@ -195,6 +195,6 @@ def login_events(visit: Visit, failures: int, gave_up: bool) -> list[SimulatedEv
 
 @lru_cache(maxsize=64)
 def _offset_text(offset_ms: int) -> str:
-    """Write an offset from UTC as ISO 8601 does: +05:30."""
+    """Return an offset from UTC as in ISO 8601, such as +05:30."""
     minutes = abs(offset_ms) // 60_000
     return f"{'-' if offset_ms < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"

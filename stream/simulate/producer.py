@@ -1,7 +1,7 @@
-"""Events into Kafka, quickly, and not one lost in silence.
+"""A producer for many small JSON events that reports every event it can't deliver.
 
-What replay, the simulator and the demo share: a KafkaProducer with settings made for many small JSON events, whose
-first failed delivery is raised instead of waiting in a future that nobody asks.
+Replay, simulator and demo use it. It is a KafkaProducer with suitable settings. The first failed delivery is raised as
+an exception, instead of waiting in a future that nobody looks at.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 _DEFAULTS: Final[Mapping[str, object]] = {
     "acks": "all",
-    # kafka-python computes the checksum of a batch in Python, byte by byte, unless `crc32c` is installed. gzip
-    # leaves it a tenth of them: 23,000 page views a second on two cores instead of 16,000.
+    # kafka-python computes the checksum of a batch in Python, byte by byte, unless `crc32c` is installed. gzip leaves a
+    # tenth of the bytes: 23,000 page views a second on two cores instead of 16,000.
     "compression_type": "gzip",
     "linger_ms": 20,
     "batch_size": 256 * 1024,
@@ -30,60 +30,60 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "bootstrap_timeout_ms": 10_000,
     "max_block_ms": 30_000,
     "request_timeout_ms": 20_000,
-    # Long enough for a broker that restarts, short enough to learn that it does not.
+    # Long enough for a broker to restart, short enough to notice one that does not come back.
     "delivery_timeout_ms": 60_000,
     "metrics_enabled": False,
 }
 
-# kafka-python has no limit of its own on what waits for delivery. 20,000 events are a few MB and one second.
-_MOST_UNCONFIRMED: Final = 20_000
+# kafka-python does not limit how many events wait for delivery. 20,000 events are a few MB and about one second.
+_MAX_UNCONFIRMED: Final = 20_000
 
-# A little longer than a delivery may take (`delivery_timeout_ms`; a test may ask for minutes).
+# How much longer to wait for a flush than a delivery may take (`delivery_timeout_ms`, in tests perhaps minutes).
 _FLUSH_GRACE_SECONDS: Final = 30.0
 
-# For the rest of the events when something else went wrong already.
+# How long to wait for the events that are left after something else has failed.
 _CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
 
 class DeliveryFailed(Unavailable):
-    """An event did not reach Kafka, or no event can: the message says which and why."""
+    """An event did not reach Kafka, or no event can. The text says which, and why."""
 
 
 class EventProducer:
-    """Sends events keyed by user, all of them or an exception.
+    """Sends events with their user as the key. Either all are delivered or an exception is raised.
 
-    `options` are keyword arguments of KafkaProducer (`bootstrap_servers`, `security_protocol`, ...) and win over the
-    defaults above. Its partitioner hashes keys as Java's does (murmur2), so that records of one user share a partition
-    whoever wrote them.
+    `options` are keyword arguments of KafkaProducer (`bootstrap_servers`, `security_protocol`, ...) and replace the
+    defaults above. Keys are hashed as by the Java client (murmur2), so that all records of a user have the same
+    partition, whoever wrote them.
 
-    Raises DeliveryFailed when no broker answers, ValueError for an option that does not exist.
+    Raises DeliveryFailed if no broker answers, ValueError for an unknown option.
     """
 
     def __init__(self, options: Mapping[str, object]) -> None:
         unknown = sorted(options.keys() - KafkaProducer.DEFAULT_CONFIG.keys())
         if unknown:
-            # The producer would refuse them too, and print their values, of which one may be a password.
+            # KafkaProducer would refuse them too, but print their values, and one may be a password.
             raise ValueError(f"unknown options of the Kafka producer: {', '.join(unknown)}")
         self._options = {**_DEFAULTS, **options}
         self._known_topics: frozenset[str] = frozenset()
         self._unconfirmed = 0
         self._failure: str | None = None
         try:
-            self._producer = connected(KafkaProducer, self._options)
+            self._producer = connect(KafkaProducer, self._options)
         except KafkaError as error:
             raise DeliveryFailed(f"no Kafka broker answers at {self._address}: {error}") from error
 
     def send(self, topic: str, key: str, value: bytes, timestamp_ms: int | None = None) -> None:
-        """Hand one event over; it is delivered by the next `flush()` or `close()` at the latest.
+        """Send one event. It is delivered by the next `flush()` or `close()` at the latest.
 
-        `timestamp_ms` becomes the record's own time, by which Kafka deletes old records: leave it out, also for old
-        events, unless the topic keeps everything.
+        `timestamp_ms` becomes the timestamp of the record, by which Kafka deletes old records. So leave it out, also
+        for old events, unless the topic keeps everything.
 
-        Raises DeliveryFailed, also for an event that was sent before.
+        Raises DeliveryFailed for this event, or for one that was sent before.
         """
         if topic not in self._known_topics:
-            self._require(topic)
-        if self._unconfirmed >= _MOST_UNCONFIRMED:
+            self._require_topic(topic)
+        if self._unconfirmed >= _MAX_UNCONFIRMED:
             self.flush()
         try:
             future = self._producer.send(topic, value=value, key=key.encode(), timestamp_ms=timestamp_ms)
@@ -94,10 +94,10 @@ class EventProducer:
         self._raise_first_failure()
 
     def flush(self) -> None:
-        """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed for the first that it has not."""
+        """Wait until Kafka has confirmed all events. Raises DeliveryFailed for the first one that it has not."""
         seconds = self._producer.config["delivery_timeout_ms"] / 1_000 + _FLUSH_GRACE_SECONDS
         try:
-            # kafka-python may wait for ever for a batch that was on its way when it began a new epoch.
+            # Without a timeout, kafka-python may wait for ever for a batch that was being sent when a new epoch began.
             self._producer.flush(timeout=seconds)
         except KafkaTimeoutError as error:
             self._raise_first_failure()
@@ -106,7 +106,7 @@ class EventProducer:
         self._raise_first_failure()
 
     def close(self) -> None:
-        """Flush, then disconnect. Closing twice is fine."""
+        """Flush, then disconnect. It may be called twice."""
         try:
             self.flush()
         finally:
@@ -127,9 +127,9 @@ class EventProducer:
     def _address(self) -> str:
         return _addresses(self._options)
 
-    def _require(self, topic: str) -> None:
-        # A metadata request for one missing topic creates it on some brokers, with their partition count and not ours,
-        # whatever allow_auto_create_topics says. Asking for all topics never does.
+    def _require_topic(self, topic: str) -> None:
+        # On some brokers a metadata request for one missing topic creates it, with their partition count instead of
+        # ours, whatever allow_auto_create_topics says. A request for all topics never does.
         self._known_topics = _existing_topics(self._options)
         if topic not in self._known_topics:
             raise DeliveryFailed(
@@ -137,7 +137,7 @@ class EventProducer:
             )
 
     def _note_failure(self, topic: str, key: str, error: Exception) -> None:
-        # Called by the thread of the Kafka client.
+        # The thread of the Kafka client calls this.
         if self._failure is None:
             self._failure = f"an event of {key!r} did not reach topic {topic!r} at {self._address}: {error}"
 
@@ -150,36 +150,36 @@ class EventProducer:
             self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
         except KafkaTimeoutError:
             log.debug("closed the Kafka producer with events that were not delivered")
-            # kafka-python 3.0 gives up before it has closed anything: its thread would go on for delivery_timeout_ms.
-            # Told to end at once, that thread gives up what waits, and then there is nothing left to wait for.
+            # kafka-python 3.0 gives up without closing anything, and its thread would go on for delivery_timeout_ms.
+            # After a forced close the thread drops what waits, so that the second attempt has nothing to wait for.
             self._producer._sender.force_close()
-            with suppress(KafkaTimeoutError):  # it may wait for a connection first, and ends by itself after that
+            with suppress(KafkaTimeoutError):  # it may still wait for a connection, and ends by itself after that
                 self._producer.close(timeout=_CLOSE_TIMEOUT_SECONDS)
 
 
-def connected(kind: Any, options: Mapping[str, object]) -> Any:
-    """A client of kafka-python; when none can be made, its thread and sockets are closed, which it forgets."""
-    made: list[Any] = []
+def connect(kind: Any, options: Mapping[str, object]) -> Any:
+    """Create a kafka-python client. If that fails, close its thread and sockets, which kafka-python forgets."""
+    clients: list[Any] = []
 
-    def make(**config: object) -> object:
-        made.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
-        return made[-1]
+    def make_client(**config: object) -> object:
+        clients.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
+        return clients[-1]
 
     try:
-        return kind(**{"kafka_client": make, **options})
+        return kind(**{"kafka_client": make_client, **options})
     except BaseException:
-        for client in made:
+        for client in clients:
             client.close()
         raise
 
 
-def of_consumers(options: Mapping[str, object]) -> dict[str, Any]:
-    """Those options of a producer that a KafkaConsumer takes too."""
+def consumer_options(options: Mapping[str, object]) -> dict[str, Any]:
+    """Return the options of a producer that a KafkaConsumer has too."""
     return {name: value for name, value in options.items() if name in KafkaConsumer.DEFAULT_CONFIG}
 
 
 def _existing_topics(options: Mapping[str, object]) -> frozenset[str]:
-    consumer = connected(KafkaConsumer, of_consumers(options))
+    consumer = connect(KafkaConsumer, consumer_options(options))
     try:
         return frozenset(consumer.topics())
     except KafkaError as error:

@@ -1,10 +1,10 @@
-"""Recorded events once more, in the order in which they happened.
+"""Send recorded events again, in the order in which they happened.
 
-A recording is a file of JSON objects, one a line, each with its `topic`. Replaying sends the lines as they are, all
-topics merged by event time, so that the stream looks to the workers as it did when it was live. `rebase` moves a
-recording of any age to the present, for dashboards that end now.
+A recording is a file of JSON lines, each an event with its `topic`. Replay sends the lines unchanged, all topics merged
+by event time, so that workers see the stream as it was when it was live. `rebase` moves a recording of any age to the
+present, for dashboards that end now.
 
-Everything is read and checked before the first event is sent. Lines that can't be sent are left out and told.
+All files are read and checked before the first event is sent. Lines that can't be sent are reported and skipped.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from stream.simulate.producer import EventProducer
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.1
 
-# Sleeping shorter than this costs more than it smooths.
-_SHORTEST_SLEEP_SECONDS: Final = 0.001
+# A shorter sleep is skipped: it would cost more than it smooths.
+_MIN_SLEEP_SECONDS: Final = 0.001
 
 
 class ReplayEvent(NamedTuple):
-    """One line of a recording: when it happened, where it goes, by which key, and its bytes."""
+    """One line of a recording: its time, its topic, its key, and the line itself."""
 
     at_ms: int
     topic: str
@@ -43,17 +43,17 @@ class ReplayEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplaySummary:
-    """What was sent. Every event counted here has been confirmed by Kafka."""
+    """What a replay has sent. Kafka has confirmed every event that is counted here."""
 
     events: int
     seconds: float
     events_by_topic: Mapping[str, int]
-    first_ms: int | None  # event times; None when nothing was sent
+    first_ms: int | None  # first and last event time; None if nothing was sent
     last_ms: int | None
 
 
 class _Head(msgspec.Struct, gc=False):
-    """What replaying must know of an event; the rest is the workers' business."""
+    """The fields that a replay needs. The workers check everything else."""
 
     topic: str
     event_time: str | int | float
@@ -67,11 +67,11 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 def read_events(
     paths: Sequence[str], topics: Collection[str], *, on_unusable: Callable[[str, int, str], None]
 ) -> list[ReplayEvent]:
-    """All events of the files, sorted by event time; events of the same time keep the order of the files.
+    """Read all events of the files, sorted by event time. Events with equal times keep the order of the files.
 
-    A path may end with `.gz`; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (no JSON
-    object, without time or user, or of none of `topics`) are left out, and `on_unusable` is told of each: its file, its
-    number from 1, and why. A file that can't be read raises OSError.
+    A path may end in `.gz`; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (no JSON
+    object, without time or user, or with a topic that is not in `topics`) are left out, and `on_unusable` is called
+    with the file, the line number from 1, and the reason. A file that can't be read raises OSError.
     """
     events: list[ReplayEvent] = []
     for path in paths:
@@ -89,16 +89,16 @@ def read_events(
 
 
 def rebase(events: Sequence[ReplayEvent], *, now_ms: int) -> list[ReplayEvent]:
-    """The same events, moved in time together so that the last one happens in the second before `now_ms`.
+    """Move all events in time, so that the last one happens in the second before `now_ms`.
 
-    All move by the same whole seconds, so distances stay exact whatever the precision of a field. Its form stays:
-    ISO 8601 keeps its decimals and becomes UTC, an epoch number keeps its unit. All else keeps its bytes.
+    All are moved by the same number of whole seconds, so their distances stay exact. Each time keeps its form: ISO 8601
+    keeps its decimals and becomes UTC, an epoch number keeps its unit. Everything else keeps its bytes.
     """
     if not events:
         return []
     seconds = (now_ms - max(event.at_ms for event in events)) // SECOND_MS
     return [
-        event._replace(at_ms=event.at_ms + seconds * SECOND_MS, value=_shifted(event.value, seconds))
+        event._replace(at_ms=event.at_ms + seconds * SECOND_MS, value=_shift_times(event.value, seconds))
         for event in events
     ]
 
@@ -112,22 +112,22 @@ def replay(
 ) -> ReplaySummary:
     """Send the events in the given order, at most `rate` a second, and wait until Kafka has confirmed them.
 
-    `on_progress` is told some times a second how many were sent so far, and at the end that all were.
+    `on_progress` is called several times a second with the number of events sent so far, and at the end with all.
 
-    Raises DeliveryFailed when one event was not delivered, ValueError for a rate that is not positive.
+    Raises DeliveryFailed if an event was not delivered, ValueError for a rate that is not positive.
     """
     if rate is not None and not rate > 0:
         raise ValueError(f"a rate must be more than 0 events a second: {rate:g}")
-    started = told = time.monotonic()
+    started = last_progress = time.monotonic()
     with EventProducer(producer_options) as producer:
         for sent, event in enumerate(events):
             now = time.monotonic()
             if rate is not None:
                 ahead_seconds = started + sent / rate - now
-                if ahead_seconds > _SHORTEST_SLEEP_SECONDS:
+                if ahead_seconds > _MIN_SLEEP_SECONDS:
                     time.sleep(ahead_seconds)
-            if now - told > _SECONDS_BETWEEN_PROGRESS:
-                told = now
+            if now - last_progress > _SECONDS_BETWEEN_PROGRESS:
+                last_progress = now
                 on_progress(sent)
             producer.send(event.topic, event.key, event.value)
     on_progress(len(events))
@@ -141,7 +141,7 @@ def replay(
 
 
 def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
-    """One line as an event. Raises ValueError (also Rejected, which is one) with the reason it is none."""
+    """Return a line as an event. Raises ValueError with the reason if it is none; Rejected is a ValueError too."""
     try:
         head = _decode_head(value)
     except msgspec.MsgspecError as error:
@@ -158,32 +158,32 @@ def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
 
 _TIME_FIELDS: Final = ("event_time", "started_at", "ended_at")
 
-# Decoded no deeper than the fields, so that all others are written back byte for byte.
+# Decoded no deeper than one level, so that the other fields are written back byte for byte.
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_time = msgspec.json.Decoder(str | int | float | None).decode
 _encode = msgspec.json.encode
 
 
-def _shifted(value: bytes, seconds: int) -> bytes:
+def _shift_times(value: bytes, seconds: int) -> bytes:
     fields = _decode_fields(value)
     for name in _TIME_FIELDS:
         if name in fields:
-            # What is no time, or none that is, stays as it is: the workers will say what is wrong with it.
+            # A value that is not a valid time stays as it is: the workers will say what is wrong with it.
             with suppress(msgspec.MsgspecError, ValueError, OverflowError, OSError):
-                fields[name] = msgspec.Raw(_encode(_later(_decode_time(fields[name]), seconds)))
+                fields[name] = msgspec.Raw(_encode(_shift_time(_decode_time(fields[name]), seconds)))
     return _encode(fields)
 
 
-def _later(moment: str | int | float | None, seconds: int) -> str | int | float | None:
-    """The moment in its own form, or as it is when it is no time: the workers will say what is wrong with it."""
-    if moment is None:
+def _shift_time(time_value: str | int | float | None, seconds: int) -> str | int | float | None:
+    """Return a time moved by some seconds, in its own form. A value that is not a time is returned as it is."""
+    if time_value is None:
         return None
-    if isinstance(moment, str):
-        at_ms = parse_iso(moment)
+    if isinstance(time_value, str):
+        at_ms = parse_iso(time_value)
         if at_ms is None:
-            return moment
-        decimals = re.search(r"[.,](\d+)", moment)
+            return time_value
+        decimals = re.search(r"[.,](\d+)", time_value)
         whole = iso((at_ms // SECOND_MS + seconds) * SECOND_MS).removesuffix("Z")
         return f"{whole}.{decimals[1]}Z" if decimals else f"{whole}Z"
-    units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(moment))))
-    return moment if units_in_a_second is None else moment + seconds * units_in_a_second
+    units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(time_value))))
+    return time_value if units_in_a_second is None else time_value + seconds * units_in_a_second

@@ -1,1 +1,1 @@
-"""Stores: where the state of a partition lives between checkpoints. All keep the same delta."""
+"""The stores that keep the state of a partition between checkpoints: RocksDB, Redis or memory."""

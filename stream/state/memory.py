@@ -1,4 +1,4 @@
-"""State in memory: for tests, demos, and those who rather rebuild from Kafka than keep a disk."""
+"""State in memory, for tests, demos, and deployments that would rather rebuild it from Kafka than keep a disk."""
 
 from collections.abc import Iterator, Sequence
 from heapq import nsmallest
@@ -7,7 +7,7 @@ from stream.core.store import Items
 
 
 class MemoryStore:
-    """One partition in a dict. Gone when the process is; the changelog brings it back."""
+    """The state of one partition in a dict. It is gone when the process ends, and rebuilt from the changelog."""
 
     epoch = 0
 

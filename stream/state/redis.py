@@ -1,14 +1,15 @@
-"""State in Redis: no changelog, no local disk, and another worker goes on a second after one is gone.
+"""State in Redis: without changelog and local disk, and taken over by another worker within a second.
 
-All of a partition lies in keys with one hash tag, so that a cluster keeps them together:
+All keys of a partition have the same hash tag, so that a cluster keeps them on one node:
 
-    {<app_id>/<partition>}:meta           who holds it, the offset of the last write, rows of each family
+    {<app_id>/<partition>}:meta           who holds the partition, the offset of the last write, the row counts
     {<app_id>/<partition>}:state          keys without a `/`
-    {<app_id>/<partition>}:state/<family> keys that begin with `<family>/`, such as the users' rows
+    {<app_id>/<partition>}:state/<family> keys that begin with `<family>/`, such as the rows of users
 
-Opening a store takes the partition over: its epoch grows, and what an earlier holder writes from then on is refused by
-the script that would write it. The same script refuses to build on a state that is not the one it left: emptied,
-evicted, or set back to an older copy. A write is one script, so all of it happens or nothing.
+A worker that opens a store takes the partition over: its epoch grows by one. Every write goes through a script that
+refuses an earlier holder. The script also refuses to write if the state is not the one that the last write left: if it
+was emptied, if keys were evicted, or if it was set back to an older copy. A write is one script, so Redis does all of
+it or nothing.
 """
 
 import re
@@ -25,18 +26,18 @@ from stream.state.redis_checks import check_certificates, check_server
 from stream.state.redis_client import Client
 from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, WRITE, Script
 
-# A command of a thousand rows keeps the server from others for a millisecond or two.
-_AT_ONCE = 1_000
+# How many rows one command reads. A command with a thousand rows blocks the server for a millisecond or two.
+_ROWS_PER_COMMAND = 1_000
 
-_START = _END = b"0"  # of a walk over rows, as Redis writes it
+_START = _END = b"0"  # the cursor at the beginning and at the end of a scan, as Redis writes it
 
 _Write = tuple[int, list[bytes], list[bytes]]  # offset, families, arguments
 
 
 class Redis:
-    """The stores of a deployment in one Redis; `state.url` says where. Nothing is asked of it before `check` or `of`.
+    """The stores of a deployment in one Redis, at `state.url`. It connects only in `check` or `open_store`.
 
-    Raises SettingsError for a file that can't be used.
+    Raises SettingsError for a certificate file that can't be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,16 +54,16 @@ class Redis:
         )
 
     def check(self) -> None:
-        """See whether state may be trusted to this server.
+        """Check that this server can be trusted with state.
 
-        Raises StoreAway when it can't be reached now, StoreBroken when it must be set up otherwise.
+        Raises StoreAway if it can't be reached now, StoreBroken if its configuration must be changed.
         """
         for server, info in self._client.info():
             check_server(server, info, cluster=self._client.url.cluster)
         self._checked = True
 
-    def of(self, partition: int) -> "RedisStore":
-        """Take a partition over. Raises what `check` does, which may have found nobody to ask at the start."""
+    def open_store(self, partition: int) -> "RedisStore":
+        """Take a partition over. Raises the same as `check`, which runs first if it could not at the start."""
         if not self._checked:
             self.check()
         return RedisStore(self._client, self._app_id, partition)
@@ -73,21 +74,21 @@ class Redis:
 
 
 class RedisStore:
-    """One partition in a Redis, taken over from whoever held it. Opening it raises StoreAway and StoreBroken."""
+    """The state of one partition in Redis. Opening it takes the partition over, and raises StoreAway, StoreBroken."""
 
     def __init__(self, client: Client, app_id: str, partition: int) -> None:
         self._client = client
-        self._place = f"partition {partition} of {app_id!r} in redis at {client.url}"
+        self._name = f"partition {partition} of {app_id!r} in redis at {client.url}"
         tag = f"{{{app_id}/{partition}}}".encode()
         self._meta, self._state = tag + b":meta", tag + b":state"
         self._holder = uuid.uuid4().hex.encode()
         self._epoch: int
-        self._epoch, noted = client.run(OPEN, [self._meta], self._holder)
-        found = dict(zip(noted[::2], noted[1::2], strict=True))
+        self._epoch, fields = client.run(OPEN, [self._meta], self._holder)
+        found = dict(zip(fields[::2], fields[1::2], strict=True))
         self._offset = int(found[b"offset"]) if b"offset" in found else None
-        self._unsure: _Write | None = None  # whose answer has not come
-        # What is missing. Then it can be cleared, but not read or written.
-        self._lost = ""
+        self._unconfirmed_write: _Write | None = None  # a write whose answer has not come: it may have happened or not
+        # What Redis has lost. If it is not empty, the state can be cleared, but not read or written.
+        self._lost_state = ""
         with suppress(StateLost):
             self._check(family for family in found if family.startswith(self._state))
 
@@ -96,13 +97,13 @@ class RedisStore:
         for place, key in enumerate(keys):
             places[self._family(key)].append(place)
         values: list[bytes | None] = [None] * len(keys)
-        for family, its in places.items():
-            for first in range(0, len(its), _AT_ONCE):
-                some = its[first : first + _AT_ONCE]
-                found = self._client.ask("HMGET", family, *(keys[place] for place in some))
+        for family, indexes in places.items():
+            for first in range(0, len(indexes), _ROWS_PER_COMMAND):
+                some = indexes[first : first + _ROWS_PER_COMMAND]
+                found = self._client.execute("HMGET", family, *(keys[place] for place in some))
                 for place, value in zip(some, found, strict=True):
                     values[place] = value
-        # Last: what was lost before or meanwhile is missed now.
+        # Check after reading, so that what was lost before or during the read is noticed.
         self._check(places)
         return values
 
@@ -110,13 +111,13 @@ class RedisStore:
         found: dict[bytes, bytes] = {}
         after = b""
         while True:
-            items, after = self.part(prefix, after=after, count=_AT_ONCE)
+            items, after = self.part(prefix, after=after, count=_ROWS_PER_COMMAND)
             found.update(items)
             if not after:
                 return iter(sorted(found.items()))
 
     def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        pattern = _escaped(prefix) + b"*"
+        pattern = _escape_pattern(prefix) + b"*"
         server, cursor, family = after.split(b" ", 2) if after else (b"", _END, b"")
         found: list[tuple[bytes, bytes]] = []
         for name in self._families(prefix):
@@ -136,16 +137,16 @@ class RedisStore:
     def write(self, items: Items, *, offset: int) -> None:
         families, arguments = self._arguments(items)
         write = (offset, families, arguments)
-        if self._unsure is not None and self._unsure != write:
+        if self._unconfirmed_write is not None and self._unconfirmed_write != write:
             raise StoreBroken(
-                f"{self._place}: whether offset {self._unsure[0]} was written is not known: repeat it first"
+                f"{self._name}: whether offset {self._unconfirmed_write[0]} was written is not known: repeat it first"
             )
-        self._unsure = write
+        self._unconfirmed_write = write
         self._run(WRITE, families, *arguments)
-        self._offset, self._unsure = offset, None
+        self._offset, self._unconfirmed_write = offset, None
 
     def _arguments(self, items: Items) -> tuple[list[bytes], list[bytes]]:
-        """The families that a write changes, and what WRITE is told of each."""
+        """Return the hashes that a write changes, and the arguments of the script WRITE."""
         puts: dict[bytes, list[bytes]] = defaultdict(list)
         removed: dict[bytes, list[bytes]] = defaultdict(list)
         for key, value in dict(items).items():
@@ -162,15 +163,15 @@ class RedisStore:
         return families, arguments
 
     def offset(self) -> int | None:
-        if self._lost:
-            raise StateLost(self._lost)
+        if self._lost_state:
+            raise StateLost(self._lost_state)
         return self._offset
 
     def clear(self) -> None:
-        # They are looked for, for `meta` may have lost count of some.
-        families = self._client.scan(_escaped(self._state) + b"*")
+        # Search for the hashes, because `meta` may have lost some.
+        families = self._client.scan(_escape_pattern(self._state) + b"*")
         self._run(CLEAR, sorted(families))
-        self._offset, self._unsure, self._lost = None, None, ""
+        self._offset, self._unconfirmed_write, self._lost_state = None, None, ""
 
     @property
     def epoch(self) -> int:
@@ -181,21 +182,21 @@ class RedisStore:
 
     @property
     def _offsets(self) -> tuple[bytes, bytes]:
-        """What the last write may have left."""
-        known = _text(self._offset)
-        return known, known if self._unsure is None else _text(self._unsure[0])
+        """The offsets that the last write may have left in Redis: two if its answer has not come."""
+        known = _offset_bytes(self._offset)
+        return known, known if self._unconfirmed_write is None else _offset_bytes(self._unconfirmed_write[0])
 
     def _family(self, key: bytes) -> bytes:
         family, slash, _ = key.partition(b"/")
         return self._state + b"/" + family if slash else self._state
 
     def _families(self, prefix: bytes) -> list[bytes]:
-        """Where keys that begin with a prefix may lie, in order."""
+        """Return the hashes in which keys that begin with a prefix may lie, in order."""
         if b"/" in prefix:
             return [self._family(prefix)]
         begin = self._state + b"/" + prefix
-        noted = self._client.ask("HKEYS", self._meta)
-        families = sorted(name for name in noted if name == self._state or name.startswith(begin))
+        fields = self._client.execute("HKEYS", self._meta)
+        families = sorted(name for name in fields if name == self._state or name.startswith(begin))
         self._check(families)
         return families
 
@@ -203,38 +204,38 @@ class RedisStore:
         self._run(CHECK, list(families))
 
     def _run(self, script: Script, families: Sequence[bytes], *arguments: bytes) -> list[Any]:
-        if self._lost and script is not CLEAR:
-            raise StateLost(self._lost)
+        if self._lost_state and script is not CLEAR:
+            raise StateLost(self._lost_state)
         keys = [self._meta, *families]
-        told: list[Any]
+        answer: list[Any]
         while True:
             offsets = () if script is CLEAR else self._offsets
-            standing, *told = self._client.run(script, keys, b"%d" % self._epoch, self._holder, *offsets, *arguments)
-            # A read may be on its way while a checkpoint is written: then it is asked again, with what is now right.
-            if standing != b"lost" or told[0] != b"offset" or offsets in ((), self._offsets):
+            status, *answer = self._client.run(script, keys, b"%d" % self._epoch, self._holder, *offsets, *arguments)
+            # A checkpoint may have been written while this script ran. Then ask again, with the new offset.
+            if status != b"lost" or answer[0] != b"offset" or offsets in ((), self._offsets):
                 break
-        if standing == b"taken":
-            raise StoreTaken(f"another worker has taken over {self._place}")
-        if standing == b"lost":
-            self._lost = f"{self._place} is not what was written to it: {_loss(*told)}"
-            raise StateLost(self._lost)
-        return told
+        if status == b"taken":
+            raise StoreTaken(f"another worker has taken over {self._name}")
+        if status == b"lost":
+            self._lost_state = f"{self._name} is not what was written to it: {_describe_loss(*answer)}"
+            raise StateLost(self._lost_state)
+        return answer
 
 
-def _loss(what: bytes, expected: bytes, found: bytes) -> str:
+def _describe_loss(what: bytes, expected: bytes, found: bytes) -> str:
     if what == b"epoch" and not found:
         return "nothing is there; was it emptied, or restarted without its data?"
     if what in (b"epoch", b"offset"):
-        told = f"{what.decode()} {expected.decode() or 'none'} expected, {found.decode() or 'none'} found"
-        return f"{told}; was it set back to an older copy?"
+        answer = f"{what.decode()} {expected.decode() or 'none'} expected, {found.decode() or 'none'} found"
+        return f"{answer}; was it set back to an older copy?"
     key = what.decode(errors="replace")
     return f"{expected.decode()} rows expected in {key!r}, {found.decode()} found; were keys evicted or removed?"
 
 
-def _text(offset: int | None) -> bytes:
+def _offset_bytes(offset: int | None) -> bytes:
     return b"" if offset is None else b"%d" % offset
 
 
-def _escaped(text: bytes) -> bytes:
-    """A pattern that matches the text alone."""
+def _escape_pattern(text: bytes) -> bytes:
+    """Return a pattern that matches only this text."""
     return re.sub(rb"([*?\[\]\\])", rb"\\\1", text)

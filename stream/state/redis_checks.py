@@ -1,4 +1,4 @@
-"""What must be so before state is trusted to a Redis: nothing may vanish that was written."""
+"""Check that a Redis server can be trusted with state: nothing that was written may disappear."""
 
 import ssl
 from collections.abc import Iterator, Mapping
@@ -14,23 +14,23 @@ log = structlog.get_logger(__name__)
 
 
 def check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None:
-    """See whether a server may be used, by what INFO says; `cluster`: whether `state.url` names a cluster.
+    """Check a server by its answer to INFO. `cluster` says whether `state.url` names a cluster.
 
-    Raises StoreAway for what passes, StoreBroken for what someone must mend.
+    Raises StoreAway for a problem that passes, StoreBroken for one that somebody must mend.
     """
-    told = f"redis at {server}"
+    problem = f"redis at {server}"
     if info.get("cluster_enabled") and not cluster:
-        raise StoreBroken(f"{told} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
+        raise StoreBroken(f"{problem} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
     if info.get("role") == "slave":
-        raise StoreAway(f"{told} is a replica, which takes no writes")
+        raise StoreAway(f"{problem} is a replica, which takes no writes")
     if info.get("loading"):
-        raise StoreAway(f"{told} is loading its data")
+        raise StoreAway(f"{problem} is loading its data")
     policy = info.get("maxmemory_policy")
-    # The others evict what has a time to live alone, and state has none.
+    # The volatile-* policies evict only keys with a time to live, and our keys have none.
     if str(policy).startswith("allkeys"):
         mend = "CONFIG SET maxmemory-policy noeviction"
         raise StoreBroken(
-            f"{told} evicts state when memory is short: maxmemory-policy is {policy}; mend it with: {mend}"
+            f"{problem} evicts state when memory is short: maxmemory-policy is {policy}; mend it with: {mend}"
         )
     if policy is None:
         log.warning("redis does not say whether it evicts: its maxmemory-policy must be noeviction", server=server)
@@ -40,18 +40,20 @@ def check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None
 
 
 def check_certificates(state: State) -> None:
-    """See whether the files of TLS can be used. Raises SettingsError."""
+    """Check that the TLS files of the settings can be used. Raises SettingsError."""
     context = ssl.create_default_context()
     if state.ssl_cafile:
-        with _naming("state.ssl_cafile", state.ssl_cafile):
+        with _errors_name_setting("state.ssl_cafile", state.ssl_cafile):
             context.load_verify_locations(state.ssl_cafile)
     if state.ssl_certfile:
-        with _naming("state.ssl_certfile and state.ssl_keyfile", f"{state.ssl_certfile}, {state.ssl_keyfile}"):
+        with _errors_name_setting(
+            "state.ssl_certfile and state.ssl_keyfile", f"{state.ssl_certfile}, {state.ssl_keyfile}"
+        ):
             context.load_cert_chain(state.ssl_certfile, state.ssl_keyfile)
 
 
 @contextmanager
-def _naming(places: str, files: str) -> Iterator[None]:
+def _errors_name_setting(places: str, files: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # ssl.SSLError is one

@@ -1,10 +1,11 @@
-"""Speaking to Redis: connections, and what its errors mean for a worker.
+"""A client for Redis that turns its errors into StoreAway or StoreBroken.
 
-Whatever may mend itself is StoreAway: no connection, a server that loads, fails over, is full or can't persist. What
-needs a person is StoreBroken: a wrong password, a missing permission, an unknown certificate.
+StoreAway is for problems that end by themselves: no connection, or a server that is loading, failing over, full or
+unable to write to its disk. StoreBroken is for problems that a person must solve: a wrong password, a missing
+permission, an unknown certificate.
 
-A lost connection is tried again once, at once, for the server may have closed it while nobody used it. All else waits
-for the worker, which says so meanwhile.
+After a lost connection the client tries once more at once, because the server may have closed an idle connection. All
+other problems are left to the worker, which waits and reports it.
 """
 
 import re
@@ -22,12 +23,12 @@ from stream.core.store import StoreAway, StoreBroken
 from stream.redis_url import RedisUrl
 from stream.state.redis_scripts import Script
 
-# A server in reach answers in milliseconds; it may fork or wait for its disk for a second or two. Writing 32 MiB takes
-# 0.3 s. Longer than this the worker should rather say that it waits.
-_CONNECT_SECONDS = 2.0
-_ANSWER_SECONDS = 5.0
+# A healthy server answers within milliseconds, and takes a second or two while it forks or waits for its disk. Writing
+# 32 MiB takes 0.3 s. After this time the worker should report that it waits.
+_CONNECT_TIMEOUT_SECONDS = 2.0
+_ANSWER_TIMEOUT_SECONDS = 5.0
 
-_AWAY = (
+_TEMPORARY_ERRORS = (
     errors.ConnectionError,
     errors.TimeoutError,
     errors.OutOfMemoryError,
@@ -35,14 +36,17 @@ _AWAY = (
     errors.TryAgainError,
     errors.ClusterError,
 )
-# Those that redis-py has no classes for, and what a Redis before 7 says of an error inside a script.
-_MENDS_ITSELF = re.compile(r"(^|: -)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b")
-# Where in a script an error happened says nothing to an operator. Redis 7, Valkey and Redis 6 write
+# Errors for which redis-py has no class. Before version 7, Redis puts them after ": -" when a script has failed.
+_TEMPORARY_REPLY = re.compile(
+    r"(^|: -)(BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY|TRYAGAIN)\b"
+)
+# Where in a script an error happened says nothing to an operator, so this part is removed. It is written as follows by
+# Redis 7, Valkey and Redis 6:
 #     OOM command not allowed ... script: 849a72e1..., on @user_script:14.
 #     OOM command not allowed ... script: on @user_script:14.
 #     Error running script (call to f_849a72e1...): @user_script:14: @user_script: 14: -OOM command not allowed ...
-_IN_A_SCRIPT = re.compile(r"\.? script: .*on @user_script:\d+\.?$|^Error running script .*@user_script: ?\d+: -?")
-_REFUSED = (
+_SCRIPT_LOCATION = re.compile(r"\.? script: .*on @user_script:\d+\.?$|^Error running script .*@user_script: ?\d+: -?")
+_ACCESS_ERRORS = (
     errors.AuthenticationError,
     errors.AuthorizationError,
     errors.AuthenticationWrongNumberOfArgsError,
@@ -51,7 +55,7 @@ _REFUSED = (
 
 
 class Client:
-    """One server or cluster; any thread may use it. Raises StoreAway and StoreBroken, which name it."""
+    """A client of one server or cluster, for use by several threads. Raises StoreAway and StoreBroken with its URL."""
 
     def __init__(
         self, url: RedisUrl, *, password: str, cafile: str = "", certfile: str = "", keyfile: str = ""
@@ -60,9 +64,9 @@ class Client:
         self._options: dict[str, Any] = {
             "username": url.user or None,
             "password": password or None,
-            "socket_connect_timeout": _CONNECT_SECONDS,
-            "socket_timeout": _ANSWER_SECONDS,
-            "protocol": 2,  # every server speaks it, and nothing of the newer one is used
+            "socket_connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+            "socket_timeout": _ANSWER_TIMEOUT_SECONDS,
+            "protocol": 2,  # every server knows it, and version 3 has nothing that we need
         }
         if url.tls:
             files = {"ssl_ca_certs": cafile, "ssl_certfile": certfile, "ssl_keyfile": keyfile}
@@ -72,10 +76,10 @@ class Client:
                 **{name: file for name, file in files.items() if file},
             }
         self._lock = threading.Lock()
-        self._redis: Any = None  # redis-py types every answer as one or as an awaitable
+        self._redis: Any = None  # not typed: in redis-py every answer is either a value or an awaitable
 
-    def ask(self, *command: Any, **options: Any) -> Any:
-        """The answer to a command."""
+    def execute(self, *command: Any, **options: Any) -> Any:
+        """Send a command and return the answer."""
         client = self._connected()
         try:
             return client.execute_command(*command, **options)
@@ -83,33 +87,33 @@ class Client:
             raise
         except (errors.RedisError, errors.RedisClusterException, OSError) as error:
             if self.url.cluster:
-                self._forget(client)
-            raise self._translated(error) from error
+                self._drop(client)
+            raise self._as_store_error(error) from error
 
     def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Any:
-        """What a script returns; all its keys lie in one slot."""
+        """Run a script and return its result. All its keys must have the same hash tag."""
         try:
-            return self.ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            return self.execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except errors.NoScriptError:
-            return self.ask("EVAL", script.text, len(keys), *keys, *arguments)
+            return self.execute("EVAL", script.text, len(keys), *keys, *arguments)
 
     def scan(self, pattern: bytes) -> set[bytes]:
-        """The keys that match a pattern, of the whole server or cluster."""
+        """Return the keys of the server or cluster that match a pattern."""
         client = self._connected()
         try:
             return set(client.scan_iter(match=pattern, count=1_000))
         except (errors.RedisError, errors.RedisClusterException, OSError) as error:
-            raise self._translated(error) from error
+            raise self._as_store_error(error) from error
 
     def info(self) -> list[tuple[str, dict[str, Any]]]:
-        """What each server says of itself, by its name: one, or every primary of a cluster."""
+        """Return the answer to INFO of the server, or of each primary of the cluster, by its name."""
         if not self.url.cluster:
-            return [(str(self.url), self.ask("INFO"))]
+            return [(str(self.url), self.execute("INFO"))]
         client = self._connected()
-        return [(node.name, self.ask("INFO", target_nodes=node)) for node in client.get_primaries()]
+        return [(node.name, self.execute("INFO", target_nodes=node)) for node in client.get_primaries()]
 
     def close(self) -> None:
-        """Close all connections; the next question opens them again."""
+        """Close all connections. The next command opens new ones."""
         with self._lock:
             client, self._redis = self._redis, None
         if client is not None:
@@ -121,7 +125,7 @@ class Client:
                 try:
                     self._redis = self._connect()
                 except (errors.RedisError, errors.RedisClusterException, OSError) as error:
-                    raise self._translated(error) from error
+                    raise self._as_store_error(error) from error
             return self._redis
 
     def _connect(self) -> Any:
@@ -133,40 +137,40 @@ class Client:
             place = {"unix_socket_path": self.url.path}
         return redis.Redis(**place, retry=retry, **self._options)
 
-    def _forget(self, client: Any) -> None:
-        """The nodes of a cluster may all have moved: begin anew at the address that was given.
+    def _drop(self, client: Any) -> None:
+        """Drop the client, so that the next command connects again: all nodes of a cluster may have moved.
 
-        It is not closed, for other threads may be using it.
+        The client is not closed, because other threads may be using it.
         """
         with self._lock:
             if self._redis is client:
                 self._redis = None
 
-    def _translated(self, error: Exception) -> StoreBroken:
-        told = f"redis at {self.url}: {_in_words(error)}"
-        return StoreAway(told) if _mends_itself(error) else StoreBroken(told)
+    def _as_store_error(self, error: Exception) -> StoreBroken:
+        problem = f"redis at {self.url}: {_message(error)}"
+        return StoreAway(problem) if _is_temporary(error) else StoreBroken(problem)
 
 
-def _mends_itself(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     causes = [error, *_causes(error)]
-    if any(isinstance(cause, _REFUSED) or _is_about_certificates(cause) for cause in causes):
+    if any(isinstance(cause, _ACCESS_ERRORS) or _is_about_certificates(cause) for cause in causes):
         return False
     if isinstance(error, errors.RedisClusterException):
         return "not enabled" not in str(error)
-    if any(isinstance(cause, (*_AWAY, OSError)) for cause in causes):
+    if any(isinstance(cause, (*_TEMPORARY_ERRORS, OSError)) for cause in causes):
         return True
-    return _MENDS_ITSELF.search(str(error)) is not None
+    return _TEMPORARY_REPLY.search(str(error)) is not None
 
 
 def _is_about_certificates(error: BaseException) -> bool:
-    """Whether we don't accept a server's certificate, or it does not accept ours."""
+    """Whether we refuse a server's certificate, or the server refuses ours."""
     if isinstance(error, ssl.SSLError):
         return isinstance(error, ssl.SSLCertVerificationError) or "_ALERT_" in (error.reason or "")
     return False
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The errors behind an error, the nearest first."""
+    """Return the errors that have caused an error, the nearest first."""
     found: list[BaseException] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and cause not in found:
@@ -175,6 +179,6 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _in_words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return " ".join(_IN_A_SCRIPT.sub("", text).split())
+    return " ".join(_SCRIPT_LOCATION.sub("", text).split())

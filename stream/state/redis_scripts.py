@@ -1,14 +1,14 @@
-"""What Redis runs by itself, so that nothing can come between a question and a write that depends on its answer.
+"""The Lua scripts that Redis runs. Nothing can come between a check and the write that depends on it.
 
-A partition is a hash `meta` and a hash of rows for each family of keys. `meta` notes who holds the partition (`epoch`,
-`holder`), the offset of the last write, and how many rows each family has: a family that was evicted or removed is
-missed by its count.
+A partition has a hash `meta`, and a hash of rows for each family of keys. `meta` records who holds the partition
+(`epoch`, `holder`), the offset of the last write, and how many rows each family has. If rows were evicted or removed,
+the count does not fit.
 
-Every script first asks how the partition stands, and answers with one of
+Every script but OPEN first checks this, and answers with one of
 
     ok
-    taken  epoch                   a later epoch, or another holder of ours
-    lost   what, expected, found   an epoch or an offset gone back, or rows that are not there
+    taken  epoch                   another holder has taken the partition over
+    lost   what, expected, found   the epoch or the offset is an older one, or rows are missing
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script and the name that Redis knows it by."""
+    """A Lua script, and the hash by which Redis knows it."""
 
     text: str
     sha: str
@@ -27,24 +27,25 @@ def _script(text: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-# KEYS: meta. ARGV: the new holder. Returns the new epoch and all that meta notes.
+# Takes a partition over. KEYS: meta. ARGV: the new holder. Returns the new epoch and all fields of meta.
 OPEN = _script("""\
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HSET', KEYS[1], 'holder', ARGV[1])
 return {epoch, redis.call('HGETALL', KEYS[1])}
 """)
 
-# KEYS: meta. ARGV: epoch, holder.
-_HELD = """\
+# Checks that we hold the partition. KEYS: meta. ARGV: epoch, holder.
+_CHECK_HOLDER = """\
 local noted = redis.call('HMGET', KEYS[1], 'epoch', 'holder', 'offset')
 local epoch = tonumber(noted[1] or '0')
 if epoch < tonumber(ARGV[1]) then return {'lost', 'epoch', ARGV[1], noted[1] or ''} end
 if noted[2] ~= ARGV[2] then return {'taken', noted[1]} end
 """
 
-# KEYS: meta, families. ARGV: epoch, holder, and the two offsets that the last write may have left.
-_WHOLE = f"""\
-{_HELD}
+# Checks that nothing is lost. KEYS: meta, families. ARGV: epoch, holder, the two offsets that the last write may have
+# left.
+_CHECK_STATE = f"""\
+{_CHECK_HOLDER}
 local offset = noted[3] or ''
 if offset ~= ARGV[3] and offset ~= ARGV[4] then return {{'lost', 'offset', ARGV[3], offset}} end
 for family = 2, #KEYS do
@@ -54,13 +55,13 @@ for family = 2, #KEYS do
 end
 """
 
-CHECK = _script(f"{_WHOLE}return {{'ok'}}\n")
+CHECK = _script(f"{_CHECK_STATE}return {{'ok'}}\n")
 
-# KEYS: meta, a family. ARGV: as above, the server that the cursor is of, the cursor, a pattern, a count. Returns the
-# server, the next cursor and some rows. A cursor is of use to the process that gave it: another orders rows otherwise,
-# so there the walk begins again.
+# Reads some rows. KEYS: meta, a family. ARGV: as above, the server that has given the cursor, the cursor, a pattern, a
+# count. Returns the server, the next cursor and the rows. A cursor is valid only on the server process that gave it,
+# because another one orders the rows differently; there the scan begins again.
 PART = _script(f"""\
-{_WHOLE}
+{_CHECK_STATE}
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local cursor = ARGV[6]
 if server ~= ARGV[5] then cursor = '0' end
@@ -68,14 +69,14 @@ local found = redis.call('HSCAN', KEYS[2], cursor, 'MATCH', ARGV[7], 'COUNT', AR
 return {{'ok', server, found[1], found[2]}}
 """)
 
-# KEYS: meta, families. ARGV: epoch, holder, offsets, then for each family the number of keys and values to put, these,
-# the number of keys to remove, and these.
+# Writes a checkpoint. KEYS: meta, families. ARGV: epoch, holder, offsets, then for each family the number of keys and
+# values to put, these, the number of keys to remove, and these.
 #
-# The offset is written first: Redis refuses the first write of a script for want of memory, of replicas or of a disk,
-# or none. A write whose answer was lost is sent again as it is, and answered at once when it had arrived.
-# Lua passes 8,000 values to a call at most.
+# The offset is written first. If Redis lacks memory, replicas or a disk, it refuses the first write of a script, and so
+# the whole script. A write whose answer was lost is repeated unchanged; if it had arrived, the script returns at once.
+# Lua passes at most 8,000 values to a call.
 WRITE = _script(f"""\
-{_WHOLE}
+{_CHECK_STATE}
 if offset == ARGV[4] and offset ~= ARGV[3] then return {{'ok'}} end
 redis.call('HSET', KEYS[1], 'offset', ARGV[4])
 local at = 5
@@ -101,9 +102,9 @@ end
 return {{'ok'}}
 """)
 
-# KEYS: meta, families. ARGV: epoch, holder.
+# Removes all rows. KEYS: meta, families. ARGV: epoch, holder.
 CLEAR = _script(f"""\
-{_HELD}
+{_CHECK_HOLDER}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if field ~= 'epoch' and field ~= 'holder' then redis.call('HDEL', KEYS[1], field) end
 end

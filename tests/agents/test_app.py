@@ -8,7 +8,7 @@ import pytest
 from stream.agents.app import Worker
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import Idle, Told
+from stream.telemetry import AnyReport, Idle
 
 A_MONTH_SECONDS = 30 * 86_400
 
@@ -49,9 +49,9 @@ class Outbox:
     """Keeps what the servers are told."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.told: list[AnyReport] = []
 
-    async def report(self, told: Told) -> None:
+    async def report(self, told: AnyReport) -> None:
         self.told.append(told)
 
 
@@ -59,13 +59,13 @@ class Outbox:
 def test_a_worker_that_was_given_no_partition_says_that_it_is_there(
     monkeypatch: pytest.MonkeyPatch, assigned: set[int] | None, *, is_told: bool
 ) -> None:
-    monkeypatch.setattr("stream.agents.app._TELL_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("stream.agents.app._PROGRESS_SECONDS", 0.0)
 
-    async def told() -> list[Told]:
+    async def told() -> list[AnyReport]:
         one, outbox = worker(**{"state.url": "memory://"}), Outbox()
         kept: Any = outbox
         one.tasks._outbox, one._assigned = kept, assigned
-        telling = asyncio.ensure_future(one._tell_progress())
+        telling = asyncio.ensure_future(one._report_progress())
         for _ in range(10):
             await asyncio.sleep(0)
         telling.cancel()

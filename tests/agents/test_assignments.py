@@ -27,17 +27,19 @@ class Assigned:
             """Every changelog is."""
 
         monkeypatch.setattr(self.worker.tasks, "open", take)
-        monkeypatch.setattr(self.worker, "_refuse_broken_changelogs", whole)
+        monkeypatch.setattr(self.worker, "_require_complete_changelogs", whole)
 
     def assign(self, *partitions: int) -> None:
-        self.worker.app.note_assigned({TP("logins", partition) for partition in partitions})
+        self.worker.app.on_assigned({TP("logins", partition) for partition in partitions})
 
     async def give_up(self) -> None:
         await self.worker.app.on_partitions_revoked.send(set())
 
     def recovered(self, *partitions: int) -> Awaitable[None]:
         """Faust says that what was assigned is recovered; a shared store is asked for all that is assigned."""
-        return self.worker._on_assigned() if self.worker._shared else self.worker._open_recovered(set(partitions), 0.0)
+        return (
+            self.worker._open_assigned() if self.worker._shared else self.worker._open_recovered(set(partitions), 0.0)
+        )
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -102,7 +104,7 @@ def test_a_worker_hears_of_an_assignment_before_faust_recovers_for_it(monkeypatc
 
     async def scenario() -> None:
         worker = Worker(load(None, {}), open_store=lambda partition: MemoryStore())
-        monkeypatch.setattr(worker.app, "note_assigned", heard.append)
+        monkeypatch.setattr(worker.app, "on_assigned", heard.append)
         worker.app._stopped.set()  # Faust does nothing then
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(worker.app, "_on_rebalance_when_stopped", lambda: None)

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from stream.agents.state import State, StoredState
 from stream.agents.task_manager import TaskManager
+from stream.agents.task_state import SharedState, State
 from stream.agents.transport import Records
 from stream.kafka.outbox import Outbox
 from stream.partitioning import partition_of
@@ -36,12 +36,12 @@ def logins(partition: int, *, first: int, count: int) -> Records:
         for place, (name, value) in enumerate(zip(names, told, strict=True))
     ]
     batch = Records(records)
-    batch.follows = first
+    batch.previous_end = first
     return batch
 
 
 async def open_state(partition: int, outbox: Outbox) -> State:
-    return StoredState(MemoryStore())
+    return SharedState(MemoryStore())
 
 
 def cached(tasks: TaskManager) -> int:

@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
-from stream.agents.state import LoggedState
+from stream.agents.task_state import ChangelogState
 from stream.core.changelog import SEAL, decode_seal
 from stream.core.store import Store, StoreTaken
 from stream.state.memory import MemoryStore
 from tests.agents.world import Log
 
 
-def claim(log: Log, store: Store | None = None) -> LoggedState:
+def claim(log: Log, store: Store | None = None) -> ChangelogState:
     """The state of a worker that has read the changelog up to what its store holds."""
-    return LoggedState(store or MemoryStore(), log)
+    return ChangelogState(store or MemoryStore(), log)
 
 
 class Outrun(Log):

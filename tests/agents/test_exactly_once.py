@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from stream.agents.state import LoggedState
-from stream.agents.task import Task
+from stream.agents.partition_task import PartitionTask
+from stream.agents.task_state import ChangelogState
 from stream.core.changelog import Seal
 from stream.core.partition.partition import Partition
 from stream.core.partition.progress import PROGRESS
@@ -210,11 +210,11 @@ def offsets_are_committed_before_their_rows_are_saved(patch: Patch) -> None:
     """Faust commits what an agent acknowledged: whoever comes next goes on behind it."""
     delivered: WeakKeyDictionary[World, dict[str, int]] = WeakKeyDictionary()
 
-    def next_of(self: World, task: Task, topic: str) -> int:
+    def next_of(self: World, task: PartitionTask, topic: str) -> int:
         of_world = delivered.setdefault(self, {})
         place = max(task.position(topic) or 0, of_world.get(topic, 0))
         of_world[topic] = place + 1
-        task.begin(topic, place)
+        task.start_reading(topic, place)
         return place
 
     patch.setattr(World, "next_of", next_of)
@@ -222,15 +222,15 @@ def offsets_are_committed_before_their_rows_are_saved(patch: Patch) -> None:
 
 def an_error_skips_the_batch(patch: Patch) -> None:
     """An exception in an agent acknowledges the event."""
-    apply, calls = Task.apply, Calls()
+    apply, calls = PartitionTask.apply, Calls()
 
-    async def skipping(self: Task, topic: str, records: Any, **times: int) -> int:
+    async def skipping(self: PartitionTask, topic: str, records: Any, **times: int) -> int:
         if calls.of(self) % 2 == 0:
-            self.begin(topic, records[-1].offset + 1)
+            self.start_reading(topic, records[-1].offset + 1)
             return 0
         return await apply(self, topic, records, **times)
 
-    patch.setattr(Task, "apply", skipping)
+    patch.setattr(PartitionTask, "apply", skipping)
 
 
 def a_flush_gives_up_with_messages_unsent(patch: Patch) -> None:
@@ -258,7 +258,7 @@ def windows_are_lost_at_a_restart(patch: Patch) -> None:
 
 def rows_of_a_lost_partition_are_kept_in_memory(patch: Patch) -> None:
     take_over = World.take_over
-    kept: WeakKeyDictionary[Process, Task] = WeakKeyDictionary()
+    kept: WeakKeyDictionary[Process, PartitionTask] = WeakKeyDictionary()
 
     def keeping(self: World, process: Process, **options: Any) -> None:
         old = process.task or kept.get(process)
@@ -286,17 +286,17 @@ def runs_of_a_worker_that_lost_the_partition_count(patch: Patch) -> None:
 
 
 def what_a_late_worker_touched_is_not_written_again(patch: Patch) -> None:
-    async def leave_it(self: LoggedState) -> None:
+    async def leave_it(self: ChangelogState) -> None:
         self._overwritten = set()
 
-    patch.setattr(LoggedState, "_mend", leave_it)
+    patch.setattr(ChangelogState, "_rewrite_overwritten", leave_it)
 
 
 def who_has_nothing_to_save_never_looks(patch: Patch) -> None:
-    async def leave_it(self: LoggedState) -> None:
+    async def leave_it(self: ChangelogState) -> None:
         """As long as no event comes, what a late worker has written stays."""
 
-    patch.setattr(LoggedState, "keep", leave_it)
+    patch.setattr(ChangelogState, "check_changelog", leave_it)
 
 
 def what_was_written_before_the_takeover_is_not_read(patch: Patch) -> None:

@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from stream.agents.state import LoggedState, State
 from stream.agents.task_manager import BatchMissing, Fenced, TaskManager
-from stream.agents.transport import Reading, Records
+from stream.agents.task_state import ChangelogState, State
+from stream.agents.transport import ReadingPeriod, Records
 from stream.core.partition.rows import Delta
 from stream.core.store import StoreAway, StoreTaken
 from stream.kafka.outbox import PartitionChangelog
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import Report, Told, Unowned
-from tests.agents import test_task
+from stream.telemetry import AnyReport, Report, Unowned
+from tests.agents import test_partition_task
 
 SESSION_SECONDS = 10
 
 
-class Outbox(test_task.Outbox):
+class Outbox(test_partition_task.Outbox):
     """Keeps what the servers are told too."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Told] = []
+        self.told: list[AnyReport] = []
         self._ends: Counter[int] = Counter()
 
     async def write_delta(self, partition: int, delta: Delta) -> int:
@@ -40,7 +40,7 @@ class Outbox(test_task.Outbox):
     async def stop(self) -> None:
         """It has nothing to disconnect from."""
 
-    async def report(self, told: Told) -> None:
+    async def report(self, told: AnyReport) -> None:
         self.told.append(told)
 
     def unowned(self) -> dict[int, str]:
@@ -55,7 +55,7 @@ async def opened(outbox: Outbox, *, away: str = "") -> TaskManager:
         if away:
             raise StoreAway(away)
         held: Any = outbox
-        return LoggedState(stores[number], PartitionChangelog(held, number))
+        return ChangelogState(stores[number], PartitionChangelog(held, number))
 
     stores = {number: MemoryStore() for number in (0, 2)}
     tasks = TaskManager(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
@@ -171,11 +171,11 @@ def test_after_a_silence_nothing_more_is_reported_or_saved(
         assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
 
 
-def batch_of(*, follows: int, is_over: bool) -> Records:
+def batch_of(*, previous_end: int, is_over: bool) -> Records:
     """A batch for partition 0 that comes after records which were never applied."""
     value = b'{"user_id":"ada","event_time":"2026-03-10T11:59:00Z"}'
-    records = Records([ConsumerRecord("logins", 0, follows, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
-    records.follows, records.reading = follows, Reading()
+    records = Records([ConsumerRecord("logins", 0, previous_end, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
+    records.previous_end, records.reading = previous_end, ReadingPeriod()
     records.reading.is_over = is_over
     return records
 
@@ -184,7 +184,7 @@ def test_a_batch_that_a_rebalance_has_overtaken_is_dropped_and_the_worker_goes_o
     async def scenario() -> None:
         tasks = await opened(Outbox())
 
-        assert await tasks.apply("logins", batch_of(follows=7, is_over=True)) == 0
+        assert await tasks.apply("logins", batch_of(previous_end=7, is_over=True)) == 0
         assert tasks.failure is None
         assert tasks.position("logins", 0) is None
 
@@ -195,7 +195,7 @@ def test_a_batch_that_leaves_out_what_comes_before_it_stops_the_worker() -> None
     async def scenario() -> None:
         tasks = await opened(Outbox())
 
-        assert await tasks.apply("logins", batch_of(follows=7, is_over=False)) == 0
+        assert await tasks.apply("logins", batch_of(previous_end=7, is_over=False)) == 0
         assert isinstance(tasks.failure, BatchMissing)
         assert str(tasks.failure) == "logins/0: 0 is next, but a batch follows 7"
 
@@ -216,7 +216,7 @@ class Costly:
         self.cpu_seconds += self._seconds * len(records)
         return len(records)
 
-    def note_end(self, topic: str) -> None:
+    def mark_end_reached(self, topic: str) -> None:
         """Nothing comes after it."""
 
 

@@ -121,22 +121,22 @@ def reader(state: Fetched, applied: Applied) -> Any:
     """A consumer of one partition whose reading began at offset 0."""
     worker = Worker(load(None, {}), open_store=lambda _: MemoryStore())
     consumer: Any = worker.app.consumer
-    worker.app.positions = applied  # type: ignore[assignment]
+    worker.app.task_offsets = applied  # type: ignore[assignment]
     consumer.assignment = lambda: {LOGINS}
     consumer._fetch_state = lambda tp: state
     consumer._reads_inputs = True
-    consumer._taken = {LOGINS: 0}
+    consumer._fetched_to = {LOGINS: 0}
     return consumer
 
 
 def test_what_lies_behind_an_open_transaction_is_not_left_to_apply() -> None:
     async def scenario() -> None:
         consumer = reader(Fetched(position=5, stable=5, end=9), Applied(5))
-        consumer._note_drained({LOGINS: [record(4)]})
+        consumer._record_fetched({LOGINS: [record(4)]})
 
         assert consumer.remaining("logins", 0) == 0
         assert consumer._batch_message(LOGINS, [record(4)], 1).value.reaches_end
-        assert consumer.reach("logins", 0).open_transaction.records == 4
+        assert consumer.read_progress("logins", 0).open_transaction.records == 4
 
     asyncio.run(scenario())
 
@@ -145,11 +145,11 @@ def test_offsets_that_nobody_is_given_count_as_read_once_all_before_them_is_appl
     async def scenario() -> None:
         applied = Applied(0)
         consumer = reader(Fetched(position=9, stable=9, end=9), applied)
-        consumer._note_drained({LOGINS: [record(4)]})  # and what was aborted after it
+        consumer._record_fetched({LOGINS: [record(4)]})  # and what was aborted after it
 
-        assert (consumer.remaining("logins", 0), consumer.reach("logins", 0).read_to) == (9, None)
+        assert (consumer.remaining("logins", 0), consumer.read_progress("logins", 0).read_to) == (9, None)
         applied.offset = 5
-        assert (consumer.remaining("logins", 0), consumer.reach("logins", 0).read_to) == (0, 9)
+        assert (consumer.remaining("logins", 0), consumer.read_progress("logins", 0).read_to) == (0, 9)
 
     asyncio.run(scenario())
 
@@ -159,10 +159,10 @@ def test_a_state_beyond_the_last_stable_offset_has_nothing_to_read() -> None:
 
     async def scenario() -> None:
         consumer = reader(Fetched(position=8, stable=5, end=9), Applied(8))
-        consumer._taken = {LOGINS: 8}
-        consumer._note_drained({})
+        consumer._fetched_to = {LOGINS: 8}
+        consumer._record_fetched({})
 
-        assert (consumer.remaining("logins", 0), consumer.reach("logins", 0).read_to) == (0, 8)
+        assert (consumer.remaining("logins", 0), consumer.read_progress("logins", 0).read_to) == (0, 8)
 
     asyncio.run(scenario())
 
@@ -171,10 +171,10 @@ def test_a_state_beyond_the_last_stable_offset_has_nothing_to_read() -> None:
 def test_a_broker_without_transactions_is_read_to_its_end(stable: int | None) -> None:
     async def scenario() -> None:
         consumer = reader(Fetched(position=5, stable=stable, end=9), Applied(5))
-        consumer._note_drained({LOGINS: [record(4)]})
+        consumer._record_fetched({LOGINS: [record(4)]})
 
         assert consumer.remaining("logins", 0) == 4
-        assert consumer.reach("logins", 0).open_transaction is None
+        assert consumer.read_progress("logins", 0).open_transaction is None
 
     asyncio.run(scenario())
 
@@ -182,11 +182,11 @@ def test_a_broker_without_transactions_is_read_to_its_end(stable: int | None) ->
 def test_nobody_knows_how_far_an_input_is_read_before_it_was_sought_anew() -> None:
     async def scenario() -> None:
         consumer = reader(Fetched(position=9, stable=9, end=9), Applied(5))
-        consumer._note_drained({LOGINS: [record(4)]})
+        consumer._record_fetched({LOGINS: [record(4)]})
         consumer.stop_flow()
-        consumer._note_drained({LOGINS: [record(8)]})
+        consumer._record_fetched({LOGINS: [record(8)]})
 
         assert consumer.remaining("logins", 0) is None
-        assert consumer.reach("logins", 0).read_to is None
+        assert consumer.read_progress("logins", 0).read_to is None
 
     asyncio.run(scenario())

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from stream.agents.recovery import Stores
-from stream.agents.state import LoggedState, State, StoredState
-from stream.agents.task import Task
+from stream.agents.changelog_recovery import OpenStores
+from stream.agents.partition_task import PartitionTask
+from stream.agents.task_state import ChangelogState, SharedState, State
 from stream.core.changelog import SEAL
 from stream.core.partition.partition import Partition
 from stream.core.partition.rows import Delta
@@ -150,10 +150,10 @@ class Process:
     def __init__(self, world: World) -> None:
         self._world = world
         self.disk = Disk()
-        self.stores = Stores(lambda _: self.disk)
-        self.task: Task | None = None
+        self.stores = OpenStores(lambda _: self.disk)
+        self.task: PartitionTask | None = None
         self.held: Held | None = None
-        self.state: LoggedState
+        self.state: ChangelogState
 
     def crash_at(self, step: str) -> None:
         self._world.log.crash_at = self.disk.crash_at = step
@@ -163,13 +163,13 @@ class Process:
     def die(self) -> None:
         """End, with what was in memory; in memory may be all of the state."""
         self.task = None
-        self.stores = Stores(lambda _: self.disk)
+        self.stores = OpenStores(lambda _: self.disk)
         if self._world.kind == "memory":
             self.disk = Disk()
 
     def follow(self, count: int) -> None:
         """Read so many more records of the changelog, as a standby or in a recovery."""
-        held = self.stores.begin(0)
+        held = self.stores.start_following(0)
         after = -1 if held is None else held
         records = [entry for entry in self._world.log.entries if entry.offset > after][:count]
         if records:
@@ -177,7 +177,7 @@ class Process:
 
     def recover(self) -> None:
         """Read the changelog to its end, some records at a time."""
-        held = self.stores.begin(0)
+        held = self.stores.start_following(0)
         after = -1 if held is None else held
         records = [entry for entry in self._world.log.entries if entry.offset > after]
         for first in range(0, len(records), 3):
@@ -187,12 +187,12 @@ class Process:
         state: State
         if self._world.kind == "redis":
             self.held = self._world.shared.open()
-            state = StoredState(self.held)
+            state = SharedState(self.held)
         else:
-            state = LoggedState(self.stores.of(0), self._world.log, overwritten=self.stores.overwritten(0))
+            state = ChangelogState(self.stores.open_store(0), self._world.log, overwritten=self.stores.overwritten(0))
             self.state = state
         nothing_sent: Any = None
-        self.task = Task(SETTINGS, 0, state, nothing_sent, remaining=lambda topic: 0, recovery_seconds=0.0)
+        self.task = PartitionTask(SETTINGS, 0, state, nothing_sent, remaining=lambda topic: 0, recovery_seconds=0.0)
         await self.task.open()
 
 
@@ -244,7 +244,7 @@ class World:
         if records:
             self.run(task.apply(topic, records, wall_ms=NOW_MS, clock_ms=NOW_MS))
 
-    def next_of(self, task: Task, topic: str) -> int:
+    def next_of(self, task: PartitionTask, topic: str) -> int:
         return task.position(topic) or 0
 
     def checkpoint(self, process: Process, *, crash_at: str = "") -> None:
@@ -257,7 +257,7 @@ class World:
             self.lose(process)
         else:
             if process is self.owner:
-                self.committed.update(process.task.saved())
+                self.committed.update(process.task.checkpointed_offsets())
                 self._note_what_is_mended()
         finally:
             process.crash_at("")
@@ -311,7 +311,7 @@ class World:
     def _note_what_is_mended(self) -> None:
         """The owner has seen all up to its own last run; what late ones wrote after it lies there untouched for now."""
         if self.kind != "redis":
-            held = self.owning.stores.of(0).offset()
+            held = self.owning.stores.open_store(0).offset()
             self.compactable = 0 if held is None else held + 1
 
     # -- what must come out ----------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.kafka.inventory import topic_specs
 from stream.kafka.options import client_options
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics
 from stream.settings import Settings, load
 from tests.bench.load import Loaded, mixed, now_ms, preload

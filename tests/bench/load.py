@@ -17,7 +17,7 @@ from itertools import islice
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.kafka.options import client_options
 from stream.settings import Settings
-from stream.simulate.bulk import BulkProducer
+from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 
 MIXED_USERS = 100_000

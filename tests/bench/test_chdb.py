@@ -26,7 +26,7 @@ from typing import IO, Any, Final
 import pytest
 
 from stream.core.time import DAY_MS
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.bench.conftest import SetUp
 from tests.bench.load import MIXED_EVENTS, now_ms, preload
@@ -168,7 +168,9 @@ class Tables:
 @contextmanager
 def chdb(python: Path, folder: Path) -> Iterator[Tables]:
     """A process with empty tables, which ends when it is asked for nothing more."""
-    command = dying_with_parent([str(python), "-m", "tests.bench.peers.chdb_tables", str(folder / "tables")])
+    command = command_that_dies_with_parent(
+        [str(python), "-m", "tests.bench.peers.chdb_tables", str(folder / "tables")]
+    )
     with (
         (folder / "chdb.log").open("wb") as log,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as process,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.terminal import LINES_LEFT_OUT
+from stream.terminal import EXIT_LINES_SKIPPED
 from tests.bench.figures import show
 from tests.bench.processes import ENGAGEMENT
 
@@ -39,7 +39,7 @@ def test_compute_a_file_of_579_thousand_survey_answers() -> None:
             after = os.times()
             used = after.children_user + after.children_system - before.children_user - before.children_system
             cpu[processes].append(used)
-            assert done.returncode == LINES_LEFT_OUT, done.stderr.decode()
+            assert done.returncode == EXIT_LINES_SKIPPED, done.stderr.decode()
             said.add(done.stdout)
 
     (one,) = said  # the numbers of two processes are those of one

@@ -46,7 +46,7 @@ def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip(str(error))
     server.start()
     deployment = stores(server)
-    yield request.param, _filled(lambda: deployment.of(0))
+    yield request.param, _filled(lambda: deployment.open_store(0))
     deployment.close()
     server.discard()
 

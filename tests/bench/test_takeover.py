@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings
-from stream.simulate.broker import end_process_group
+from stream.simulate.embedded_broker import end_process_group
 from tests.bench.conftest import SetUp, Setup
 from tests.bench.figures import show
 from tests.bench.load import Loaded, many_users, now_ms, preload
@@ -73,7 +73,7 @@ class Fleet:
         with (self._folder / f"{next(self._numbers)}-{command}.log").open("ab") as log:
             self._processes.append(
                 subprocess.Popen(
-                    dying_with_parent([*ENGAGEMENT, command]),
+                    command_that_dies_with_parent([*ENGAGEMENT, command]),
                     env={**os.environ, **self._environment, **chosen},
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from stream.simulate.producer import DeliveryFailed, EventProducer, of_consumers
+from stream.simulate.producer import DeliveryFailed, EventProducer, consumer_options
 from stream.simulate.replay import ReplayEvent
 from tests.integration.deployment import Load
 
@@ -116,7 +116,7 @@ class TransactionalProducer(EventProducer):
 def was_committed(client: Mapping[str, object], place: Place) -> bool:
     """Whether the record at this place, whose transaction has ended, is one for readers. Raises KafkaError."""
     partition, offset = TopicPartition(*place[:2]), place[2]
-    consumer = KafkaConsumer(**of_consumers(client), isolation_level="read_committed", enable_auto_commit=False)
+    consumer = KafkaConsumer(**consumer_options(client), isolation_level="read_committed", enable_auto_commit=False)
     try:
         consumer.assign([partition])
         consumer.seek(partition, offset)
@@ -130,7 +130,7 @@ def was_committed(client: Mapping[str, object], place: Place) -> bool:
 
 def readable_places(client: Mapping[str, object], topics: Iterable[str]) -> set[Place]:
     """Where the records lie that are for readers. Fails where a transaction stays open."""
-    options = {**of_consumers(client), "check_crcs": False}  # kafka-python adds them up byte by byte
+    options = {**consumer_options(client), "check_crcs": False}  # kafka-python adds them up byte by byte
     consumer = KafkaConsumer(**options, isolation_level="read_committed", enable_auto_commit=False)
     try:
         partitions = [TopicPartition(name, n) for name in topics for n in consumer.partitions_for_topic(name) or ()]

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 
 # `$1` is the folder for the layer, the rest is the command. Other file systems of this machine stay visible.
 _ENTER = r"""
@@ -51,7 +51,7 @@ def why_not() -> str | None:
 def run_inside(command: Sequence[str], *, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run a command in a machine of its own, by its absolute path. `folder` is an empty one for the layer."""
     return subprocess.run(
-        dying_with_parent([*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command]),
+        command_that_dies_with_parent([*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command]),
         capture_output=True,
         text=True,
         check=False,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from stream.processes import dying_with_parent
-from stream.simulate.broker import end_process_group
+from stream.processes import command_that_dies_with_parent
+from stream.simulate.embedded_broker import end_process_group
 from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
 from tests.patience import PATIENCE_SECONDS
@@ -98,7 +98,7 @@ class _Process:
         """Start it and wait until it is ready."""
         with self._log.open("ab") as sink:
             self._process = subprocess.Popen(
-                dying_with_parent(self._command),
+                command_that_dies_with_parent(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

@@ -9,7 +9,7 @@ import pytest
 
 from stream import settings
 from stream.cli import main
-from stream.settings import variable
+from stream.settings import environment_variable
 from tests.deploy.compose import FILE, resolved, started_by
 from tests.deploy.programs import image_environment
 from tests.deploy.tools import DEPLOY, REPOSITORY
@@ -185,7 +185,7 @@ def assert_is_a_command(arguments: list[str]) -> None:
 
 
 def test_our_variables_are_settings(services: dict[str, Any]) -> None:
-    known = {variable(place) for place in settings.places()}
+    known = {environment_variable(place) for place in settings.setting_names()}
     used = {name for service in services.values() for name in service.get("environment") or {} if "ENGAGEMENT" in name}
     promised = set(re.findall(r"ENGAGEMENT_\w+", ENV_EXAMPLE + FILE.read_text()))
 

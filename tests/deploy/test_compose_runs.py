@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.settings import Settings
 from tests.deploy import machine
 from tests.deploy.compose import resolved

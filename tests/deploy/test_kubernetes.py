@@ -13,8 +13,8 @@ import yaml
 from deploy.kubernetes.documents import DOCUMENTS, FOLDER, RULES, SETTINGS, kafka_topics, settings
 from stream import settings as program_settings
 from stream.core.time import seconds_of
-from stream.kafka.inventory import topic_specs
-from stream.settings import load, variable
+from stream.kafka.topic_specs import topic_specs
+from stream.settings import environment_variable, load
 from stream.wiring import VERSION
 from tests.deploy import kinds
 from tests.deploy.programs import image_environment, last_stage
@@ -23,7 +23,7 @@ from tests.deploy.tools import REPOSITORY, there, tool
 
 OVERLAYS = ("rocksdb", "redis")
 OLDEST, NEWEST = "1.31", "1.37"  # 1.31: the first where an unhealthy pod's eviction policy may be set for good
-# Longer than this, and a worker that is stopped is killed: see `_SHUTDOWN_SECONDS` in stream/wiring.py.
+# Longer than this, and a worker that is stopped is killed: see `_SHUTDOWN_TIMEOUT_SECONDS` in stream/wiring.py.
 LEAVES_WITHIN_SECONDS = 8
 
 Manifests = Callable[..., list[dict[str, Any]]]
@@ -146,7 +146,10 @@ def test_a_field_that_no_schema_knows_is_refused() -> None:
 
 def test_the_program_takes_its_arguments_variables_and_settings(overlay: list[dict[str, Any]]) -> None:
     (file,) = (one["data"] for one in overlay if one["kind"] == "ConfigMap")
-    known = {variable(place) for place in program_settings.places()} | {"ENGAGEMENT_SETTINGS", "POD_NAME"}
+    known = {environment_variable(place) for place in program_settings.setting_names()} | {
+        "ENGAGEMENT_SETTINGS",
+        "POD_NAME",
+    }
 
     for workload in workloads(overlay):
         told = {one["name"]: one.get("value", "a-name") for one in container(workload)["env"]}

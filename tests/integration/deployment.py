@@ -32,12 +32,12 @@ from stream.core.offline import Computed, Offline
 from stream.core.rejections import Reason
 from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings, load
-from stream.simulate.bulk import BulkProducer
+from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.producer import EventProducer
 from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate
@@ -303,7 +303,7 @@ class Deployment:
         """Start a command of `engagement` that ends by itself; its output is text in pipes."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
         process = subprocess.Popen(
-            dying_with_parent([sys.executable, "-m", "stream.cli", *arguments]),
+            command_that_dies_with_parent([sys.executable, "-m", "stream.cli", *arguments]),
             env={**environment, **self.variables, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

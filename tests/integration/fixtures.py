@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stream.simulate.broker import EmbeddedBroker, EmbeddedBrokerMissing
+from stream.simulate.embedded_broker import EmbeddedBroker, EmbeddedBrokerMissing
 from tests.chaos.world import ProxiedKafka, behind
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_of_the_run import kafka_of_the_run

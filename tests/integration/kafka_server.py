@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.processes import dying_with_parent
-from stream.simulate.broker import cluster_at, end_process_group
+from stream.processes import command_that_dies_with_parent
+from stream.simulate.embedded_broker import cluster_id_at, end_process_group
 from tests.maven import CACHE, MavenFailed, MavenMissing, jars
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
@@ -272,7 +272,7 @@ class KafkaServer:
             self._format()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent(
+                command_that_dies_with_parent(
                     [*self._java("-Xmx512m", "-Xms256m", *self._writing), "kafka.Kafka", str(self._properties)]
                 ),
                 cwd=self._folder,
@@ -282,7 +282,7 @@ class KafkaServer:
                 start_new_session=True,
             )
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while cluster_at(self.address, timeout_seconds=5.0) is None:
+        while cluster_id_at(self.address, timeout_seconds=5.0) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Kafka did not start at {self.address}: {self._log_tail()}")
             time.sleep(0.05)
@@ -438,7 +438,7 @@ class KafkaContainer:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while cluster_at(self.address, timeout_seconds=5.0) is None:
+        while cluster_id_at(self.address, timeout_seconds=5.0) is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the Kafka container does not answer at {self.address}")
             time.sleep(0.1)

@@ -20,8 +20,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final, Protocol
 
-from stream.processes import dying_with_parent
-from stream.simulate.broker import end_process_group
+from stream.processes import command_that_dies_with_parent
+from stream.simulate.embedded_broker import end_process_group
 
 PROGRAM: Final = "stream.cli"
 
@@ -72,7 +72,7 @@ class Executed:
         self._writer = _writer_of(log) if piped else None
         with log.open("ab") if self._writer is None or self._writer.stdin is None else self._writer.stdin as sink:
             self._process = subprocess.Popen(
-                dying_with_parent([sys.executable, "-m", module, *command]),
+                command_that_dies_with_parent([sys.executable, "-m", module, *command]),
                 env=environment,
                 cwd=code,
                 stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ import time
 import pytest
 from kafka import KafkaAdminClient
 
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics
 from tests.chaos.world import ProxiedKafka
 from tests.integration.deployment import Deployment, simulated

@@ -10,10 +10,10 @@ from collections import Counter
 import pytest
 from aiokafka.structs import TopicPartition
 
-from stream.agents.task import QUIET_SECONDS
+from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, iso, parse_iso
-from stream.kafka import reading
+from stream.kafka import range_reader
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, simulated
 from tests.integration.letters import MIB, Message, engagement, listed, produce, refuse, shown
 
@@ -168,11 +168,11 @@ def test_what_comes_while_it_is_read_is_left_for_the_next_time(refusing: Deploym
     produce(refusing, [Message("logins", b"%d" % number) for number in range(3)])
 
     async def scenario() -> list[bytes]:
-        async with reading.reader(refusing.settings) as consumer:
+        async with range_reader.open_consumer(refusing.settings) as consumer:
             places = [TopicPartition(topic, number) for number in refusing.all_partitions]
-            lying = await reading.spans(consumer, places)
+            lying = await range_reader.current_ranges(consumer, places)
             await asyncio.to_thread(produce, refusing, [Message("logins", b"new")])
-            return [record.value async for record in reading.read(consumer, lying)]
+            return [record.value async for record in range_reader.read_ranges(consumer, lying)]
 
     assert asyncio.run(scenario()) == [b"0", b"1", b"2"]
 

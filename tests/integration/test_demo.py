@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.simulate.broker import EmbeddedBroker
+from stream.simulate.embedded_broker import EmbeddedBroker
 from tests.patience import PATIENCE_SECONDS
 
 _SHOWN = re.compile(r"([\d,]+) events of history are in the gauges")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from stream.simulate.broker import EmbeddedBroker
+from stream.simulate.embedded_broker import EmbeddedBroker
 from tests.browser import opened
 from tests.patience import PATIENCE_SECONDS
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.simulate.broker import EmbeddedBroker
+from stream.simulate.embedded_broker import EmbeddedBroker
 from tests.deploy import promtool
 from tests.deploy.dashboards import Json, answer, asked_by_panel, chosen_at_first, panels
 from tests.deploy.monitoring import Prometheus

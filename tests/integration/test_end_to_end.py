@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.agents.task import QUIET_SECONDS
+from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
 from stream.simulate.replay import ReplayEvent, read_events

@@ -12,10 +12,10 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.agents.task import QUIET_SECONDS
+from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import HOUR_MS
-from stream.kafka.headers import Origin, Replayed, replayed_headers
+from stream.kafka.headers import Origin, Replay, replay_headers
 from stream.kafka.topics import TopicSpec, create_topics, delete_topics
 from stream.partitioning import partition_of
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, login
@@ -338,7 +338,7 @@ def test_a_letter_with_a_forged_origin_takes_no_other_ones_place(mailbox: Deploy
     origin = Origin(honest.topic, honest.partition, honest.offset, honest.timestamp)
     forged = produce(
         mailbox,
-        [Message("logins", b"forged", headers=replayed_headers(Replayed(attempts, origin))) for attempts in (1, 2, 3)],
+        [Message("logins", b"forged", headers=replay_headers(Replay(attempts, origin))) for attempts in (1, 2, 3)],
     )
     refuse(mailbox, [*forged, honest])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from stream.core.time import DAY_MS
-from stream.simulate.live import resumes_at_ms
+from stream.simulate.live import resume_time_ms
 from tests.integration.deployment import Deployment, Program
 
 POPULATION = ("--users", "60", "--days", "4", "--live")
@@ -18,7 +18,7 @@ def test_begun_again_it_sends_what_was_missed_and_no_old_history(deployment: Dep
     assert stopped(first) >= len(begun) > 100
     inputs = deployment.settings.input_topics.values()
     # At night hours pass without an event; the history is four days long.
-    assert now_ms() - resumes_at_ms(deployment.client, inputs, otherwise_ms=0) < DAY_MS
+    assert now_ms() - resume_time_ms(deployment.client, inputs, otherwise_ms=0) < DAY_MS
 
     second = simulating(deployment)
 

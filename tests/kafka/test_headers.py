@@ -4,23 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.kafka.headers import (
-    FORWARDED,
-    LETTER,
-    REPLAYED,
+    FORWARDED_HEADERS,
+    LETTER_HEADERS,
+    REPLAYED_HEADERS,
     Headers,
     Origin,
-    Replayed,
-    number_in,
+    Replay,
+    number_from_header,
+    origin_from_headers,
     origin_headers,
-    origin_in,
-    parted,
-    replayed_headers,
-    replayed_in,
+    replay_from_headers,
+    replay_headers,
+    split_headers,
 )
 
 ORIGIN = Origin("logins", 3, 1_234, 1_740_787_200_000)
 
-names = st.sampled_from([*LETTER, *FORWARDED, *REPLAYED, "trace", ""])
+names = st.sampled_from([*LETTER_HEADERS, *FORWARDED_HEADERS, *REPLAYED_HEADERS, "trace", ""])
 header_lists = st.lists(st.tuples(names, st.none() | st.binary(max_size=5)), max_size=12)
 origins = st.builds(
     Origin, st.just("logins"), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1)
@@ -34,28 +34,28 @@ def test_headers_of_a_producer_come_back_as_they_were_whatever_their_names(
     ours: Headers = [("reason", b"late"), ("detail", b""), *origin_headers(origin)]
     ours += [("by-reference", b"value")] if is_large else []
 
-    told, rest = parted([*theirs, *ours], LETTER)
+    told, rest = split_headers([*theirs, *ours], LETTER_HEADERS)
 
     assert rest == theirs
     assert told == dict(ours)
-    assert origin_in(told) == origin
+    assert origin_from_headers(told) == origin
 
 
 @given(header_lists, origins, st.integers(1, 10**9))
 def test_a_replay_is_read_as_it_was_written(theirs: Headers, origin: Origin, attempts: int) -> None:
-    written = [*theirs, *replayed_headers(Replayed(attempts, origin))]
+    written = [*theirs, *replay_headers(Replay(attempts, origin))]
 
-    assert replayed_in(written, "logins") == (Replayed(attempts, origin), theirs)
+    assert replay_from_headers(written, "logins") == (Replay(attempts, origin), theirs)
 
 
 def test_an_origin_in_another_topic_is_not_believed() -> None:
-    forged = replayed_headers(Replayed(1, ORIGIN._replace(topic="payroll")))
+    forged = replay_headers(Replay(1, ORIGIN._replace(topic="payroll")))
 
-    assert replayed_in(forged, "logins") == (None, forged)
+    assert replay_from_headers(forged, "logins") == (None, forged)
 
 
 def test_what_tells_no_replay_is_all_its_producers() -> None:
-    whole = dict(replayed_headers(Replayed(1, ORIGIN)))
+    whole = dict(replay_headers(Replay(1, ORIGIN)))
     for name, value in (
         ("replayed-attempts", b"0"),
         ("replayed-attempts", b"-1"),
@@ -67,13 +67,13 @@ def test_what_tells_no_replay_is_all_its_producers() -> None:
         ("replayed-origin-timestamp", b""),
     ):
         spoilt: Headers = list({**whole, name: value}.items())
-        assert replayed_in(spoilt, "logins") == (None, spoilt)
+        assert replay_from_headers(spoilt, "logins") == (None, spoilt)
     for missing in whole:
         some: Headers = [(name, value) for name, value in whole.items() if name != missing]
-        assert replayed_in(some, "logins") == (None, some)
+        assert replay_from_headers(some, "logins") == (None, some)
 
 
 def test_a_number_is_made_of_digits_alone() -> None:
     for text, number in ((b"12", 12), (b"-1", -1), (b" 12", None), (b"1_2", None), (b"\xd9\xa1", None), (b"", None)):
-        assert number_in({"n": text}, "n") == number
-    assert number_in({}, "n") is None
+        assert number_from_header({"n": text}, "n") == number
+    assert number_from_header({}, "n") is None

@@ -15,37 +15,47 @@ from stream.core.events import retraction
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
+from stream.dead_letters.reader import DeadLetter, letter_from_record
 from stream.inputs.carried import reader_of_events
-from stream.kafka import messages
-from stream.kafka.headers import FORWARDED, LETTER, REPLAYED, Headers, Origin, Replayed, replayed_headers
-from stream.kafka.messages import Messages
-from stream.kafka.outbox import Outbox, origin_of
-from stream.letters.dead_letters import Letter, letter_of
+from stream.kafka.headers import (
+    FORWARDED_HEADERS,
+    LETTER_HEADERS,
+    REPLAYED_HEADERS,
+    Headers,
+    Origin,
+    Replay,
+    replay_headers,
+)
+from stream.kafka.message_producer import MessageProducer, OutgoingMessage
+from stream.kafka.outbox import Outbox, forwarded_origin
 from stream.settings import load
-from stream.telemetry import Idle, Standby, Told, Unowned, decode_report
+from stream.telemetry import AnyReport, Idle, Standby, Unowned, decode_report
 
 MIB = 1024 * 1024
 FIRST = Origin("logins", 3, 2, 1_740_700_000_000)
 
 header_lists = st.lists(
-    st.tuples(st.sampled_from([*LETTER, *FORWARDED, *REPLAYED, "reasonable", "trace"]), st.none() | st.binary()),
+    st.tuples(
+        st.sampled_from([*LETTER_HEADERS, *FORWARDED_HEADERS, *REPLAYED_HEADERS, "reasonable", "trace"]),
+        st.none() | st.binary(),
+    ),
     max_size=8,
 )
 contents = st.none() | st.binary(max_size=50)
 
 
-class Kept(Messages):
+class Kept(MessageProducer):
     """Keeps the last message instead of sending it."""
 
     def __init__(self) -> None:
         super().__init__({}, largest=MIB, idempotent=False)
-        self.sent: list[messages.Letter] = []
+        self.sent: list[OutgoingMessage] = []
 
-    async def send(self, letter: messages.Letter) -> asyncio.Future[Any]:
+    async def send(self, letter: OutgoingMessage) -> asyncio.Future[Any]:
         self.sent.append(letter)
         return asyncio.get_running_loop().create_future()
 
-    async def send_whole(self, letter: messages.Letter) -> asyncio.Future[Any]:
+    async def send_whole(self, letter: OutgoingMessage) -> asyncio.Future[Any]:
         return await self.send(letter)
 
 
@@ -61,22 +71,22 @@ def record(
     return ConsumerRecord(topic, partition, offset, 1_740_787_200_000, 0, key, value, None, 0, 0, tuple(headers))
 
 
-def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> Letter:
+def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> DeadLetter:
     """The letter of a record, as it is read again."""
     outbox, kept = Outbox(load(None, {})), Kept()
-    outbox._messages = kept
+    outbox._message_producer = kept
     asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
     (sent,) = kept.sent
     assert (sent.topic, sent.partition) == ("logins.dlq", one.partition)
-    return letter_of("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
+    return letter_from_record("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
 def forwarded(one: Any, user: str = "ada", place: int | None = None) -> Any:
     """A record as it lies in the re-key topic: the message, or the event at a place of it."""
     outbox, kept = Outbox(load(None, {})), Kept()
-    outbox._messages = kept
+    outbox._message_producer = kept
     misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), place)
-    asyncio.run(outbox.forward("logins", one.partition, misplaced, saved=5))
+    asyncio.run(outbox.forward("logins", one.partition, misplaced, checkpointed_offset=5))
     (sent,) = kept.sent
     return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
 
@@ -99,7 +109,7 @@ def test_a_letter_has_key_value_and_headers_as_they_were_produced(
 def test_a_replayed_record_that_is_refused_again_keeps_its_first_origin_and_tells_its_attempts(
     key: bytes | None, value: bytes | None, theirs: Headers, attempts: int
 ) -> None:
-    letter = refused(record(key, value, [*theirs, *replayed_headers(Replayed(attempts, FIRST))]))
+    letter = refused(record(key, value, [*theirs, *replay_headers(Replay(attempts, FIRST))]))
 
     assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
     assert (letter.origin, letter.attempts) == (FIRST, attempts)
@@ -110,15 +120,15 @@ def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was
     key: bytes | None, value: bytes, headers: Headers, is_replayed: bool
 ) -> None:
     theirs = [header for header in headers if header[0] != "replayed-attempts"]
-    replay = replayed_headers(Replayed(2, FIRST)) if is_replayed else []
+    replay = replay_headers(Replay(2, FIRST)) if is_replayed else []
     on_its_way = forwarded(record(key, value, [*theirs, *replay]))
 
-    origin = origin_of(on_its_way)
+    origin = forwarded_origin(on_its_way)
     letter = refused(on_its_way, forwarded=True)
 
     # The detour knows the record by where it was read, replayed or not: that is what is counted once.
     assert origin is not None
-    assert (origin.topic, origin.partition, origin.offset, origin.saved) == ("logins", 1, 7, 5)
+    assert (origin.topic, origin.partition, origin.offset, origin.checkpointed_offset) == ("logins", 1, 7, 5)
     assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
     assert letter.attempts == (2 if is_replayed else 0)
     assert letter.origin == (FIRST if is_replayed else Origin("logins", 1, 7, 1_740_787_200_000))
@@ -138,10 +148,10 @@ def test_of_a_message_that_tells_several_things_the_event_is_forwarded_and_its_l
     several = record(b"gateway", b"[1,2,3]", [("trace", b"t")])
     on_its_way = forwarded(several, place=2)
 
-    origin, letter = origin_of(on_its_way), refused(on_its_way, forwarded=True)
+    origin, letter = forwarded_origin(on_its_way), refused(on_its_way, forwarded=True)
 
     assert origin is not None
-    assert (origin.offset, origin.thing) == (7, 2)
+    assert (origin.offset, origin.event_index) == (7, 2)
     assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
     assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
     assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
@@ -160,7 +170,7 @@ def test_what_is_too_large_for_a_letter_is_told_by_reference() -> None:
 
 
 def test_what_a_detour_has_no_room_for_is_told_by_reference_and_its_attempts_are_kept() -> None:
-    replay = replayed_headers(Replayed(2, FIRST))
+    replay = replay_headers(Replay(2, FIRST))
     for one in (record(b"k" * MIB, b"x", replay), record(b"ada", b"x", [("trace", b"t" * MIB), *replay])):
         letter = refused(forwarded(one), forwarded=True)
 
@@ -172,7 +182,7 @@ class Producer:
     """Keeps what is sent until Kafka is there to take it; `refuses` is what it raises instead."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[bytes, Told]] = []
+        self.sent: list[tuple[bytes, AnyReport]] = []
         self.on_its_way: list[asyncio.Future[None]] = []
         self.refuses: Exception | None = None
 
@@ -203,7 +213,7 @@ async def passed() -> None:
 def telling() -> tuple[Outbox, Producer]:
     outbox, producer, ours = Outbox(load(None, {})), Producer(), Kept()
     as_theirs: Any = producer
-    outbox._producer, outbox._messages = as_theirs, ours
+    outbox._producer, outbox._message_producer = as_theirs, ours
     return outbox, producer
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kafka.partitioner import murmur2
 
 from stream.kafka.topics import TopicSpec, create_topics
-from stream.simulate.broker import EmbeddedBroker
+from stream.simulate.embedded_broker import EmbeddedBroker
 from stream.simulate.producer import DeliveryFailed, EventProducer
 from tests.ports import free_port
 

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import msgspec
 
 from stream import wiring
-from stream.agents.task import SWEPT_ROWS
+from stream.agents.partition_task import SWEPT_ROWS
 from stream.core.families.registry import families
 from stream.core.partition.names import NAMED, Named
 from stream.core.partition.partition import kept_ms
 from stream.core.partition.rows import USER, Rows
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
+from stream.maintenance.partition_state import PartitionState, iterate_items
 from stream.settings import Settings
-from stream.upkeep.state import Held, items
 
 
 class Left(NamedTuple):
@@ -62,10 +62,10 @@ def left_in(settings: Settings, *, users: int, days_a_second: float) -> Left:
 
 async def _left_in(settings: Settings, overdue_days: float) -> Left:
     users = named = counted = overdue = 0
-    with wiring.upkeep(settings) as opened:
-        async with opened as upkeep:
+    with wiring.open_maintenance(settings) as opened:
+        async with opened as maintenance:
             for partition in range(settings.topics.partitions):
-                held = await upkeep.held(partition)
+                held = await maintenance.read_state(partition)
                 users += held.rows["user"]
                 named += held.rows["named"]
                 counted += held.progress.users
@@ -73,9 +73,11 @@ async def _left_in(settings: Settings, overdue_days: float) -> Left:
     return Left(users, named, counted, overdue, overdue_days)
 
 
-def _overdue(held: Held, rules: Rules, *, overdue_ms: int) -> int:
+def _overdue(held: PartitionState, rules: Rules, *, overdue_ms: int) -> int:
     needed_since_ms = held.progress.watermark_ms - overdue_ms - kept_ms(rules)
     rows = Rows(families(rules), max_bytes=1)
-    moments = [rows.last_ms(rows.decode(value)) for _, value in items(held.store, USER.encode())]
-    moments += [msgspec.msgpack.decode(value, type=Named).at_ms for _, value in items(held.store, NAMED.encode())]
+    moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER.encode())]
+    moments += [
+        msgspec.msgpack.decode(value, type=Named).at_ms for _, value in iterate_items(held.store, NAMED.encode())
+    ]
     return sum(at_ms < needed_since_ms for at_ms in moments)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from stream.core.time import DAY_MS
-from stream.kafka.inventory import topic_specs
+from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.deployment import Deployment, Program
 from tests.integration.kafka_server import start_kafka

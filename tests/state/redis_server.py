@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import redis
 
-from stream.processes import dying_with_parent
-from stream.simulate.broker import end_process_group
+from stream.processes import command_that_dies_with_parent
+from stream.simulate.embedded_broker import end_process_group
 from tests.missing import missing
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
@@ -114,7 +114,7 @@ class RedisServer:
         config.write_text("".join(f"{name} {value}\n" for name, value in self._directives().items()))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                dying_with_parent([str(self._program), str(config)]),
+                command_that_dies_with_parent([str(self._program), str(config)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -19,6 +19,6 @@ def stores(server: RedisServer | str, app_id: str = "engagement", **state: str) 
 
 def written(server: RedisServer, app_id: str = "engagement") -> RedisStore:
     """Partition 3 with ROWS and one more item, written at offset 7."""
-    store = stores(server, app_id).of(3)
+    store = stores(server, app_id).open_store(3)
     store.write([*ROWS, (b"progress", b"here")], offset=7)
     return store

@@ -24,7 +24,7 @@ from tests.state.redis_stores import ROWS, stores, written
 
 def test_a_worker_that_lost_the_partition_can_neither_write_nor_read(redis_server: RedisServer, app_id: str) -> None:
     former = written(redis_server, app_id)
-    holder = stores(redis_server, app_id).of(3)
+    holder = stores(redis_server, app_id).open_store(3)
 
     with pytest.raises(StoreTaken, match=f"taken over partition 3 of '{app_id}'"):
         former.write([(b"user/1", b"mine")], offset=8)
@@ -40,7 +40,7 @@ def test_a_worker_that_lost_the_partition_can_neither_write_nor_read(redis_serve
 
 
 def test_of_two_that_open_a_partition_the_later_holds_it(redis_server: RedisServer, app_id: str) -> None:
-    first, second = stores(redis_server, app_id).of(3), stores(redis_server, app_id).of(3)
+    first, second = stores(redis_server, app_id).open_store(3), stores(redis_server, app_id).open_store(3)
     second.write([(b"a", b"2")], offset=1)
 
     assert (first.epoch, second.epoch) == (1, 2)
@@ -52,7 +52,7 @@ def test_of_two_that_open_a_partition_the_later_holds_it(redis_server: RedisServ
 def test_a_state_that_was_given_up_keeps_counting_its_holders(redis_server: RedisServer, app_id: str) -> None:
     written(redis_server, app_id).clear()
 
-    assert stores(redis_server, app_id).of(3).epoch == 2
+    assert stores(redis_server, app_id).open_store(3).epoch == 2
 
 
 def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_epoch(
@@ -60,7 +60,7 @@ def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_ep
 ) -> None:
     former = written(redis_server, app_id)
     redis_server.ask("HSET", f"{{{app_id}/3}}:meta", "epoch", 0)
-    stores(redis_server, app_id).of(3)
+    stores(redis_server, app_id).open_store(3)
 
     with pytest.raises(StoreTaken):
         former.write([(b"user/1", b"mine")], offset=8)
@@ -87,7 +87,7 @@ def test_what_a_checkpoint_overtakes_on_its_way_to_the_server_is_not_taken_for_a
             return client.run(asked, keys, *arguments)
 
         def ask(self, *command: Any, **options: Any) -> Any:
-            return client.ask(*command, **options)
+            return client.execute(*command, **options)
 
     store._client = Overtaken(client.url, password="")
     store.part(b"user/", after=b"", count=1_000)
@@ -103,7 +103,7 @@ def test_what_a_checkpoint_overtakes_on_its_way_to_the_server_is_not_taken_for_a
 
 def test_a_write_whose_answer_was_lost_may_be_repeated(redis_server: RedisServer, app_id: str) -> None:
     with Proxy(redis_server.port) as proxy:
-        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
         store.write(ROWS, offset=7)
         delta = [(b"user/1", b"new"), (b"user/2", None), (b"days/1", b"page")]
         proxy.cut_answers()
@@ -122,7 +122,7 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(redis_server: RedisServer
 
 def test_while_a_write_is_in_doubt_no_other_is_taken(redis_server: RedisServer, app_id: str) -> None:
     with Proxy(redis_server.port) as proxy:
-        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
         proxy.cut_answers()
         with pytest.raises(StoreAway):
             store.write([(b"a", b"1")], offset=8)
@@ -139,7 +139,7 @@ def test_while_a_write_is_in_doubt_no_other_is_taken(redis_server: RedisServer, 
 
 def test_a_repeated_write_that_had_arrived_is_not_done_again(redis_server: RedisServer, app_id: str) -> None:
     with Proxy(redis_server.port) as proxy:
-        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).of(3)
+        store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
         proxy.cut_answers()
         with pytest.raises(StoreAway):
             store.write(ROWS, offset=8)
@@ -154,7 +154,7 @@ def test_a_repeated_write_that_had_arrived_is_not_done_again(redis_server: Redis
 def test_a_write_that_a_hanging_server_did_after_all_may_be_repeated(
     run_redis: RunRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_client, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(redis_client, "_ANSWER_TIMEOUT_SECONDS", 0.2)
     server = run_redis()
     store = written(server)
     server.pause()
@@ -189,7 +189,7 @@ def test_deltas_interrupted_anywhere_leave_what_a_dict_would_hold(
     held: dict[bytes, bytes] = {}
     with Proxy(redis_server.port) as proxy:
         workers = stores(f"redis://127.0.0.1:{proxy.port}", "law")
-        store = workers.of(0)
+        store = workers.open_store(0)
         store.clear()
         for offset, (delta, then) in enumerate(deltas):
             if then == "answer lost":
@@ -199,7 +199,7 @@ def test_deltas_interrupted_anywhere_leave_what_a_dict_would_hold(
                 proxy.pass_answers()
             store.write(delta, offset=offset)
             if then == "taken over":
-                former, store = store, workers.of(0)
+                former, store = store, workers.open_store(0)
                 assert store.offset() == offset
                 with pytest.raises(StoreTaken):
                     former.write([(b"user/a", b"not this")], offset=offset)

@@ -24,7 +24,7 @@ ACL = (
 def _usable(server: RedisServer | str, **state: str) -> bool:
     deployment = stores(server, **state)
     deployment.check()
-    store = deployment.of(0)
+    store = deployment.open_store(0)
     store.clear()
     store.write([(b"user/a", b"1"), (b"user/b", None), (b"progress", b"2")], offset=1)
     return store.read([b"user/a"]) == [b"1"] and list(store.scan(b"")) == [(b"progress", b"2"), (b"user/a", b"1")]
@@ -58,14 +58,14 @@ def test_a_server_that_was_away_at_the_check_is_checked_when_a_partition_is_open
     server.start()
 
     with pytest.raises(StoreBroken, match="maxmemory-policy is allkeys-lru"):
-        deployment.of(0)
+        deployment.open_store(0)
 
 
 @pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"])
 def test_a_full_server_that_evicts_only_what_has_a_time_to_live_keeps_state(run_redis: RunRedis, policy: str) -> None:
     server = run_redis(options={"maxmemory-policy": policy, "maxmemory": "4mb"})
     stores(server).check()
-    store = stores(server).of(0)
+    store = stores(server).open_store(0)
     written = 0
     with pytest.raises(StoreAway, match="maxmemory"):  # noqa: PT012  # how much fits is the server's business
         while written < 100:
@@ -96,7 +96,7 @@ def test_a_server_that_keeps_no_log_is_taken_with_a_warning(
 def _refused(server: RedisServer | str, *secrets: str, **state: str) -> str:
     """Why a server can't be used; both at the check and on opening."""
     told = []
-    for asked in (lambda: stores(server, **state).check(), lambda: stores(server, **state).of(0)):
+    for asked in (lambda: stores(server, **state).check(), lambda: stores(server, **state).open_store(0)):
         with pytest.raises(StoreBroken) as refused:
             asked()
         assert not isinstance(refused.value, StoreAway)
@@ -133,17 +133,17 @@ def test_a_user_needs_few_commands_and_no_keys_but_its_own(run_redis: RunRedis) 
     assert _usable(url)
     server.ask("ACL", "SETUSER", "worker", "-eval", "-evalsha")
     with pytest.raises(StoreBroken, match=r"permission.* 'evalsha'"):
-        stores(url).of(0)
+        stores(url).open_store(0)
     server.ask("ACL", "SETUSER", "worker", "+eval", "+evalsha")
     with pytest.raises(StoreBroken, match=r"permission.* key"):
-        stores(url, "other").of(0)
+        stores(url, "other").open_store(0)
     server.ask("ACL", "SETUSER", "worker", "off")
     assert "invalid username-password pair or user is disabled" in _refused(url, "s3cret")
 
 
 def test_who_is_locked_out_while_working_is_broken_not_away(run_redis: RunRedis) -> None:
     server = run_redis(options={"user": f"worker on >s3cret {ACL}"})
-    store = stores(f"redis://worker:s3cret@127.0.0.1:{server.port}").of(0)
+    store = stores(f"redis://worker:s3cret@127.0.0.1:{server.port}").open_store(0)
     server.ask("ACL", "SETUSER", "worker", ">other", "<s3cret", "-hmget")
 
     with pytest.raises(StoreBroken, match="permission") as refused:
@@ -154,7 +154,7 @@ def test_who_is_locked_out_while_working_is_broken_not_away(run_redis: RunRedis)
 def test_no_text_of_a_store_shows_the_password(run_redis: RunRedis) -> None:
     server = run_redis(password="s3cret")
     deployment = stores(server)
-    store = deployment.of(0)
+    store = deployment.open_store(0)
 
     held = [deployment, deployment._client, deployment._client._redis, deployment._client.url, store]
     assert "s3cret" not in "".join(f"{thing!r}{thing}" for thing in held)

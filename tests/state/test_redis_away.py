@@ -26,7 +26,7 @@ def test_a_server_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: Ru
         with pytest.raises(StoreAway):
             store.write([(b"user/1", b"new")], offset=8)
         with pytest.raises(StoreAway):
-            stores(server).of(3)
+            stores(server).open_store(3)
     server.start()
     store.write([(b"user/1", b"new")], offset=8)
 
@@ -35,7 +35,7 @@ def test_a_server_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: Ru
 
 def test_a_round_goes_on_when_the_server_restarts_in_the_middle(run_redis: RunRedis) -> None:
     server = run_redis(options=DURABLE)
-    store = stores(server).of(3)
+    store = stores(server).open_store(3)
     rows = {b"user/%d" % number for number in range(3_000)}
     store.write([(key, b"") for key in rows], offset=1)
     found, after = store.part(b"user/", after=b"", count=1_000)
@@ -85,7 +85,7 @@ def test_a_full_server_is_away_and_takes_the_same_write_once_it_has_room(run_red
             store.write(deltas[name], offset=8)
         assert store.read([b"user/1", b"user/2"]) == [b"row 1", b"row 2"]  # nothing evicted, nothing half done
     with pytest.raises(StoreAway, match="maxmemory"):
-        stores(server).of(3)
+        stores(server).open_store(3)
     server.ask("CONFIG", "SET", "maxmemory", "0")
     for name, store in held.items():
         store.write(deltas[name], offset=8)

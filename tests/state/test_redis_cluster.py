@@ -29,11 +29,13 @@ def test_partitions_of_a_deployment_lie_on_all_nodes_each_on_one(
 ) -> None:
     deployment = stores(two_nodes[0])
     deployment.check()
-    opened = [deployment.of(partition) for partition in range(8)]
+    opened = [deployment.open_store(partition) for partition in range(8)]
     for partition, store in enumerate(opened):
         store.write([*ROWS, (b"progress", b"%d" % partition), (b"days/1", b"page")], offset=partition)
 
-    assert [store.offset() for store in (stores(two_nodes[1]).of(partition) for partition in range(8))] == [*range(8)]
+    assert [store.offset() for store in (stores(two_nodes[1]).open_store(partition) for partition in range(8))] == [
+        *range(8)
+    ]
     with pytest.raises(StoreTaken):
         opened[0].read([b"user/1"])
     per_node = [_partitions(node) for node in two_nodes]
@@ -46,7 +48,7 @@ def _partitions(node: RedisServer) -> set[bytes]:
 
 
 def test_a_cleared_partition_leaves_the_others_on_every_node(two_nodes: tuple[RedisServer, RedisServer]) -> None:
-    opened = [stores(two_nodes[0]).of(partition) for partition in range(8)]
+    opened = [stores(two_nodes[0]).open_store(partition) for partition in range(8)]
     for store in opened:
         store.write(ROWS, offset=1)
     for store in opened[::2]:
@@ -57,7 +59,7 @@ def test_a_cleared_partition_leaves_the_others_on_every_node(two_nodes: tuple[Re
 
 
 def test_a_partition_may_move_to_another_node_while_it_is_worked_on(two_nodes: tuple[RedisServer, RedisServer]) -> None:
-    store = stores(two_nodes[0]).of(3)
+    store = stores(two_nodes[0]).open_store(3)
     store.write(ROWS, offset=1)
     slot = two_nodes[0].ask("CLUSTER", "KEYSLOT", "{engagement/3}")
     source, target = two_nodes if slot < 8_192 else two_nodes[::-1]
@@ -86,7 +88,7 @@ def _again(store: RedisStore) -> None:
 
 def test_a_cluster_that_lacks_slots_is_away(run_redis: RunRedis) -> None:
     server = run_redis(cluster=True)
-    store = stores(server).of(3)
+    store = stores(server).open_store(3)
     server.ask("CLUSTER", "DELSLOTSRANGE", 0, 16_383)
 
     with pytest.raises(StoreAway, match="slots are not covered"):
@@ -101,7 +103,7 @@ def test_a_cluster_that_lacks_slots_is_away(run_redis: RunRedis) -> None:
 
 def test_a_cluster_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: RunRedis) -> None:
     server = run_redis(cluster=True, options=DURABLE)
-    store = stores(server).of(3)
+    store = stores(server).open_store(3)
     store.write(ROWS, offset=1)
     server.stop()
 
@@ -115,7 +117,7 @@ def test_a_cluster_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: R
 def test_a_cluster_whose_nodes_all_moved_is_found_again_at_the_address_that_was_given(run_redis: RunRedis) -> None:
     server = run_redis(cluster=True, options=DURABLE)
     with Proxy(server.port) as proxy:
-        store = stores(f"redis+cluster://127.0.0.1:{proxy.port}").of(3)
+        store = stores(f"redis+cluster://127.0.0.1:{proxy.port}").open_store(3)
         store.write(ROWS, offset=1)
         server.move()
         with pytest.raises(StoreAway):

@@ -27,7 +27,7 @@ def _lost(store: RedisStore, message: str) -> None:
 
 def test_an_emptied_server_is_told_from_a_new_one(run_redis: RunRedis) -> None:
     server = run_redis()
-    reader, writer = written(server), stores(server, "other").of(0)
+    reader, writer = written(server), stores(server, "other").open_store(0)
     writer.write([(b"a", b"1")], offset=0)
     server.ask("FLUSHALL")
 
@@ -65,14 +65,14 @@ def test_an_older_copy_is_told_from_the_state(run_redis: RunRedis) -> None:
     _set_back(server, older)
 
     _lost(store, "offset 12 expected, 7 found; was it set back to an older copy")
-    assert stores(server).of(3).offset() == 7
+    assert stores(server).open_store(3).offset() == 7
 
 
 def test_a_copy_from_before_the_partition_was_taken_over_is_told_from_the_state(run_redis: RunRedis) -> None:
     server = run_redis()
     written(server)
     older = _copied(server)
-    store = stores(server).of(3)
+    store = stores(server).open_store(3)
     _set_back(server, older)
 
     _lost(store, "epoch 2 expected, 1 found; was it set back to an older copy")
@@ -92,7 +92,7 @@ def test_a_key_that_was_evicted_is_missed_and_what_is_left_can_be_cleared(
     store = written(server)
     server.ask("DEL", key)
     _lost(store, message)
-    opened = stores(server).of(3)
+    opened = stores(server).open_store(3)
     with pytest.raises(StateLost, match="rows expected"):
         opened.read([b"user/1"])
 
@@ -115,7 +115,7 @@ def test_a_row_that_was_removed_by_others_is_missed(redis_server: RedisServer, a
 def test_loss_is_found_when_a_partition_is_opened(redis_server: RedisServer, app_id: str) -> None:
     written(redis_server, app_id)
     redis_server.ask("DEL", f"{{{app_id}/3}}:state/user")
-    store = stores(redis_server, app_id).of(3)
+    store = stores(redis_server, app_id).open_store(3)
 
     with pytest.raises(StateLost, match="100 rows expected"):
         store.offset()

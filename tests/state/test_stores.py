@@ -41,7 +41,7 @@ def _opener(request: pytest.FixtureRequest, opened: list[Store], tmp_path: Path,
     url = request.getfixturevalue(request.param).url
     redis = Redis(load(None, {"ENGAGEMENT_STATE_URL": url, "ENGAGEMENT_APP_ID": app_id}))
     request.addfinalizer(redis.close)
-    return redis.of
+    return redis.open_store
 
 
 @pytest.fixture(params=[pytest.param("memory"), *_DURABLE])

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stream.processes import dying_with_parent
+from stream.processes import command_that_dies_with_parent
 from tests.bench.figures import steady_rate
 from tests.bench.processes import Samples
 
@@ -53,7 +53,7 @@ def told_by(lines: Sequence[str]) -> Told:
 def measured(command: Sequence[str], events: int, log: Path, *, timeout_seconds: float) -> Measured:
     """Run a peer until it has told its numbers. What it says on standard error goes to `log`. Raises PeerFailed."""
     with log.open("ab") as sink:
-        peer = subprocess.Popen(dying_with_parent(command), stdout=subprocess.PIPE, stderr=sink, text=True)
+        peer = subprocess.Popen(command_that_dies_with_parent(command), stdout=subprocess.PIPE, stderr=sink, text=True)
     assert peer.stdout is not None
     too_long = threading.Timer(timeout_seconds, peer.kill)
     too_long.start()

@@ -1,0 +1,402 @@
+"""The task of one partition that this worker owns: it applies batches and writes checkpoints.
+
+To apply a batch, it skips the records that the state has already applied, decodes the rest, fetches the rows of users
+that are not in memory, applies the events, sends on what could not be applied, and records the offset. To write a
+checkpoint, it collects what has changed, waits until everything sent on has arrived, saves the changes, and only then
+lets the offsets be committed. If the store can't be reached, it retries until the store answers, and applies nothing
+meanwhile.
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import structlog
+from aiokafka.structs import ConsumerRecord
+
+from stream.agents import forwarded_events
+from stream.agents.task_state import State, in_thread
+from stream.core.messages import Reader
+from stream.core.partition.partition import SWEPT, Partition
+from stream.core.partition.reading import Batch
+from stream.core.store import StoreAway
+from stream.core.time import SECOND_MS, seconds_of
+from stream.core.users import partition_key
+from stream.inputs.carried import reader_of_events
+from stream.kafka.outbox import Outbox, forwarded_origin
+from stream.kafka.state_mismatch import StateMismatch
+from stream.kafka.transactions import ReadProgress
+from stream.partitioning import partition_of
+from stream.settings import Settings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
+
+log = structlog.get_logger(__name__)
+
+# A topic that was read to its end within this time counts as caught up, because new records arrive all the time.
+_CAUGHT_UP_SECONDS = 5.0
+# A topic without records for this time does not hold back the watermark any more. If this were shorter, newer events of
+# one topic would make a burst of old events in another topic late.
+QUIET_SECONDS = 5.0
+# How long to wait before a store that can't be reached is tried again.
+_RETRY_SECONDS = 0.5
+# How many stored rows each checkpoint checks for whether they are still needed. A million rows take less than an hour.
+SWEPT_ROWS = 500
+
+_Answer = TypeVar("_Answer")
+
+# Records of one input, with the name of the input and its reader.
+_RecordsOfInput = tuple[str, Reader, Sequence[ConsumerRecord]]
+
+
+class HalfApplied(RuntimeError):
+    """A batch failed before all of it was applied and sent on. The partition's next owner reads its events again."""
+
+
+class PartitionTask:
+    """One partition that this worker owns."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        number: int,
+        state: State,
+        outbox: Outbox,
+        *,
+        remaining: Callable[[str], int | None],
+        recovery_seconds: float,
+        read_progress: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
+    ) -> None:
+        """`remaining` returns how many records of a Kafka topic are still to be applied, or None if that is unknown.
+
+        `read_progress` returns how far the topic is read, and the open transaction that stops it there. Call `open`
+        first.
+        """
+        self.number = number
+        self.away = ""  # why the store can't be reached; empty while it can
+        self.cpu_seconds = 0.0  # the CPU time that reading and applying have taken
+        self._settings = settings
+        self._state = state
+        self._outbox = outbox
+        self._remaining = remaining
+        self._read_progress = read_progress
+        self._open_transaction_after = seconds_of(settings.kafka.open_transaction_after)
+        self._open_transactions: dict[str, OpenTransaction] = {}  # by input
+        self._core = Partition(
+            settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
+        )
+        self._forwarded = forwarded_events.ForwardedEvents(())
+        self._available = asyncio.Event()
+        self._available.set()
+        self._closed = False
+        self._half_applied = False  # a batch has failed in the middle: memory has some of its events
+        self._swept = dict.fromkeys(SWEPT, b"")  # by key prefix: how far the rows were checked
+        self._shared_settings = settings.shared
+        self._future_limit_ms = settings.rules.future_limit_ms
+        self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
+        self._readers = settings.readers
+        self._reader_of_events = reader_of_events(settings.rules)
+        self._sent: list[asyncio.Future[Any]] = []
+        self._writing = asyncio.Lock()
+        self._applying = asyncio.Lock()  # so that no checkpoint comes between a batch and what it sends on
+        self._checkpointed_offsets: dict[str, int] = {}
+        self._last_records_at: dict[str, float] = {}  # by input: when it last had records
+        self._at_end: dict[str, float] = {}  # by Kafka topic: when it was last read to its end
+        self._arrived: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # timestamps of records that are in no report yet
+        self._event_latency = np.zeros(len(LATENCY_BOUNDS) + 1, dtype=np.int64)
+        self._event_latency_seconds = 0.0
+        self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
+        self._checkpoint_seconds = 0.0
+        self._recovery_seconds = recovery_seconds
+
+    async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
+        """Take the partition over and go on from its last checkpoint. Raises StoreTaken, StateRefused."""
+        await self._state.take_over(still_ours)
+        await in_thread(self._restore)
+
+    def _restore(self) -> None:
+        self._core.restore(self._state.scan)
+        progress, partitions = self._core.progress, self._settings.topics.partitions
+        if progress.partitions not in (0, partitions):
+            problem = f"the state of partition {self.number} was counted with {progress.partitions} partitions, not"
+            raise StateMismatch(
+                f"{problem} {partitions}: users would lie in two of them\n"
+                f"  to move them: engagement topics grow --partitions {partitions}"
+            )
+        progress.partitions = partitions
+        self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
+        self._checkpointed_offsets = dict(self._core.progress.offsets)
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Grows by one with each takeover of the partition, this one included."""
+        return self._state.epoch
+
+    def position(self, topic: str) -> int | None:
+        """Return the next offset of a Kafka topic to apply, or None if none was applied."""
+        return self._core.progress.offsets.get(topic)
+
+    def topic_id(self, topic: str) -> str:
+        """Return the id that Kafka's topic had when we began to read it, or an empty text if unknown."""
+        return self._core.progress.topic_ids.get(topic, "")
+
+    def start_reading(self, topic: str, offset: int, *, topic_id: str = "") -> None:
+        """Start reading a Kafka topic at this offset: nothing was applied before, or records up to here are deleted."""
+        progress = self._core.progress
+        progress.offsets[topic] = max(offset, progress.offsets.get(topic, 0))
+        if topic_id:
+            progress.topic_ids[topic] = topic_id
+
+    def checkpointed_offsets(self) -> dict[str, int]:
+        """By Kafka topic: the next offset to apply, according to the last checkpoint."""
+        return self._checkpointed_offsets
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time that was applied, or -1."""
+        return max(self._core.progress.newest_ms.values(), default=-1)
+
+    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> int:
+        """Apply a batch of a Kafka topic. Returns how many of its records were new to the state."""
+        position = self._core.progress.offsets.get(topic, 0)
+        new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
+        if new:
+            async with self._applying:
+                self._half_applied = True
+                await self._apply(topic, new, wall_ms=wall_ms, clock_ms=clock_ms)
+                self._half_applied = False
+        return len(new)
+
+    async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
+        await self._available.wait()
+        by_input = self._by_input(topic, new)
+        now = time.monotonic()
+        self._last_records_at.update({source: now for source, _, _ in by_input})
+        behind, active = self.behind(), self._active()
+        self._core.tick(clock_ms, behind=behind, active=active)
+        unsent = []
+        for source, reader, its_records in by_input:
+            with self._timed():
+                batch = self._core.read(
+                    source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
+                )
+            rows = await self._fetch_rows(batch)
+            with self._timed():
+                unused = self._core.apply(
+                    batch,
+                    rows,
+                    belongs=self._belongs,
+                    moves_clock=source in behind,
+                    waits_for={*behind, *active} - {source},
+                )
+            unsent.append((source, unused))
+        self._core.progress.offsets[topic] = new[-1].offset + 1
+        self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
+        was_forwarded = topic not in self._topics
+        for source, (refused, misplaced) in unsent:
+            source_topic = self._settings.input_topics[source]
+            for letter in refused:
+                sent = self._outbox.dead_letter(source_topic, self.number, letter, forwarded=was_forwarded)
+                self._sent.append(await sent)
+            for record in misplaced:
+                sent = self._outbox.forward(
+                    source_topic, self.number, record, checkpointed_offset=self._checkpointed_offsets.get(topic, 0)
+                )
+                self._sent.append(await sent)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.thread_time()
+        yield
+        self.cpu_seconds += time.thread_time() - began
+
+    async def _fetch_rows(self, batch: Batch) -> dict[bytes, bytes | None]:
+        """Fetch the rows that a batch needs and that are not in memory."""
+        rows: dict[bytes, bytes | None] = {}
+        while wanted := self._core.wants(batch, rows):
+            rows.update(zip(wanted, await self._retry_until_available(partial(self._state.read, wanted)), strict=True))
+        return rows
+
+    async def _retry_until_available(self, request: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Repeat a request to the store until it answers."""
+        while True:
+            try:
+                answer = await request()
+            except StoreAway as error:
+                if self._closed:
+                    raise
+                if not self.away:
+                    log.warning(
+                        "the state can't be reached: nothing is consumed", partition=self.number, why=str(error)
+                    )
+                self.away = str(error)
+                self._available.clear()
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if self.away:
+                log.info("the state can be reached again", partition=self.number)
+                self.away = ""
+                self._available.set()
+            return answer
+
+    def close(self) -> None:
+        """Give the partition up: stop waiting for the store."""
+        self._closed = True
+        self._available.set()
+
+    def _belongs(self, user: str) -> bool:
+        return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
+
+    def _by_input(self, topic: str, records: Sequence[ConsumerRecord]) -> list[_RecordsOfInput]:
+        """Group records by input. In the re-key topic, a header of each record names it."""
+        if topic in self._topics:
+            source = self._topics[topic]
+            return [(source, self._readers[source], records)]
+        grouped: dict[tuple[str, bool], list[ConsumerRecord]] = {}
+        for record in records:
+            origin = forwarded_origin(record)
+            if origin is None or origin.topic not in self._topics:
+                log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
+            elif self._forwarded.is_new(
+                origin.topic,
+                origin.partition,
+                origin.offset,
+                checkpointed_offset=origin.checkpointed_offset,
+                event_index=origin.event_index or 0,
+            ):
+                grouped.setdefault((self._topics[origin.topic], origin.event_index is not None), []).append(record)
+        return [
+            (source, self._reader_of_events if is_event else self._readers[source], its_records)
+            for (source, is_event), its_records in grouped.items()
+        ]
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def tick(self, clock_ms: int) -> dict[str, int]:
+        """Advance the clock. Returns how many records of each input are still to be applied, -1 if unknown."""
+        lag = {}
+        for name, topic in self._topics.items():
+            left = self._remaining(name)
+            if left == 0:
+                self.mark_end_reached(name)
+            lag[topic] = -1 if left is None else left
+            self._update_read_progress(name, topic)
+        self._core.tick(clock_ms, behind=self.behind(), active=self._active())
+        return lag
+
+    def _update_read_progress(self, name: str, topic: str) -> None:
+        """Skip offsets that have no readable record, and log a transaction that stays open for too long."""
+        read_progress, offsets = self._read_progress(name), self._core.progress.offsets
+        if read_progress.read_to is not None:
+            offsets[name] = max(read_progress.read_to, offsets.get(name, 0))
+        found = read_progress.open_transaction
+        if found is not None and found.seconds >= self._open_transaction_after:
+            if topic not in self._open_transactions:
+                fields = {"topic": name, "partition": self.number, "records": found.records}
+                log.warning("a producer's transaction hangs open: nothing after it can be read", **fields)
+            self._open_transactions[topic] = found
+        elif self._open_transactions.pop(topic, None) is not None:
+            log.info("the transaction has ended", topic=name, partition=self.number)
+
+    def _active(self) -> tuple[str, ...]:
+        """The inputs that have records to read, had some in the last seconds, or have some in an open transaction."""
+        quiet_since = time.monotonic() - QUIET_SECONDS
+        return tuple(
+            topic
+            for name, topic in self._topics.items()
+            if self._last_records_at.get(topic, quiet_since) > quiet_since
+            or self._remaining(name) != 0
+            or self._read_progress(name).open_transaction is not None
+        )
+
+    def mark_end_reached(self, topic: str) -> None:
+        """Remember that a Kafka topic was just read to its end."""
+        self._at_end[topic] = time.monotonic()
+
+    def behind(self) -> tuple[str, ...]:
+        """The inputs that were not read to their end in the last seconds."""
+        now = time.monotonic()
+        reached = {name for name, at in self._at_end.items() if now - at < _CAUGHT_UP_SECONDS}
+        return tuple(topic for name, topic in self._topics.items() if name not in reached)
+
+    def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
+        """Return what this partition adds to every number, and how its processing goes."""
+        snapshot = self._core.snapshot()
+        self._measure_latency(wall_ms)
+        return Report(
+            partition=self.number,
+            worker=worker,
+            reported_ms=wall_ms,
+            counted_since_ms=self._core.progress.counted_since_ms,
+            snapshot=snapshot,
+            lag=lag,
+            behind=self.behind(),
+            event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
+            checkpoints=Timings(tuple(self._checkpoints), self._checkpoint_seconds),
+            recovery_seconds=self._recovery_seconds,
+            settings=self._shared_settings,
+            away=self.away,
+            open_transactions=dict(self._open_transactions),
+            epoch=self.epoch,
+        )
+
+    def _measure_latency(self, wall_ms: int) -> None:
+        if self._arrived:
+            seconds = np.maximum(wall_ms - np.concatenate(self._arrived), 0) / SECOND_MS
+            self._arrived.clear()
+            places = np.searchsorted(LATENCY_BOUNDS, seconds)
+            self._event_latency += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
+            self._event_latency_seconds += float(seconds.sum())
+
+    # -- a checkpoint ----------------------------------------------------------------------------------------------
+
+    @property
+    def unsaved_bytes(self) -> int:
+        """The approximate size of the next checkpoint in bytes."""
+        return self._core.unsaved_bytes
+
+    async def checkpoint(self) -> None:
+        """Write what has changed, all of it or nothing. After any error of Kafka or the store the task is lost.
+
+        After `close`, nothing is saved: the next owner reads again what has changed since. Raises HalfApplied if a
+        batch has failed: what it changed is incomplete, and must never be saved.
+        """
+        async with self._writing:
+            async with self._applying:
+                if self._closed:
+                    return
+                if self._half_applied:
+                    raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
+                offsets = dict(self._core.progress.offsets)
+                if offsets == self._checkpointed_offsets and not self._core.unsaved_rows:
+                    await self._retry_until_available(self._state.check_changelog)
+                    return
+                started = time.monotonic()
+                await self._sweep()
+                delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
+                sent, self._sent = self._sent, []
+            if sent:
+                await asyncio.gather(*sent)
+            await self._retry_until_available(lambda: self._state.save(delta))
+            self._checkpointed_offsets = offsets
+            seconds = time.monotonic() - started
+            self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1
+            self._checkpoint_seconds += seconds
+
+    async def _sweep(self) -> None:
+        """Check some more of the stored rows for whether they are still needed."""
+        for prefix, after in self._swept.items():
+            request = partial(self._state.part, prefix, after=after, count=SWEPT_ROWS)
+            items, self._swept[prefix] = await self._retry_until_available(request)
+            self._core.sweep(items)
+
+    async def forget_users(self, *, keep: int) -> None:
+        """Drop rows from memory until at most `check_changelog` are left."""
+        async with self._applying:  # not while a batch is applied, which relies on the rows in memory
+            self._core.forget_users(keep=keep)

@@ -1,0 +1,1 @@
+"""Dead letters: list the messages that workers could not use, and send them back to their topics."""

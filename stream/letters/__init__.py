@@ -1,1 +1,0 @@
-"""Dead letters: which there are, and sending them back."""

@@ -1,0 +1,386 @@
+"""What a task does with batches and checkpoints, with a store and an outbox that are dicts and lists."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka.errors import KafkaError
+
+from stream.agents.partition_task import HalfApplied, PartitionTask
+from stream.agents.task_state import ChangelogState
+from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.rows import Delta
+from stream.kafka.outbox import PartitionChangelog
+from stream.kafka.transactions import ReadProgress
+from stream.partitioning import partition_of
+from stream.settings import Settings, load
+from stream.state.memory import MemoryStore
+from stream.telemetry import OpenTransaction
+from tests.export.boards import Event, moment
+
+NOW_MS = moment("2026-03-10T12:00:00Z")
+
+
+class Outbox:
+    """Keeps what is sent; `broken` is what the changelog answers with."""
+
+    def __init__(self) -> None:
+        self.deltas: list[Delta] = []
+        self.letters: list[tuple[str, Refused]] = []
+        self.forwarded: list[tuple[str, Misplaced]] = []
+        self.unsent: asyncio.Future[None] | None = None
+        self.broken: Exception | None = None
+
+    async def write_delta(self, partition: int, delta: Delta) -> int:
+        if self.broken is not None:
+            raise self.broken
+        self.deltas.append(delta)
+        return sum(map(len, self.deltas)) - 1
+
+    async def dead_letter(
+        self, topic: str, partition: int, letter: Refused, *, forwarded: bool
+    ) -> "asyncio.Future[None]":
+        self.letters.append((topic, letter))
+        return self._sent()
+
+    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
+        self.forwarded.append((topic, record))
+        return self._sent()
+
+    def _sent(self) -> "asyncio.Future[None]":
+        if self.unsent is not None:
+            return self.unsent
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def settings() -> Settings:
+    return load(None, {}, {"topics.partitions": 4, "topics.logins": "app-logins"})
+
+
+def users_of(partition: int, count: int) -> list[str]:
+    """So many users whose partition it is."""
+    names = (f"user-{number}" for number in range(10_000))
+    return [name for name in names if partition_of(name.encode(), 4) == partition][:count]
+
+
+def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
+    value = msgspec.json.encode({"user_id": user, "event_time": at})
+    return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
+
+
+Remaining = dict[str, int | None]
+
+
+async def task(
+    outbox: Outbox,
+    store: MemoryStore | None = None,
+    *,
+    remaining: Remaining | None = None,
+    read_progress: dict[str, ReadProgress] | None = None,
+) -> PartitionTask:
+    held: Any = outbox
+    left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
+    state = ChangelogState(store or MemoryStore(), PartitionChangelog(held, 1))
+    reached: dict[str, ReadProgress] = {} if read_progress is None else read_progress
+    one = PartitionTask(
+        settings(),
+        1,
+        state,
+        held,
+        remaining=left.__getitem__,
+        recovery_seconds=0.0,
+        read_progress=lambda topic: reached.get(topic, ReadProgress()),
+    )
+    await one.open()
+    return one
+
+
+async def apply(one: PartitionTask, records: Iterable[Event], topic: str = "app-logins") -> int:
+    batch: Any = list(records)
+    return await one.apply(topic, batch, wall_ms=NOW_MS, clock_ms=NOW_MS)
+
+
+def daily_users(one: PartitionTask) -> int:
+    one.tick(NOW_MS)
+    return one.report("w", {}, wall_ms=NOW_MS).snapshot.families["activity"].live[1_440].get(1, 0)
+
+
+def test_what_the_state_holds_is_not_applied_again() -> None:
+    async def scenario() -> None:
+        ann, bob, cid = users_of(1, 3)
+        one = await task(Outbox())
+
+        assert await apply(one, [login(ann, 5), login(bob, 6)]) == 2
+        assert one.position("app-logins") == 7
+        assert await apply(one, [login(ann, 5), login(bob, 6), login(cid, 9)]) == 1
+        assert await apply(one, [login(ann, 5)]) == 0
+        assert one.position("app-logins") == 10
+        assert daily_users(one) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_task_opened_on_what_another_has_saved_goes_on_where_that_stopped() -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
+        await apply(first, [login(ann, 0)])
+        await first.checkpoint()
+        await apply(first, [login(bob, 1)])  # lost with the process
+
+        second = await task(outbox, store)
+
+        assert second.position("app-logins") == 1
+        assert daily_users(second) == 1
+        assert await apply(second, [login(ann, 0), login(bob, 1)]) == 1
+        assert daily_users(second) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_that_fails_saves_nothing() -> None:
+    async def scenario() -> None:
+        outbox, store = Outbox(), MemoryStore()
+        one = await task(outbox, store)
+        held = store.offset()
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        outbox.broken = ConnectionError("no broker")
+
+        with pytest.raises(ConnectionError):
+            await one.checkpoint()
+
+        assert one.checkpointed_offsets() == {}
+        assert store.offset() == held
+
+    asyncio.run(scenario())
+
+
+def test_a_checkpoint_waits_for_what_was_sent_before_it() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        one = await task(outbox)
+        await apply(one, [Event(b"not json", 0)])
+        saving = asyncio.create_task(one.checkpoint())
+        await asyncio.sleep(0.01)
+
+        assert len(outbox.deltas) == 1  # that of the takeover
+        outbox.unsent.set_result(None)
+        await saving
+        assert len(outbox.deltas) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_was_not_sent_fails_the_checkpoint() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        outbox.unsent.set_exception(ConnectionError("no broker"))
+        one = await task(outbox)
+        await apply(one, [Event(b"not json", 0)])
+
+        with pytest.raises(ConnectionError):
+            await one.checkpoint()
+        assert len(outbox.deltas) == 1  # that of the takeover
+
+    asyncio.run(scenario())
+
+
+def test_nothing_new_is_no_checkpoint() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = await task(outbox)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        await one.checkpoint()
+        await one.checkpoint()
+
+        assert len(outbox.deltas) == 2  # one is that of the takeover
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_that_was_given_up_is_saved_no_more() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = await task(outbox)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        one.close()
+        await one.checkpoint()
+
+        assert len(outbox.deltas) == 1  # that of the takeover
+
+    asyncio.run(scenario())
+
+
+def test_the_refused_and_the_misplaced_are_sent_on_under_the_topic_they_were_produced_to() -> None:
+    async def scenario() -> None:
+        outbox = Outbox()
+        one = await task(outbox)
+        stranger = users_of(2, 1)[0]
+        await apply(one, [Event(b"not json", 0), login(stranger, 1)])
+
+        assert [(topic, letter.reason.value) for topic, letter in outbox.letters] == [("app-logins", "not_json")]
+        assert [(topic, record.user) for topic, record in outbox.forwarded] == [("app-logins", stranger)]
+        assert daily_users(one) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_is_behind_until_its_end_was_reached_a_moment_ago() -> None:
+    async def scenario() -> None:
+        left: Remaining = dict.fromkeys(("sessions", "app-logins", "surveys"))
+        one = await task(Outbox(), remaining=left)
+        one.tick(NOW_MS)
+        assert one.behind() == ("sessions", "logins", "surveys")
+
+        left.update({"sessions": 0, "app-logins": 7, "surveys": 0})
+        one.tick(NOW_MS)
+        assert one.behind() == ("logins",)
+
+        # A busy topic always has something on its way; a batch that reached the end says that it is read in time.
+        one.mark_end_reached("app-logins")
+        one.tick(NOW_MS)
+        assert one.behind() == ()
+
+    asyncio.run(scenario())
+
+
+def view(user: str, offset: int, *, at: str) -> Event:
+    value = msgspec.json.encode({"user_id": user, "event_time": at, "type": "page_view"})
+    return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
+
+
+def outcomes(one: PartitionTask, topic: str) -> dict[str, int]:
+    one.tick(NOW_MS)
+    return one.report("w", {}, wall_ms=NOW_MS).snapshot.outcomes[topic]
+
+
+def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        one = await task(Outbox())
+        one.tick(NOW_MS)  # all is read to its end
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        one.mark_end_reached("sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        one.tick(NOW_MS)
+
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 2}
+
+    asyncio.run(scenario())
+
+
+def test_a_quiet_topic_holds_the_watermark_back_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        one = await task(Outbox())
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        one.tick(NOW_MS)
+
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 1, "late": 1}
+
+    asyncio.run(scenario())
+
+
+def test_offsets_that_nobody_is_given_are_passed_over_and_saved() -> None:
+    async def scenario() -> None:
+        outbox, read_progress = Outbox(), {"app-logins": ReadProgress()}
+        one = await task(outbox, read_progress=read_progress)
+        await apply(one, [login(users_of(1, 1)[0], 0)])
+        await one.checkpoint()
+
+        read_progress["app-logins"] = ReadProgress(read_to=4)
+        one.tick(NOW_MS)
+        await one.checkpoint()
+        assert (one.position("app-logins"), one.checkpointed_offsets()) == (4, {"app-logins": 4})
+
+        read_progress["app-logins"] = ReadProgress(read_to=3)
+        one.tick(NOW_MS)
+        assert one.position("app-logins") == 4
+        assert await apply(one, [login(users_of(1, 1)[0], 4)]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_behind_an_open_transaction_does_not_become_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ann, bob = users_of(1, 2)
+        read_progress = {"sessions": ReadProgress(open_transaction=OpenTransaction(seconds=60, records=1))}
+        one = await task(Outbox(), read_progress=read_progress)
+        await apply(one, [view(ann, 0, at="2025-10-01T00:00:00Z")], "sessions")
+        await apply(one, [login(bob, 0, at="2026-03-10T11:59:00Z")])
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        one.tick(NOW_MS)
+
+        read_progress["sessions"] = ReadProgress()
+        await apply(one, [view(ann, 1, at="2025-10-02T00:00:00Z")], "sessions")
+
+        assert outcomes(one, "sessions") == {"applied": 2}
+
+    asyncio.run(scenario())
+
+
+def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
+    async def scenario() -> None:
+        read_progress: dict[str, ReadProgress] = {}
+        one = await task(Outbox(), read_progress=read_progress)
+
+        def told(seconds: float | None) -> dict[str, OpenTransaction]:
+            found = None if seconds is None else OpenTransaction(seconds=seconds, records=3)
+            read_progress["app-logins"] = ReadProgress(open_transaction=found)
+            return one.report("w", one.tick(NOW_MS), wall_ms=NOW_MS).open_transactions
+
+        assert told(9.9) == {}
+        assert told(10) == {"logins": OpenTransaction(seconds=10, records=3)}
+        assert told(11) == {"logins": OpenTransaction(seconds=11, records=3)}
+        assert told(0) == {}
+        assert told(30) == {"logins": OpenTransaction(seconds=30, records=3)}
+        assert told(None) == {}
+
+    asyncio.run(scenario())
+
+
+class OutboxOfAnAbsentBroker(Outbox):
+    """Waits for the broker to name a topic, as the first send to it does, and gives up."""
+
+    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
+        await asyncio.sleep(0.05)
+        raise KafkaError("the broker does not know the topic")
+
+
+@pytest.mark.parametrize("ends", ["given up", "cancelled"])
+@pytest.mark.parametrize("saves", ["meanwhile", "afterwards"])
+def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str, ends: str) -> None:
+    async def scenario() -> None:
+        (ann,), (stranger,) = users_of(1, 1), users_of(2, 1)
+        outbox, store = OutboxOfAnAbsentBroker(), MemoryStore()
+        one = await task(outbox, store)
+        applying = asyncio.create_task(apply(one, [login(ann, 0), login(stranger, 1)]))
+        await asyncio.sleep(0.01)
+        saving: list[Awaitable[None]] = [asyncio.create_task(one.checkpoint())] if saves == "meanwhile" else []
+        if ends == "cancelled":
+            applying.cancel()
+        with pytest.raises((KafkaError, asyncio.CancelledError)):
+            await applying
+        for checkpoint in saving or [one.checkpoint()]:
+            with pytest.raises(HalfApplied, match="partition 1"):
+                await checkpoint
+
+        assert (await task(outbox, store)).position("app-logins") is None
+
+    asyncio.run(scenario())
