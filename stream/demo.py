@@ -82,7 +82,8 @@ class Demo:
             create_topics(specs, client_options=options, replication=settings.topics.replication)
             if self._options.kafka is not None:
                 stack.callback(delete_topics, [spec.name for spec in specs], client_options=options)
-            deployment = Deployment(settings)
+            # However busy the machine is, no other worker of this application exists.
+            deployment = Deployment(settings, only_worker=True)
             deployment.board.preparing = "the demo is loading its history"
             yield deployment
 

@@ -52,12 +52,12 @@ def local_store_factory(settings: Settings) -> Callable[[int], Store]:
     return lambda partition: RocksStore(directory / f"partition-{partition}", memory=memory)
 
 
-def create_worker(settings: Settings) -> Worker:
-    """Return a worker that uses the stores that `state.url` names."""
+def create_worker(settings: Settings, *, only_worker: bool = False) -> Worker:
+    """Return a worker that uses the stores that `state.url` names. `only_worker` as in `Deployment`."""
     if not is_redis_url(settings.state.url):
-        return Worker(settings, open_store=local_store_factory(settings))
+        return Worker(settings, open_store=local_store_factory(settings), only_worker=only_worker)
     redis = _redis(settings)
-    return Worker(settings, open_store=redis.open_store, check_store=redis.check, shared=True)
+    return Worker(settings, open_store=redis.open_store, check_store=redis.check, shared=True, only_worker=only_worker)
 
 
 def _redis(settings: Settings) -> Redis:
@@ -92,10 +92,13 @@ def open_maintenance(settings: Settings) -> Iterator[StateMaintenance]:
 class Deployment:
     """The parts that one process runs: a worker, a server, or both."""
 
-    def __init__(self, settings: Settings, *, worker: bool = True, server: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, worker: bool = True, server: bool = True, only_worker: bool = False
+    ) -> None:
+        """`only_worker`: no other worker can take over, so this one goes on after a pause of whatever length."""
         self.settings = settings
         self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
-        self._worker = create_worker(settings) if worker else None
+        self._worker = create_worker(settings, only_worker=only_worker) if worker else None
         self._server = Server(self.board, version=VERSION) if server else None
         self._report_reader = _new_report_reader(self.board, settings) if server else None
         self._reading_reports: asyncio.Task[None] | None = None

@@ -68,7 +68,8 @@ class Worker:
     """A worker: it processes its share of the partitions until it is stopped.
 
     `open_store` opens the store of a partition, `check_store` checks that stores can be trusted. A `shared` store is
-    used by all workers and has no changelog, so it is up to date as soon as it is opened.
+    used by all workers and has no changelog, so it is up to date as soon as it is opened. `only_worker` says that no
+    other worker can take over the partitions.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Worker:
         open_store: Callable[[int], Store],
         check_store: Callable[[], None] = lambda: None,
         shared: bool = False,
+        only_worker: bool = False,
     ) -> None:
         self._settings = settings
         self._check_store = check_store
@@ -85,7 +87,11 @@ class Worker:
         self._open_store = open_store
         self._shared = shared
         self._reporting: asyncio.Task[None] | None = None
-        self.tasks = TaskManager(settings, open_state=self._open_shared_state if shared else self._open_local_state)
+        self.tasks = TaskManager(
+            settings,
+            open_state=self._open_shared_state if shared else self._open_local_state,
+            only_worker=only_worker,
+        )
         self.app = self._new_app()
         self.app.task_offsets, self.app.settings = self.tasks, settings
         # The partitions of this worker: a new set with each assignment, None during a rebalance.

@@ -53,9 +53,12 @@ class Fenced(Unavailable):
 class TaskManager:
     """All partitions that this worker owns. If one fails, the worker stops before any more offsets are committed."""
 
-    def __init__(self, settings: Settings, *, open_state: OpenState) -> None:
-        """`open_state` opens the state of a partition whose store is up to date."""
-        self._settings = settings
+    def __init__(self, settings: Settings, *, open_state: OpenState, only_worker: bool = False) -> None:
+        """`open_state` opens the state of a partition whose store is up to date.
+
+        `only_worker` says that no other worker can take over the partitions: this one may write after any silence.
+        """
+        self._settings, self._only_worker = settings, only_worker
         self._open_state = open_state
         self._outbox = Outbox(settings)
         self._tasks: dict[int, PartitionTask] = {}
@@ -353,7 +356,7 @@ class TaskManager:
     def _raise_if_silent(self) -> None:
         """Raise Fenced after a silence so long that another worker may own the partitions. Called before each write."""
         silent = time.monotonic() - self._alive_at
-        if silent > seconds_of(self._settings.kafka.session_timeout):
+        if silent > seconds_of(self._settings.kafka.session_timeout) and not self._only_worker:
             limit = self._settings.kafka.session_timeout
             raise Fenced(f"nothing ran for {silent:.1f} s; kafka.session_timeout is {limit}")
 

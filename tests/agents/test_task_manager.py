@@ -48,7 +48,7 @@ class Outbox(test_partition_task.Outbox):
         return {told.partition: told.why for told in self.told if isinstance(told, Unowned)}
 
 
-async def opened(outbox: Outbox, *, away: str = "") -> TaskManager:
+async def opened(outbox: Outbox, *, away: str = "", only_worker: bool = False) -> TaskManager:
     """The tasks of a worker with two partitions; `away` is why their stores can't be reached."""
 
     async def open_state(number: int, _: Any) -> State:
@@ -58,7 +58,8 @@ async def opened(outbox: Outbox, *, away: str = "") -> TaskManager:
         return ChangelogState(stores[number], PartitionChangelog(held, number))
 
     stores = {number: MemoryStore() for number in (0, 2)}
-    tasks = TaskManager(load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"}), open_state=open_state)
+    settings = load(None, {}, {"kafka.session_timeout": f"{SESSION_SECONDS}s"})
+    tasks = TaskManager(settings, open_state=open_state, only_worker=only_worker)
     tasks.worker = "ada"
     tasks._outbox = outbox  # type: ignore[assignment]
     opening = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
@@ -146,13 +147,16 @@ def test_who_was_replaced_says_nothing_of_what_is_another_s_now(failure: Excepti
     assert asyncio.run(scenario()) == {}
 
 
-@pytest.mark.parametrize(("silent_seconds", "is_fenced"), [(SESSION_SECONDS, False), (SESSION_SECONDS + 0.1, True)])
+@pytest.mark.parametrize(
+    ("silent_seconds", "only_worker", "is_fenced"),
+    [(SESSION_SECONDS, False, False), (SESSION_SECONDS + 0.1, False, True), (SESSION_SECONDS + 0.1, True, False)],
+)
 def test_after_a_silence_nothing_more_is_reported_or_saved(
-    monkeypatch: pytest.MonkeyPatch, silent_seconds: float, is_fenced: bool
+    monkeypatch: pytest.MonkeyPatch, silent_seconds: float, only_worker: bool, is_fenced: bool
 ) -> None:
     async def scenario() -> tuple[BaseException | None, int]:
         outbox = Outbox()
-        tasks = await opened(outbox)
+        tasks = await opened(outbox, only_worker=only_worker)
         now = [time.monotonic()]
         monkeypatch.setattr("time.monotonic", lambda: now[0])
         await tasks.start(lambda topic, partition: 0)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.processes import command_that_dies_with_parent
+from tests.patience import PATIENCE_SECONDS
 
 # `$1` is the folder for the layer, the rest is the command. Other file systems of this machine stay visible.
 _ENTER = r"""
@@ -48,12 +49,12 @@ def why_not() -> str | None:
     return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
-def run_inside(command: Sequence[str], *, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+def run_inside(command: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a machine of its own, by its absolute path. `folder` is an empty one for the layer."""
     return subprocess.run(
         command_that_dies_with_parent([*_UNSHARE, "sh", "-c", _ENTER, "enter", str(folder), *command]),
         capture_output=True,
         text=True,
         check=False,
-        timeout=seconds,
+        timeout=5 * PATIENCE_SECONDS,
     )

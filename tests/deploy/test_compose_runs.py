@@ -46,7 +46,7 @@ def run(folder: Path, env: str, *, without: set[str]) -> dict[str, Any]:
     layer = folder / "layer"
     layer.mkdir()
     command = ["env", f"--chdir={REPOSITORY}", f"PYTHONPATH={REPOSITORY}", sys.executable]
-    done = machine.run_inside([*command, "-m", "tests.deploy.stack", str(spec)], folder=layer, seconds=800)
+    done = machine.run_inside([*command, "-m", "tests.deploy.stack", str(spec)], folder=layer)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["failure"] is None, told(report)
