@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -206,8 +206,10 @@ class Program:
         self._process.end()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.status is None:
-            os.kill(self.pid, number)
+        # It may have ended since.
+        with suppress(ProcessLookupError):
+            if self.status is None:
+                os.kill(self.pid, number)
 
 
 class StoredRecord(NamedTuple):
