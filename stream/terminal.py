@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.core.partition.progress import StateRefused
-from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
+from stream.core.time import SECOND_MS, iso, parse_time, seconds_of
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
@@ -81,7 +81,7 @@ def moment(text: str | None, option: str) -> int | None:
     """Milliseconds of a time as an option takes it: ISO 8601 with an offset, or an epoch number. Raises BadUse."""
     if text is None:
         return None
-    at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
+    at_ms = parse_time(text)
     if at_ms is None or not 0 <= at_ms < _LAST_MS:
         raise BadUse(f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}")
     return at_ms

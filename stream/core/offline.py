@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
 from stream.core.messages import Reader
 from stream.core.partition.applying import NOTHING_STORED
 from stream.core.partition.partition import Partition
@@ -130,10 +131,13 @@ class Offline:
 
     def _topic_of(self, line: bytes) -> str:
         try:
-            topic = _line(line).topic
+            try:
+                topic = _line(line).topic
+            except UNDECODABLE:
+                topic = _line(object_of(fields_of(line), _Line.__struct_fields__)).topic
         except msgspec.ValidationError as error:
             raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             raise Rejected(Reason.NOT_JSON, str(error)) from None
         if topic not in self._readers:
             raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(self._readers)}")

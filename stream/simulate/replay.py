@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream.core.ids import Id
-from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso
+from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
+from stream.core.time import SECOND_MS, epoch_ms, iso, parse_time
 from stream.core.users import partition_key, user_of
 from stream.inputs.files import lines_of
 from stream.simulate.producer import EventProducer
@@ -143,20 +144,25 @@ def replay(
 def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
     """One line as an event. Raises ValueError (also Rejected, which is one) with the reason it is none."""
     try:
-        head = _decode_head(value)
-    except msgspec.MsgspecError as error:
+        try:
+            head = _decode_head(value)
+        except UNDECODABLE:
+            head = _decode_head(object_of(fields_of(value), _Head.__struct_fields__))
+    except msgspec.DecodeError as error:
         raise ValueError(f"no event: {error}") from None
     if head.topic not in topics:
         raise ValueError(f"{head.topic!r} at `$.topic` is none of {', '.join(topics)}")
     user = user_of(head.user_id, head.anonymous_id)
     time_of = head.event_time
-    at_ms = parse_iso(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
+    at_ms = parse_time(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
     if at_ms is None:
         raise ValueError(f"{time_of!r} at `$.event_time` is neither ISO 8601 with an offset nor an epoch number")
     return ReplayEvent(at_ms, head.topic, partition_key(user).decode(), value)
 
 
 _TIME_FIELDS: Final = ("event_time", "started_at", "ended_at")
+
+_UNITS_IN_A_SECOND: Final = {10: 1, 13: 1_000, 16: 1_000_000}  # by the digits of an epoch number
 
 # Decoded no deeper than the fields, so that all others are written back byte for byte.
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -165,7 +171,10 @@ _encode = msgspec.json.encode
 
 
 def _shifted(value: bytes, seconds: int) -> bytes:
-    fields = _decode_fields(value)
+    try:
+        fields = _decode_fields(value)
+    except UNDECODABLE:
+        fields = fields_of(value)
     for name in _TIME_FIELDS:
         if name in fields:
             # What is no time, or none that is, stays as it is: the workers will say what is wrong with it.
@@ -179,11 +188,13 @@ def _later(moment: str | int | float | None, seconds: int) -> str | int | float 
     if moment is None:
         return None
     if isinstance(moment, str):
-        at_ms = parse_iso(moment)
+        at_ms = parse_time(moment)
         if at_ms is None:
             return moment
+        if number := re.fullmatch(r"(\d+)(\.\d+)?", moment.strip()):
+            return f"{int(number[1]) + seconds * _UNITS_IN_A_SECOND[len(number[1])]}{number[2] or ''}"
         decimals = re.search(r"[.,](\d+)", moment)
         whole = iso((at_ms // SECOND_MS + seconds) * SECOND_MS).removesuffix("Z")
         return f"{whole}.{decimals[1]}Z" if decimals else f"{whole}Z"
-    units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(moment))))
+    units_in_a_second = _UNITS_IN_A_SECOND.get(len(str(int(moment))))
     return moment if units_in_a_second is None else moment + seconds * units_in_a_second

@@ -87,6 +87,15 @@ def test_the_key_is_the_user_as_the_workers_name_it(tmp_path: Path) -> None:
     assert [one.key for one in read_events([path])] == ["ada", "Zo\u00eb", "cookie-1", "grace"]
 
 
+def test_a_line_with_text_that_is_cut_and_an_epoch_number_as_text_is_sent_as_it_is(tmp_path: Path) -> None:
+    odd = '{"user_id":"ada","event_time":"1714557601","topic":"logins","title":"x \\ud83c"}'
+
+    (read,) = read_events([recording(tmp_path, odd)])
+    (shifted,) = rebase([read], now_ms=NOW_MS)
+    assert (read.at_ms, read.value) == (1714557601000, odd.encode())
+    assert json.loads(shifted.value)["event_time"] == str(NOW_MS // 1_000)
+
+
 def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line().encode())))
 
