@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +18,7 @@ from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
 from stream.settings import items, variable
-from stream.terminal import load_settings, settings_options
+from stream.terminal import is_of_output, load_settings, settings_options, unwritable
 
 # Kafka's clients and Faust take most of a second to import: the functions of commands that need them import them.
 
@@ -70,14 +71,41 @@ def program() -> NoReturn:
     Threads of client libraries would keep a stopped process alive, and to give back the memory of half a million rows
     one by one takes a third of a second.
     """
+    _replace_closed_output()
     try:
         main()
+        raise AssertionError("click leaves by SystemExit")
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        status = _unwritable(error)
+    try:
         sys.stdout.flush()
+    except OSError as error:
+        status = status or _unwritable(error)
+    with suppress(OSError):
         sys.stderr.flush()
-        os._exit(status)
-    raise AssertionError("click leaves by SystemExit")
+    os._exit(status)
+
+
+def _unwritable(error: OSError) -> int:
+    """Say that the output can't be written, unless whoever reads it has enough of it; returns the exit status."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"engagement: {unwritable(error)}", err=True)
+    return 1
+
+
+def _replace_closed_output() -> None:
+    """Where an output was closed before we started, open one that refuses what is written to it.
+
+    Python has no stream there then, and the next file or connection that is opened would take its place.
+    """
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 if __name__ == "__main__":

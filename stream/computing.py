@@ -14,7 +14,7 @@ from itertools import chain, islice
 from multiprocessing import get_context
 from operator import add
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from stream.core.messages import Reader
@@ -39,13 +39,13 @@ class SharedOffline:
     Leaving it as a context manager ends the processes. Raises BrokenProcessPool where one of them has died.
     """
 
-    def __init__(self, needs: Needs, *, processes: int, at_ms: int | None = None) -> None:
+    def __init__(self, needs: Needs, *, processes: int, **limits: int | None) -> None:
+        """`limits` are those of an `Offline`: `at_ms`, `clock_ms` and `max_message_bytes`."""
         self._rules, _ = needs()
-        self._at_ms = at_ms
         self.lines = 0  # given so far
         # One executor for each process, as each has users of its own.
         self._shares = [
-            ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(needs, at_ms))
+            ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(needs, limits))
             for _ in range(processes)
         ]
 
@@ -99,13 +99,13 @@ def _unusable(shared_out: list[Future[list[UnusableLine]]]) -> list[UnusableLine
 _offline: Offline
 
 
-def _begin(needs: Needs, at_ms: int | None) -> None:
+def _begin(needs: Needs, limits: Mapping[str, Any]) -> None:
     global _offline
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is at the keyboard means the command
     gc.disable()  # rows only grow here: a collection would walk over all of them and find nothing
     rules, readers = needs()
-    _offline = Offline(rules, readers, at_ms=at_ms)
+    _offline = Offline(rules, readers, **limits)
 
 
 def _apply(numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:

@@ -1,5 +1,6 @@
 """Between a command and who typed it: the options that all share, failures in one line, times, and how far it is."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from stream.settings import Settings, SettingsError, Unavailable, load
 _LAST_MS = 253_370_764_800_000  # the year 9999
 _BAD_USE = 2  # what shells and click use for it too
 LINES_LEFT_OUT = 3  # the status of a command that was done, but for some lines of its files
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF})
 
 # More lines than these help nobody; the count is told.
 _LINES_NAMED = 10
@@ -74,7 +77,19 @@ def told() -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever reads our output has enough of it: click ends without a word
     except OSError as error:
+        if is_of_output(error):
+            raise Failure(unwritable(error)) from None
         raise Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
+
+
+def is_of_output(error: OSError) -> bool:
+    """Whether an error says that what a command prints can't be written: the disk is full, or the output is closed."""
+    return error.filename is None and error.errno in _UNWRITABLE
+
+
+def unwritable(error: OSError) -> str:
+    """What to say of an error that is of the output."""
+    return f"can't write the output: {'it is closed' if error.errno == errno.EBADF else error.strerror}"
 
 
 def moment(text: str | None, option: str) -> int | None:
@@ -119,6 +134,11 @@ class UnusableLines:
         """Where it is asked to be strict: raise BadUse for files that hold lines that can't be used."""
         if self._strict and self._count:
             raise BadUse(f"{self._told()}: nothing is done with --strict")
+
+    def require(self, used: int) -> None:
+        """Raise Failure where there is such a line and nothing else: what was asked for can't be done."""
+        if self._count and not used:
+            raise Failure(f"{self._told()}, and there are no others")
 
     def exit(self) -> None:
         """End the command, if there were any, with a status that says so."""

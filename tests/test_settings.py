@@ -247,6 +247,23 @@ def test_secrets_are_those_that_can_be_read(tmp_path: Path) -> None:
     assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter/3"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_password_nor_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    (tmp_path / "settings.toml").write_bytes(b'\xef\xbb\xbfapp_id = "mine"\r\n')
+    settings = load(
+        tmp_path / "settings.toml",
+        {
+            "ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/password",
+            "ENGAGEMENT_STATE_URL": "redis://h",
+            "ENGAGEMENT_STATE_PASSWORD_FILE": f"{tmp_path}/password",
+        },
+    )
+
+    assert settings.app_id == "mine"
+    assert settings.sasl_password() == settings.redis_password() == "hunter2"
+    assert settings.secrets() == ["hunter2", "hunter2"]
+
+
 def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes(b"\xff\xfe")
     settings = load(None, {"ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/password"})

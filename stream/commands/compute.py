@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from stream.computing import SharedOffline
 from stream.core.messages import Reader
 from stream.core.offline import Offline
+from stream.core.partition.progress import APPLIED, BOT, DUPLICATE
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
+from stream.core.time import iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
 from stream.inputs.files import STDIN, lines_of
@@ -35,7 +38,9 @@ _MOST_PROCESSES = 64
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--at", metavar="TIME", help="The moment the numbers are for; later events are ignored. [default: newest event]"
+    "--at",
+    metavar="TIME",
+    help="The moment the numbers are for; later events are ignored. [default: newest event that is not in the future]",
 )
 @click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
 @click.option("--timezone", metavar="ZONE", help="IANA time zone that cuts days; the setting timezone.")
@@ -61,20 +66,28 @@ def compute(
 ) -> None:
     """Compute the numbers of files of events, without a broker.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Nothing is too late, and the
-    files need not be in order of time. Lines that can't be used are left out and told; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`, packed by gzip or not; - is standard input. Nothing is too
+    late, and the files need not be in order of time. Lines that can't be used are left out and told; the exit status is
+    3 then, and 1 where no line can be used.
 
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
-    unusable = UnusableLines(strict=strict)
-    with told(), _collected_once(), _calculator(settings, _count(processes, files), moment(at, "--at")) as calculator:
+    unusable, at_ms = UnusableLines(strict=strict), moment(at, "--at")
+    with told(), _collected_once(), _calculator(settings, _count(processes, files), at_ms) as calculator:
         for path in files:
-            with _reading_progress(path) as tell, lines_of(path, tell=tell) as lines:
-                _apply(calculator, path, lines, unusable)
+            with (
+                _reading_progress(path) as tell,
+                lines_of(path, max_line_bytes=settings.max_message_bytes, tell=tell) as lines,
+            ):
+                _apply(calculator, path, lines, unusable, asked_at_ms=at_ms)
         unusable.refuse()
         computed = calculator.computed(days=days)
+    used = sum(computed.events[outcome] for outcome in (APPLIED, DUPLICATE, BOT))
+    unusable.require(used)
+    if at_ms is not None and computed.events[Reason.FUTURE.value] and not used:
+        raise Failure(f"no event up to {iso(at_ms)}: all are later")
     console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
@@ -97,13 +110,15 @@ def _count(asked: str, files: Sequence[str]) -> int:
 @contextmanager
 def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | SharedOffline]:
     """What computes: this process, or several others."""
+    clock_ms, most = time.time_ns() // 1_000_000, settings.max_message_bytes
     if processes == 1:
-        offline = Offline(settings.rules, settings.readers, at_ms=at_ms)
+        offline = Offline(settings.rules, settings.readers, at_ms=at_ms, clock_ms=clock_ms, max_message_bytes=most)
         click.get_current_context().find_root().obj = offline  # kept until the process leaves
         yield offline
         return
     try:
-        with SharedOffline(partial(_needs, settings), processes=processes, at_ms=at_ms) as shared:
+        needs, limits = partial(_needs, settings), {"at_ms": at_ms, "clock_ms": clock_ms, "max_message_bytes": most}
+        with SharedOffline(needs, processes=processes, **limits) as shared:
             yield shared
     except BrokenProcessPool:
         raise Failure("a process was killed before it was done: --processes 1 needs the least memory") from None
@@ -113,10 +128,17 @@ def _needs(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]:
     return settings.rules, settings.readers
 
 
-def _apply(calculator: Offline | SharedOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
+def _apply(
+    calculator: Offline | SharedOffline,
+    path: str,
+    lines: Iterator[bytes],
+    unusable: UnusableLines,
+    *,
+    asked_at_ms: int | None,
+) -> None:
     first = calculator.lines
     for line in calculator.apply(lines):
-        if line.reason is not Reason.FUTURE:  # asked for with --at
+        if line.reason is not Reason.FUTURE or asked_at_ms is None:
             unusable.note(path, line.number - first, f"{line.reason.value}: {line.detail}")
 
 
@@ -137,7 +159,7 @@ def _reading_progress(path: str) -> Iterator[Callable[[int], None]]:
     if path == STDIN or not console.is_terminal:
         yield lambda done: None
         return
-    size = Path(path).stat().st_size
+    size = Path(path).stat().st_size if Path(path).is_file() else None  # of a pipe nobody knows it
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"reading {path}", total=size)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from stream.settings import Settings
 from stream.terminal import BadUse, Failure, UnusableLines, strict_option, told
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
         raise BadUse("--speed is for simulated events: with --input nothing comes after the file")
     console, unusable = Console(), UnusableLines(strict=strict)
     with told():
-        recorded = read_events(files, kinds(), on_unusable=unusable.note) if files else None
+        most = Settings().max_message_bytes
+        recorded = read_events(files, kinds(), max_message_bytes=most, on_unusable=unusable.note) if files else None
         unusable.refuse()
+        unusable.require(len(recorded or ()))
         try:
             shown = Demo(DemoOptions(**options), console, recorded=recorded)
         except ValueError as error:

@@ -165,8 +165,8 @@ def replay_command(
 ) -> None:
     """Send files of events to their topics, in order of event time.
 
-    FILE holds JSON lines, each an event with its `topic`; .gz too, - is standard input. Lines that can't be sent are
-    left out and told; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`, packed by gzip or not; - is standard input. Lines that can't
+    be sent are left out and told; the exit status is 3 then, and 1 where no line can be sent.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
@@ -177,8 +177,10 @@ def replay_command(
     settings = load_settings(file, kafka)
     unusable, topics = UnusableLines(strict=strict), settings.input_topics
     with told():
-        events = read_events(list(files), topics, on_unusable=unusable.note)
+        most = settings.max_message_bytes
+        events = read_events(list(files), topics, max_message_bytes=most, on_unusable=unusable.note)
         unusable.refuse()
+        unusable.require(len(events))
         if rebased:
             events = rebase(events, now_ms=time.time_ns() // 1_000_000)
         events = [event._replace(topic=topics[event.topic]) for event in events]

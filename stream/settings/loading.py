@@ -37,7 +37,7 @@ def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[s
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"can't read the settings file {str(file)!r}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -233,7 +233,7 @@ def _days(zone: str) -> Days:
 
 def _secret_in(path: str, place: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text("utf-8-sig").strip()
     except OSError as error:
         raise SettingsError(f"{place}: can't read {path!r}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -22,6 +22,7 @@ import msgspec
 
 from stream.core.ids import Id
 from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
+from stream.core.offline import OversizedLine
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_time
 from stream.core.users import partition_key, user_of
 from stream.inputs.files import lines_of
@@ -66,22 +67,29 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 
 def read_events(
-    paths: Sequence[str], topics: Collection[str], *, on_unusable: Callable[[str, int, str], None]
+    paths: Sequence[str],
+    topics: Collection[str],
+    *,
+    max_message_bytes: int,
+    on_unusable: Callable[[str, int, str], None],
 ) -> list[ReplayEvent]:
     """All events of the files, sorted by event time; events of the same time keep the order of the files.
 
-    A path may end with `.gz`; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (no JSON
-    object, without time or user, or of none of `topics`) are left out, and `on_unusable` is told of each: its file, its
-    number from 1, and why. A file that can't be read raises OSError.
+    A file may be packed by gzip; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (too
+    large, no JSON object, without time or user, or of none of `topics`) are left out, and `on_unusable` is told of
+    each: its file, its number from 1, and why. A file that can't be read raises OSError.
     """
     events: list[ReplayEvent] = []
     for path in paths:
-        with lines_of(path) as lines:
+        with lines_of(path, max_line_bytes=max_message_bytes) as lines:
             for number, line in enumerate(lines, start=1):
+                size = line.size if isinstance(line, OversizedLine) else len(line)
                 value = line.strip()
-                if not value:
+                if not value and not size > max_message_bytes:
                     continue
                 try:
+                    if size > max_message_bytes:
+                        raise ValueError(f"{size} bytes, {max_message_bytes} are allowed")
                     events.append(_event(value, topics))
                 except ValueError as error:
                     on_unusable(path, number, str(error))

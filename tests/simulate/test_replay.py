@@ -31,11 +31,15 @@ def recording(folder: Path, *lines: str, name: str = "events.jsonl") -> str:
 
 Unusable = tuple[str, int, str]
 
+MAX_MESSAGE_BYTES = 1_000_000
+
 
 def read_events(paths: list[str], unusable: list[Unusable] | None = None) -> list[ReplayEvent]:
     """The events of files; lines that can't be used are told, or there are none."""
     told: list[Unusable] = [] if unusable is None else unusable
-    events = replaying.read_events(paths, TOPICS, on_unusable=lambda *line: told.append(line))
+    events = replaying.read_events(
+        paths, TOPICS, max_message_bytes=MAX_MESSAGE_BYTES, on_unusable=lambda *line: told.append(line)
+    )
     assert unusable is not None or not told
     return events
 
