@@ -1,11 +1,14 @@
 """Settings are read once, and a typo never becomes a default."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
-from stream.settings import Settings, SettingsError, items, load, places
+from stream.settings import Settings, SettingsError, items, load, places, variable
+from stream.settings.checks import RANGES
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -31,6 +34,49 @@ def test_variables_win_over_the_file_and_overrides_over_both(tmp_path: Path) -> 
     assert settings.timezone == "Europe/Berlin"
     assert settings.kafka.servers == "variable:2"
     assert settings.topics.partitions == 7
+
+
+def _is_number(default: object) -> bool:
+    """Whether a setting is a number or a length of time."""
+    if isinstance(default, str):
+        with suppress(ValueError):
+            return seconds_of(default) >= 0
+    return isinstance(default, int) and not isinstance(default, bool)
+
+
+def test_every_number_has_its_least_and_its_greatest() -> None:
+    numbers = {place for place, default in items(Settings()) if _is_number(default)}
+
+    assert numbers == set(RANGES)
+
+
+def _beyond(limit: int | str, by: int) -> str:
+    return str(limit + by) if isinstance(limit, int) else f"{seconds_of(limit) + by}s"
+
+
+@pytest.mark.parametrize("place", RANGES)
+def test_a_number_beyond_its_range_is_refused_and_its_ends_are_taken(place: str) -> None:
+    least, greatest = RANGES[place]
+    for value in (least, greatest):
+        assert dict(items(load(None, {variable(place): str(value)})))[place] == value
+    refused = [_beyond(greatest, 1), *([] if least == "0s" else [_beyond(least, -1)])]
+    for value in refused:
+        with pytest.raises(SettingsError, match=f"^{place}: {value} is (less|more) than"):
+            load(None, {variable(place): value})
+
+
+def test_the_longest_window_has_400_days() -> None:
+    assert load(None, {"ENGAGEMENT_WINDOWS_ACTIVITY": "1m,400d"}).windows_of(ACTIVITY) == ("1m", "400d")
+    with pytest.raises(SettingsError, match=r"windows\.activity: 9999999d is more than 400d"):
+        load(None, {"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,9999999d"})
+
+
+@pytest.mark.parametrize(
+    "zone", ["localtime", "right/UTC", "posix/Europe/Berlin", "posixrules", "Factory", "", "/etc/x"]
+)
+def test_what_may_be_another_day_on_another_machine_is_no_zone(zone: str) -> None:
+    with pytest.raises(SettingsError, match=r"timezone: '.*' is no IANA time zone"):
+        load(None, {"ENGAGEMENT_TIMEZONE": zone})
 
 
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
@@ -63,7 +109,7 @@ def test_every_setting_has_a_variable() -> None:
     ("environment", "message"),
     [
         ({"ENGAGEMENT_KAFKA_SERVER": "x"}, "ENGAGEMENT_KAFKA_SERVER names none"),
-        ({"ENGAGEMENT_TIMEZONE": "Mars/Base"}, "timezone: 'Mars/Base' is no IANA time zone"),
+        ({"ENGAGEMENT_TIMEZONE": "Mars/Base"}, "timezone: 'Mars/Base' is no IANA time zone, such as UTC"),
         ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
@@ -71,7 +117,7 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_SEGMENTS": "plan, plan"}, "segments: one is named twice: plan, plan"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
-        ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is no port"),
+        ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is more than 65535"),
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
         (
             {"ENGAGEMENT_STATE_URL": "disk"},

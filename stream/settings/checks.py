@@ -1,7 +1,9 @@
 """What settings must be to make sense together. Each refusal names the setting and its value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.resources import files
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,19 +21,46 @@ _Parsed = TypeVar("_Parsed")
 # More than any machine has cores.
 _MOST_PROCESSES = 1_024
 
+# The least and the greatest of each number and each length of time; one that is not here is taken for none.
+RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
+    "session_timeout": ("1s", "1d"),  # of steps with a session_id a day ends the session, so no silence is longer
+    # A thousand bins are set aside for durations, each 2 % wider than the one before: four days and some hours.
+    "session_cap": ("1s", "4d"),
+    # Two months of days are kept of each user; a month of them must be in reach of a late event.
+    "allowed_lateness": ("0s", "30d"),
+    "future_limit": ("0s", "30d"),
+    "close_after": ("0s", "7d"),
+    "max_message_bytes": (100, 100_000_000),  # an event has a hundred bytes or more; Kafka takes a million unless asked
+    "retention": ("0s", "3650d"),
+    "memory": ("1d", "3650d"),
+    "kafka.session_timeout": ("1s", "30m"),  # the most that a broker allows unless asked, group.max.session.timeout.ms
+    "kafka.batch_records": (1, 1_000_000),
+    "kafka.batches_in_flight": (1, 1_000),
+    "kafka.fetch_bytes": (1_024, 2**31 - 1),  # Kafka's protocol has 32 bits for it
+    "kafka.open_transaction_after": ("1s", "1d"),
+    "topics.partitions": (1, 10_000),
+    "topics.replication": (-1, 100),
+    "state.checkpoint_interval": ("1s", "1h"),
+    "state.max_delta_bytes": (1_000_000, 1_000_000_000),
+    "state.cached_users": (0, 1_000_000_000),
+    "state.max_user_bytes": (10_000, 100_000_000),
+    "state.rocksdb_memory_bytes": (1_000_000, 2**40),
+    "state.standbys": (0, 1_000),
+    "server.port": (0, 65_535),
+    "server.stale_after": ("2s", "1h"),
+    "worker.port": (-1, 65_535),
+}
+# Of each window: users and days are kept as long as the longest one.
+WINDOW_RANGE = ("1m", "400d")
+
 
 def check(settings: Settings) -> None:
     """Raises SettingsError."""
-    _check_times(settings)
+    _check_ranges(settings)
+    _check_timezone(settings.timezone)
     _check_windows(settings)
-    for place, value in items(settings):
-        if place in _LEAST and not value >= _LEAST[place]:
-            raise SettingsError(f"{place}: {value} is less than {_LEAST[place]}")
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
-    for place, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
-        if not least <= port <= 65_535:
-            raise SettingsError(f"{place}: {port} is no port")
     count = settings.worker.processes
     if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MOST_PROCESSES):
         raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
@@ -111,16 +140,40 @@ def _listed(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else "".join(words)
 
 
-def _check_times(settings: Settings) -> None:
+def _check_ranges(settings: Settings) -> None:
     for place, value in items(settings):
-        if place in _LENGTHS and _checked(place, seconds_of, value) < _LENGTHS[place]:
-            raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
-        if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
-            raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
+        if place in RANGES:
+            _check_range(place, value, RANGES[place])
+
+
+def _check_range(place: str, value: int | str, range_of: tuple[int, int] | tuple[str, str]) -> None:
+    number, least, most = (
+        one if isinstance(one, int) else _checked(place, seconds_of, one) for one in (value, *range_of)
+    )
+    if number < least:
+        raise SettingsError(f"{place}: {value} is less than {range_of[0]}")
+    if number > most:
+        raise SettingsError(f"{place}: {value} is more than {range_of[1]}")
+
+
+@lru_cache(maxsize=1)
+def _iana_zones() -> frozenset[str]:
+    """The time zones of the IANA's database, by name.
+
+    What a machine's folder of zones holds besides may mean another day on the next machine: `localtime`, and those with
+    leap seconds under `right/`. `Factory` stands for none that was chosen.
+    """
+    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split()) - {"Factory"}
+
+
+def _check_timezone(name: str) -> None:
     try:
-        ZoneInfo(settings.timezone)
+        if name in _iana_zones():
+            ZoneInfo(name)
+            return
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+        pass  # it can't be read
+    raise SettingsError(f"timezone: {name!r} is no IANA time zone, such as UTC or Europe/Berlin")
 
 
 def _check_windows(settings: Settings) -> None:
@@ -132,41 +185,10 @@ def _check_windows(settings: Settings) -> None:
         if not value:
             raise SettingsError(f"{place}: needs at least one window")
         minutes = [_checked(place, minutes_of, window) for window in value]
+        for window in value:
+            _check_range(place, window, WINDOW_RANGE)
         if len(set(minutes)) < len(minutes):
             raise SettingsError(f"{place}: a window is named twice: {', '.join(value)}")
-
-
-# Lengths of time, and the least each may be.
-_LENGTHS = {
-    "session_timeout": 1,
-    "session_cap": 1,
-    "allowed_lateness": 0,
-    "future_limit": 0,
-    "close_after": 0,
-    "retention": 0,
-    "memory": 86_400,
-    "kafka.session_timeout": 1,
-    "kafka.open_transaction_after": 1,
-    "state.checkpoint_interval": 1,
-    "server.stale_after": 2,
-}
-_MOST = {
-    # Two months of days are kept of each user; a month of them must be in reach of a late event.
-    "allowed_lateness": "30d",
-    # A thousand bins are set aside for durations, each 2 % wider than the one before: four days and some hours.
-    "session_cap": "4d",
-}
-_LEAST = {
-    "topics.partitions": 1,
-    "kafka.batch_records": 1,
-    "kafka.batches_in_flight": 1,
-    "kafka.fetch_bytes": 1_024,
-    "state.max_delta_bytes": 1_000_000,
-    "state.max_user_bytes": 10_000,
-    "state.cached_users": 0,
-    "state.rocksdb_memory_bytes": 1_000_000,
-    "state.standbys": 0,
-}
 
 
 def _checked(place: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:
