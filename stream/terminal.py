@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.core.partition.progress import StateRefused
 from stream.core.time import SECOND_MS, iso, parse_time, seconds_of
+from stream.masking import without_credentials
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
@@ -29,7 +30,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """Something outside went wrong: one line says what, without a traceback."""
+    """Something outside went wrong: one line says what, without a traceback, and without a secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
     def show(self, file: Any = None) -> None:
         click.echo(f"engagement: {self.message}", err=True)

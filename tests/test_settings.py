@@ -121,7 +121,7 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
         (
             {"ENGAGEMENT_STATE_URL": "disk"},
-            "state.url: 'disk' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
+            "state.url: '********' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
         ),
         ({"ENGAGEMENT_STATE_URL": "redis://"}, "state.url: 'redis://': no host"),
         ({"ENGAGEMENT_STATE_SSL_CAFILE": "a", "ENGAGEMENT_STATE_URL": "redis://h"}, "redis://h does not speak TLS"),
@@ -273,7 +273,7 @@ def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in
     file = tmp_path / "settings.toml"
     file.write_text('kafka = "x"')
 
-    with pytest.raises(SettingsError, match="kafka: expected a section of settings, got 'x'"):
+    with pytest.raises(SettingsError, match=r"kafka: expected a section of settings, \[kafka\], not a value"):
         load(file, {"ENGAGEMENT_KAFKA_SERVERS": "y:1"})
 
 
@@ -290,7 +290,7 @@ def test_secrets_are_those_that_can_be_read(tmp_path: Path) -> None:
 
     assert settings.secrets() == ["hunter2"]
     assert load(None, {}).secrets() == []
-    assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter/3"]
+    assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter%2F3", "hunter/3"]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_password_nor_of_the_settings(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_byte_order_mark_is_no_part_of_a_password_nor_of_the_settings(tmp_path
 
     assert settings.app_id == "mine"
     assert settings.sasl_password() == settings.redis_password() == "hunter2"
-    assert settings.secrets() == ["hunter2", "hunter2"]
+    assert settings.secrets() == ["hunter2"]
 
 
 def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from stream.core.families.registry import windows
 from stream.core.segments import SEGMENTS
 from stream.core.time import minutes_of, seconds_of
 from stream.inputs import registry as formats
+from stream.masking import shown
 from stream.redis_url import RedisUrl
 from stream.settings.model import WITHOUT_PASSWORD, Settings, SettingsError, State, Topics
 from stream.settings.places import items
@@ -64,10 +65,21 @@ def check(settings: Settings) -> None:
     count = settings.worker.processes
     if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MOST_PROCESSES):
         raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MOST_PROCESSES}")
+    _check_servers(settings.kafka.servers)
     _check_segments(settings)
     _check_state(settings.state)
     _check_inputs(settings)
     _check_names(settings)
+
+
+# A name, an IPv4 address, or an IPv6 address in brackets, and a port.
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#=&,\[\]]+)(:\d{1,5})?")
+
+
+def _check_servers(servers: str) -> None:
+    for server in servers.split(","):
+        if _SERVER.fullmatch(server.strip()) is None:
+            raise SettingsError(f"kafka.servers: {shown('servers', server.strip())!r} is no host:port")
 
 
 def _check_inputs(settings: Settings) -> None:
@@ -95,13 +107,15 @@ def _check_segments(settings: Settings) -> None:
 def _check_state(state: State) -> None:
     if redis_url.is_redis_url(state.url):
         _check_redis(state, _checked("state.url", redis_url.parse, state.url))
-    elif not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
-        shown = redis_url.masked(state.url)
-        raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
-    else:
-        for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-            if getattr(state, name):
-                raise SettingsError(f"state.{name}: {state.url} is no Redis")
+        return
+    told = shown("url", state.url)
+    if not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
+        raise SettingsError(f"state.url: {told!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
+    if "@" in state.url or "?" in state.url:  # it was meant for another store
+        raise SettingsError(f"state.url: {told!r}: '@' and '?' have no place in it")
+    for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(state, name):
+            raise SettingsError(f"state.{name}: {told} is no Redis")
 
 
 def _check_redis(state: State, url: RedisUrl) -> None:

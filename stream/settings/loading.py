@@ -61,7 +61,7 @@ def _put(tree: dict[str, Any], place: str, value: Any) -> None:
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
+            raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
     if isinstance(value, str) and (sections == ["windows"] or place == "segments"):
         value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
     tree[name] = value

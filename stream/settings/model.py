@@ -3,7 +3,7 @@
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,8 +15,8 @@ from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
+from stream.masking import shown, without_credentials
 
-_SECRETS = ("sasl_password",)
 WITHOUT_PASSWORD = ("rocksdb://", "memory://")
 
 
@@ -25,7 +25,10 @@ class Unavailable(Exception):
 
 
 class SettingsError(ValueError):
-    """A setting that is unknown or can't be. The text names it and its value."""
+    """A setting that is unknown or can't be. The text names it and its value, as far as that may be seen."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_credentials(text))
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -217,12 +220,15 @@ class Settings(Section, frozen=True):
         return _secret_in(path, "state.password_file") if path else redis_url.parse(self.state.url).password
 
     def secrets(self) -> list[str]:
-        """All passwords, without those whose file can't be read: whoever needs them is told that."""
-        found = []
+        """All passwords, without those whose file can't be read: whoever needs them is told that.
+
+        That of a URL also as it is written there.
+        """
+        found = [redis_url.written_password(self.state.url)]
         for password in (self.sasl_password, self.redis_password):
             with suppress(SettingsError, ValueError):  # the state is in no Redis
                 found.append(password())
-        return [secret for secret in found if secret]
+        return [secret for secret in dict.fromkeys(found) if secret]
 
 
 @lru_cache(maxsize=4)
@@ -235,13 +241,6 @@ def _secret_in(path: str, place: str) -> str:
     try:
         return Path(path).read_text("utf-8-sig").strip()
     except OSError as error:
-        raise SettingsError(f"{place}: can't read {path!r}: {error.strerror}") from None
+        raise SettingsError(f"{place}: can't read {shown(place, path)!r}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{place}: {path!r} is no UTF-8 text") from None
-
-
-def shown(name: str, value: Any) -> Any:
-    """A value as it may be seen: secrets are hidden."""
-    if name == "url" and not value.startswith(WITHOUT_PASSWORD):
-        return redis_url.masked(value)
-    return redis_url.HIDDEN if name in _SECRETS and value else value
+        raise SettingsError(f"{place}: {shown(place, path)!r} is no UTF-8 text") from None

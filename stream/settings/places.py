@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from stream.core.families.registry import windows
-from stream.settings.model import Section, Settings, shown
+from stream.masking import shown
+from stream.settings.model import Section, Settings
 
 
 def variable(place: str) -> str:
@@ -28,4 +29,4 @@ def items(settings: Settings) -> Iterator[tuple[str, Any]]:
             for inner in value.__struct_fields__:
                 yield f"{name}.{inner}", shown(inner, getattr(value, inner))
         else:
-            yield name, value
+            yield name, shown(name, value)
