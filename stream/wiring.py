@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from stream.agents.app import Worker
 from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreBroken
+from stream.export.address import url_of
 from stream.export.board import Board
 from stream.export.http import Server
 from stream.export.probes import Probes
@@ -103,13 +104,13 @@ class Deployment:
     @property
     def probes_address(self) -> str | None:
         """Where the worker's own pages are, or None when it has none."""
-        return f"http://{self.settings.worker.host}:{self._probes.port}" if self._probes is not None else None
+        return url_of(self.settings.worker.host, self._probes.port) if self._probes is not None else None
 
     @property
     def address(self) -> str:
         """Where the server listens."""
         port = self._server.port if self._server is not None else self.settings.server.port
-        return f"http://{self.settings.server.host}:{port}"
+        return url_of(self.settings.server.host, port)
 
     async def start(self) -> None:
         """Start what there is, the server first: it tells why it is not ready. Raises BrokerUnreachable."""
