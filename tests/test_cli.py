@@ -84,11 +84,11 @@ def test_compute_names_each_line_that_can_not_be_used(events: Path) -> None:
 
 def test_of_many_lines_that_can_not_be_used_the_first_ten_are_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.jsonl"
-    path.write_text("x\n" * 12)
+    path.write_text("x\n" * 12 + LINES)
     told = engagement("compute", str(path)).stderr.splitlines()
 
     assert [one.partition(": ")[0] for one in told[:-1]] == [f"{path}:{number}" for number in range(1, 11)]
-    assert told[-1] == "engagement: 12 lines could not be used (the first 10 are named above); the others were"
+    assert told[-1] == "engagement: 14 lines could not be used (the first 10 are named above); the others were"
 
 
 def test_asked_to_be_strict_compute_refuses_files_with_such_lines(events: Path) -> None:
