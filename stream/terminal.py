@@ -33,7 +33,7 @@ class Failure(click.ClickException):
     """Something outside went wrong: one line says what, without a traceback, and without a secret."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_credentials(message))
+        super().__init__(without_credentials(message, of_settings=False))
 
     def show(self, file: Any = None) -> None:
         click.echo(f"engagement: {self.message}", err=True)
