@@ -22,8 +22,11 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(/\d*)?", re.ASCII)
 _PATH = re.compile(r"[^@?#=&:;\\\s]*")
 _SCHEMES_OF_PATHS = ("rocksdb", "unix", "memory")
 
-# `user:password@` before a host, and `password=…` as in the options of a URL.
+# `user:password@` before a host.
+_USER_AND_PASSWORD = re.compile(r"""(?P<shown>([\w+]+://)?[^\s'"@:/,]*:)[^\s'"@]*@""")
+# The same, or any other text before an `@`.
 _CREDENTIALS = re.compile(r"""(?P<shown>([\w+]+://)?([^\s'"@:/,]*:)?)[^\s'"@]*@""")
+# `password=…`, as in the options of a URL.
 _OPTION = re.compile(r"""(?i)(?P<name>(?:pass\w*|pwd|secret\w*|token|auth\w*)=)[^\s'"&;,]*""")
 
 
@@ -41,10 +44,14 @@ def masked(name: str, value: Any) -> Any:
     return value if name.endswith("username") else without_credentials(value)
 
 
-def without_credentials(text: str) -> str:
-    """Return a text with asterisks for what looks like credentials: `user:password@` and `password=…`."""
+def without_credentials(text: str, *, of_settings: bool = True) -> str:
+    """Return a text with asterisks for what looks like credentials: `user:password@` and `password=…`.
+
+    In a text about settings everything before an `@` is masked. In other texts it may be the name of a file.
+    """
     if "@" in text:
-        text = _CREDENTIALS.sub(rf"\g<shown>{HIDDEN}@", text)
+        pattern = _CREDENTIALS if of_settings else _USER_AND_PASSWORD
+        text = pattern.sub(rf"\g<shown>{HIDDEN}@", text)
     return _OPTION.sub(rf"\g<name>{HIDDEN}", text) if "=" in text else text
 
 

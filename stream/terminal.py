@@ -34,7 +34,7 @@ class Failure(click.ClickException):
     """A command failed for a reason outside of the program. It prints one line, without a traceback or a secret."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(without_credentials(message))
+        super().__init__(without_credentials(message, of_settings=False))
 
     def show(self, file: Any = None) -> None:
         click.echo(f"engagement: {self.message}", err=True)

@@ -25,6 +25,7 @@ from stream.processes import Program
 from stream.settings import Settings, SettingsError, environment_variable, load, setting_names, setting_values
 from stream.settings.model import Log
 from stream.telemetry import configure_logging
+from stream.terminal import Failure
 from tests.patience import PATIENCE_SECONDS
 
 CANARY = "c4nary-Sekret"
@@ -157,6 +158,11 @@ def test_what_is_hidden_is_no_more_than_the_secret() -> None:
     assert without_credentials("cannot reach u:x@h:1, 'redis://u:x@h'") == (
         f"cannot reach u:{HIDDEN}@h:1, 'redis://u:{HIDDEN}@h'"
     )
+
+
+def test_a_failure_names_a_file_with_an_at_sign_and_hides_a_password() -> None:
+    assert Failure("No such file or directory: ada@home.jsonl").message.endswith("ada@home.jsonl")
+    assert Failure(f"cannot reach a broker at redis://u:{CANARY}@h").message.endswith(f"redis://u:{HIDDEN}@h")
 
 
 @given(st.sampled_from(URLS), st.text(min_size=4).filter(lambda text: text.isprintable() and text.isalnum()))

@@ -60,7 +60,8 @@ export function follow(url, { hear, cut, pause }) {
     audience.look(true);
   }, 1_000);
 
-  /** By the worker that all windows share; undefined where the browser has none (Chrome on Android). */
+  /** By the worker that all windows share; undefined where the browser has none (Chrome on Android). Windows of another
+   *  version of this page share it too: whoever changes what is said to it or by it gives it another name. */
   function together(tell) {
     if (typeof SharedWorker === "undefined") return undefined;
     const worker = new SharedWorker(new URL("./stream-worker.js", import.meta.url), { type: "module", name: "stream" });
