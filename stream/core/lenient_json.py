@@ -25,11 +25,13 @@ _CUT = re.compile(
     r"|\\.",
     re.DOTALL,
 )
+_MAY_BE_CUT = re.compile(r"\\u(?:[dD][89a-fA-F]|[fF]{3}[dD])|[\udc80-\udcff]")
 # A replaced character is written as an escape, and one that was sent is not: so the first can be told from the second.
 _REPLACED = r"\ufffd"
 _ESCAPES = re.compile(rb"\\(?:(?P<replaced>ufffd)|.)", re.DOTALL)
 
 _LEVELS = 100
+_MOST_LEVELS = 100_000  # to follow as many takes a fifth of a second
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -44,7 +46,9 @@ _check = msgspec.json.Decoder(_Anything).decode
 
 def fields_of(value: bytes) -> dict[str, msgspec.Raw]:
     """The fields of an object, each as its JSON. Raises msgspec.DecodeError for what is no object."""
-    text = _CUT.sub(_replaced, value.decode("utf-8", "surrogateescape"))
+    text = value.decode("utf-8", "surrogateescape")
+    if _MAY_BE_CUT.search(text):  # else looking at each escape would take long for nothing
+        text = _CUT.sub(_replaced, text)
     whole = text.encode(errors="replace")  # what is left of bytes that are no UTF-8 is no JSON either
     try:
         return _fields(whole)
@@ -77,6 +81,8 @@ def _without_deep_parts(value: bytes) -> bytes:
         bracket, here = value[found.start()], found.start()
         if bracket in b"[{":
             depth += 1
+            if depth > _MOST_LEVELS:
+                raise msgspec.DecodeError(f"nested deeper than {_MOST_LEVELS} levels")
             if depth % _LEVELS == 0:
                 outer.append([*around, value[taken:here]])
                 around, taken = [], here

@@ -168,6 +168,7 @@ def test_an_id_that_was_sent_with_a_replacement_character_is_an_id() -> None:
     escaped = b'{"user_id":"ann \\\\ufffd","event_time":%d,"x":"\\ud83c"}' % AT_MS
 
     assert decode_login(sent).user == "ann \ufffd"
+    assert decode_login(b'{"user_id":"ann \\ufffd","event_time":"%d"}' % AT_MS).user == "ann \ufffd"
     assert decode_login(escaped).user == "ann \\ufffd"
 
 

@@ -46,10 +46,20 @@ def test_unknown_fields_are_ignored_whatever_they_hold(time: bytes, unknown: byt
     assert decode_login(b'{"user_id":"ann","event_time":%s,"x":%s}' % (time, unknown)).at_ms == AT_MS
 
 
+BROKEN = [b'"\\u12"', b'"\\x"', b'"a\nb"', b"NaN", b"[" * 9_999, b"[" * 999 + b"}" * 999, b"01"]
+
+
 @pytest.mark.parametrize("topic", TOPICS)
-@pytest.mark.parametrize(
-    "broken", [b'"\\u12"', b'"\\x"', b'"a\nb"', b"NaN", b"[" * 9_999, b"[" * 999 + b"}" * 999, b"01"]
-)
+def test_what_is_nested_without_end_is_refused(topic: str) -> None:
+    message = msgspec.json.encode(COMPLETE[topic])[:-1] + b',"x":%s%s}'
+
+    DECODERS[topic](message % (b"[" * 90_000, b"]" * 90_000))
+    refused = refusal(topic, message % (b"[" * 100_001, b"]" * 100_001))
+    assert refused == (Reason.NOT_JSON, "nested deeper than 100000 levels")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("broken", BROKEN)
 def test_json_that_is_broken_is_refused_wherever_it_is_broken(topic: str, broken: bytes) -> None:
     message = msgspec.json.encode(COMPLETE[topic])[:-1]
 
