@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +18,7 @@ from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
 from stream.settings import environment_variable, setting_values
-from stream.terminal import load_settings, settings_options
+from stream.terminal import is_output_error, load_settings, output_failure, settings_options
 
 # Kafka's clients and Faust take most of a second to import, so each command imports them only when it runs.
 
@@ -70,14 +71,41 @@ def program() -> NoReturn:
     Threads of client libraries would keep a finished process alive, and freeing the memory of half a million rows one
     by one takes a third of a second.
     """
+    _replace_closed_output()
     try:
         main()
+        raise AssertionError("click leaves by SystemExit")
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except OSError as error:
+        if not is_output_error(error):
+            raise
+        status = _report_output_error(error)
+    try:
         sys.stdout.flush()
+    except OSError as error:
+        status = status or _report_output_error(error)
+    with suppress(OSError):
         sys.stderr.flush()
-        os._exit(status)
-    raise AssertionError("click leaves by SystemExit")
+    os._exit(status)
+
+
+def _report_output_error(error: OSError) -> int:
+    """Print that the output can't be written, unless its reader has closed it. Returns the exit status."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"engagement: {output_failure(error)}", err=True)
+    return 1
+
+
+def _replace_closed_output() -> None:
+    """If an output was closed before this process started, open one that refuses what is written to it.
+
+    Python has no stream for a closed output, and the next file or connection that is opened would get its number.
+    """
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 if __name__ == "__main__":

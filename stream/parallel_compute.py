@@ -14,7 +14,7 @@ from itertools import chain, islice
 from multiprocessing import get_context
 from operator import add
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from stream.core.messages import Reader
@@ -39,14 +39,14 @@ class ParallelOffline:
     Used with `with`, it ends the processes. Raises BrokenProcessPool if one of them has died.
     """
 
-    def __init__(self, make_rules: MakeRules, *, processes: int, at_ms: int | None = None) -> None:
+    def __init__(self, make_rules: MakeRules, *, processes: int, **limits: int | None) -> None:
+        """`limits` are passed to each `Offline`: `at_ms`, `clock_ms` and `max_message_bytes`."""
         self._rules, _ = make_rules()
-        self._at_ms = at_ms
         self.lines = 0  # how many lines were applied so far
         # One executor with one process for each share of the users.
         self._executors = [
             ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), initializer=_initialize, initargs=(make_rules, at_ms)
+                1, mp_context=get_context("spawn"), initializer=_initialize, initargs=(make_rules, limits)
             )
             for _ in range(processes)
         ]
@@ -103,13 +103,13 @@ def _unusable(futures: list[Future[list[UnusableLine]]]) -> list[UnusableLine]:
 _offline: Offline
 
 
-def _initialize(make_rules: MakeRules, at_ms: int | None) -> None:
+def _initialize(make_rules: MakeRules, limits: Mapping[str, Any]) -> None:
     global _offline
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, but only the main one shall act on it
     gc.disable()  # rows only grow here, so each collection would visit all and free none
     rules, readers = make_rules()
-    _offline = Offline(rules, readers, at_ms=at_ms)
+    _offline = Offline(rules, readers, **limits)
 
 
 def _apply(numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:

@@ -5,15 +5,14 @@ redis+cluster://[[user]:password@]host[:port]        a Redis Cluster, by any of 
 unix://[[user]:password@]/path/of/the/socket         a server on this machine
 """
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
+
+from stream.masking import masked
 
 SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
 
 _PORT = 6379
-_PLACE = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?(/[^:]*)?")
-HIDDEN = "********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +47,37 @@ def is_redis_url(url: str) -> bool:
     return url.partition("://")[0] in SCHEMES
 
 
+def written_password(url: str) -> str:
+    """Return the password of a Redis URL as it is written there, with its escapes. Empty if it has none."""
+    scheme, _, rest = url.partition("://")
+    return rest.rpartition("@")[0].partition(":")[2] if scheme in SCHEMES else ""
+
+
 def parse(url: str) -> RedisUrl:
     """Parse a URL. Raises ValueError, whose text says what is wrong and shows no password."""
     scheme, _, rest = url.partition("://")
     credentials, _, place = rest.rpartition("@")
     if scheme not in SCHEMES:
-        raise ValueError(f"{masked(url)!r} begins with none of {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ValueError(f"{masked('url', url)!r} begins with none of {', '.join(f'{name}://' for name in SCHEMES)}")
     # A password with a raw '/', '?' or '#' ends the host before its '@'.
     if any(mark in credentials for mark in "/?#@"):
-        raise ValueError(f"{masked(url)!r}: '@', '/', '?' and '#' in a password are written as %40, %2F, %3F and %23")
+        raise ValueError(
+            f"{masked('url', url)!r}: '@', '/', '?' and '#' in a password are written as %40, %2F, %3F and %23"
+        )
     if any(mark in place for mark in "?#"):
-        raise ValueError(f"{masked(url)!r}: options after '?' or '#' are not read")
+        raise ValueError(f"{masked('url', url)!r}: options after '?' or '#' are not read")
     user, _, password = credentials.partition(":")
     host, port, database, path = _socket(url, place) if scheme == "unix" else _server(url, place)
     if database and scheme.endswith("+cluster"):
-        raise ValueError(f"{masked(url)!r}: a Redis Cluster has database 0 alone")
-    return RedisUrl(scheme, host, port, database, path, unquote(user), unquote(password), masked(url))
-
-
-def masked(url: str) -> str:
-    """Return a URL, valid or not, with asterisks in place of its password."""
-    scheme, found, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not at and _PLACE.fullmatch(place) is None:
-        credentials, place = place, ""  # a host was forgotten
-    user, colon, password = credentials.partition(":")
-    return f"{scheme}{found}{user}{colon}{HIDDEN if password else ''}{at}{place}"
+        raise ValueError(f"{masked('url', url)!r}: a Redis Cluster has database 0 alone")
+    return RedisUrl(scheme, host, port, database, path, unquote(user), unquote(password), masked("url", url))
 
 
 def _socket(url: str, place: str) -> tuple[str, int, int, str]:
     if not place.startswith("/"):
-        raise ValueError(f"{masked(url)!r}: a socket is named by its whole path, as in unix:///run/redis/redis.sock")
+        raise ValueError(
+            f"{masked('url', url)!r}: a socket is named by its whole path, as in unix:///run/redis/redis.sock"
+        )
     return "", 0, 0, unquote(place)
 
 
@@ -87,10 +86,10 @@ def _server(url: str, place: str) -> tuple[str, int, int, str]:
         parts = urlsplit(f"//{place}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"{masked(url)!r}: no host and port") from None
+        raise ValueError(f"{masked('url', url)!r}: no host and port") from None
     database = parts.path.strip("/")
     if not host:
-        raise ValueError(f"{masked(url)!r}: no host")
+        raise ValueError(f"{masked('url', url)!r}: no host")
     if database and not (database.isascii() and database.isdigit()):
-        raise ValueError(f"{masked(url)!r}: the database is a number, not {database!r}")
+        raise ValueError(f"{masked('url', url)!r}: the database is a number")
     return host, _PORT if port is None else port, int(database or 0), ""

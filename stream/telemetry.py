@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from stream.core.snapshot import Snapshot
-from stream.redis_url import HIDDEN
+from stream.masking import HIDDEN
 from stream.settings import Log
 
 # Upper bounds of the histograms, in seconds. An event should be in a gauge within a second or two, and a checkpoint
@@ -136,11 +136,16 @@ def mask_secrets(secrets: Collection[str]) -> Callable[[str], str]:
     raw = {
         form for secret in known for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1], quote(secret))
     }
-    forms = raw | {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in raw for ascii_only in (True, False)}
+    forms = raw | _in_json(raw) | _in_json(_in_json(raw)) | {repr(form)[1:-1] for form in _in_json(raw)}
     if not forms:
         return lambda text: text
     pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
     return lambda text: pattern.sub(HIDDEN, text)
+
+
+def _in_json(forms: Collection[str]) -> set[str]:
+    """Return how JSON writes these texts between its quotation marks."""
+    return {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
 
 
 def configure_logging(settings: Log, *, secrets: Collection[str] = (), stream: Any = None) -> None:

@@ -1,5 +1,6 @@
 """What all commands share: common options, one-line error messages, times as options, and progress bars."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.core.partition.progress import StateRefused
-from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso, seconds_of
+from stream.core.time import SECOND_MS, iso, parse_time, seconds_of
+from stream.masking import without_credentials
 from stream.settings import Settings, SettingsError, Unavailable, load
 
 _LAST_MS = 253_370_764_800_000  # the year 9999
 _EXIT_OPERATOR_MISTAKE = 2  # the exit status of shells and click for wrong usage
 EXIT_LINES_SKIPPED = 3  # the exit status of a command that has done its work except for some lines of its files
+
+# The errors of an output that can't be written: no space, a quota, a limit on the size of files, or a closed output.
+_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF})
 
 # Of the lines that can't be used, only this many are named. All are counted.
 _MAX_LINES_SHOWN = 10
@@ -26,7 +31,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Failure(click.ClickException):
-    """A command failed for a reason outside of the program. It prints one line and no traceback."""
+    """A command failed for a reason outside of the program. It prints one line, without a traceback or a secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message, of_settings=False))
 
     def show(self, file: Any = None) -> None:
         click.echo(f"engagement: {self.message}", err=True)
@@ -74,14 +82,26 @@ def failures_in_one_line() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the program that reads our output has closed it; click ends the command without a message
     except OSError as error:
+        if is_output_error(error):
+            raise Failure(output_failure(error)) from None
         raise Failure(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from None
+
+
+def is_output_error(error: OSError) -> bool:
+    """Whether an error means that the output of a command can't be written: the disk is full, or it is closed."""
+    return error.filename is None and error.errno in _OUTPUT_ERRORS
+
+
+def output_failure(error: OSError) -> str:
+    """Return the message for an error of the output."""
+    return f"can't write the output: {'it is closed' if error.errno == errno.EBADF else error.strerror}"
 
 
 def time_option(text: str | None, option: str) -> int | None:
     """Return an option's time in milliseconds: ISO 8601 with an offset, or an epoch number. Raises OperatorMistake."""
     if text is None:
         return None
-    at_ms = epoch_ms(int(text)) if text.isascii() and text.isdigit() else parse_iso(text)
+    at_ms = parse_time(text)
     if at_ms is None or not 0 <= at_ms < _LAST_MS:
         raise OperatorMistake(
             f"{option}: {text!r} is no ISO 8601 time with an offset, such as {iso(1_719_712_800_000)}"
@@ -121,6 +141,11 @@ class UnusableLines:
         """Raise OperatorMistake if `strict` was asked for and there was such a line."""
         if self._strict and self._count:
             raise OperatorMistake(f"{self._summary()}: nothing is done with --strict")
+
+    def raise_if_none_used(self, used: int) -> None:
+        """Raise Failure if there was such a line and no line could be used, so that nothing could be done."""
+        if self._count and not used:
+            raise Failure(f"{self._summary()}, and there are no others")
 
     def exit(self) -> None:
         """End the command with exit status 3 if there was such a line."""

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from stream.agents.app import Worker
 from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreBroken
+from stream.export.address import url_of
 from stream.export.board import Board
 from stream.export.http import Server
 from stream.export.probes import Probes
@@ -107,13 +108,13 @@ class Deployment:
     @property
     def probes_address(self) -> str | None:
         """The address of the worker's own pages, or None if it has none."""
-        return f"http://{self.settings.worker.host}:{self._probes.port}" if self._probes is not None else None
+        return url_of(self.settings.worker.host, self._probes.port) if self._probes is not None else None
 
     @property
     def address(self) -> str:
         """The address of the server."""
         port = self._server.port if self._server is not None else self.settings.server.port
-        return f"http://{self.settings.server.host}:{port}"
+        return url_of(self.settings.server.host, port)
 
     async def start(self) -> None:
         """Start all parts, the server first, so that it can say why it is not ready yet.

@@ -13,6 +13,7 @@ from stream import settings
 from stream.core.catalogue import BUSINESS, CATALOGUE
 from stream.core.families.registry import windows
 from stream.core.metrics import Metric
+from stream.settings.checks import RANGES, WINDOW_RANGE
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
@@ -38,13 +39,18 @@ def _meaning(metric: Metric) -> str:
 
 
 def settings_table() -> str:
-    """A row a setting: name, default, variable and the comment beside it in `stream/settings/model.py`."""
+    """Return a row for each setting, with its range, its variable and the comment in `stream/settings/model.py`."""
     comments = _comments()
     rows = (
-        (f"`{place}`", f"`{_as_text(default)}`", _variable_of(place), comments.get(place, ""))
+        (f"`{place}`", f"`{_as_text(default)}`", _range_of(place), _variable_of(place), comments.get(place, ""))
         for place, default in settings.setting_values(settings.Settings())
     )
-    return _table(("setting", "default", "variable", ""), rows)
+    return _table(("setting", "default", "from … to", "variable", ""), rows)
+
+
+def _range_of(place: str) -> str:
+    ends = WINDOW_RANGE if place.startswith("windows.") else RANGES.get(place, ())
+    return " … ".join(map(str, ends))
 
 
 def _variable_of(place: str) -> str:

@@ -84,11 +84,11 @@ def test_compute_names_each_line_that_can_not_be_used(events: Path) -> None:
 
 def test_of_many_lines_that_can_not_be_used_the_first_ten_are_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.jsonl"
-    path.write_text("x\n" * 12)
+    path.write_text("x\n" * 12 + LINES)
     told = engagement("compute", str(path)).stderr.splitlines()
 
     assert [one.partition(": ")[0] for one in told[:-1]] == [f"{path}:{number}" for number in range(1, 11)]
-    assert told[-1] == "engagement: 12 lines could not be used (the first 10 are named above); the others were"
+    assert told[-1] == "engagement: 14 lines could not be used (the first 10 are named above); the others were"
 
 
 def test_asked_to_be_strict_compute_refuses_files_with_such_lines(events: Path) -> None:
@@ -178,8 +178,8 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         (("replay", "-", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("topics", "check", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
         (("run", "--kafka", "127.0.0.1:1"), 1, "127.0.0.1:1"),
-        (("run", "--port", "99999"), 2, "server.port: 99999 is no port"),
-        (("worker", "--port", "99999"), 2, "worker.port: 99999 is no port"),
+        (("run", "--port", "99999"), 2, "server.port: 99999 is more than 65535"),
+        (("worker", "--port", "99999"), 2, "worker.port: 99999 is more than 65535"),
         (("run", "--workers", "0"), 2, "worker.processes: '0' is neither auto nor a number from 1 to 1024"),
         (("worker", "--workers", "many"), 2, "worker.processes: 'many' is neither auto nor a number from 1 to 1024"),
         (("health", "--worker"), 2, "worker.port: -1 is no port that can be asked"),

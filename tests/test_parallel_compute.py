@@ -59,6 +59,8 @@ ODD_LINES = (
     *(b"", b"  ", b"{", b"[]", b'{"user_id":"ann"}', b'{"topic":"clicks","user_id":"ann"}', b'{"topic":"logins"}'),
     *(b'{"topic":"logins","user_id":"null",%s}' % AT, b'{"topic":"logins","user_id":["ann"],%s}' % AT),
     *(b'{"user_id":"\\ud800","topic":"logins",%s}' % AT, b'{"topic":"logins","user_id":"%s",%s}' % (b"a" * 600, AT)),
+    *(b'{"topic":"logins","user_id":"zoe %d","title":"half \\ud83c",%s}' % (n, AT) for n in range(9)),
+    *(b'{"topic":"logins","user_id":"zoe \\ud83c","title":"half \\ud83c",%s}' % AT, b"\0" * 99),
     *(b'{"topic":"logins","user_id":1.5,%s}' % AT, b'{"x":' + b"[" * 10_000, b"\xff\xfe"),
     *(b'{"topic":"logins","user_id":7,%s,"platform":"p%d"}' % (AT, n) for n in range(300)),
     *(b'{"topic":"logins","user_id":" 7",%s,"platform":"p%d"}' % (AT, n) for n in range(300)),

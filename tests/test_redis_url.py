@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.redis_url import is_redis_url, masked, parse
+from stream.masking import masked
+from stream.redis_url import is_redis_url, parse
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,8 @@ def test_the_scheme_tells_of_tls_and_clusters() -> None:
         ("redis://u:secret", "'redis://u:********': no host"),
         ("redis://:sec/secret@h", "'@', '/', '?' and '#' in a password are written as %40, %2F, %3F and %23"),
         ("redis://:sec@secret@h", "'redis://:********@h': '@', '/', '?' and '#' in a password"),
-        ("redis://:secret@h/one", "the database is a number, not 'one'"),
-        ("redis://h/-1", "the database is a number, not '-1'"),
+        ("redis://:secret@h/one", "the database is a number"),
+        ("redis://h/-1", "the database is a number"),
         ("redis://h/1?timeout=3", "options after '?' or '#' are not read"),
         ("redis+cluster://h/1", "a Redis Cluster has database 0 alone"),
         ("unix://run/redis.sock", "a socket is named by its whole path"),
@@ -82,7 +83,7 @@ _passwords = st.text(min_size=4).filter(lambda text: not set("*:@/?#[]redis+clus
 )
 def test_no_text_about_a_url_shows_its_password(scheme: str, user: str, password: str, mark: str, place: str) -> None:
     url = f"{scheme}://{user}:{password}{mark}{password}{place}"
-    texts = [masked(url)]
+    texts = [masked("url", url)]
     try:
         texts += [str(parse(url)), repr(parse(url))]
     except ValueError as error:

@@ -1,11 +1,14 @@
 """Settings are read once, and a typo never becomes a default."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
-from stream.settings import Settings, SettingsError, load, setting_names, setting_values
+from stream.settings import Settings, SettingsError, environment_variable, load, setting_names, setting_values
+from stream.settings.checks import RANGES
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -31,6 +34,49 @@ def test_variables_win_over_the_file_and_overrides_over_both(tmp_path: Path) -> 
     assert settings.timezone == "Europe/Berlin"
     assert settings.kafka.servers == "variable:2"
     assert settings.topics.partitions == 7
+
+
+def _is_number(default: object) -> bool:
+    """Whether a setting is a number or a length of time."""
+    if isinstance(default, str):
+        with suppress(ValueError):
+            return seconds_of(default) >= 0
+    return isinstance(default, int) and not isinstance(default, bool)
+
+
+def test_every_number_has_its_least_and_its_greatest() -> None:
+    numbers = {place for place, default in setting_values(Settings()) if _is_number(default)}
+
+    assert numbers == set(RANGES)
+
+
+def _beyond(limit: int | str, by: int) -> str:
+    return str(limit + by) if isinstance(limit, int) else f"{seconds_of(limit) + by}s"
+
+
+@pytest.mark.parametrize("place", RANGES)
+def test_a_number_beyond_its_range_is_refused_and_its_ends_are_taken(place: str) -> None:
+    least, greatest = RANGES[place]
+    for value in (least, greatest):
+        assert dict(setting_values(load(None, {environment_variable(place): str(value)})))[place] == value
+    refused = [_beyond(greatest, 1), *([] if least == "0s" else [_beyond(least, -1)])]
+    for value in refused:
+        with pytest.raises(SettingsError, match=f"^{place}: {value} is (less|more) than"):
+            load(None, {environment_variable(place): value})
+
+
+def test_the_longest_window_has_400_days() -> None:
+    assert load(None, {"ENGAGEMENT_WINDOWS_ACTIVITY": "1m,400d"}).windows_of(ACTIVITY) == ("1m", "400d")
+    with pytest.raises(SettingsError, match=r"windows\.activity: 9999999d is more than 400d"):
+        load(None, {"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,9999999d"})
+
+
+@pytest.mark.parametrize(
+    "zone", ["localtime", "right/UTC", "posix/Europe/Berlin", "posixrules", "Factory", "", "/etc/x"]
+)
+def test_what_may_be_another_day_on_another_machine_is_no_zone(zone: str) -> None:
+    with pytest.raises(SettingsError, match=r"timezone: '.*' is no IANA time zone"):
+        load(None, {"ENGAGEMENT_TIMEZONE": zone})
 
 
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
@@ -63,7 +109,7 @@ def test_every_setting_has_a_variable() -> None:
     ("environment", "message"),
     [
         ({"ENGAGEMENT_KAFKA_SERVER": "x"}, "ENGAGEMENT_KAFKA_SERVER names none"),
-        ({"ENGAGEMENT_TIMEZONE": "Mars/Base"}, "timezone: 'Mars/Base' is no IANA time zone"),
+        ({"ENGAGEMENT_TIMEZONE": "Mars/Base"}, "timezone: 'Mars/Base' is no IANA time zone, such as UTC"),
         ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
@@ -71,11 +117,11 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_SEGMENTS": "plan, plan"}, "segments: one is named twice: plan, plan"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
-        ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is no port"),
+        ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is more than 65535"),
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
         (
             {"ENGAGEMENT_STATE_URL": "disk"},
-            "state.url: 'disk' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
+            "state.url: '********' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
         ),
         ({"ENGAGEMENT_STATE_URL": "redis://"}, "state.url: 'redis://': no host"),
         ({"ENGAGEMENT_STATE_SSL_CAFILE": "a", "ENGAGEMENT_STATE_URL": "redis://h"}, "redis://h does not speak TLS"),
@@ -227,7 +273,7 @@ def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in
     file = tmp_path / "settings.toml"
     file.write_text('kafka = "x"')
 
-    with pytest.raises(SettingsError, match="kafka: expected a section of settings, got 'x'"):
+    with pytest.raises(SettingsError, match=r"kafka: expected a section of settings, \[kafka\], not a value"):
         load(file, {"ENGAGEMENT_KAFKA_SERVERS": "y:1"})
 
 
@@ -244,7 +290,24 @@ def test_secrets_are_those_that_can_be_read(tmp_path: Path) -> None:
 
     assert settings.secrets() == ["hunter2"]
     assert load(None, {}).secrets() == []
-    assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter/3"]
+    assert load(None, {"ENGAGEMENT_STATE_URL": "redis://:hunter%2F3@h"}).secrets() == ["hunter%2F3", "hunter/3"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_password_nor_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    (tmp_path / "settings.toml").write_bytes(b'\xef\xbb\xbfapp_id = "mine"\r\n')
+    settings = load(
+        tmp_path / "settings.toml",
+        {
+            "ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/password",
+            "ENGAGEMENT_STATE_URL": "redis://h",
+            "ENGAGEMENT_STATE_PASSWORD_FILE": f"{tmp_path}/password",
+        },
+    )
+
+    assert settings.app_id == "mine"
+    assert settings.sasl_password() == settings.redis_password() == "hunter2"
+    assert settings.secrets() == ["hunter2"]
 
 
 def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:

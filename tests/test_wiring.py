@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from stream.settings import Unavailable
-from stream.wiring import run_until_stopped
+from stream.cli import main
+from stream.settings import Unavailable, load
+from stream.wiring import Deployment, run_until_stopped
 
 
 class Breaking:
@@ -49,3 +51,19 @@ def test_who_is_asked_to_stop_and_loses_its_partitions_meanwhile_has_not_failed(
 def test_who_is_not_asked_tells_why_it_stops() -> None:
     with pytest.raises(Unavailable, match="another worker"):
         ended(Breaking(turns=1, asked=False))
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "http://127.0.0.1:7000"), ("::1", "http://[::1]:7000"), ("::", "http://[::]:7000")],
+)
+def test_an_ipv6_address_is_told_in_brackets(host: str, address: str) -> None:
+    settings = load(None, {}, {"server.host": host, "server.port": 7_000})
+
+    assert Deployment(settings, worker=False, server=True).address == address
+
+
+def test_nobody_answers_at_an_ipv6_address_in_brackets() -> None:
+    told = CliRunner().invoke(main, ["health"], env={"ENGAGEMENT_SERVER_HOST": "::1", "ENGAGEMENT_SERVER_PORT": "1"})
+
+    assert told.stderr.startswith("engagement: nobody answers at [::1]:1: ")

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from stream.core.messages import Reader
 from stream.core.offline import Offline
+from stream.core.partition.progress import APPLIED, BOT, DUPLICATE
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
+from stream.core.time import iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
 from stream.inputs.files import STDIN, lines_of
@@ -43,7 +46,10 @@ _MAX_PROCESSES = 64
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--at", metavar="TIME", help="The time that the numbers are for. Later events are ignored. [default: newest event]"
+    "--at",
+    metavar="TIME",
+    help="The time that the numbers are for. Later events are ignored. [default: newest event that is not in the "
+    "future]",
 )
 @click.option("--days", type=click.IntRange(0), default=1, show_default=True, help="How many closed days to print.")
 @click.option("--timezone", metavar="ZONE", help="IANA time zone in which days begin. Setting: timezone.")
@@ -69,24 +75,32 @@ def compute(
 ) -> None:
     """Compute the numbers of files of events, without Kafka.
 
-    FILE holds JSON lines, each an event with its `topic`. It may end in .gz; - is standard input. The events may come
-    in any order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`. It may be packed with gzip; - is standard input. The events
+    may come in any order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3
+    then, or 1 if no line can be used.
 
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
     """
     settings = load_settings(file, timezone=timezone)
-    unusable = UnusableLines(strict=strict)
+    unusable, at_ms = UnusableLines(strict=strict), time_option(at, "--at")
     with (
         failures_in_one_line(),
         _without_garbage_collection(),
-        _calculator(settings, _process_count(processes, files), time_option(at, "--at")) as calculator,
+        _calculator(settings, _process_count(processes, files), at_ms) as calculator,
     ):
         for path in files:
-            with _reading_progress(path) as on_progress, lines_of(path, tell=on_progress) as lines:
-                _apply(calculator, path, lines, unusable)
+            with (
+                _reading_progress(path) as on_progress,
+                lines_of(path, max_line_bytes=settings.max_message_bytes, tell=on_progress) as lines,
+            ):
+                _apply(calculator, path, lines, unusable, asked_at_ms=at_ms)
         unusable.raise_if_strict()
         computed = calculator.computed(days=days)
+    used = sum(computed.events[outcome] for outcome in (APPLIED, DUPLICATE, BOT))
+    unusable.raise_if_none_used(used)
+    if at_ms is not None and computed.events[Reason.FUTURE.value] and not used:
+        raise Failure(f"no event up to {iso(at_ms)}: all are later")
     console = Console()
     if as_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
@@ -109,13 +123,16 @@ def _process_count(asked: str, files: Sequence[str]) -> int:
 @contextmanager
 def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | ParallelOffline]:
     """Open the calculator: in this process, or spread over several."""
+    clock_ms, max_bytes = time.time_ns() // 1_000_000, settings.max_message_bytes
     if processes == 1:
-        offline = Offline(settings.rules, settings.readers, at_ms=at_ms)
+        offline = Offline(settings.rules, settings.readers, at_ms=at_ms, clock_ms=clock_ms, max_message_bytes=max_bytes)
         click.get_current_context().find_root().obj = offline  # keeps it alive: freeing its rows would take time
         yield offline
         return
     try:
-        with ParallelOffline(partial(_rules_and_readers, settings), processes=processes, at_ms=at_ms) as parallel:
+        make_rules = partial(_rules_and_readers, settings)
+        limits = {"at_ms": at_ms, "clock_ms": clock_ms, "max_message_bytes": max_bytes}
+        with ParallelOffline(make_rules, processes=processes, **limits) as parallel:
             yield parallel
     except BrokenProcessPool:
         raise Failure("a process was killed before it was done: --processes 1 needs the least memory") from None
@@ -125,10 +142,18 @@ def _rules_and_readers(settings: Settings) -> tuple[Rules, Mapping[str, Reader]]
     return settings.rules, settings.readers
 
 
-def _apply(calculator: Offline | ParallelOffline, path: str, lines: Iterator[bytes], unusable: UnusableLines) -> None:
+def _apply(
+    calculator: Offline | ParallelOffline,
+    path: str,
+    lines: Iterator[bytes],
+    unusable: UnusableLines,
+    *,
+    asked_at_ms: int | None,
+) -> None:
     first = calculator.lines
     for line in calculator.apply(lines):
-        if line.reason is not Reason.FUTURE:  # the operator has asked with --at to ignore those
+        # With --at the operator has asked to ignore events that are later.
+        if line.reason is not Reason.FUTURE or asked_at_ms is None:
             unusable.add(path, line.number - first, f"{line.reason.value}: {line.detail}")
 
 
@@ -149,7 +174,7 @@ def _reading_progress(path: str) -> Iterator[Callable[[int], None]]:
     if path == STDIN or not console.is_terminal:
         yield lambda done: None
         return
-    size = Path(path).stat().st_size
+    size = Path(path).stat().st_size if Path(path).is_file() else None  # the size of a pipe is unknown
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"reading {path}", total=size)

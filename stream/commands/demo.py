@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from stream.settings import Settings
 from stream.terminal import Failure, OperatorMistake, UnusableLines, failures_in_one_line, strict_option
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
         raise OperatorMistake("--speed is for simulated events: with --input nothing comes after the file")
     console, unusable = Console(), UnusableLines(strict=strict)
     with failures_in_one_line():
-        recorded = read_events(files, kinds(), on_unusable=unusable.add) if files else None
+        max_bytes = Settings().max_message_bytes
+        recorded = read_events(files, kinds(), max_message_bytes=max_bytes, on_unusable=unusable.add) if files else None
         unusable.raise_if_strict()
+        unusable.raise_if_none_used(len(recorded or ()))
         try:
             running_demo = Demo(DemoOptions(**options), console, recorded=recorded)
         except ValueError as error:

@@ -171,8 +171,8 @@ def replay_command(
 ) -> None:
     """Send the events of files to their topics, in the order of their times.
 
-    FILE holds JSON lines, each an event with its `topic`. It may end in .gz; - is standard input. Lines that can't be
-    sent are printed and skipped; the exit status is 3 then.
+    FILE holds JSON lines, each an event with its `topic`. It may be packed with gzip; - is standard input. Lines that
+    can't be sent are printed and skipped; the exit status is 3 then, or 1 if no line can be sent.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
@@ -183,8 +183,10 @@ def replay_command(
     settings = load_settings(file, kafka)
     unusable, topics = UnusableLines(strict=strict), settings.input_topics
     with failures_in_one_line():
-        events = read_events(list(files), topics, on_unusable=unusable.add)
+        max_bytes = settings.max_message_bytes
+        events = read_events(list(files), topics, max_message_bytes=max_bytes, on_unusable=unusable.add)
         unusable.raise_if_strict()
+        unusable.raise_if_none_used(len(events))
         if rebased:
             events = rebase(events, now_ms=time.time_ns() // 1_000_000)
         events = [event._replace(topic=topics[event.topic]) for event in events]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
 from stream.core.messages import Reader
 from stream.core.partition.applying import NOTHING_STORED
 from stream.core.partition.partition import Partition
@@ -44,6 +45,19 @@ class Computed:
     events: dict[str, int]
 
 
+class OversizedLine(bytes):
+    """Stands for a line that is too large to be kept: it is empty, and tells how many bytes there were."""
+
+    size: int
+
+    @classmethod
+    def of(cls, size: int) -> "OversizedLine":
+        """A line of so many bytes."""
+        line = cls()
+        line.size = size
+        return line
+
+
 class _Line(msgspec.Struct):
     topic: str
 
@@ -62,12 +76,26 @@ class _AtRest(msgspec.Struct, gc=False):
 
 
 class Offline:
-    """Applies lines of JSON, each with its `topic`, in the order given. `readers` read the lines of each topic."""
+    """Applies lines of JSON, each with its `topic`, in the order given. `readers` read the lines of each topic.
 
-    def __init__(self, rules: Rules, readers: Mapping[str, Reader], *, at_ms: int | None = None) -> None:
+    The numbers are those of `at_ms`, else of the newest event. Events after `at_ms` or, where that is not given, after
+    the clock, `clock_ms`, are of the future: a wrong date must not move all windows.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        readers: Mapping[str, Reader],
+        *,
+        at_ms: int | None = None,
+        clock_ms: int = _NEVER_TOO_LATE_MS,
+        max_message_bytes: int = 1_000_000,
+    ) -> None:
         self._readers = readers
-        self._partition = Partition(replace(rules, allowed_lateness_ms=None))
+        self._partition = Partition(replace(rules, allowed_lateness_ms=None), max_message_bytes=max_message_bytes)
         self._at_ms = at_ms
+        self._not_after_ms = clock_ms if at_ms is None else at_ms
+        self._max_message_bytes = max_message_bytes
         self.lines = 0  # given so far
 
     def apply(self, lines: Iterable[bytes]) -> Iterator[UnusableLine]:
@@ -81,14 +109,15 @@ class Offline:
     def apply_numbered(self, numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:
         """Apply some lines of these numbers; returns those that can't be used."""
         unusable: list[UnusableLine] = []
-        topic, head = "", b"\0"
+        topic = ""
+        head: bytes | tuple[()] = ()  # of a line of this topic; none as long as there is none
         records: list[_AtRest] = []
         for number, line in zip(numbers, lines, strict=True):
             # Files of one topic begin each line alike: then the line is parsed once instead of twice.
             if line.startswith(head):
                 records.append(_AtRest(line, number))
                 continue
-            if not line or line.isspace():
+            if (not line or line.isspace()) and not isinstance(line, OversizedLine):
                 continue
             try:
                 its_topic = self._topic_of(line)
@@ -107,8 +136,7 @@ class Offline:
     def _apply_records(self, topic: str, records: list[_AtRest]) -> list[Refused]:
         if not records:
             return []
-        limit_ms = _NEVER_TOO_LATE_MS if self._at_ms is None else self._at_ms
-        batch = self._partition.read(topic, records, self._readers[topic], not_after_ms=limit_ms)
+        batch = self._partition.read(topic, records, self._readers[topic], not_after_ms=self._not_after_ms)
         return self._partition.apply(batch, NOTHING_STORED, moves_clock=self._at_ms is None)[0]
 
     @property
@@ -129,11 +157,16 @@ class Offline:
         return computed_of(self.snapshot(self.newest_ms), self._partition.rules, days=days)
 
     def _topic_of(self, line: bytes) -> str:
+        if isinstance(line, OversizedLine):
+            raise Rejected(Reason.TOO_LARGE, f"{line.size} bytes, {self._max_message_bytes} are allowed")
         try:
-            topic = _line(line).topic
+            try:
+                topic = _line(line).topic
+            except UNDECODABLE:
+                topic = _line(object_of(fields_of(line), _Line.__struct_fields__)).topic
         except msgspec.ValidationError as error:
             raise Rejected(Reason.MISSING_FIELD, f"a line needs `$.topic`: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             raise Rejected(Reason.NOT_JSON, str(error)) from None
         if topic not in self._readers:
             raise Rejected(Reason.UNKNOWN_VALUE, f"{topic!r} at `$.topic` is none of {', '.join(self._readers)}")

@@ -32,6 +32,7 @@ NAMED_VALUES = 20
 _TOLD_VALUES = 200
 
 _LONGEST_VALUE = 64
+_UNREADABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 # One text a segment, in the order of SEGMENTS; empty where nothing was told.
 Values = tuple[str, ...]
@@ -62,7 +63,8 @@ def _can_be_kept(label: object) -> bool:
 def _value(label: object) -> str:
     """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1.
 
-    Empty where nothing is told: by an empty text, a placeholder, a text that is too long or has control characters.
+    Empty where nothing is told: by an empty text, a placeholder, a text that is too long, or one that does not read as
+    what it is.
     """
     if type(label) is int:
         value = str(label) if abs(label) < 10**_LONGEST_VALUE else ""
@@ -76,8 +78,12 @@ def _value(label: object) -> str:
 
 
 def _is_readable(value: str) -> bool:
-    """Whether a text holds no control character, which would break the lines of whoever shows it."""
-    return value.isprintable() or not any(category(letter) == "Cc" for letter in value)
+    """Whether a text shows all that it holds.
+
+    Control characters and separators of lines (Cc, Zl, Zp) would break the lines of whoever shows it. Format characters
+    (Cf), such as a space of no width or a change of direction, would make it read as another one.
+    """
+    return value.isprintable() or _UNREADABLE.isdisjoint(map(category, value))
 
 
 def in_order(segments: Iterable[str]) -> tuple[str, ...]:

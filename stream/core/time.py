@@ -7,12 +7,14 @@ has 23 or 25 hours when its zone says so.
 
 import datetime as dt
 import re
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
+DAY_SECONDS = DAY_MS // SECOND_MS
 
 # Calendars end with the year 9999, in every time zone.
 LATEST_MS = 253_402_214_400_000
@@ -27,6 +29,8 @@ _QUARTERS_REMEMBERED = 10_000
 
 # 10 digits are seconds, 13 milliseconds, 16 microseconds : multiply by, then divide by.
 _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
+
+_EPOCH_NUMBER = re.compile(r"[1-9]\d{9}(?:\d{3}){0,2}(?:\.\d+)?", re.ASCII)
 
 _ISO_8601 = re.compile(
     r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)[Tt ]"
@@ -86,30 +90,55 @@ def epoch_ms(number: int | float) -> int | None:
     if unit is None:
         return None
     times, divided = unit
-    # A fraction is exact to the microsecond: the float nearest to 2147483648.075 s is a little less.
-    return whole * times // divided if number == whole else int(round(number * times / divided, 3))
+    if number == whole:
+        return whole * times // divided
+    exact = number * times / divided
+    at_ms = int(exact)
+    # The float nearest to 2147483648.075 s is a little less: where it is so close, its text decides.
+    return at_ms if round(exact, 3) < at_ms + 1 else int(Decimal(repr(number)) * times / divided)
+
+
+def parse_time(text: str) -> int | None:
+    """Milliseconds of a time as text: ISO 8601 as `parse_iso` takes it, or an epoch number, or None."""
+    text = text.strip()
+    if _EPOCH_NUMBER.fullmatch(text) is None:
+        return parse_iso(text)
+    number = Decimal(text)
+    times, divided = _UNIT_OF_DIGITS[len(str(int(number)))]
+    return int(number * times / divided)
 
 
 def parse_iso(text: str) -> int | None:
-    """Milliseconds of an ISO 8601 date and time with an offset, extended or basic form, or None."""
+    """Milliseconds of an ISO 8601 date and time with an offset, extended or basic form, or None.
+
+    Less than a millisecond is cut off. 24:00 ends a day, at the same moment as the next one begins. A leap second,
+    23:59:60 in UTC, belongs to the day that it ends: it is the last millisecond of the second before it.
+    """
     match = _ISO_8601.fullmatch(text.strip())
     if match is None:
         return None
     part = match.groupdict()
+    hour, minute, second = int(part["hour"]), int(part["minute"] or 0), int(part["second"] or 0)
+    thousandths = int((part["fraction"] or "0")[:3].ljust(3, "0"))
+    ends_day, is_leap_second = hour == 24, second == 60
+    if ends_day and (minute, second, int(part["fraction"] or "0")) != (0, 0, 0):
+        return None
     try:
         moment = dt.datetime(
             int(part["year"]),
             int(part["month"]),
             int(part["day"]),
-            int(part["hour"]),
-            int(part["minute"] or 0),
-            int(part["second"] or 0),
+            0 if ends_day else hour,
+            minute,
+            59 if is_leap_second else second,
             tzinfo=dt.timezone.utc,
         )
     except ValueError:
         return None
-    seconds = round(moment.timestamp()) - _offset_seconds(part["offset"])
-    return seconds * SECOND_MS + int((part["fraction"] or "0")[:3].ljust(3, "0"))
+    seconds = round(moment.timestamp()) - _offset_seconds(part["offset"]) + (DAY_SECONDS if ends_day else 0)
+    if is_leap_second:
+        return seconds * SECOND_MS + 999 if seconds % DAY_SECONDS == DAY_SECONDS - 1 else None
+    return seconds * SECOND_MS + thousandths
 
 
 def _offset_seconds(offset: str) -> int:

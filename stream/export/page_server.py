@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from stream.export.assets import Asset, page_assets
+from stream.export.compression import answer
 from stream.export.listeners import Listener, TooManyListeners
 from stream.export.page_updates import PageUpdates
 
@@ -52,9 +53,7 @@ class PageServer:
 
     async def _history(self, request: web.Request) -> web.Response:
         body = msgspec.json.encode(self._updates.history.document())
-        response = web.Response(body=body, content_type="application/json")
-        response.enable_compression()
-        return response
+        return await answer(request, body, headers={"Content-Type": "application/json"})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
@@ -93,13 +92,11 @@ class PageServer:
 def _serving(asset: Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def serve(request: web.Request) -> web.Response:
         # Names stay the same from version to version: a browser asks each time, and mostly hears that nothing changed.
-        headers = {"Cache-Control": "no-cache", "ETag": f'"{asset.etag}"', "Vary": "Accept-Encoding"}
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{asset.etag}"'}
         known = request.if_none_match
         if known is not None and any(tag.value in (asset.etag, "*") for tag in known):
-            return web.Response(status=304, headers=headers)
-        response = web.Response(body=asset.body, headers={**headers, "Content-Type": asset.content_type})
-        response.enable_compression()
-        return response
+            return web.Response(status=304, headers={**headers, "Vary": "Accept-Encoding"})
+        return await answer(request, asset.body, headers={**headers, "Content-Type": asset.content_type})
 
     return serve
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from stream.export.address import place_of
+
 # An answer takes milliseconds; who is silent for longer is not alive.
 _PATIENCE_SECONDS = 4.0
 
@@ -63,7 +65,7 @@ def ask(host: str, port: int) -> tuple[bool, str]:
         answer = connection.getresponse()
         return answer.status == 200, answer.read().decode(errors="replace").strip()
     except http.client.HTTPException as error:
-        raise OSError(f"no HTTP is spoken at {host}:{port}: {error!r}") from None
+        raise OSError(f"no HTTP is spoken at {place_of(host, port)}: {error!r}") from None
     finally:
         connection.close()
 

@@ -1,6 +1,6 @@
 """/metrics: every number as a plain gauge, from the newest reports, with the help of the catalogue."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -65,8 +65,24 @@ def _histogram(name: str, bounds: tuple[float, ...], timings: Timings) -> Metric
     return HistogramMetricFamily(name, catalogue.BY_NAME[name].help, buckets=buckets, sum_value=timings.seconds)
 
 
-def exposition(board: Board, *, version: str) -> bytes:
-    """The page that Prometheus scrapes, in its text format."""
+def exposition(board: Board, *, version: str, names: Collection[str] | None = None) -> bytes:
+    """The page that Prometheus scrapes, in its text format; `names` asks for some metrics or samples alone."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(BoardCollector(board, version=version))
+    collector = BoardCollector(board, version=version)
+    registry.register(collector if names is None else _Some(collector, names))
     return generate_latest(registry)
+
+
+class _Some(Collector):
+    """Of what another one collects, the metrics and the samples of these names."""
+
+    def __init__(self, collector: Collector, names: Collection[str]) -> None:
+        self._collector = collector
+        self._names = frozenset(names)
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._collector.collect():
+            if metric.name not in self._names:
+                metric.samples = [sample for sample in metric.samples if sample.name in self._names]
+            if metric.samples:
+                yield metric

@@ -1,46 +1,114 @@
-"""Files of events: JSON objects, one a line, packed by gzip or not, or from standard input."""
+"""Files of events: JSON objects, one a line, packed by gzip or not; also named pipes, and standard input.
+
+Whether a file is packed is seen by its first bytes, whatever its name says.
+"""
 
 import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from stream.core.offline import OversizedLine
 
 STDIN = "-"
 
 _BLOCK_BYTES = 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which some programs write at the beginning of UTF-8
 
+_GZIP = b"\x1f\x8b"
+# The first bytes of what is often taken for a file of lines, and is none that we read.
+_OTHERS = {
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"PK\x03\x04": "packed by zip",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PAR1": "a Parquet file",
+}
+_LONGEST_HEAD = max(map(len, _OTHERS))
+
 
 @contextmanager
-def lines_of(path: str, *, tell: Callable[[int], None] = lambda read: None) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, without their ends; `-` is standard input, what ends with `.gz` is unpacked.
+def lines_of(
+    path: str, *, max_line_bytes: int, tell: Callable[[int], None] = lambda read: None
+) -> Iterator[Iterator[bytes]]:
+    """The lines of a file, without their ends; `-` is standard input.
 
-    A byte order mark is skipped. `tell` is told how many bytes of the file are read so far. Raises OSError, also for a
-    file that is no whole gzip file.
+    A line of more than `max_line_bytes` may come as an `OversizedLine`, for so much is not kept. A byte order mark is
+    skipped. `tell` is told how many bytes of the file are read so far. Raises OSError, also for a file that is no whole
+    gzip file, or of another kind.
     """
-    if path == STDIN:
-        yield chain.from_iterable(_blocks_of_lines(sys.stdin.buffer, lambda: None))
-        return
-    with Path(path).open("rb") as raw:
-        source: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+    with ExitStack() as stack:
+        raw = _Source(sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb")))
+        for head, what in _OTHERS.items():
+            if raw.head.startswith(head):
+                raise OSError(f"{_named(path)} is {what}: only lines of UTF-8 text are read, packed by gzip or not")
+        source: Any = gzip.GzipFile(fileobj=raw) if raw.head.startswith(_GZIP) else raw  # type: ignore[call-overload]
         try:
-            yield chain.from_iterable(_blocks_of_lines(source, lambda: tell(raw.tell())))
+            yield chain.from_iterable(_blocks_of_lines(source, max_line_bytes, lambda: tell(raw.bytes_read)))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise OSError(f"{path} is no whole gzip file: {error}") from error
+            raise OSError(f"{_named(path)} is no whole gzip file: {error}") from error
 
 
-def _blocks_of_lines(source: BinaryIO, tell: Callable[[], None]) -> Iterator[list[bytes]]:
+def _named(path: str) -> str:
+    return "standard input" if path == STDIN else path
+
+
+class _Source:
+    """A file that is read once, from its beginning, as a pipe can be; its first bytes are known beforehand."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.head = self._unread = file.read(_LONGEST_HEAD)
+        self.bytes_read = 0
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; less at the end."""
+        block, self._unread = self._unread[:size], self._unread[size:]
+        block += self._file.read(size - len(block))
+        self.bytes_read += len(block)
+        return block
+
+
+def _blocks_of_lines(
+    source: _Source | gzip.GzipFile, max_line_bytes: int, tell: Callable[[], None]
+) -> Iterator[list[bytes]]:
     """Some thousand lines at a time: reading them singly takes as long as decoding them."""
-    begun, is_first = b"", True
+    line = _Line(max_line_bytes)  # the one that goes on in the next block
+    is_first = True
     while block := source.read(_BLOCK_BYTES):
-        *lines, begun = (begun + block).split(b"\n")
-        if is_first and lines:
-            lines[0], is_first = lines[0].removeprefix(_BYTE_ORDER_MARK), False
+        end, *lines = block.split(b"\n")
+        line.add(end)
         tell()
-        yield lines
-    if begun:
-        yield [begun.removeprefix(_BYTE_ORDER_MARK) if is_first else begun]
+        if lines:
+            yield [line.whole(is_first=is_first), *lines[:-1]]
+            line, is_first = _Line(max_line_bytes), False
+            line.add(lines[-1])
+    yield [line.whole(is_first=is_first)]  # empty where the file ends with the end of a line
+
+
+class _Line:
+    """A line, put together of its parts as long as it is not too large."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._max_bytes:
+            self._parts.clear()
+        else:
+            self._parts.append(part)
+
+    def whole(self, *, is_first: bool) -> bytes:
+        if self._size > self._max_bytes:
+            return OversizedLine.of(self._size)
+        line = b"".join(self._parts)
+        return line.removeprefix(_BYTE_ORDER_MARK) if is_first else line

@@ -3,6 +3,7 @@
 import ssl
 from typing import Any
 
+from stream.masking import masked
 from stream.settings import Settings, SettingsError
 
 
@@ -17,12 +18,14 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
     except OSError as error:
-        raise SettingsError(f"kafka.ssl_cafile: can't use {kafka.ssl_cafile!r}: {error.strerror or error}") from None
+        problem = f"can't use {masked('ssl_cafile', kafka.ssl_cafile)!r}: {error.strerror or error}"
+        raise SettingsError(f"kafka.ssl_cafile: {problem}") from None
     if kafka.ssl_certfile:
         try:
             context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
         except OSError as error:
-            problem = f"can't use {kafka.ssl_certfile!r} with {kafka.ssl_keyfile!r}: {error.strerror or error}"
+            certificate, key = masked("ssl_certfile", kafka.ssl_certfile), masked("ssl_keyfile", kafka.ssl_keyfile)
+            problem = f"can't use {certificate!r} with {key!r}: {error.strerror or error}"
             raise SettingsError(f"kafka.ssl_certfile: {problem}") from None
     return context
 

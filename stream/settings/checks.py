@@ -1,7 +1,9 @@
 """Check that settings are valid, each by itself and together. Every error names the setting and its value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.resources import files
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,6 +12,7 @@ from stream.core.families.registry import windows
 from stream.core.segments import SEGMENTS
 from stream.core.time import minutes_of, seconds_of
 from stream.inputs import registry as formats
+from stream.masking import masked
 from stream.redis_url import RedisUrl
 from stream.settings.model import WITHOUT_PASSWORD, Settings, SettingsError, State, Topics
 from stream.settings.names import setting_values
@@ -19,26 +22,64 @@ _Parsed = TypeVar("_Parsed")
 # More than any machine has cores.
 _MAX_PROCESSES = 1_024
 
+# The least and the greatest value of each setting that is a number or a duration.
+RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
+    "session_timeout": ("1s", "1d"),  # a session with a session_id ends after a day of silence, so no timeout is longer
+    # The histogram has a thousand bins for durations, each 2 % wider than the one before: a little over four days.
+    "session_cap": ("1s", "4d"),
+    # Each user's row has two months of days, and a month of them must be complete when a late event comes.
+    "allowed_lateness": ("0s", "30d"),
+    "future_limit": ("0s", "30d"),
+    "close_after": ("0s", "7d"),
+    "max_message_bytes": (100, 100_000_000),  # an event has a hundred bytes or more; Kafka's default limit is a million
+    "retention": ("0s", "3650d"),
+    "memory": ("1d", "3650d"),
+    "kafka.session_timeout": ("1s", "30m"),  # the default of group.max.session.timeout.ms, the limit of a broker
+    "kafka.batch_records": (1, 1_000_000),
+    "kafka.batches_in_flight": (1, 1_000),
+    "kafka.fetch_bytes": (1_024, 2**31 - 1),  # Kafka's protocol has 32 bits for it
+    "kafka.open_transaction_after": ("1s", "1d"),
+    "topics.partitions": (1, 10_000),
+    "topics.replication": (-1, 100),
+    "state.checkpoint_interval": ("1s", "1h"),
+    "state.max_delta_bytes": (1_000_000, 1_000_000_000),
+    "state.cached_users": (0, 1_000_000_000),
+    "state.max_user_bytes": (10_000, 100_000_000),
+    "state.rocksdb_memory_bytes": (1_000_000, 2**40),
+    "state.standbys": (0, 1_000),
+    "server.port": (0, 65_535),
+    "server.stale_after": ("2s", "1h"),
+    "worker.port": (-1, 65_535),
+}
+# The least and the greatest length of a window. Users and days are kept for as long as the longest one.
+WINDOW_RANGE = ("1m", "400d")
+
 
 def check(settings: Settings) -> None:
     """Raise SettingsError for the first setting that is not valid."""
-    _check_times(settings)
+    _check_ranges(settings)
+    _check_timezone(settings.timezone)
     _check_windows(settings)
-    for setting, value in setting_values(settings):
-        if setting in _MINIMUMS and not value >= _MINIMUMS[setting]:
-            raise SettingsError(f"{setting}: {value} is less than {_MINIMUMS[setting]}")
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
-    for setting, port, least in (("server.port", settings.server.port, 0), ("worker.port", settings.worker.port, -1)):
-        if not least <= port <= 65_535:
-            raise SettingsError(f"{setting}: {port} is no port")
     count = settings.worker.processes
     if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MAX_PROCESSES):
         raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MAX_PROCESSES}")
+    _check_servers(settings.kafka.servers)
     _check_segments(settings)
     _check_state(settings.state)
     _check_inputs(settings)
     _check_names(settings)
+
+
+# A name, an IPv4 address, or an IPv6 address in brackets; then a port, which may be missing.
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@?#=&,\[\]]+)(:\d{1,5})?")
+
+
+def _check_servers(servers: str) -> None:
+    for server in servers.split(","):
+        if _SERVER.fullmatch(server.strip()) is None:
+            raise SettingsError(f"kafka.servers: {masked('servers', server.strip())!r} is no host:port")
 
 
 def _check_inputs(settings: Settings) -> None:
@@ -67,13 +108,15 @@ def _check_segments(settings: Settings) -> None:
 def _check_state(state: State) -> None:
     if redis_url.is_redis_url(state.url):
         _check_redis(state, _parse("state.url", redis_url.parse, state.url))
-    elif not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
-        shown = redis_url.masked(state.url)
-        raise SettingsError(f"state.url: {shown!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
-    else:
-        for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-            if getattr(state, name):
-                raise SettingsError(f"state.{name}: {state.url} is no Redis")
+        return
+    url = masked("url", state.url)
+    if not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
+        raise SettingsError(f"state.url: {url!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
+    if "@" in state.url or "?" in state.url:  # the URL was meant for another store
+        raise SettingsError(f"state.url: {url!r}: '@' and '?' have no place in it")
+    for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(state, name):
+            raise SettingsError(f"state.{name}: {url} is no Redis")
 
 
 def _check_redis(state: State, url: RedisUrl) -> None:
@@ -112,16 +155,40 @@ def _enumerate_words(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else "".join(words)
 
 
-def _check_times(settings: Settings) -> None:
+def _check_ranges(settings: Settings) -> None:
     for setting, value in setting_values(settings):
-        if setting in _MIN_SECONDS and _parse(setting, seconds_of, value) < _MIN_SECONDS[setting]:
-            raise SettingsError(f"{setting}: {value} is less than {_MIN_SECONDS[setting]}s")
-        if setting in _MAXIMUMS and seconds_of(value) > seconds_of(_MAXIMUMS[setting]):
-            raise SettingsError(f"{setting}: {value} is more than {_MAXIMUMS[setting]}")
+        if setting in RANGES:
+            _check_range(setting, value, RANGES[setting])
+
+
+def _check_range(setting: str, value: int | str, limits: tuple[int, int] | tuple[str, str]) -> None:
+    number, least, greatest = (
+        limit if isinstance(limit, int) else _parse(setting, seconds_of, limit) for limit in (value, *limits)
+    )
+    if number < least:
+        raise SettingsError(f"{setting}: {value} is less than {limits[0]}")
+    if number > greatest:
+        raise SettingsError(f"{setting}: {value} is more than {limits[1]}")
+
+
+@lru_cache(maxsize=1)
+def _iana_zones() -> frozenset[str]:
+    """Return the names of all time zones in the IANA database.
+
+    A machine's folder of zones may hold more, and these may mean another day on another machine: `localtime`, and the
+    zones with leap seconds under `right/`. `Factory` means that no zone was chosen.
+    """
+    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split()) - {"Factory"}
+
+
+def _check_timezone(name: str) -> None:
     try:
-        ZoneInfo(settings.timezone)
+        if name in _iana_zones():
+            ZoneInfo(name)
+            return
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"timezone: {settings.timezone!r} is no IANA time zone") from None
+        pass  # the zone can't be read
+    raise SettingsError(f"timezone: {name!r} is no IANA time zone, such as UTC or Europe/Berlin")
 
 
 def _check_windows(settings: Settings) -> None:
@@ -133,41 +200,10 @@ def _check_windows(settings: Settings) -> None:
         if not value:
             raise SettingsError(f"{setting}: needs at least one window")
         minutes = [_parse(setting, minutes_of, window) for window in value]
+        for window in value:
+            _check_range(setting, window, WINDOW_RANGE)
         if len(set(minutes)) < len(minutes):
             raise SettingsError(f"{setting}: a window is named twice: {', '.join(value)}")
-
-
-# The settings that are durations, and the smallest value of each in seconds.
-_MIN_SECONDS = {
-    "session_timeout": 1,
-    "session_cap": 1,
-    "allowed_lateness": 0,
-    "future_limit": 0,
-    "close_after": 0,
-    "retention": 0,
-    "memory": 86_400,
-    "kafka.session_timeout": 1,
-    "kafka.open_transaction_after": 1,
-    "state.checkpoint_interval": 1,
-    "server.stale_after": 2,
-}
-_MAXIMUMS = {
-    # Each user's row has two months of days, and a month of them must be complete when a late event comes.
-    "allowed_lateness": "30d",
-    # The histogram has a thousand bins for durations, each 2 % wider than the one before: a little over four days.
-    "session_cap": "4d",
-}
-_MINIMUMS = {
-    "topics.partitions": 1,
-    "kafka.batch_records": 1,
-    "kafka.batches_in_flight": 1,
-    "kafka.fetch_bytes": 1_024,
-    "state.max_delta_bytes": 1_000_000,
-    "state.max_user_bytes": 10_000,
-    "state.cached_users": 0,
-    "state.rocksdb_memory_bytes": 1_000_000,
-    "state.standbys": 0,
-}
 
 
 def _parse(setting: str, parse: Callable[[str], _Parsed], text: str) -> _Parsed:

@@ -40,7 +40,7 @@ def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[s
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"can't read the settings file {str(file)!r}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -64,7 +64,7 @@ def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise SettingsError(f"{section}: expected a section of settings, got {tree!r}")
+            raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
     if isinstance(value, str) and (sections == ["windows"] or setting == "segments"):
         value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
     tree[name] = value

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,8 +15,8 @@ from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
+from stream.masking import masked, without_credentials
 
-_SECRETS = ("sasl_password",)
 WITHOUT_PASSWORD = ("rocksdb://", "memory://")
 
 
@@ -25,7 +25,10 @@ class Unavailable(Exception):
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or not valid. The text names it and its value."""
+    """A setting is unknown or not valid. The text names it and its value; what may be a secret is masked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_credentials(text))
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -219,12 +222,15 @@ class Settings(Section, frozen=True):
         return _read_secret(path, "state.password_file") if path else redis_url.parse(self.state.url).password
 
     def secrets(self) -> list[str]:
-        """Return all passwords, except those whose file can't be read: their users report that."""
-        found = []
+        """Return all passwords, except those whose file can't be read: their users report that.
+
+        The password of a URL is also returned as it is written there, with its escapes.
+        """
+        found = [redis_url.written_password(self.state.url)]
         for password in (self.sasl_password, self.redis_password):
             with suppress(SettingsError, ValueError):  # ValueError: the state is not in Redis
                 found.append(password())
-        return [secret for secret in found if secret]
+        return [secret for secret in dict.fromkeys(found) if secret]
 
 
 @lru_cache(maxsize=4)
@@ -235,15 +241,8 @@ def _days(zone: str) -> Days:
 
 def _read_secret(path: str, setting: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text("utf-8-sig").strip()
     except OSError as error:
-        raise SettingsError(f"{setting}: can't read {path!r}: {error.strerror}") from None
+        raise SettingsError(f"{setting}: can't read {masked(setting, path)!r}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{setting}: {path!r} is no UTF-8 text") from None
-
-
-def masked(name: str, value: Any) -> Any:
-    """Return the value of a setting for display. Secrets are masked."""
-    if name == "url" and not value.startswith(WITHOUT_PASSWORD):
-        return redis_url.masked(value)
-    return redis_url.HIDDEN if name in _SECRETS and value else value
+        raise SettingsError(f"{setting}: {masked(setting, path)!r} is no UTF-8 text") from None

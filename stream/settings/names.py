@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from stream.core.families.registry import windows
-from stream.settings.model import Section, Settings, masked
+from stream.masking import masked
+from stream.settings.model import Section, Settings
 
 
 def environment_variable(setting: str) -> str:
@@ -28,4 +29,4 @@ def setting_values(settings: Settings) -> Iterator[tuple[str, Any]]:
             for inner in value.__struct_fields__:
                 yield f"{name}.{inner}", masked(inner, getattr(value, inner))
         else:
-            yield name, value
+            yield name, masked(name, value)

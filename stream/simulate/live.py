@@ -14,7 +14,8 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, epoch_ms, parse_iso
+from stream.core.lenient_json import UNDECODABLE
+from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, epoch_ms, parse_time
 from stream.settings import Unavailable
 from stream.simulate.producer import connect
 from stream.simulate.simulator import SimulatedEvent
@@ -121,6 +122,6 @@ def _newest_ms(client_options: Mapping[str, Any], topics: list[str]) -> int | No
 def _time_of(value: bytes | None) -> int | None:
     try:
         event_time = _decode(value or b"").event_time
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None
-    return parse_iso(event_time) if isinstance(event_time, str) else epoch_ms(event_time)
+    return parse_time(event_time) if isinstance(event_time, str) else epoch_ms(event_time)

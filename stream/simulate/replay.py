@@ -21,7 +21,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream.core.ids import Id
-from stream.core.time import SECOND_MS, epoch_ms, iso, parse_iso
+from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
+from stream.core.offline import OversizedLine
+from stream.core.time import SECOND_MS, epoch_ms, iso, parse_time
 from stream.core.users import partition_key, user_of
 from stream.inputs.files import lines_of
 from stream.simulate.producer import EventProducer
@@ -65,22 +67,30 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 
 
 def read_events(
-    paths: Sequence[str], topics: Collection[str], *, on_unusable: Callable[[str, int, str], None]
+    paths: Sequence[str],
+    topics: Collection[str],
+    *,
+    max_message_bytes: int,
+    on_unusable: Callable[[str, int, str], None],
 ) -> list[ReplayEvent]:
     """Read all events of the files, sorted by event time. Events with equal times keep the order of the files.
 
-    A path may end in `.gz`; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (no JSON
-    object, without time or user, or with a topic that is not in `topics`) are left out, and `on_unusable` is called
-    with the file, the line number from 1, and the reason. A file that can't be read raises OSError.
+    A file may be packed with gzip; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (too
+    large, no JSON object, without time or user, or with a topic that is not in `topics`) are left out, and
+    `on_unusable` is called with the file, the line number from 1, and the reason. A file that can't be read raises
+    OSError.
     """
     events: list[ReplayEvent] = []
     for path in paths:
-        with lines_of(path) as lines:
+        with lines_of(path, max_line_bytes=max_message_bytes) as lines:
             for number, line in enumerate(lines, start=1):
+                size = line.size if isinstance(line, OversizedLine) else len(line)
                 value = line.strip()
-                if not value:
+                if not value and not size > max_message_bytes:
                     continue
                 try:
+                    if size > max_message_bytes:
+                        raise ValueError(f"{size} bytes, {max_message_bytes} are allowed")
                     events.append(_event(value, topics))
                 except ValueError as error:
                     on_unusable(path, number, str(error))
@@ -143,20 +153,25 @@ def replay(
 def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
     """Return a line as an event. Raises ValueError with the reason if it is none; Rejected is a ValueError too."""
     try:
-        head = _decode_head(value)
-    except msgspec.MsgspecError as error:
+        try:
+            head = _decode_head(value)
+        except UNDECODABLE:
+            head = _decode_head(object_of(fields_of(value), _Head.__struct_fields__))
+    except msgspec.DecodeError as error:
         raise ValueError(f"no event: {error}") from None
     if head.topic not in topics:
         raise ValueError(f"{head.topic!r} at `$.topic` is none of {', '.join(topics)}")
     user = user_of(head.user_id, head.anonymous_id)
     time_of = head.event_time
-    at_ms = parse_iso(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
+    at_ms = parse_time(time_of) if isinstance(time_of, str) else epoch_ms(time_of)
     if at_ms is None:
         raise ValueError(f"{time_of!r} at `$.event_time` is neither ISO 8601 with an offset nor an epoch number")
     return ReplayEvent(at_ms, head.topic, partition_key(user).decode(), value)
 
 
 _TIME_FIELDS: Final = ("event_time", "started_at", "ended_at")
+
+_UNITS_IN_A_SECOND: Final = {10: 1, 13: 1_000, 16: 1_000_000}  # by the number of digits of an epoch number
 
 # Decoded no deeper than one level, so that the other fields are written back byte for byte.
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -165,7 +180,10 @@ _encode = msgspec.json.encode
 
 
 def _shift_times(value: bytes, seconds: int) -> bytes:
-    fields = _decode_fields(value)
+    try:
+        fields = _decode_fields(value)
+    except UNDECODABLE:
+        fields = fields_of(value)
     for name in _TIME_FIELDS:
         if name in fields:
             # A value that is not a valid time stays as it is: the workers will say what is wrong with it.
@@ -179,11 +197,13 @@ def _shift_time(time_value: str | int | float | None, seconds: int) -> str | int
     if time_value is None:
         return None
     if isinstance(time_value, str):
-        at_ms = parse_iso(time_value)
+        at_ms = parse_time(time_value)
         if at_ms is None:
             return time_value
+        if number := re.fullmatch(r"(\d+)(\.\d+)?", time_value.strip()):
+            return f"{int(number[1]) + seconds * _UNITS_IN_A_SECOND[len(number[1])]}{number[2] or ''}"
         decimals = re.search(r"[.,](\d+)", time_value)
         whole = iso((at_ms // SECOND_MS + seconds) * SECOND_MS).removesuffix("Z")
         return f"{whole}.{decimals[1]}Z" if decimals else f"{whole}Z"
-    units_in_a_second = {10: 1, 13: 1_000, 16: 1_000_000}.get(len(str(int(time_value))))
+    units_in_a_second = _UNITS_IN_A_SECOND.get(len(str(int(time_value))))
     return time_value if units_in_a_second is None else time_value + seconds * units_in_a_second

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from stream.core.store import StoreAway, StoreBroken
+from stream.masking import masked
 from stream.settings import SettingsError, State
 
 log = structlog.get_logger(__name__)
@@ -43,12 +44,11 @@ def check_certificates(state: State) -> None:
     """Check that the TLS files of the settings can be used. Raises SettingsError."""
     context = ssl.create_default_context()
     if state.ssl_cafile:
-        with _errors_name_setting("state.ssl_cafile", state.ssl_cafile):
+        with _errors_name_setting("state.ssl_cafile", masked("ssl_cafile", state.ssl_cafile)):
             context.load_verify_locations(state.ssl_cafile)
     if state.ssl_certfile:
-        with _errors_name_setting(
-            "state.ssl_certfile and state.ssl_keyfile", f"{state.ssl_certfile}, {state.ssl_keyfile}"
-        ):
+        files = masked("ssl_certfile", state.ssl_certfile), masked("ssl_keyfile", state.ssl_keyfile)
+        with _errors_name_setting("state.ssl_certfile and state.ssl_keyfile", ", ".join(files)):
             context.load_cert_chain(state.ssl_certfile, state.ssl_keyfile)
 
 

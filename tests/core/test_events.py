@@ -135,6 +135,43 @@ def test_every_message_needs_a_user_and_a_time(topic: str) -> None:
     assert refusal(topic, without_time) == (Reason.MISSING_FIELD, told)
 
 
+CUT = {b"\\ud83c": "an unpaired surrogate", b"\xf0\x9f\x8e": "bytes that are no UTF-8"}
+
+
+@pytest.mark.parametrize("cut", CUT, ids=CUT.values())
+def test_text_cut_in_the_middle_of_a_character_has_a_replacement_there(cut: bytes) -> None:
+    told = decode_login(
+        b'{"user_id":"ann","event_time":%d,"platform":"tv %s","user_agent":"%s bot"}' % (AT_MS, cut, cut)
+    )
+
+    assert told == login(platform="tv \ufffd", user_agent="\ufffd bot")
+    assert told.segments[0] == "tv \ufffd"
+    assert told.is_bot
+
+
+@pytest.mark.parametrize("cut", CUT, ids=CUT.values())
+def test_an_id_cut_in_the_middle_of_a_character_is_refused_for_it_may_be_anothers(cut: bytes) -> None:
+    def message(field: str) -> bytes:
+        others = {name: value for name, value in LOGIN.items() if name != field}
+        return msgspec.json.encode(others)[:-1] + b',"%s":"ann %s"}' % (field.encode(), cut)
+
+    told = "'ann \ufffd' at `$.{}` is cut in the middle of a character"
+    assert refusal("logins", message("user_id")) == (Reason.BAD_USER, told.format("user_id"))
+    assert refusal("logins", message("event_id")) == (Reason.WRONG_TYPE, told.format("event_id"))
+    without_user = message("anonymous_id").replace(b'"user_id":"ann"', b'"user_id":"null"')
+    assert refusal("logins", without_user) == (Reason.BAD_USER, told.format("anonymous_id"))
+    assert decode_login(message("anonymous_id")) == login()
+
+
+def test_an_id_that_was_sent_with_a_replacement_character_is_an_id() -> None:
+    sent = b'{"user_id":"ann \\ufffd","event_time":%d,"x":"\\ud83c"}' % AT_MS
+    escaped = b'{"user_id":"ann \\\\ufffd","event_time":%d,"x":"\\ud83c"}' % AT_MS
+
+    assert decode_login(sent).user == "ann \ufffd"
+    assert decode_login(b'{"user_id":"ann \\ufffd","event_time":"%d"}' % AT_MS).user == "ann \ufffd"
+    assert decode_login(escaped).user == "ann \\ufffd"
+
+
 # -- when -------------------------------------------------------------------------------------------------------------
 
 
@@ -143,7 +180,7 @@ def test_every_message_needs_a_user_and_a_time(topic: str) -> None:
     [
         *(AT_MS, AT_MS // 1_000, AT_MS * 1_000, AT_MS / 1_000),
         *("2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00", "2024-01-01T00:00Z"),
-        *("20240101T000000Z", "2023-12-31T19-05"),
+        *("20240101T000000Z", "2023-12-31T19-05", "2023-12-31T24:00:00Z", "1704067200", "1704067200000"),
     ],
 )
 def test_a_time_is_read_from_iso_8601_or_an_epoch_number(time: float | str) -> None:
@@ -155,6 +192,11 @@ def test_a_time_is_read_from_iso_8601_or_an_epoch_number(time: float | str) -> N
 def test_less_than_a_millisecond_is_cut_off() -> None:
     for time in ("2024-01-01T00:00:00.007999Z", "20240101T000000.007999Z", AT_MS * 1_000 + 7_999):
         assert login(event_time=time).at_ms == AT_MS + 7
+    last_tick = "2023-12-31T23:59:59.9999999Z"  # of a day in .NET; rounded it would be the next day
+    assert login(event_time=last_tick).at_ms == AT_MS - 1
+    for event_time in (AT_MS, last_tick):
+        told = summary(event_time=event_time, started_at="2023-12-31T23:59:58.9999999Z", ended_at=last_tick)
+        assert (told.started_ms, told.at_ms) == (AT_MS - 1_001, AT_MS - 1)
 
 
 @pytest.mark.parametrize("field", ["event_time", "started_at", "ended_at"])
@@ -163,7 +205,7 @@ def test_less_than_a_millisecond_is_cut_off() -> None:
     [
         ("2024-01-01T00:00:00", "'2024-01-01T00:00:00' at `$.{}` is no ISO 8601 time with an offset"),
         ("yesterday", "'yesterday' at `$.{}` is no ISO 8601 time with an offset"),
-        ("1704067200", "'1704067200' at `$.{}` is no ISO 8601 time with an offset"),
+        ("170406720", "'170406720' at `$.{}` is no ISO 8601 time with an offset"),
         ("1969-12-31T23:59:59Z", "1969-12-31 23:59:59+00:00 at `$.{}` is not between 1970 and 9999"),
         ("1969-12-31T23:59:59.999Z", "1969-12-31 23:59:59.999000+00:00 at `$.{}` is not between 1970 and 9999"),
         ("19691231T235959Z", "19691231T235959Z at `$.{}` is not between 1970 and 9999"),
@@ -193,8 +235,8 @@ def test_the_slow_way_in_refuses_for_the_same_reasons() -> None:
     assert refusal("sessions", {**odd, "type": "datetime"})[0] is Reason.UNKNOWN_VALUE
     assert refusal("sessions", {**odd, "started_at": True})[0] is Reason.BAD_TIME
     assert refusal("sessions", {**odd, "engaged_ms": "5"})[0] is Reason.WRONG_TYPE
-    assert refusal("sessions", b'{"event_time":"20240101T000000Z","type":"end","user_id":"\xff"}')[0] is Reason.NOT_JSON
-    assert refusal("sessions", b'{"event_time":"20240101T000000Z","\xff":1}')[0] is Reason.NOT_JSON
+    assert refusal("sessions", b'{"event_time":"20240101T000000Z","type":"end","user_id":"\xff"}')[0] is Reason.BAD_USER
+    assert refusal("sessions", b'{"event_time":"20240101T000000Z","\xff":1}')[0] is Reason.MISSING_FIELD
 
 
 # -- sessions and logins ----------------------------------------------------------------------------------------------
@@ -263,7 +305,8 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
         ("prompted", "push", Reason.WRONG_TYPE, "Expected `bool | null`, got `str` - at `$.prompted`"),
         ("engaged_ms", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.engaged_ms`"),
         ("engaged_ms", DAY_MS + 1, Reason.OUT_OF_RANGE, f"Expected `int` <= {DAY_MS} - at `$.engaged_ms`"),
-        ("engaged_ms", 1.5, Reason.WRONG_TYPE, "Expected `int | null`, got `float` - at `$.engaged_ms`"),
+        ("engaged_ms", -0.6, Reason.OUT_OF_RANGE, "Expected `float` >= -0.5 - at `$.engaged_ms`"),
+        ("engaged_ms", "5", Reason.WRONG_TYPE, "Expected `int | float | null`, got `str` - at `$.engaged_ms`"),
         ("key_event", "yes", Reason.WRONG_TYPE, "Expected `bool | null`, got `str` - at `$.key_event`"),
         ("interactive", 0, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.interactive`"),
         ("page_views", 1_000_001, Reason.OUT_OF_RANGE, "Expected `int` <= 1000000 - at `$.page_views`"),
@@ -277,6 +320,14 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
 )
 def test_a_wrong_field_is_named_with_its_place(field: str, value: object, reason: Reason, told: str) -> None:
     assert refusal("sessions", {**STEP, field: value}) == (reason, told)
+
+
+def test_engaged_time_is_rounded_to_milliseconds() -> None:
+    assert step(engaged_ms=1_500.4) == step(engaged_ms=1_500)
+    assert step(engaged_ms=1_500.6) == step(engaged_ms=1_501)
+    assert step(engaged_ms=-0.4) == step(engaged_ms=0)
+    assert step(engaged_ms=DAY_MS + 0.4) == step(engaged_ms=DAY_MS)
+    assert summary(engaged_ms=1_500.4) == summary(engaged_ms=1_500)
 
 
 def test_a_day_of_engaged_time_and_the_largest_revision_still_count() -> None:

@@ -44,6 +44,14 @@ def test_an_unknown_topic_is_told_with_those_that_are_known() -> None:
     assert refused.detail == "'clicks' at `$.topic` is none of sessions, logins, surveys"
 
 
+def test_a_line_whose_text_is_cut_in_the_middle_of_a_character_is_an_event() -> None:
+    offline = Offline(Rules(), READERS)
+    cut = b',"title":"x \\ud83c"}'
+
+    assert list(offline.apply([cut.join([login()[:-1], b""]), b"{" + cut[1:-1] + b"," + login()[1:]])) == []
+    assert offline.computed().events["applied"] == 1
+
+
 def test_the_clock_is_the_newest_event_unless_it_is_given() -> None:
     lines = [login(), login(b"bob", b'"2024-01-01T18:00:00Z"')]
     newest, given, early = (

@@ -81,6 +81,12 @@ def platforms(*events: dict[str, Any], **options: Any) -> dict[str, float]:
         ("unknown", ""),
         ("Unknown", "Unknown"),
         ("other", "other"),
+        ("pro\u202e", ""),  # format characters: it would read as another
+        ("p\u200bro", ""),
+        ("\ufeffpro", ""),
+        ("pro\u2028plus", ""),
+        ("pro\x00", ""),
+        ("pro\u00a0plus", "pro\u00a0plus"),
         ({"os": "ios"}, ""),
         (["web"], ""),
     ],

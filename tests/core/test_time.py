@@ -18,6 +18,7 @@ from stream.core.time import (
     iso,
     minutes_of,
     parse_iso,
+    parse_time,
     seconds_of,
 )
 
@@ -45,6 +46,11 @@ moments = st.integers(0, LATEST_MS - 1)
         ("2024-01-01T00:00:00,12Z", 120),
         ("2024-01-01T00:00:00.123Z", 123),
         ("2024-01-01T00:00:00.123999999Z", 123),  # less than a millisecond is cut off
+        ("2023-12-31T24:00:00Z", 0),  # ends the day, when the next one begins
+        ("20231231T24Z", 0),
+        ("2023-12-31T23:59:60Z", -1),  # a leap second belongs to the day that it ends
+        ("2024-01-01T05:29:60.5+05:30", -1),
+        ("2023-12-31T23:59:59.9999999Z", -1),  # the last tick of a day in .NET
         ("2024-02-29T00:00:00Z", 59 * DAY_MS),
     ],
 )
@@ -59,7 +65,10 @@ def test_iso_8601_is_read_in_its_extended_and_basic_form(text: str, after_new_ye
         "2024-01-01",
         "2024-01-01T00:00:00+24:00",
         "2024-01-01T00:00:00+01:60",
-        "2024-01-01T24:00:00Z",
+        "2024-01-01T24:00:01Z",
+        "2024-01-01T24:00:00.001Z",
+        "2024-01-01T25:00:00Z",
+        "2024-01-01T23:59:60+01:00",  # no leap second: in UTC they end a day
         "2024-01-01T00:60:00Z",
         "2024-01-01T00:00:60Z",
         "2023-02-29T00:00:00Z",
@@ -73,6 +82,16 @@ def test_iso_8601_is_read_in_its_extended_and_basic_form(text: str, after_new_ye
 )
 def test_what_names_no_moment_is_not_guessed(text: str) -> None:
     assert parse_iso(text) is None
+
+
+@pytest.mark.parametrize("number", ["1704067200", "1704067200000", "1704067200000999", " 1704067200.0009 "])
+def test_an_epoch_number_may_be_text(number: str) -> None:
+    assert parse_time(number) == parse_time("2024-01-01T00:00:00Z") == NEW_YEAR_MS
+
+
+@pytest.mark.parametrize("number", ["170406720", "17040672000", "-1704067200", "1704067200.", "1e12", "\u0661" * 10])
+def test_a_text_of_other_digits_is_no_epoch_number(number: str) -> None:
+    assert parse_time(number) is None
 
 
 @given(moments)
@@ -194,3 +213,9 @@ def test_a_window_up_to_a_day_is_whole_minutes_and_a_longer_one_whole_hours() ->
     for window, granularity in (("90s", 60), ("0m", 60), ("1441m", 3_600), ("1450m", 3_600)):
         with pytest.raises(ValueError, match=f"'{window}' is not a multiple of {granularity} s"):
             minutes_of(window)
+
+
+def test_the_fraction_of_an_epoch_number_is_cut_off_too() -> None:
+    assert epoch_ms(1_704_067_199.9999998) == NEW_YEAR_MS - 1
+    assert epoch_ms(1_704_067_199_999.9998) == NEW_YEAR_MS - 1
+    assert epoch_ms(2_147_483_648.075) == 2_147_483_648_075  # the nearest float is a little less

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import msgspec
@@ -18,6 +19,7 @@ class Serving:
     def __init__(self, board: Board, *, port: int = 0) -> None:
         server = msgspec.structs.replace(board.settings.server, port=port)
         board.settings = msgspec.structs.replace(board.settings, server=server)
+        self.board = board
         self._server = Server(board, version="1.2.3")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -42,6 +44,21 @@ class Serving:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def listeners(self) -> int:
+        """How many follow the stream."""
+        return len(self._server._live_page._updates.listeners)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server says nothing meanwhile, though its connections stay."""
+        thaw = threading.Event()
+        self._loop.call_soon_threadsafe(thaw.wait, PATIENCE_SECONDS)
+        try:
+            yield
+        finally:
+            thaw.set()
 
     def change(self, what: Callable[[], None]) -> None:
         """Do something to the board where the server reads it."""

@@ -1,13 +1,19 @@
 """The API, the probes, and what they say of numbers that can't be trusted."""
 
 import asyncio
+import gzip
+from collections.abc import Callable
 from typing import Any
 
+import cramjam
 import msgspec
+import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream.core import catalogue
 from stream.export.board import Board
+from stream.export.compression import coding_of
 from stream.export.http import Server
 from tests.export.boards import WORLD, board, report
 
@@ -148,3 +154,96 @@ def test_a_server_with_other_settings_than_the_workers_shows_no_number_and_says_
         "topics.partitions is 2 here and 6 at worker worker-1",
     ]
     assert get(shown, "/api/v1/metrics")[2]["live"] == []
+
+
+# -- compressed, and some of it ----------------------------------------------------------------------------------------
+
+
+def raw(shown: Board, path: str, accepted: str) -> tuple[str | None, str | None, bytes]:
+    """What the answer is encoded by and varies with, and its body as it is sent."""
+
+    async def ask() -> tuple[str | None, str | None, bytes]:
+        application = Server(shown, version="1.2.3").application()
+        async with TestServer(application) as server, ClientSession(auto_decompress=False) as session:
+            response = await session.get(server.make_url(path), headers={"Accept-Encoding": accepted})
+            return response.headers.get("Content-Encoding"), response.headers.get("Vary"), await response.read()
+
+    return asyncio.run(ask())
+
+
+UNPACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": lambda body: bytes(cramjam.zstd.decompress(body)),
+}
+
+
+@pytest.mark.parametrize("coding", UNPACKED)
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/metrics?days=35", "/api/v1/definitions", "/", "/page/main.js"])
+def test_who_asks_gets_the_same_answer_compressed(path: str, coding: str) -> None:
+    shown = board()
+    plain = raw(shown, path, "identity")
+    told = raw(shown, path, coding)
+
+    assert plain[:2] == (None, "Accept-Encoding")
+    assert told[:2] == (coding, "Accept-Encoding")
+    assert UNPACKED[coding](told[2]) == plain[2]
+    assert len(told[2]) < len(plain[2]) / 1.5
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "zstd"),  # what browsers send
+        ("gzip;q=1.0, zstd;q=0.5", "gzip"),
+        ("*", "zstd"),
+        ("*;q=0.5, zstd;q=0", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip;q=0.5, identity", None),
+        ("gzip;q=much", None),
+        ("deflate, br", None),
+        (";;,=,q=1", None),
+    ],
+)
+def test_the_coding_is_the_one_that_is_liked_best(accepted: str, coding: str | None) -> None:
+    assert coding_of(accepted) == coding
+
+
+def test_a_short_answer_is_sent_as_it_is() -> None:
+    assert raw(board(), "/version", "gzip") == (None, "Accept-Encoding", b'{"version":"1.2.3"}')
+
+
+def names_of(text: str) -> set[str]:
+    """The names of the samples on a page for Prometheus."""
+    return {line.partition("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (["engagement_nps"], {"engagement_nps"}),
+        (["engagement_nps_lower", "engagement_sessions"], {"engagement_nps_lower", "engagement_sessions"}),
+        (["engagement_events_total"], {"engagement_events_total"}),
+        (["engagement_session_duration_seconds"], {"engagement_session_duration_seconds"}),
+        (["engagement_checkpoint_seconds_count"], {"engagement_checkpoint_seconds_count"}),
+        (
+            ["engagement_checkpoint_seconds"],
+            {f"engagement_checkpoint_seconds_{part}" for part in ("bucket", "count", "sum")},
+        ),
+        (["engagement_nothing"], set()),
+        ([""], set()),
+    ],
+)
+def test_names_ask_for_some_metrics_or_samples_alone(asked: list[str], names: set[str]) -> None:
+    query = "&".join(f"name[]={name}" for name in asked)
+    status, _, some = get(board(), f"/metrics?{query}")
+    _, _, everything = get(board(), "/metrics")
+
+    assert status == 200
+    assert names_of(some) == names
+    assert set(some.splitlines()) <= set(everything.splitlines())

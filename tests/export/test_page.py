@@ -455,6 +455,43 @@ def test_nothing_has_to_be_scrolled_sideways(
         assert page.evaluate("document.documentElement.scrollWidth") == options["viewport"]["width"]
 
 
+_TOO_WIDE = """() => [...document.querySelectorAll("body, table, figure, .card, .block, h1, h2, h3")]
+  .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((one) => `${one.tagName} ${one.className} ${one.textContent.slice(0, 40)}`)"""
+
+
+@pytest.mark.parametrize("percent", [150, 200])
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+def test_with_larger_text_nothing_is_wider_than_the_window(
+    browser: Browser, crowded: Serving, width: int, percent: int
+) -> None:
+    with opened(browser, crowded.address, viewport={"width": width, "height": 800}) as page:
+        is_live(page)
+        page.evaluate(f"document.documentElement.style.fontSize = '{percent}%'")
+        expect(page.locator("#sessions table.forest").first).to_be_visible()
+        page.wait_for_function(f"({_TOO_WIDE})().length === 0")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_print_cuts_no_card_and_no_chart_and_leaves_none_wider_than_the_paper(
+    browser: Browser, crowded: Serving
+) -> None:
+    with opened(browser, crowded.address, viewport={"width": 1280, "height": 800}) as page:
+        is_live(page)
+        expect(page.locator("#days canvas")).to_have_count(2)
+        page.emulate_media(media="print")
+        cut = page.locator(".card, figure, .block").evaluate_all(
+            "them => them.filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
+        )
+        alone = page.locator(".heading, h3, .title").evaluate_all(
+            "them => them.filter((one) => getComputedStyle(one).breakAfter !== 'avoid').length"
+        )
+        paper = page.pdf(format="A4")
+
+    assert (cut, alone) == (0, 0)
+    assert 3 <= paper.count(b"/Type /Page\n") <= 8
+
+
 def test_the_keyboard_reaches_every_definition_and_escape_closes_it(browser: Browser, crowded: Serving) -> None:
     definitions = {one["name"]: one["definition"] for one in api(crowded, "/api/v1/definitions")}
     with opened(browser, crowded.address) as page:

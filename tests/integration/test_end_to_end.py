@@ -27,7 +27,9 @@ def shop() -> list[ReplayEvent]:
     """Half a year of page views of a shop: 600 users, 3,605 sessions (retentioneering 5.2.4, Apache-2.0)."""
     path = str(_REPOSITORY / "tests" / "data" / "ecom.jsonl.gz")
     unusable: list[int] = []
-    events = read_events([path], TOPICS, on_unusable=lambda _, line, __: unusable.append(line))
+    events = read_events(
+        [path], TOPICS, max_message_bytes=1_000_000, on_unusable=lambda _, line, __: unusable.append(line)
+    )
     assert not unusable
     return events
 

@@ -19,6 +19,7 @@ from tests.integration.deployment import Deployment, simulated
 from tests.integration.fixtures import Deploy, skip_without_kafka
 from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
 from tests.integration.secured_kafka import SecuredKafka
+from tests.integration.test_several_workers import children_of
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
 
 pytestmark = pytest.mark.executed  # the command line that a user sees must be its own
@@ -95,16 +96,18 @@ def deployment(
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
 def test_a_run_has_every_number_and_shows_no_password(deployment: Deployment, mechanism: str) -> None:
-    program = deployment.start(ENGAGEMENT_KAFKA_SASL_MECHANISM=mechanism)
+    program = deployment.start(ENGAGEMENT_KAFKA_SASL_MECHANISM=mechanism, ENGAGEMENT_WORKER_PROCESSES="2")
     program.wait_until_ready()
     deployment.send(simulated(users=50, days=5))
+    deployment.send_to_every_partition()
     deployment.wait_until_every_gauge_equals_the_recount(program)
     shown = [program.get(path)[1] for path in ("/metrics", "/api/v1/metrics", "/readyz", "/")]
-    shown.append(Path(f"/proc/{program.pid}/cmdline").read_text())
+    shown += [Path(f"/proc/{pid}/cmdline").read_text() for pid in (program.pid, *children_of(program.pid))]
     program.terminate()
     assert program.wait_for_exit() == 0
     settings = deployment.command("settings")
 
+    assert len(shown) == 4 + 4  # pages; the command, its server and two workers
     assert "kafka.sasl_username" in settings.stdout
     assert "SaslAuthenticate" in program.log or mechanism != "PLAIN"  # else the log would show nothing in any case
     assert passwords_in(*shown, program.log, settings.stdout, settings.stderr) == []

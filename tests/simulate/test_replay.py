@@ -31,11 +31,15 @@ def recording(folder: Path, *lines: str, name: str = "events.jsonl") -> str:
 
 Unusable = tuple[str, int, str]
 
+MAX_MESSAGE_BYTES = 1_000_000
+
 
 def read_events(paths: list[str], unusable: list[Unusable] | None = None) -> list[ReplayEvent]:
     """The events of files; lines that can't be used are told, or there are none."""
     told: list[Unusable] = [] if unusable is None else unusable
-    events = replaying.read_events(paths, TOPICS, on_unusable=lambda *line: told.append(line))
+    events = replaying.read_events(
+        paths, TOPICS, max_message_bytes=MAX_MESSAGE_BYTES, on_unusable=lambda *line: told.append(line)
+    )
     assert unusable is not None or not told
     return events
 
@@ -85,6 +89,15 @@ def test_the_key_is_the_user_as_the_workers_name_it(tmp_path: Path) -> None:
     )
 
     assert [one.key for one in read_events([path])] == ["ada", "Zo\u00eb", "cookie-1", "grace"]
+
+
+def test_a_line_with_text_that_is_cut_and_an_epoch_number_as_text_is_sent_as_it_is(tmp_path: Path) -> None:
+    odd = '{"user_id":"ada","event_time":"1714557601","topic":"logins","title":"x \\ud83c"}'
+
+    (read,) = read_events([recording(tmp_path, odd)])
+    (shifted,) = rebase([read], now_ms=NOW_MS)
+    assert (read.at_ms, read.value) == (1714557601000, odd.encode())
+    assert json.loads(shifted.value)["event_time"] == str(NOW_MS // 1_000)
 
 
 def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,53 +1,88 @@
-// The stream of changes: connects, notices silence, and comes back by itself.
+// Follow the stream of changes, together with the other windows of this browser, as long as somebody looks.
 
-const EVENTS = ["numbers", "changes", "beat"];
-const MOST_SILENT_MS = 12_000; // the server says something every five seconds
-const MOST_HIDDEN_MS = 60_000; // a tab that nobody sees gives its place to others
-const MOST_WAIT_MS = 15_000;
+import { Audience } from "./audience.js";
 
-/** Follow `url`. `hear(event, message)` for each event; `cut()` each time the connection is lost or refused. */
-export function follow(url, { hear, cut }) {
-  let source = null;
-  let heardAt = Date.now();
-  let tries = 0;
-  let again = null;
+const MOST_HIDDEN_MS = 60_000; // so long a tab that nobody sees goes on, for who only looks up something
+const SEEN_EVERY_MS = 20_000;
+const MOST_SILENT_MS = 45_000; // the worker says something every five seconds, or every 15 while it is cut off
+
+/** Follow `url`. `hear(event, message)` for each event; `cut()` each time the connection is lost or refused;
+ *  `pause()` when nobody looks, until somebody does: hidden tabs hold no connection and open none. */
+export function follow(url, { hear, cut, pause }) {
+  let heardAt = performance.now();
+  let isFollowing = false;
   let hiding = null;
 
-  function open() {
-    clearTimeout(again);
-    source?.close();
-    source = new EventSource(url);
-    heardAt = Date.now();
-    for (const name of EVENTS) {
-      source.addEventListener(name, (event) => {
-        heardAt = Date.now();
-        tries = 0;
-        hear(name, JSON.parse(event.data));
-      });
-    }
-    source.addEventListener("error", lost);
+  function tell(event, message) {
+    heardAt = performance.now();
+    if (event === "cut") cut();
+    else if (event === "paused") stop();
+    else hear(event, message);
   }
 
-  function close() {
-    source?.close();
-    source = null;
-  }
+  let audience = together(tell) ?? alone(url, tell);
 
-  function lost() {
-    close();
-    cut();
-    clearTimeout(again);
-    again = setTimeout(open, Math.min(MOST_WAIT_MS, 1_000 * 2 ** tries));
-    tries += 1;
-  }
-
-  setInterval(() => {
-    if (source !== null && Date.now() - heardAt > MOST_SILENT_MS) lost();
-  }, 1_000);
-  document.addEventListener("visibilitychange", () => {
+  function look() {
     clearTimeout(hiding);
-    if (document.hidden) hiding = setTimeout(close, MOST_HIDDEN_MS);
-    else if (source === null) open();
-  });
-  open();
+    if (!document.hidden) {
+      if (!isFollowing) heardAt = performance.now();
+      isFollowing = true;
+    } else if (isFollowing) hiding = setTimeout(leave, MOST_HIDDEN_MS);
+    else pause();
+    if (isFollowing) audience.look(!document.hidden);
+  }
+
+  function leave() {
+    clearTimeout(hiding);
+    isFollowing = false;
+    audience.leave();
+    pause();
+  }
+
+  /** It was ended because nobody looked; somebody may do so meanwhile. */
+  function stop() {
+    isFollowing = false;
+    look();
+  }
+
+  document.addEventListener("visibilitychange", look);
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => event.persisted && look());
+  setInterval(() => {
+    if (isFollowing && !document.hidden) audience.look(true);
+  }, SEEN_EVERY_MS);
+  setInterval(() => {
+    if (!isFollowing || document.hidden || performance.now() - heardAt < MOST_SILENT_MS) return;
+    heardAt = performance.now();
+    cut();
+    audience.leave();
+    audience = together(tell) ?? alone(url, tell); // the worker is gone: another one begins
+    audience.look(true);
+  }, 1_000);
+
+  /** By the worker that all windows share; undefined where the browser has none (Chrome on Android). Windows of another
+   *  version of this page share it too: whoever changes what is said to it or by it gives it another name. */
+  function together(tell) {
+    if (typeof SharedWorker === "undefined") return undefined;
+    const worker = new SharedWorker(new URL("./stream-worker.js", import.meta.url), { type: "module", name: "stream" });
+    worker.port.addEventListener("message", ({ data: [event, message] }) => tell(event, message));
+    worker.addEventListener("error", () => {
+      audience = alone(url, tell);
+      if (isFollowing) audience.look(!document.hidden);
+    });
+    worker.port.start();
+    return {
+      look: (isSeen) => worker.port.postMessage(isSeen ? "seen" : "hidden"),
+      leave: () => worker.port.postMessage("leave"),
+    };
+  }
+
+  look();
+}
+
+/** By a connection of this window's own. */
+function alone(url, tell) {
+  const audience = new Audience(url);
+  const follower = { tell };
+  return { look: (isSeen) => audience.look(follower, isSeen), leave: () => audience.leave(follower) };
 }

@@ -36,12 +36,13 @@ const panels = [
 let cutSince = null;
 let heardAt = Date.now();
 let isFollowing = false;
+let isPaused = false;
 let isLoading = false;
 let loadedAt = -Infinity;
 let coming = null;
 
 function render() {
-  tellState(numbers, cutSince);
+  tellState(numbers, cutSince, isPaused);
   const clock = at("clock").querySelector("time");
   say(clock, numbers.atMs === null ? NONE : moment(numbers.atMs, numbers.zone));
   if (numbers.about.at !== null) clock.dateTime = numbers.about.at;
@@ -81,10 +82,11 @@ async function read(path) {
 }
 
 function hear(event, message) {
-  const isBack = cutSince !== null;
+  const isBack = cutSince !== null || isPaused;
   const before = numbers.about;
   cutSince = null;
   isFollowing = true;
+  isPaused = false;
   heardAt = Date.now();
   numbers.hear(event, message);
   const { about } = numbers;
@@ -94,7 +96,15 @@ function hear(event, message) {
   render();
 }
 
+function pause() {
+  isPaused = true;
+  isFollowing = false;
+  cutSince = null;
+  render();
+}
+
 function cut() {
+  isPaused = false;
   cutSince ??= heardAt;
   isFollowing = false;
   load(); // a server without room for one more listener still answers
@@ -103,5 +113,5 @@ function cut() {
 
 start();
 load();
-follow("api/v1/stream", { hear, cut });
-setInterval(load, RELOAD_MS);
+follow("api/v1/stream", { hear, cut, pause });
+setInterval(() => isPaused || load(), RELOAD_MS);

@@ -23,6 +23,10 @@ class Samples {
     for (const sample of samples) this.#values.delete(key(sample.name, sample.labels));
   }
 
+  all() {
+    return [...this.#values.values()];
+  }
+
   named(name) {
     return [...this.#values.values()].filter((sample) => sample.name === name);
   }
@@ -88,6 +92,11 @@ export class Numbers {
       this.health.put(message.health);
     }
     this.#stand(message);
+  }
+
+  /** All of it, as an event `numbers` of the stream. */
+  whole() {
+    return { ...this.about, live: this.live.all(), health: this.health.all() };
   }
 
   #stand(document) {

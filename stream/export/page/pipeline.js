@@ -49,7 +49,7 @@ function rows(numbers) {
   if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
   const has = (outcome) => counted.some((sample) => sample.labels.outcome === outcome && sample.value > 0);
   const seen = OUTCOMES.filter((outcome) => outcome === "applied" || has(outcome));
-  const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", {}, of(topic))));
+  const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", { "data-of": topic }, of(topic))));
   return [
     h("tr", {}, h("td"), ...topics.map((topic) => h("th", { scope: "col" }, topic))),
     ...seen.map((outcome) =>

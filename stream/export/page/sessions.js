@@ -10,6 +10,7 @@ import { KINDS, NONE, clock, shown, windowShort } from "./text.js";
 const DURATION = "engagement_session_duration_seconds";
 const BOUNCE = "engagement_bounce_ratio";
 const QUANTILES = ["0.5", "0.75", "0.9", "0.95", "0.99"];
+const QUANTILE_NAMES = ["median", ...QUANTILES.slice(1).map((quantile) => `${Math.round(100 * quantile)}%`)];
 const spell = (value) => (value === undefined ? NONE : clock(value));
 const count = (value) => shown("count", value);
 const mean = (value) => shown("mean", value);
@@ -70,8 +71,7 @@ function durationTable() {
 }
 
 function durationHead() {
-  const names = ["median", ...QUANTILES.slice(1).map((quantile) => `${Math.round(100 * quantile)}%`)];
-  const heads = names.map((name) => h("th", { scope: "col" }, name));
+  const heads = QUANTILE_NAMES.map((name) => h("th", { scope: "col" }, name));
   const window = h("th", { scope: "col" }, h("span", { class: "unseen" }, "window"));
   return h("thead", {}, h("tr", {}, window, h("td", { class: "drawn" }), ...heads));
 }
@@ -79,7 +79,7 @@ function durationHead() {
 function durationRow(window, values, at) {
   const [median, ...rest] = values;
   const picture = median === undefined ? "" : interval(at, { value: median, lower: median, upper: rest.at(-1), ticks: rest });
-  const cells = values.map((value) => h("td", { class: "number" }, spell(value)));
+  const cells = values.map((value, place) => h("td", { class: "number", "data-of": QUANTILE_NAMES[place] }, spell(value)));
   return h("tr", {}, h("th", { scope: "row" }, windowShort(window)), h("td", { class: "drawn" }, picture), ...cells);
 }
 
@@ -92,7 +92,7 @@ function countTable() {
   function build(windows) {
     const many = windows.length > 4 ? "many" : undefined;
     const heads = windows.map((window) => h("th", { scope: "col", class: many }, windowShort(window)));
-    cells = COUNTS.map(() => windows.map(() => h("td", { class: many }, NONE)));
+    cells = COUNTS.map(() => windows.map((window) => h("td", { class: many, "data-of": windowShort(window) }, NONE)));
     const rows = COUNTS.map(([title, name], row) => h("tr", {}, h("th", { scope: "row" }, term(title, name)), ...cells[row]));
     table.append(h("thead", {}, h("tr", {}, h("td"), ...heads)), h("tbody", {}, ...rows));
   }

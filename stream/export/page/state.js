@@ -14,22 +14,19 @@ const WORDS = {
   mismatch: ["Mismatch", () => "what the workers report does not fit, so no number is shown"],
 };
 
-/** Returns what renders the state. `cutSince` is when the connection to the server was lost, in milliseconds, or null. */
+/** Returns what renders the state. `cutSince` is when the connection to the server was lost, in milliseconds, or null;
+ *  `isPaused` whether nothing is followed, for nobody looks. */
 export function state(root) {
   // Of these, the words are told to screen readers when they change; the reasons, which may count down, are not.
   const title = root.querySelector("b");
   const explanation = root.querySelector("span");
   const list = root.querySelector("ul");
   let drawn = "";
-  return (numbers, cutSince) => {
+  return (numbers, cutSince, isPaused) => {
     const { about, zone } = numbers;
-    const word = cutSince === null ? about.state : "cut";
-    const [name, explain] = WORDS[about.state] ?? [about.state, () => ""];
-    const [head, text] =
-      cutSince === null
-        ? [name, explain(numbers)]
-        : [`Not live since ${time(cutSince, zone, true)}`, "the stream of changes is cut; trying again"];
-    const reasons = cutSince === null ? about.unready : [];
+    const word = isPaused ? "paused" : cutSince === null ? about.state : "cut";
+    const reasons = word === about.state ? about.unready : [];
+    const [head, text] = words();
     const told = JSON.stringify([word, head, text, reasons]);
     if (told === drawn) return;
     drawn = told;
@@ -39,6 +36,13 @@ export function state(root) {
     say(title, head);
     say(explanation, text);
     list.replaceChildren(...reasons.map((reason) => h("li", {}, reason)));
+
+    function words() {
+      if (word === "paused") return ["Paused", "nothing is read while nobody looks at this page"];
+      if (word === "cut") return [`Not live since ${time(cutSince, zone, true)}`, "the stream of changes is cut; trying again"];
+      const [name, explain] = WORDS[about.state] ?? [about.state, () => ""];
+      return [name, explain(numbers)];
+    }
   };
 }
 

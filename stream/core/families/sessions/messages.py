@@ -10,8 +10,8 @@ from stream.core.messages import ActivityMessage, Count, Messages, Time, identit
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
 
-# No session is longer than a day, so no engaged time is.
-_EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)]
+# No session is longer than a day, so no engaged time is. The clocks of browsers tell fractions, which are rounded.
+_EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)] | Annotated[float, msgspec.Meta(ge=-0.5, le=DAY_MS + 0.5)]
 
 
 class SessionMessage(ActivityMessage, gc=False, kw_only=True):
@@ -48,6 +48,8 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
     # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
     content = _STEP_CODES[kind] + _STEP_TYPES * (is_key_event + 2 * is_interactive + 4 * in_session)
     if engaged_ms is not None:
+        if type(engaged_ms) is not int:
+            engaged_ms = round(engaged_ms)
         content += 8 * _STEP_TYPES * (engaged_ms + 1)
     if prompted is not None:
         content ^= _PROMPTED if prompted else _UNPROMPTED
@@ -77,6 +79,9 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
         if getattr(message, field) is None:
             raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
     assert message.page_views is not None
+    engaged_ms = message.engaged_ms
+    if engaged_ms is not None and type(engaged_ms) is not int:
+        engaged_ms = round(engaged_ms)
     started_ms = moment_ms(message.started_at, "started_at")
     ended_ms = moment_ms(message.ended_at, "ended_at")
     if ended_ms < started_ms:
@@ -90,7 +95,7 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
         started_ms,
         message.page_views,
         message.key_events or 0,
-        message.engaged_ms,
+        engaged_ms,
         message.revision or 0,
         message.prompted,
         segments_of(message),

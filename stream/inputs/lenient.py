@@ -1,0 +1,93 @@
+"""The slow way into a native message, for what real producers send and the fast one can't decode, or not exactly."""
+
+from collections.abc import Callable, Collection
+from typing import TypeVar, get_type_hints
+
+import msgspec
+
+from stream.core.ids import Id, is_placeholder, text_of
+from stream.core.lenient_json import fields_of, is_cut, object_of
+from stream.core.messages import Message, Time, possible_ms
+from stream.core.rejections import Reason, Rejected
+from stream.core.time import iso, parse_time
+
+_Shape = TypeVar("_Shape", bound=Message)
+
+
+def lenient_decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
+    """What decodes messages of a shape leniently, and raises Rejected for those that can't be used all the same.
+
+    It takes text that is cut in the middle of a character, but for ids: another id may be cut to the same text. It
+    takes labels of any kind, any depth in what is ignored, and every form of time that `parse_time` reads.
+    """
+    decode, hints = msgspec.json.Decoder(shape).decode, get_type_hints(shape, include_extras=True)
+    ids = [name for name, hint in hints.items() if hint in (Id, Id | None)]
+    times = [name for name, hint in hints.items() if hint in (Time, Time | None)]
+    labels = [name for name, hint in hints.items() if hint is object]
+
+    def read(value: bytes) -> _Shape:
+        try:
+            fields = fields_of(value)
+            _mend(fields, times=times, labels=labels)
+            message = decode(object_of(fields, hints))
+        except msgspec.ValidationError as error:
+            told = str(error)
+            raise Rejected(_reason_of(told), told) from None
+        except msgspec.DecodeError as error:
+            raise Rejected(Reason.NOT_JSON, str(error)) from None
+        for name in ids:
+            if name in fields and is_cut(fields[name]):
+                _refuse_cut_id(message, name)
+        return message
+
+    return read
+
+
+def _mend(fields: dict[str, msgspec.Raw], *, times: Collection[str], labels: Collection[str]) -> None:
+    """Write times as the fast decoder takes them, and leave out labels that it can't take. Raises Rejected."""
+    for name in fields.keys() & labels:
+        if not _is_readable(fields[name]):
+            del fields[name]
+    for name in times:
+        if name in fields:
+            fields[name] = _in_rfc_3339(fields[name], name)
+
+
+def _is_readable(label: msgspec.Raw) -> bool:
+    try:
+        msgspec.json.decode(label)
+    except msgspec.DecodeError:  # a number that is too large
+        return False
+    return True
+
+
+def _in_rfc_3339(time: msgspec.Raw, field: str) -> msgspec.Raw:
+    """A time as the fast decoder takes it. Raises Rejected for a text that is none."""
+    if not bytes(time).startswith(b'"'):
+        return time
+    text = msgspec.json.decode(time, type=str)
+    at_ms = parse_time(text)
+    if at_ms is None:
+        raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{field}` is no ISO 8601 time with an offset")
+    return msgspec.Raw(msgspec.json.encode(iso(possible_ms(at_ms, text, field))))
+
+
+def _refuse_cut_id(message: Message, name: str) -> None:
+    if name == "anonymous_id" and message.user_id is not None and not is_placeholder(text_of(message.user_id)):
+        message.anonymous_id = None  # the other one says who it is
+        return
+    reason = Reason.BAD_USER if name in ("user_id", "anonymous_id") else Reason.WRONG_TYPE
+    raise Rejected(reason, f"{getattr(message, name)!r} at `$.{name}` is cut in the middle of a character")
+
+
+def _reason_of(told: str) -> Reason:
+    # A message of msgspec names the type that was expected; only of an unknown value it repeats what was sent.
+    if told.startswith("Object missing required field"):
+        return Reason.MISSING_FIELD
+    if told.startswith("Invalid enum value"):
+        return Reason.UNKNOWN_VALUE
+    if "datetime" in told:
+        return Reason.BAD_TIME
+    if ">=" in told or "<=" in told or "out of range" in told:
+        return Reason.OUT_OF_RANGE
+    return Reason.WRONG_TYPE
