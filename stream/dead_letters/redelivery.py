@@ -32,6 +32,7 @@ from stream.dead_letters.replay_sender import (
 from stream.kafka import range_reader
 from stream.kafka.headers import Replay, replay_headers
 from stream.kafka.options import client_options
+from stream.kafka.rate_limit import RateLimit
 from stream.kafka.topic_specs import replayed_topic_spec
 from stream.kafka.topics import create_topics
 from stream.partitioning import partition_of
@@ -140,7 +141,7 @@ async def _replay_letters(
     run: Run, decider: ReplayDecider, sender: ReplaySender, letters: AsyncGenerator[DeadLetter, None]
 ) -> None:
     """Replay dead letters until the limit is reached or the run is stopped, and wait until all records have arrived."""
-    started = time.monotonic()
+    limit = None if run.rate is None else RateLimit(run.rate)
     sent, has_late = 0, False
     async with aclosing(letters):
         async for letter in letters:
@@ -148,14 +149,16 @@ async def _replay_letters(
             if isinstance(decision, Outcome):
                 run.outcomes.add(letter, decision)
                 continue
-            if run.rate is not None:
-                await _wait(started + sent / run.rate - time.monotonic(), run, sender)
+            if limit is not None:
+                await _wait(limit.seconds_to_wait(time.monotonic()), run, sender)
             if run.stopping.is_set():
                 break
             if letter.reason == Reason.LATE.value and not has_late:
                 has_late = True
                 run.on_late()
             await sender.send(decision)
+            if limit is not None:
+                limit.record_sent(time.monotonic())
             sent += 1
             if sent == run.records:
                 break

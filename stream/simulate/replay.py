@@ -26,6 +26,7 @@ from stream.core.offline import OversizedLine
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_time
 from stream.core.users import partition_key, user_of
 from stream.inputs.files import lines_of
+from stream.kafka.rate_limit import RateLimit
 from stream.simulate.producer import EventProducer
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.1
@@ -128,18 +129,19 @@ def replay(
     """
     if rate is not None and not rate > 0:
         raise ValueError(f"a rate must be more than 0 events a second: {rate:g}")
+    limit = None if rate is None else RateLimit(rate)
     started = last_progress = time.monotonic()
     with EventProducer(producer_options) as producer:
         for sent, event in enumerate(events):
             now = time.monotonic()
-            if rate is not None:
-                ahead_seconds = started + sent / rate - now
-                if ahead_seconds > _MIN_SLEEP_SECONDS:
-                    time.sleep(ahead_seconds)
+            if limit is not None and (wait_seconds := limit.seconds_to_wait(now)) > _MIN_SLEEP_SECONDS:
+                time.sleep(wait_seconds)
             if now - last_progress > _SECONDS_BETWEEN_PROGRESS:
                 last_progress = now
                 on_progress(sent)
             producer.send(event.topic, event.key, event.value)
+            if limit is not None:
+                limit.record_sent(time.monotonic())
     on_progress(len(events))
     return ReplaySummary(
         events=len(events),
