@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -37,7 +37,7 @@ def opened(browser: Browser, address: str, *, may_fail: bool = False, **options:
     complaints: list[str] = []
     with browser.new_context(**options) as context:
         page = context.new_page()
-        page.set_default_timeout(PATIENCE_SECONDS * 1_000)
+        page.set_default_timeout(TIMEOUT_SECONDS * 1_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if not may_fail:
             page.on("console", lambda it: complaints.append(it.text) if it.type in ("error", "warning") else None)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from stream.cli import main
 from stream.wiring import VERSION
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 LINES = """\
 {"topic":"sessions","user_id":"ann","event_time":"2026-03-01T10:00:00Z","type":"page_view"}
@@ -197,7 +197,7 @@ def test_what_goes_wrong_is_told_in_a_line_without_a_traceback(
         [sys.executable, "-m", "stream.cli", *arguments],
         input=b'{"topic":"logins","user_id":"a","event_time":"2026-03-01T00:00:00Z"}\n',
         capture_output=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     told = ran.stderr.decode()

@@ -18,7 +18,7 @@ from stream.core.rules import Rules
 from stream.inputs import files
 from stream.inputs.files import lines_of
 from tests.native import READERS
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 LOGIN = b'{"topic":"logins","user_id":"ann","event_time":"2024-01-01T12:00:00Z"}'
 FUTURE = LOGIN.replace(b"2024", b"2206")
@@ -34,7 +34,7 @@ def engagement(
 ) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "stream.cli", *arguments]
     return subprocess.run(
-        command, input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=PATIENCE_SECONDS
+        command, input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=TIMEOUT_SECONDS
     )
 
 
@@ -60,7 +60,7 @@ def test_a_named_pipe_is_read_once_from_its_beginning(tmp_path: Path, packed: bo
     writer.start()
 
     assert len(lines(pipe)) == 50_000
-    writer.join(PATIENCE_SECONDS)
+    writer.join(TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_an_output_that_is_closed_is_one_line(command: tuple[str, ...]) -> None:
     program = [sys.executable, "-m", "stream.cli", *command]
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *program],
-        *(), input=LOGIN, stderr=subprocess.PIPE, check=False, timeout=PATIENCE_SECONDS,
+        *(), input=LOGIN, stderr=subprocess.PIPE, check=False, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
 
     assert done.stderr == b"engagement: can't write the output: it is closed\n"

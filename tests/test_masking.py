@@ -26,7 +26,7 @@ from stream.settings import Settings, SettingsError, environment_variable, load,
 from stream.settings.model import Log
 from stream.telemetry import configure_logging
 from stream.terminal import Failure
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 CANARY = "c4nary-Sekret"
 
@@ -219,7 +219,7 @@ def test_no_command_tells_a_secret_that_is_right(command: tuple[str, ...], level
     }
     done = subprocess.run(
         [sys.executable, "-m", "stream.cli", *command],
-        *(), env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
+        *(), env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
 
     assert done.returncode == 1

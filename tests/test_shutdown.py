@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 A_THREAD_THAT_NEVER_ENDS = """
 import threading, time
@@ -18,7 +18,7 @@ threading.Thread(target=time.sleep, args=(600,), name="who-never-ends").start()
 
 def run(program: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", A_THREAD_THAT_NEVER_ENDS + program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
 
 
 def test_what_never_ends_is_not_waited_for_and_named() -> None:
@@ -46,7 +46,7 @@ while True:
 def test_who_is_left_behind_says_nothing_more() -> None:
     done = run("""
 import logging, os
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 silence_logging()
 logging.getLogger("aiokafka").error("Unable to update metadata")
 os._exit(0)

@@ -21,7 +21,7 @@ from stream.core.time import DAY_MS, HOUR_MS
 from stream.inputs.registry import reader
 from stream.settings import SettingsError, load
 from tests.core.live import Worker, message
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 from tests.toy_family import ToysFamily
 
 NOON_MS = 1_704_110_400_000
@@ -162,7 +162,7 @@ def test_without_it_nobody_knows_its_settings() -> None:
 def engagement(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of `engagement` with the family."""
     command = [sys.executable, "-m", "tests.toy_engagement", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
 
 
 def test_compute_reads_its_lines_and_tells_its_numbers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream.agents.concurrent_batches import ConcurrentBatches
 from stream.agents.transport import Records
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 class Record(NamedTuple):
@@ -75,7 +75,7 @@ def test_each_partition_is_applied_in_order_and_no_more_at_once_than_allowed(
         assert len(slow.applied) == len(given_)
         return slow
 
-    slow = asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
+    slow = asyncio.run(asyncio.wait_for(scenario(), TIMEOUT_SECONDS))
     assert slow.max_concurrent <= max_concurrent
     for partition in set(partitions):
         applied = [record.offset for record in slow.applied if record.partition == partition]

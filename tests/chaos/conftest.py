@@ -19,7 +19,7 @@ from tests.chaos.report import Report
 from tests.chaos.setups import SERVERS, STORES, WORKERS, Pins
 from tests.chaos.world import ProxiedKafka, proxied_kafka
 from tests.integration.fixtures import start_kafka_or_skip
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 # The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
 # without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seconds = 60 * _option(config, "minutes", SHORT_MINUTES)
     for item in items:
         if "store" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(2 * seconds + 6 * PATIENCE_SECONDS))
+            item.add_marker(pytest.mark.timeout(2 * seconds + 6 * TIMEOUT_SECONDS))
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def pins(pytestconfig: pytest.Config) -> Pins:
 @pytest.fixture(scope="session")
 def well_within(pytestconfig: pytest.Config) -> float:
     """Within how many seconds after a storm all must be well."""
-    return _option(pytestconfig, "well_within", PATIENCE_SECONDS)
+    return _option(pytestconfig, "well_within", TIMEOUT_SECONDS)
 
 
 @pytest.fixture(scope="session")

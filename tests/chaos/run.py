@@ -23,7 +23,7 @@ from tests.chaos.storm import Tell, Weather
 from tests.chaos.supervisor import Slot, reason_in, takeovers, wait_until
 from tests.chaos.world import World
 from tests.integration.deployment import Load
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 # Nobody needs so long; a machine that others use too may.
 
@@ -46,7 +46,7 @@ def run_chaos(
     tell: Tell,
 ) -> None:
     """Fill in the report; `tell` is told what happens. Raises AssertionError where the numbers don't become right."""
-    assert wait_until(partial(are_ready, world), world.slots, seconds=PATIENCE_SECONDS), (
+    assert wait_until(partial(are_ready, world), world.slots, seconds=TIMEOUT_SECONDS), (
         "not ready before the first fault"
     )
     limits = Limits(well_within_seconds=well_within_seconds, lag=_MOST_LAG_SECONDS * rate, workers=len(world.workers))
@@ -55,7 +55,7 @@ def run_chaos(
     try:
         with world.deployment.load(events, rate=rate, kind=kind, **to_producer) as load:
             world.load = load
-            assert wait_until(lambda: bool(load.sent), world.slots, seconds=PATIENCE_SECONDS), "the load has not begun"
+            assert wait_until(lambda: bool(load.sent), world.slots, seconds=TIMEOUT_SECONDS), "the load has not begun"
             weather.run(storms)
     finally:
         report.take_in(weather.weathered)
@@ -97,7 +97,7 @@ def wait_until_equal(world: World, report: Report) -> None:
     try:
         for server in world.servers:
             world.deployment.wait_until_every_gauge_equals_the_recount(
-                server.program, seconds=PATIENCE_SECONDS, meanwhile=world.tend
+                server.program, seconds=TIMEOUT_SECONDS, meanwhile=world.tend
             )
     except AssertionError as error:
         in_kafka = letter_differences(world.deployment, sent=report.events, load=world.load)
@@ -121,7 +121,7 @@ def rebuild_from_nothing(world: World, report: Report) -> None:
     started = time.monotonic()
     deployment.start("worker", name="nobody", **world.workers[0].settings_of_a_stranger)
     for server in world.servers:
-        deployment.wait_until_every_gauge_equals_the_recount(server.program, seconds=PATIENCE_SECONDS)
+        deployment.wait_until_every_gauge_equals_the_recount(server.program, seconds=TIMEOUT_SECONDS)
     report.rebuilt_seconds = time.monotonic() - started
 
 

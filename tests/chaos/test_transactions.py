@@ -51,7 +51,7 @@ def test_a_transaction_of_which_nobody_says_how_it_ended_is_looked_up(
             time.sleep(3_600)
 
     monkeypatch.setattr(KafkaProducer, "commit_transaction", without_an_answer)
-    monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr("tests.chaos.transactions._TIMEOUT_SECONDS", 2.0)
     sent_until(deploy(kafka.address), lambda load: commits[0] >= 13)
 
 
@@ -90,7 +90,7 @@ def test_a_producer_whose_beginning_nobody_answers_is_given_up(
         begin(self)
 
     monkeypatch.setattr(KafkaProducer, "init_transactions", without_an_answer)
-    monkeypatch.setattr("tests.chaos.transactions._PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr("tests.chaos.transactions._TIMEOUT_SECONDS", 2.0)
     sent_until(deploy(kafka.address), lambda load: bool(load.sent), max_block_ms=900_000)
 
 

@@ -32,7 +32,7 @@ _TIMEOUT_MS: Final = 900_000
 # kafka-python may wait for ever, for a batch that was on its way when it began a new epoch, for the end of a
 # transaction, and for its beginning when the broker was killed meanwhile. Whoever knows gives up after so long, and
 # begins anew: that ends what was open.
-_PATIENCE_SECONDS: Final = 15.0
+_TIMEOUT_SECONDS: Final = 15.0
 # Reading all that a run has produced takes no longer.
 _READING_SECONDS: Final = 120.0
 
@@ -43,7 +43,7 @@ class TransactionalProducer(EventProducer):
     def __init__(self, options: Mapping[str, object], name: str) -> None:
         """Raises DeliveryFailed."""
         named = {"transactional_id": name, "transaction_timeout_ms": _TIMEOUT_MS}
-        super().__init__({**options, **named, "max_block_ms": int(_PATIENCE_SECONDS * 1_000)})
+        super().__init__({**options, **named, "max_block_ms": int(_TIMEOUT_SECONDS * 1_000)})
         try:
             self._producer.init_transactions()
         except KafkaError as error:
@@ -67,9 +67,9 @@ class TransactionalProducer(EventProducer):
     def flush(self) -> None:
         """Wait until Kafka has confirmed every event sent. Raises DeliveryFailed."""
         try:
-            self._producer.flush(timeout=_PATIENCE_SECONDS)
+            self._producer.flush(timeout=_TIMEOUT_SECONDS)
         except KafkaTimeoutError as error:
-            raise DeliveryFailed(f"not all events were confirmed within {_PATIENCE_SECONDS:g} s") from error
+            raise DeliveryFailed(f"not all events were confirmed within {_TIMEOUT_SECONDS:g} s") from error
         super().flush()
 
     def commit(self) -> None:
@@ -92,7 +92,7 @@ class TransactionalProducer(EventProducer):
 
     def places(self) -> list[Place]:
         """Where each record of the transaction lies, in the order of sending. All must have been flushed."""
-        told = [sending.get(timeout=_PATIENCE_SECONDS) for sending in self._handed_over]
+        told = [sending.get(timeout=_TIMEOUT_SECONDS) for sending in self._handed_over]
         return [(record.topic, record.partition, record.offset) for record in told]
 
     def _end(self, end: Callable[[], None]) -> None:
@@ -108,7 +108,7 @@ class TransactionalProducer(EventProducer):
 
         waiting = threading.Thread(target=ending, daemon=True)
         waiting.start()
-        waiting.join(_PATIENCE_SECONDS)
+        waiting.join(_TIMEOUT_SECONDS)
         if said != [None]:
             raise DeliveryFailed(f"a transaction did not end: {said[0] if said else 'no answer'}")
 

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.patience import PATIENCE_SECONDS
-
-# Two scrapes and a lot of patience with a busy machine.
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 def get(address: str) -> Any:
     """The JSON, or else the text, of a page."""
-    with urllib.request.urlopen(f"http://{address}", timeout=PATIENCE_SECONDS) as answer:
+    with urllib.request.urlopen(f"http://{address}", timeout=TIMEOUT_SECONDS) as answer:
         body = answer.read().decode()
     return json.loads(body) if "json" in answer.headers.get("Content-Type", "") else body
 
@@ -85,7 +83,7 @@ def _counted_by_server() -> float:
 
 def _at_least(wanted: float, ask: Any) -> Any:
     """Ask until the answer is as large as wanted; returns the last answer, 0 where there was none."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     answer = None
     while (answer is None or answer < wanted) and time.monotonic() < deadline:
         with contextlib.suppress(OSError, KeyError):

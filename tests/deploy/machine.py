@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.processes import command_that_dies_with_parent
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 # `$1` is the folder for the layer, the rest is the command. Other file systems of this machine stay visible.
 _ENTER = r"""
@@ -56,5 +56,5 @@ def run_inside(command: Sequence[str], *, folder: Path) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=5 * PATIENCE_SECONDS,
+        timeout=5 * TIMEOUT_SECONDS,
     )

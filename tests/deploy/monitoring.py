@@ -18,8 +18,8 @@ from stream.processes import command_that_dies_with_parent
 from stream.simulate.embedded_broker import end_process_group
 from tests.deploy.prometheus import PrometheusApi
 from tests.deploy.promtool import tool
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 _POLL_SECONDS = 0.1
 
@@ -112,7 +112,7 @@ class _Process:
             end_process_group(self._process, timeout_seconds=10.0)
             self._process = None
 
-    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = TIMEOUT_SECONDS) -> None:
         """Wait for something to hold. Fails with the log."""
         deadline = time.monotonic() + seconds
         while not holds():
@@ -125,7 +125,7 @@ class _Process:
     def get(self, path: str, asked: Mapping[str, object] | None = None) -> Any:
         """What a page of the API tells."""
         query = f"?{urlencode(asked)}" if asked else ""
-        with urllib.request.urlopen(f"http://{self.address}{path}{query}", timeout=PATIENCE_SECONDS) as answer:
+        with urllib.request.urlopen(f"http://{self.address}{path}{query}", timeout=TIMEOUT_SECONDS) as answer:
             return json.load(answer)
 
     def post(self, path: str, content: object) -> None:
@@ -135,7 +135,7 @@ class _Process:
             data=json.dumps(content).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS):
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             pass
 
     def _is_ready(self) -> bool:

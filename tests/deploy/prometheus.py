@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from stream.core.time import DAY_MS
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 class PrometheusUnavailable(Exception):
@@ -47,7 +47,7 @@ class PrometheusApi:
 
     def _get(self, what: str, asked: dict[str, Any]) -> Any:
         try:
-            with urlopen(f"http://{self.address}/api/v1/{what}?{urlencode(asked)}", timeout=PATIENCE_SECONDS) as answer:
+            with urlopen(f"http://{self.address}/api/v1/{what}?{urlencode(asked)}", timeout=TIMEOUT_SECONDS) as answer:
                 return json.load(answer)["data"]
         except HTTPError as error:
             raise BadQuery(f"{json.load(error)['error']}: {asked}") from None
@@ -80,7 +80,7 @@ class BackfilledPrometheus(PrometheusApi):
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")
 
     def _wait(self, log: Path) -> None:
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + TIMEOUT_SECONDS
         while True:
             try:
                 with urlopen(f"http://{self.address}/-/ready", timeout=1):

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from tests.deploy.facts import facts
 from tests.deploy.programs import Program, as_container, mount_in, program_of, variables
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SHOWN_LINES = 40
@@ -63,7 +63,7 @@ class Service:
         """Wait for a condition of `depends_on`."""
         assert self.process is not None, f"{self.name} was not started"
         if condition == "service_completed_successfully":
-            assert self.process.wait(PATIENCE_SECONDS) == 0, f"{self.name} ended with {self.process.returncode}"
+            assert self.process.wait(TIMEOUT_SECONDS) == 0, f"{self.name} ended with {self.process.returncode}"
         elif condition == "service_healthy":
             self.wait_until_healthy()
 
@@ -77,12 +77,12 @@ class Service:
             if told is None:
                 self.healthy_after = round(passed, 1)
                 return
-            assert passed < PATIENCE_SECONDS, f"{self.name} is not healthy: {told}"
+            assert passed < TIMEOUT_SECONDS, f"{self.name} is not healthy: {told}"
             time.sleep(1)
 
     def lasting_fault(self) -> str | None:
         """What the health check finds wrong again and again, or None as soon as it finds nothing."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (told := self.check()) is not None and time.monotonic() < deadline:
             time.sleep(1)
         return told
@@ -97,7 +97,7 @@ class Service:
                 as_container(bare, command),
                 env=self._variables,
                 cwd=self.program.folder,
-                timeout=PATIENCE_SECONDS,
+                timeout=TIMEOUT_SECONDS,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -10,7 +10,7 @@ import msgspec
 
 from stream.export.board import Board
 from stream.export.http import Server
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 class Serving:
@@ -26,13 +26,13 @@ class Serving:
 
     def __enter__(self) -> "Serving":
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=PATIENCE_SECONDS)
+        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=TIMEOUT_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(timeout=PATIENCE_SECONDS)
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(timeout=TIMEOUT_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -54,7 +54,7 @@ class Serving:
     def frozen(self) -> Iterator[None]:
         """The server says nothing meanwhile, though its connections stay."""
         thaw = threading.Event()
-        self._loop.call_soon_threadsafe(thaw.wait, PATIENCE_SECONDS)
+        self._loop.call_soon_threadsafe(thaw.wait, TIMEOUT_SECONDS)
         try:
             yield
         finally:
@@ -66,4 +66,4 @@ class Serving:
         async def do() -> None:
             what()
 
-        asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=PATIENCE_SECONDS)
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(timeout=TIMEOUT_SECONDS)

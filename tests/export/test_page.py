@@ -18,11 +18,11 @@ from tests.core.live import with_sums
 from tests.export.boards import NOW, WORLD, board, change_hands, moment, report, view
 from tests.export.crowds import crowd, later, of_millions
 from tests.export.serving import Serving
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 LIVE = "Live updated every second"
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-expect.set_options(timeout=PATIENCE_SECONDS * 1_000)
+expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def crowded() -> Iterator[Serving]:
 
 def api(serving: Serving, path: str = "/api/v1/metrics?days=35") -> Any:
     with urllib.request.urlopen(
-        f"{serving.address}{path}", timeout=PATIENCE_SECONDS
+        f"{serving.address}{path}", timeout=TIMEOUT_SECONDS
     ) as answer:  # this test's own server
         return json.load(answer)
 
@@ -351,7 +351,7 @@ def test_a_page_for_which_there_is_no_room_still_has_numbers_and_says_that_they_
     with Serving(board()) as serving, ExitStack() as stack:
         for _ in range(64):
             stream = urllib.request.urlopen(
-                f"{serving.address}/api/v1/stream", timeout=PATIENCE_SECONDS
+                f"{serving.address}/api/v1/stream", timeout=TIMEOUT_SECONDS
             )  # this test's own server
             stack.enter_context(stream)
         with opened(browser, serving.address, may_fail=True) as page:

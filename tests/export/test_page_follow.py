@@ -10,9 +10,9 @@ from tests.browser import opened
 from tests.export.boards import WORLD, board, report, view
 from tests.export.serving import Serving
 from tests.export.test_page import LIVE, card, is_live
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
-expect.set_options(timeout=PATIENCE_SECONDS * 1_000)
+expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 
 # What a browser says of a tab, for tests that hide and show it.
 HIDEABLE = """

@@ -16,11 +16,11 @@ from tests.core.live import with_sums
 from tests.export.boards import NOW, moment, report, settings, view
 from tests.export.crowds import crowd
 from tests.export.serving import Serving
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 METRIC = "engagement_segment_active_users"
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-expect.set_options(timeout=PATIENCE_SECONDS * 1_000)
+expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 
 
 def rows(page: Page, title: str) -> list[list[str]]:
@@ -46,7 +46,7 @@ def many() -> Board:
 )
 def test_each_table_is_what_the_api_tells_with_shares_of_all(browser: Browser, title: str, segment: str) -> None:
     with Serving(crowd()) as serving:
-        with urllib.request.urlopen(f"{serving.address}/api/v1/metrics", timeout=PATIENCE_SECONDS) as answer:
+        with urllib.request.urlopen(f"{serving.address}/api/v1/metrics", timeout=TIMEOUT_SECONDS) as answer:
             live = json.load(answer)["live"]
         with opened(browser, serving.address) as page:
             found = rows(page, title)

@@ -43,8 +43,8 @@ from stream.simulate.replay import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.integration.processes import PROGRAM, Executed, Forked, Process
 from tests.native import READERS
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 STALE_AFTER_SECONDS = 4
 
@@ -135,7 +135,7 @@ class Program:
 
     def metrics(self) -> Numbers:
         """What /metrics tells, each sample under its name and labels."""
-        status, page = self.get("/metrics", seconds=PATIENCE_SECONDS)
+        status, page = self.get("/metrics", seconds=TIMEOUT_SECONDS)
         assert status == 200, page
         return {
             _named(sample.name, sample.labels): sample.value
@@ -158,7 +158,7 @@ class Program:
 
     # -- waiting for it --------------------------------------------------------------------------------------------
 
-    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> float:
+    def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = TIMEOUT_SECONDS) -> float:
         """Wait for something to hold while it runs; returns how long that took. Fails with its log."""
         started = time.monotonic()
         while not holds():
@@ -173,7 +173,7 @@ class Program:
         self.wait_until(lambda: self.get("/readyz")[0] == 200, "ready")
         return time.monotonic() - self.started
 
-    def wait_for_exit(self, *, seconds: float = PATIENCE_SECONDS) -> int:
+    def wait_for_exit(self, *, seconds: float = TIMEOUT_SECONDS) -> int:
         """Wait until it has ended by itself; returns its status."""
         status = self._process.wait(seconds)
         assert status is not None, f"it still runs after {seconds:g} s:\n{self._tail()}"
@@ -292,7 +292,7 @@ class Deployment:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
 
@@ -401,7 +401,7 @@ class Deployment:
         self._expected[outcome] += count
 
     def stored(
-        self, topics: Iterable[str], *, at_least: int = 0, seconds: float = PATIENCE_SECONDS, committed: bool = True
+        self, topics: Iterable[str], *, at_least: int = 0, seconds: float = TIMEOUT_SECONDS, committed: bool = True
     ) -> list[StoredRecord]:
         """All records of some topics, or `committed` ones. Reads up to where they end now, and `at_least` many."""
         names = list(topics)
@@ -435,13 +435,13 @@ class Deployment:
         return {(place.topic, place.partition): told.offset for place, told in committed.items() if told.offset > 0}
 
     def produced(
-        self, *, at_least: int = 1, seconds: float = PATIENCE_SECONDS
+        self, *, at_least: int = 1, seconds: float = TIMEOUT_SECONDS
     ) -> dict[tuple[str, int, int], StoredRecord]:
         """What lies in the inputs, by topic, partition and offset."""
         found = self.stored(self.settings.input_topics.values(), at_least=at_least, seconds=seconds)
         return {record.place: record for record in found}
 
-    def dead_letters(self, *, at_least: int, seconds: float = PATIENCE_SECONDS) -> list[StoredRecord]:
+    def dead_letters(self, *, at_least: int, seconds: float = TIMEOUT_SECONDS) -> list[StoredRecord]:
         """What lies in the dead-letter topics."""
         topics = (self.settings.dead_letter_topic(topic) for topic in self.settings.input_topics.values())
         return self.stored(topics, at_least=at_least, seconds=seconds)
@@ -477,7 +477,7 @@ class Deployment:
         return _accepted_or_not(Counter(recount.events) + self._expected)
 
     def wait_until_every_gauge_equals_the_recount(
-        self, program: Program, *, seconds: float = PATIENCE_SECONDS, meanwhile: Callable[[], object] = lambda: None
+        self, program: Program, *, seconds: float = TIMEOUT_SECONDS, meanwhile: Callable[[], object] = lambda: None
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()

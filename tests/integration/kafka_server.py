@@ -25,8 +25,8 @@ from typing import Final, Protocol
 from stream.processes import command_that_dies_with_parent
 from stream.simulate.embedded_broker import cluster_id_at, end_process_group
 from tests.maven import CACHE, MavenFailed, MavenMissing, jars
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 _HERE: Final = Path(__file__).parent
 
@@ -281,7 +281,7 @@ class KafkaServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while cluster_id_at(self.address, timeout_seconds=5.0) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Kafka did not start at {self.address}: {self._log_tail()}")
@@ -437,7 +437,7 @@ class KafkaContainer:
         }
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while cluster_id_at(self.address, timeout_seconds=5.0) is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the Kafka container does not answer at {self.address}")

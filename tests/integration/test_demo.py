@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stream.simulate.embedded_broker import EmbeddedBroker
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 _SHOWN = re.compile(r"([\d,]+) events of history are in the gauges")
 _LOADING = re.compile(r"loading the history: (\d+)%, ([\d,]+) events")
@@ -44,16 +44,16 @@ def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: E
     try:
         while _METRICS.search(log.read_text()) is None:
             assert demo.poll() is None, log.read_text()
-            assert time.monotonic() - started < PATIENCE_SECONDS, log.read_text()
+            assert time.monotonic() - started < TIMEOUT_SECONDS, log.read_text()
             time.sleep(0.2)
         told = log.read_text()
         shown, address = _SHOWN.search(told), _METRICS.search(told)
         assert shown is not None
         assert address is not None
-        page = urllib.request.urlopen(address[1], timeout=PATIENCE_SECONDS).read().decode()  # of this test's own demo
+        page = urllib.request.urlopen(address[1], timeout=TIMEOUT_SECONDS).read().decode()  # of this test's own demo
     finally:
         demo.send_signal(signal.SIGINT)
-        status = demo.wait(timeout=PATIENCE_SECONDS)
+        status = demo.wait(timeout=TIMEOUT_SECONDS)
 
     total = int(shown[1].replace(",", ""))
     for share, events in _LOADING.findall(told):

@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from stream.simulate.embedded_broker import EmbeddedBroker
 from tests.browser import opened
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 _ADDRESS = re.compile(r"watch it fill at (http://\S+)")
-_PATIENCE_MS = PATIENCE_SECONDS * 1_000
+_TIMEOUT_MS = TIMEOUT_SECONDS * 1_000
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def demo(embedded_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[str]:
             env={**os.environ, "TMPDIR": str(tmp_path)},
         )
     try:
-        ends = time.monotonic() + PATIENCE_SECONDS
+        ends = time.monotonic() + TIMEOUT_SECONDS
         while (told := _ADDRESS.search(log.read_text())) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < ends, log.read_text()
@@ -43,14 +43,14 @@ def demo(embedded_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[str]:
         yield told[1]
     finally:
         process.send_signal(signal.SIGINT)
-        status = process.wait(timeout=PATIENCE_SECONDS)
+        status = process.wait(timeout=TIMEOUT_SECONDS)
     assert status == 0, log.read_text()
 
 
 def users(address: str) -> str:
     """The daily active users of the API, as the page shows them."""
     with urllib.request.urlopen(
-        f"{address}api/v1/metrics", timeout=PATIENCE_SECONDS
+        f"{address}api/v1/metrics", timeout=TIMEOUT_SECONDS
     ) as answer:  # of this test's own demo
         live: list[dict[str, Any]] = json.load(answer)["live"]
     told = [s["value"] for s in live if (s["name"], s["labels"]) == ("engagement_active_users", {"window": "1d"})]
@@ -66,13 +66,13 @@ def agrees(page: Page, address: str) -> bool:
 
 def test_the_page_of_the_demo_fills_goes_live_and_agrees_with_the_api(browser: Browser, demo: str) -> None:
     with opened(browser, demo) as page:
-        expect(page.locator("#days-note")).to_contain_text("the first seen is", timeout=_PATIENCE_MS)
-        expect(page.locator(".value").filter(has_text="–")).to_have_count(0, timeout=_PATIENCE_MS)
-        expect(page.locator("#hours canvas")).to_have_count(1, timeout=_PATIENCE_MS)
-        expect(page.locator("#state")).to_have_attribute("data-state", "live", timeout=_PATIENCE_MS)
+        expect(page.locator("#days-note")).to_contain_text("the first seen is", timeout=_TIMEOUT_MS)
+        expect(page.locator(".value").filter(has_text="–")).to_have_count(0, timeout=_TIMEOUT_MS)
+        expect(page.locator("#hours canvas")).to_have_count(1, timeout=_TIMEOUT_MS)
+        expect(page.locator("#state")).to_have_attribute("data-state", "live", timeout=_TIMEOUT_MS)
 
         for title in ("Daily active users", "Weekly active users", "Monthly active users", "Stickiness"):
-            expect(page.locator(f'[data-card="{title}"] .parts')).to_contain_text(", before ", timeout=_PATIENCE_MS)
+            expect(page.locator(f'[data-card="{title}"] .parts')).to_contain_text(", before ", timeout=_TIMEOUT_MS)
         fell = re.compile(r"^−\d+\.\d points vs ")
-        expect(page.locator('[data-card="Stickiness"] .trend')).to_have_text(fell, timeout=_PATIENCE_MS)
+        expect(page.locator('[data-card="Stickiness"] .trend')).to_have_text(fell, timeout=_TIMEOUT_MS)
         assert any(agrees(page, demo) for _ in range(20))

@@ -18,7 +18,7 @@ from stream.simulate.embedded_broker import EmbeddedBroker
 from tests.deploy import promtool
 from tests.deploy.dashboards import Json, answer, asked_by_panel, chosen_at_first, panels
 from tests.deploy.monitoring import Prometheus
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def demo(embedded_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[str]:
             env={**os.environ, "TMPDIR": str(tmp_path)},
         )
     try:
-        ends = time.monotonic() + PATIENCE_SECONDS
+        ends = time.monotonic() + TIMEOUT_SECONDS
         while (told := _METRICS.search(log.read_text())) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < ends, log.read_text()
@@ -46,7 +46,7 @@ def demo(embedded_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[str]:
         yield told[1]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=PATIENCE_SECONDS)
+        process.wait(timeout=TIMEOUT_SECONDS)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_no_panel_is_empty_in_the_demo(prometheus: Prometheus) -> None:
         return prometheus.value('count_over_time(engagement_partitions{job="engagement"}[1m]) >= 3') is not None
 
     prometheus.wait_until(is_scraped, "three scrapes")
-    ends = time.monotonic() + PATIENCE_SECONDS
+    ends = time.monotonic() + TIMEOUT_SECONDS
     # By night a minute may pass without an event: then there is no latency to show.
     while (found := empty(prometheus)) and time.monotonic() < ends:
         time.sleep(5)

@@ -33,7 +33,7 @@ from tests.integration.letters import (
     replayed,
     shown,
 )
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_ctrl_c_ends_a_run_when_all_that_was_sent_has_arrived(mailbox: Deploymen
     wait_for_replayed(mailbox, 5)
 
     run.send_signal(signal.SIGINT)
-    _, told = run.communicate(timeout=PATIENCE_SECONDS)
+    _, told = run.communicate(timeout=TIMEOUT_SECONDS)
 
     assert run.returncode == 128 + signal.SIGINT
     sent = len(replayed(mailbox))
@@ -213,7 +213,7 @@ def test_a_second_run_takes_over_from_the_first(mailbox: Deployment) -> None:
     wait_for_replayed(mailbox, 20)
 
     assert engagement(mailbox, "dlq", "replay").status == 0
-    _, told = first.communicate(timeout=PATIENCE_SECONDS)
+    _, told = first.communicate(timeout=TIMEOUT_SECONDS)
 
     assert first.returncode == 1
     assert told.splitlines()[-1] == (
@@ -235,7 +235,7 @@ def test_a_run_outlives_a_broker_that_restarts(own_kafka: RunningKafka, deploy: 
 
     own_kafka.kill()
     own_kafka.restart()
-    _, told = run.communicate(timeout=PATIENCE_SECONDS)
+    _, told = run.communicate(timeout=TIMEOUT_SECONDS)
 
     assert run.returncode == 0, told
     assert told.splitlines()[-1].startswith("100 records replayed")
@@ -244,7 +244,7 @@ def test_a_run_outlives_a_broker_that_restarts(own_kafka: RunningKafka, deploy: 
 
 
 def wait_for_replayed(deployment: Deployment, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while len(replayed(deployment)) < count:
         assert time.monotonic() < deadline, f"{count} records were not replayed"
         time.sleep(0.1)
@@ -307,7 +307,7 @@ def test_a_topic_made_anew_has_none_of_the_records_that_letters_refer_to(mailbox
 def make_anew(deployment: Deployment, topic: str) -> None:
     delete_topics([topic], client_options=deployment.client)
     spec = TopicSpec(topic, deployment.settings.topics.partitions, {"max.message.bytes": str(16 * MIB)})
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not create_topics([spec], client_options=deployment.client, replication=1):
         assert time.monotonic() < deadline, f"{topic} is still there"
 

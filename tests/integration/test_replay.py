@@ -16,7 +16,7 @@ from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.producer import DeliveryFailed, EventProducer
 from stream.simulate.replay import ReplayEvent, replay
 from tests.integration.kafka_server import RunningKafka
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 Unique = Callable[[str], str]
 
@@ -39,7 +39,7 @@ def stored(address: str, topics: list[str], count: int) -> dict[tuple[str, int],
     consumer = KafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest", enable_auto_commit=False)
     consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)])
     records: dict[tuple[str, int], list[tuple[str, bytes]]] = defaultdict(list)
-    found, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+    found, deadline = 0, time.monotonic() + TIMEOUT_SECONDS
     while found < count and time.monotonic() < deadline:
         for place, batch in consumer.poll(timeout_ms=200).items():
             records[place.topic, place.partition] += [(one.key.decode(), one.value) for one in batch]

@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 
 import stream.simulate.embedded_broker as module
 from stream.simulate.embedded_broker import EmbeddedBroker, EmbeddedBrokerFailed, EmbeddedBrokerMissing, free_port
-from tests.patience import PATIENCE_SECONDS
+from tests.timeouts import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.broker
 
@@ -39,7 +39,7 @@ def wait_until_dead(pid: int, *, timeout_seconds: float) -> bool:
 def test_it_answers_inside_the_block_and_leaves_no_process_and_no_file() -> None:
     with EmbeddedBroker() as broker:
         pid, folder = broker.pid, broker.log_path.parent
-        assert module.cluster_id_at(broker.address, timeout_seconds=PATIENCE_SECONDS)
+        assert module.cluster_id_at(broker.address, timeout_seconds=TIMEOUT_SECONDS)
         assert is_alive(pid)
         assert folder.is_dir()
         address = broker.address
@@ -133,6 +133,6 @@ def test_it_dies_with_a_parent_that_was_killed() -> None:
 
         os.kill(parent.pid, signal.SIGKILL)
 
-        assert wait_until_dead(int(pid_text), timeout_seconds=PATIENCE_SECONDS)
+        assert wait_until_dead(int(pid_text), timeout_seconds=TIMEOUT_SECONDS)
     Path(folder, "broker.log").unlink()
     Path(folder).rmdir()

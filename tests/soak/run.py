@@ -15,7 +15,6 @@ from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
 from tests.integration.deployment import Deployment, Program
 from tests.integration.kafka_server import start_kafka
-from tests.patience import PATIENCE_SECONDS
 from tests.soak.growth import MIB, Measure, Sample, Trend, are_enough, trend, verdict
 from tests.soak.left import kept_days, left_in
 from tests.soak.population import Moving
@@ -23,6 +22,7 @@ from tests.soak.recount import Compared, compared
 from tests.soak.sending import Sending
 from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, directory_bytes
 from tests.state.redis_server import RedisServer
+from tests.timeouts import TIMEOUT_SECONDS
 
 # 2020-01-01T00:00Z: years pass before such a clock meets today's.
 STARTS_MS: Final = 1_577_836_800_000
@@ -210,7 +210,7 @@ class _Run:
                 watching.check()
                 before, passed = passed, watching.samples[-1].at if watching.samples else 0.0
                 moved_at = time.monotonic() if passed > before else moved_at
-                assert time.monotonic() - moved_at < PATIENCE_SECONDS, f"the clock stands still at {passed:.0f} s"
+                assert time.monotonic() - moved_at < TIMEOUT_SECONDS, f"the clock stands still at {passed:.0f} s"
                 if watching.samples and passed >= told:
                     told += max(15.0, self._wanted.seconds / 20)
                     self._tell(_progress(watching.samples[-1]))
@@ -222,7 +222,7 @@ class _Run:
 
     def _numbers(self, sending: Sending, server: Program) -> Compared:
         """Wait until every message was dealt with and every number is right, for some time at most."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             counted = server.read()
             numbers = Compared(0, 0, [f"{counted:,} of {sending.sent:,} messages were dealt with"])

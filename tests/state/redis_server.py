@@ -22,8 +22,8 @@ import redis
 from stream.processes import command_that_dies_with_parent
 from stream.simulate.embedded_broker import end_process_group
 from tests.missing import missing
-from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
 
@@ -125,7 +125,7 @@ class RedisServer:
 
     def wait(self) -> None:
         """Wait until it answers, with all its data."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not self._answers():
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -177,7 +177,7 @@ class RedisServer:
 
     def wait_until(self, words: str) -> None:
         """Wait until CLUSTER INFO says so."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not self._says(words):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the cluster at {self.url} does not say {words!r}")
