@@ -5,8 +5,8 @@ ids and times is the same for all and lies in `stream/inputs/native.py`. The con
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 from zlib import crc32
 
@@ -77,13 +77,17 @@ class Messages:
     """One kind of native messages.
 
     `event_of` is given the message, its user, time in milliseconds, whether a bot sent it, and the record's key; it
-    raises Rejected for what can't be. `removal_of` says what a null message means, where it means anything.
+    raises Rejected for what can't be. `removal_of` says what a null message means, where it means anything. `unused`
+    names, by the value of the field `told_apart_by`, the fields that such a message has no use for: whatever they hold,
+    they are ignored.
     """
 
     kind: str
     shape: type[Message]
     event_of: Callable[[Any, str, int, bool, bytes | None], Event]
     removal_of: Callable[[Record], Nameless] | None = None
+    told_apart_by: str = ""
+    unused: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:

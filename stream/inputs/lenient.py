@@ -1,33 +1,35 @@
 """The slow way into a native message, for what real producers send and the fast one can't decode, or not exactly."""
 
 from collections.abc import Callable, Collection
-from typing import TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
 from stream.core.ids import Id, is_placeholder, text_of
 from stream.core.lenient_json import fields_of, is_cut, object_of
-from stream.core.messages import Message, Time, possible_ms
+from stream.core.messages import Message, Messages, Time, possible_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import iso, parse_time
 
-_Shape = TypeVar("_Shape", bound=Message)
 
-
-def lenient_decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
-    """What decodes messages of a shape leniently, and raises Rejected for those that can't be used all the same.
+def lenient_decoder_of(messages: Messages) -> Callable[[bytes], Any]:
+    """What decodes messages of a kind leniently, and raises Rejected for those that can't be used all the same.
 
     It takes text that is cut in the middle of a character, but for ids: another id may be cut to the same text. It
-    takes labels of any kind, any depth in what is ignored, and every form of time that `parse_time` reads.
+    takes labels of any kind, anything in a field that the message has no use for, any depth in what is ignored, and
+    every form of time that `parse_time` reads.
     """
+    shape = messages.shape
     decode, hints = msgspec.json.Decoder(shape).decode, get_type_hints(shape, include_extras=True)
     ids = [name for name, hint in hints.items() if hint in (Id, Id | None)]
     times = [name for name, hint in hints.items() if hint in (Time, Time | None)]
     labels = [name for name, hint in hints.items() if hint is object]
 
-    def read(value: bytes) -> _Shape:
+    def read(value: bytes) -> Message:
         try:
             fields = fields_of(value)
+            for name in fields.keys() & messages.unused.get(_text_in(fields, messages.told_apart_by), ()):
+                del fields[name]
             _mend(fields, times=times, labels=labels)
             message = decode(object_of(fields, hints))
         except msgspec.ValidationError as error:
@@ -41,6 +43,14 @@ def lenient_decoder_of(shape: type[_Shape]) -> Callable[[bytes], _Shape]:
         return message
 
     return read
+
+
+def _text_in(fields: dict[str, msgspec.Raw], name: str) -> str:
+    """The text that a field holds; empty where it holds none."""
+    try:
+        return msgspec.json.decode(fields.get(name, b'""'), type=str)
+    except msgspec.ValidationError:
+        return ""
 
 
 def _mend(fields: dict[str, msgspec.Raw], *, times: Collection[str], labels: Collection[str]) -> None:

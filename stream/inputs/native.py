@@ -63,7 +63,7 @@ def reader_of(messages: Messages) -> Reader:
 
 def _other_reader_of(messages: Messages) -> Callable[[Record], Event]:
     """What reads the messages of one kind that are unlike most: null messages, and what is decoded leniently."""
-    decode, removal_of = lenient_decoder_of(messages.shape), messages.removal_of
+    decode, removal_of = lenient_decoder_of(messages), messages.removal_of
 
     def read(record: Record) -> Event:
         if record.value is not None:

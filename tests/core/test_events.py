@@ -233,7 +233,7 @@ def test_the_slow_way_in_refuses_for_the_same_reasons() -> None:
     odd = {**STEP, "event_time": "20240101T000000Z"}
 
     assert refusal("sessions", {**odd, "type": "datetime"})[0] is Reason.UNKNOWN_VALUE
-    assert refusal("sessions", {**odd, "started_at": True})[0] is Reason.BAD_TIME
+    assert refusal("sessions", {**SUMMARY, "event_time": odd["event_time"], "started_at": True})[0] is Reason.BAD_TIME
     assert refusal("sessions", {**odd, "engaged_ms": "5"})[0] is Reason.WRONG_TYPE
     assert refusal("sessions", b'{"event_time":"20240101T000000Z","type":"end","user_id":"\xff"}')[0] is Reason.BAD_USER
     assert refusal("sessions", b'{"event_time":"20240101T000000Z","\xff":1}')[0] is Reason.MISSING_FIELD
@@ -309,9 +309,6 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
         ("engaged_ms", "5", Reason.WRONG_TYPE, "Expected `int | float | null`, got `str` - at `$.engaged_ms`"),
         ("key_event", "yes", Reason.WRONG_TYPE, "Expected `bool | null`, got `str` - at `$.key_event`"),
         ("interactive", 0, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.interactive`"),
-        ("page_views", 1_000_001, Reason.OUT_OF_RANGE, "Expected `int` <= 1000000 - at `$.page_views`"),
-        ("key_events", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.key_events`"),
-        ("revision", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.revision`"),
         ("user_id", 7.5, Reason.WRONG_TYPE, "Expected `int | str | null`, got `float` - at `$.user_id`"),
         ("event_id", True, Reason.WRONG_TYPE, "Expected `int | str | null`, got `bool` - at `$.event_id`"),
         ("is_bot", 1, Reason.WRONG_TYPE, "Expected `bool | null`, got `int` - at `$.is_bot`"),
@@ -320,6 +317,31 @@ def test_a_session_can_end_when_it_starts_but_not_before() -> None:
 )
 def test_a_wrong_field_is_named_with_its_place(field: str, value: object, reason: Reason, told: str) -> None:
     assert refusal("sessions", {**STEP, field: value}) == (reason, told)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason", "told"),
+    [
+        ("page_views", 1_000_001, Reason.OUT_OF_RANGE, "Expected `int` <= 1000000 - at `$.page_views`"),
+        ("key_events", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.key_events`"),
+        ("revision", -1, Reason.OUT_OF_RANGE, "Expected `int` >= 0 - at `$.revision`"),
+    ],
+)
+def test_a_wrong_field_of_a_summary_is_named_with_its_place(
+    field: str, value: object, reason: Reason, told: str
+) -> None:
+    assert refusal("sessions", {**SUMMARY, field: value}) == (reason, told)
+
+
+ANYTHING: list[object] = [None, True, -1, 1.5, 10**30, "", "x", [], {"a": [{}]}]
+
+
+@pytest.mark.parametrize("value", ANYTHING, ids=repr)
+def test_what_a_field_holds_that_the_message_has_no_use_for_does_not_matter(value: object) -> None:
+    for name in ("started_at", "ended_at", "page_views", "key_events", "revision"):
+        assert step(**{name: value}) == step()
+    for name in ("key_event", "interactive", "in_session"):
+        assert summary(**{name: value}) == summary()
 
 
 def test_engaged_time_is_rounded_to_milliseconds() -> None:

@@ -96,6 +96,12 @@ def test_cxi_has_four_scores() -> None:
     assert refusal("cxi", scores={"empathy": 6}) == (Reason.MISSING_FIELD, expected)
 
 
+@pytest.mark.parametrize("value", [None, True, -1, 99, 1.5, 10**30, "", "9", [], {"effort": "x"}], ids=repr)
+def test_what_a_score_holds_that_the_kind_does_not_have_does_not_matter(value: object) -> None:
+    assert answer("csat", score=4, scores=value) == answer("csat", score=4)
+    assert answer("cxi", scores=GOOD, score=value) == answer("cxi", scores=GOOD)
+
+
 def test_only_a_completed_answer_needs_a_score() -> None:
     assert refusal("nps") == (Reason.MISSING_FIELD, "a completed nps answer needs `$.score`")
     assert refusal("cxi", score=3) == (Reason.MISSING_FIELD, "a completed cxi answer needs `$.scores`")

@@ -102,4 +102,13 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
     )
 
 
-SESSIONS = Messages("sessions", SessionMessage, event_of)
+_OF_STEPS = frozenset({"key_event", "interactive", "in_session"})
+_OF_SUMMARIES = frozenset({"started_at", "ended_at", "page_views", "key_events", "revision"})
+
+SESSIONS = Messages(
+    "sessions",
+    SessionMessage,
+    event_of,
+    told_apart_by="type",
+    unused={**dict.fromkeys(_STEP_CODES, _OF_SUMMARIES), "summary": _OF_STEPS},
+)

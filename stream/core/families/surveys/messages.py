@@ -44,7 +44,7 @@ def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: b
     has_default_scale = message.scale_min is None and message.scale_max is None
     scale = SCALES[kind] if has_default_scale else _scale(message, kind)
     score: int | None = None
-    if message.score is not None:
+    if message.score is not None and kind is not Kind.CXI:
         score = _on_scale(message.score, scale, "$.score")
     scores = message.scores
     if status is Status.COMPLETED and (scores is None if kind is Kind.CXI else score is None):
@@ -111,4 +111,11 @@ def _response_id(record: Record) -> str | None:
     return next(filter(None, named), None)
 
 
-SURVEYS = Messages("surveys", SurveyMessage, event_of, removal_of)
+SURVEYS = Messages(
+    "surveys",
+    SurveyMessage,
+    event_of,
+    removal_of,
+    told_apart_by="kind",
+    unused={kind.value: frozenset({"score" if kind is Kind.CXI else "scores"}) for kind in Kind},
+)
