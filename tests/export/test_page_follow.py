@@ -100,6 +100,30 @@ def test_a_tab_that_stays_hidden_gives_its_place_away(browser: Browser) -> None:
         expect(page.get_by_role("status")).to_contain_text("Paused")
 
 
+# The last message of the worker comes once more, as one does that was on its way when the window left.
+HEARD_AGAIN = """
+  const add = MessagePort.prototype.addEventListener;
+  MessagePort.prototype.addEventListener = function (type, heard) {
+    add.call(this, type, (event) => { window.hearAgain = () => heard(event); heard(event); });
+  };
+"""
+
+
+def test_what_was_on_its_way_when_a_tab_left_does_not_make_it_live_again(browser: Browser) -> None:
+    with Serving(board()) as serving, opened(browser, "about:blank") as page:
+        page.clock.install()
+        page.add_init_script(HIDEABLE % "false")
+        page.add_init_script(HEARD_AGAIN)
+        page.goto(serving.address)
+        is_live(page)
+        page.evaluate("hide(true)")
+        page.clock.fast_forward(61_000)
+        page.evaluate("hearAgain()")
+        assert page.get_by_role("status").inner_text().startswith("Paused")
+        page.evaluate("hide(false)")
+        is_live(page)
+
+
 SET_BACK = """
   const now = Date.now;
   window.setBack = () => { Date.now = () => now() - 3_600_000; };

@@ -14,6 +14,7 @@ export function follow(url, { hear, cut, pause }) {
   let hiding = null;
 
   function tell(event, message) {
+    if (!isFollowing) return; // it was on its way when this window left
     heardAt = performance.now();
     if (event === "cut") cut();
     else if (event === "paused") stop();
