@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from stream.core import segments
+from stream.core.days import OfWindows
 from stream.core.tally import Tally, total
 
 
@@ -18,7 +19,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     live: dict[int, Tally] = {}  # by window length in minutes
     ahead: Tally = {}  # what lies in minutes that have not come, of the fields that the family tells of
     segments: dict[str, dict[str, Tally]] = {}  # by segment and value: amounts by window length in minutes
-    closed: dict[int, Tally] = {}  # by closed day
+    closed: dict[int, OfWindows] = {}  # by closed day and length of the window in days
     by_day: dict[int, Tally] = {}  # by window length in minutes and local day
 
     def __add__(self, other: "Sums") -> "Sums":
@@ -26,7 +27,10 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
             live=_added(self.live, other.live),
             ahead=total((self.ahead, other.ahead)),
             segments=segments.added(self.segments, other.segments),
-            closed=_added(self.closed, other.closed),
+            closed={
+                day: added(self.closed.get(day, {}), other.closed.get(day, {}))
+                for day in sorted({*self.closed, *other.closed})
+            },
             by_day=_added(self.by_day, other.by_day),
         )
 
@@ -67,12 +71,14 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         """The sums of a family; empty ones where nothing of it was counted."""
         return self.families.get(name, NO_SUMS)
 
-    def days(self) -> dict[int, dict[str, Tally]]:
-        """The closed days of which something is known, oldest first: the sums of each family."""
-        days = sorted({day for sums in self.families.values() for day in sums.closed})
-        return {
-            day: {name: sums.closed[day] for name, sums in self.families.items() if day in sums.closed} for day in days
-        }
+    def days(self) -> list[int]:
+        """The closed days of which something is known, oldest first."""
+        return sorted({day for sums in self.families.values() for day in sums.closed})
+
+
+def added(one: OfWindows, other: OfWindows) -> OfWindows:
+    """The sums of windows of several partitions."""
+    return {length: total((one.get(length, {}), other.get(length, {}))) for length in sorted({*one, *other})}
 
 
 def _added(one: Mapping[int, Tally], other: Mapping[int, Tally]) -> dict[int, Tally]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from stream import redis_url
 from stream.core.families.registry import windows
 from stream.core.segments import SEGMENTS
-from stream.core.time import minutes_of, seconds_of
+from stream.core.time import day_number, minutes_of, seconds_of
 from stream.inputs import registry as formats
 from stream.redis_url import RedisUrl
 from stream.settings.model import WITHOUT_PASSWORD, Settings, SettingsError, State, Topics
@@ -117,6 +117,8 @@ def _check_times(settings: Settings) -> None:
             raise SettingsError(f"{place}: {value} is less than {_LENGTHS[place]}s")
         if place in _MOST and seconds_of(value) > seconds_of(_MOST[place]):
             raise SettingsError(f"{place}: {value} is more than {_MOST[place]}")
+    if settings.cohorts_from:
+        _checked("cohorts_from", day_number, settings.cohorts_from)
     try:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

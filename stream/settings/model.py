@@ -12,7 +12,7 @@ from stream.core.families.registry import stored_by
 from stream.core.messages import Reader
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
-from stream.core.time import SECOND_MS, Days, seconds_of
+from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
 
@@ -130,6 +130,7 @@ class Settings(Section, frozen=True):
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # of a user without any event for so long, and beyond all windows, little is kept
     memory: str = "400d"  # that little, whole days: whoever comes back later is a new user
+    cohorts_from: str = ""  # first day of which all is known, as 2026-11-21; empty: the day after the first event
     segments: tuple[str, ...] = SEGMENTS  # by which active users are counted apart; empty: by none
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, where other topics are read than those below
     kafka: Kafka = msgspec.field(default_factory=Kafka)
@@ -152,6 +153,7 @@ class Settings(Section, frozen=True):
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
             memory_days=seconds_of(self.memory) // seconds_of("1d"),
+            cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
             windows=self.windows,
             segments=in_order(self.segments),
         )

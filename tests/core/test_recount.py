@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream.core.offline import Offline
 from stream.core.time import DAY_MS, HOUR_MS
-from tests.core import oracle
+from tests.core import oracle, oracle_days
 from tests.core.live import Stream, assert_same, line
 from tests.core.oracle_events import Told, moment
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
@@ -88,8 +88,8 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
     happened = [told for told in world.events if moment(told) <= at_ms]
     assert len(refused) == len(world.events) - len(happened)
     assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
-    for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):
-        assert_same(dict(computed.closed).get(day, []), oracle.closed(happened, day, world.rules))
+    for day in range(oracle_days.last_closed(at_ms, world.rules) - 4, oracle_days.last_closed(at_ms, world.rules) + 1):
+        assert_same(dict(computed.closed).get(day, []), oracle_days.closed(happened, day, world.rules))
 
 
 @given(everything, st.permutations(TOPICS), st.data())

@@ -13,10 +13,13 @@ The state is a set of items: `user/<user>` a row, `named/<name>` whom a name mea
 """
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from stream.core.families.family import Horizon
+from stream.core.days import OfWindows
+from stream.core.families.family import Family, Horizon
 from stream.core.families.registry import families, stored_by
 from stream.core.messages import Reader, Record
 from stream.core.partition.applying import Applying
@@ -139,7 +142,9 @@ class Partition:
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
             families={
-                family.name: family.sums(last_closed_day=last_closed, days=closed_days, all_values=all_values)
+                family.name: structs.replace(
+                    family.sums(all_values=all_values), closed=self._closed_days(family, last_closed, closed_days)
+                )
                 for family in self.families
             },
             # A partition without any event yet keeps no day of the others open.
@@ -149,6 +154,18 @@ class Partition:
             newest_ms=dict(progress.newest_ms),
             rows={"user": progress.users, "page": sum(family.size() for family in self.families)},
         )
+
+    def _closed_days(self, family: Family[Any], last: int, count: int | None) -> dict[int, OfWindows]:
+        """The last closed days of a family."""
+        first_ms = self.progress.first_ms
+        if first_ms is None:
+            return {}
+        count = family.days_told if count is None else count
+        first_known = self.rules.days.day_of(first_ms)
+        # A summary tells when a session began: it may be of a day before the first event.
+        booked = [first for one in self.families if (first := one.days.first) is not None]
+        first = max(min([first_known, *booked]), last - count + 1)
+        return family.closed_days(first, last, first_known=first_known)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -175,13 +192,20 @@ class Partition:
         delta = [*self._rows.collect(horizon, look_again_ms=look_again_ms), *self._names.collect()]
         for family in self.families:
             if allowed_ms is not None:
-                family.forget_days(self.last_closed_day())
+                self._forget_days(family, watermark_ms - allowed_ms)
             delta.extend(family.pages())
-            if family.ledger is not None and family.ledger.since is not None:
-                progress.days_since[family.name] = family.ledger.since
+            if family.days.since is not None:
+                progress.days_since[family.name] = family.days.since
         progress.rules = stored_by(self.rules)
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
+
+    def _forget_days(self, family: Family[Any], late_before_ms: int) -> None:
+        """Let go of the days that no closed day reaches which is still told, or can still change."""
+        oldest_told = self.last_closed_day() - family.days_told + 1
+        oldest_changing = self.rules.days.day_of(max(0, late_before_ms))
+        family.forget_closed(oldest_told)
+        family.days.forget_before(min(oldest_told, oldest_changing) - family.closed_reach())
 
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""

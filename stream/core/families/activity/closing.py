@@ -1,0 +1,185 @@
+"""What a closed day says of active users, made of the active days that the book of days holds (`calendar`).
+
+A user counts once in a window: on the first day of it that was active, which is the one whose gap reaches back beyond
+the window's begin. If the gap ends within the window before, the user was active in both.
+
+Who was first active before all was known is in no cohort. Which day that is depends on all partitions: those who came
+on the day of a partition's own first event are told apart, under fields with that day (`of_first_day`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from stream.core.days import Amounts, DayBook, OfWindows
+from stream.core.families.activity.calendar import ACTIVE_USERS, NEW_USERS, WEEKS_DAYS, ages_in, earlier_in
+from stream.core.histogram import bin_of
+from stream.core.tally import Field, add
+
+# The windows of what follows from users' days, in days.
+WINDOWS = (1, 7, 28, 30)
+RETENTION_DAYS = (1, 3, 7, 14, 30)
+RETENTION_WEEKS = tuple(range(1, 9))
+# Cohorts of so many days are pooled.
+POOLED_DAYS = 28
+# Whoever was first active less than so many days ago is new.
+TENURE_DAYS = 28
+
+# What is told of a closed day, beside ACTIVE_USERS and NEW_USERS. By window:
+USER_DAYS = 3  # the sum of the daily active users
+BEFORE = 4  # active in the window before
+RETURNING = 5  # active in both
+OF_NEW_TENURE = 6
+FIRST_TENURE_BIN = 10_000  # one a bin of `histogram`: whole days since the first active one
+# With the window of four weeks:
+FIRST_L28 = 100  # and so many active days
+EXACTLY, ON_OR_AFTER, COHORT = 200, 300, 400  # and so many days
+WEEKLY, WEEKLY_COHORT = 500, 600  # and so many weeks
+
+
+def of_first_day(field: int, day: int) -> str:
+    """The field of those who were first active on the day of a partition's first event."""
+    return f"{field}@{day}"
+
+
+def whole(amounts: Mapping[Field, int], whole_since: int) -> Amounts:
+    """The amounts, with those of whole cohorts that were told apart."""
+    told: Amounts = {field: amount for field, amount in amounts.items() if isinstance(field, int)}
+    for field, amount in amounts.items():
+        if isinstance(field, str):
+            number, _, day = field.partition("@")
+            if int(day) >= whole_since:
+                add(told, {int(number): amount})
+    return told
+
+
+def closed_sums(
+    book: DayBook, day: int, lengths: Sequence[int], *, first_known: int, cohorts_from: int | None
+) -> OfWindows:
+    """What the windows that end with a closed day hold, and what the cohorts did until its end."""
+    counting = _Counting(day, sorted({*lengths, *WINDOWS}), first_known, cohorts_from)
+    reach = max(*counting.lengths, 2 * max(WINDOWS), _cohorts_reach())
+    for number, amounts in book.as_of(day, day - reach + 1):
+        counting.take(number, amounts)
+    return counting.told
+
+
+def reach(lengths: Iterable[int]) -> int:
+    """How many days back from a closed day its numbers reach."""
+    return max(*lengths, 2 * max(WINDOWS), _cohorts_reach())
+
+
+def _cohorts_reach() -> int:
+    """To the oldest cohort of those that are pooled for the last week."""
+    return 7 * max(RETENTION_WEEKS) + 6 + POOLED_DAYS
+
+
+class _Counting:
+    """Counts what a closed day says, one active day after the other."""
+
+    def __init__(self, day: int, lengths: list[int], first_known: int, cohorts_from: int | None) -> None:
+        self.day = day
+        self.lengths = lengths
+        self.told: OfWindows = {length: {} for length in lengths}
+        self._first_known = first_known
+        self._cohorts_from = cohorts_from
+
+    def take(self, number: int, amounts: Mapping[Field, int]) -> None:
+        """Count what one day holds."""
+        ago, items = self.day - number, list(amounts.items())
+        users = amounts.get(ACTIVE_USERS, 0)
+        new = amounts.get(NEW_USERS, 0)
+        for length in self.lengths:
+            if ago < length:
+                self._put(length, USER_DAYS, users)
+                self._put(length, NEW_USERS, new)
+        if new:
+            self._take_cohort(number, new)
+        ages = ages_in(items)
+        of_gaps: dict[int, int] = {}
+        for _, gap, count in ages:
+            of_gaps[gap] = of_gaps.get(gap, 0) + count
+        self._take_gaps(ago, of_gaps)
+        if ago < max(WINDOWS):
+            self._take_tenures(number, ago, ages)
+        if ago <= POOLED_DAYS + 6:
+            self._take_retained(number, ago, ages)
+        if ago < WEEKS_DAYS:
+            self._take_earlier(ago, users, earlier_in(items))
+
+    def _put(self, length: int, field: Field, amount: int) -> None:
+        if amount:
+            told = self.told[length]
+            told[field] = told.get(field, 0) + amount
+
+    def _put_of_cohort(self, length: int, field: int, first_day: int, amount: int) -> None:
+        """Count what is told of users by their first day, unless that is before all was known."""
+        if self._cohorts_from is not None:
+            if first_day >= self._cohorts_from:
+                self._put(length, field, amount)
+        elif first_day > self._first_known:
+            self._put(length, field, amount)
+        else:
+            self._put(length, of_first_day(field, self._first_known), amount)
+
+    def _take_gaps(self, ago: int, of_gaps: Mapping[int, int]) -> None:
+        """Count users once in each window, and in the window before it."""
+        for length in self.lengths:
+            if ago >= 2 * length:
+                continue
+            field, begins = (ACTIVE_USERS, length - ago) if ago < length else (BEFORE, 2 * length - ago)
+            for gap, users in of_gaps.items():
+                if gap == 0 or gap >= begins:
+                    self._put(length, field, users)
+                    if field == ACTIVE_USERS and 0 < gap < begins + length:
+                        self._put(length, RETURNING, users)
+
+    def _take_tenures(self, number: int, ago: int, ages: Sequence[tuple[int, int, int]]) -> None:
+        """Count the users of each window by how long ago they were first active."""
+        for length in WINDOWS:
+            begins = length - ago
+            if begins <= 0:
+                continue
+            for age, gap, users in ages:
+                if gap == 0 or gap >= begins:
+                    first_day, tenure = number - age, age + ago
+                    self._put_of_cohort(length, FIRST_TENURE_BIN + bin_of(tenure), first_day, users)
+                    if tenure < TENURE_DAYS:
+                        self._put_of_cohort(length, OF_NEW_TENURE, first_day, users)
+
+    def _take_cohort(self, number: int, users: int) -> None:
+        """Count the users who were first active on a day in the cohorts that are pooled."""
+        ago = self.day - number
+        for days in RETENTION_DAYS:
+            if days <= ago < days + POOLED_DAYS:
+                self._put_of_cohort(WEEKS_DAYS, COHORT + days, number, users)
+        for weeks in RETENTION_WEEKS:
+            if 7 * weeks + 6 <= ago < 7 * weeks + 6 + POOLED_DAYS:
+                self._put_of_cohort(WEEKS_DAYS, WEEKLY_COHORT + weeks, number, users)
+
+    def _take_retained(self, number: int, ago: int, ages: Sequence[tuple[int, int, int]]) -> None:
+        """Count the users of these cohorts on the day on which they come back."""
+        for age, gap, users in ages:
+            if age == 0:
+                continue
+            first_day, last_age = number - age, age - gap if 0 < gap <= age else -1
+            cohort_ago = ago + age
+            for days in RETENTION_DAYS:
+                if last_age < days <= age and days <= cohort_ago < days + POOLED_DAYS:
+                    self._put_of_cohort(WEEKS_DAYS, ON_OR_AFTER + days, first_day, users)
+                    if age == days:
+                        self._put_of_cohort(WEEKS_DAYS, EXACTLY + days, first_day, users)
+            weeks = age // 7
+            if last_age < 7 * weeks and weeks in RETENTION_WEEKS and 0 <= cohort_ago - 7 * weeks - 6 < POOLED_DAYS:
+                self._put_of_cohort(WEEKS_DAYS, WEEKLY + weeks, first_day, users)
+
+    def _take_earlier(self, ago: int, users: int, earlier: Sequence[tuple[int, int, int]]) -> None:
+        """Count users by how many of their active days lie within the four weeks: each day is one of them."""
+        # So many users have an active day here that is at least the n-th of the four weeks.
+        at_least = {1: users}
+        for number, gap, count in earlier:
+            if gap < WEEKS_DAYS - ago:
+                at_least[number + 1] = at_least.get(number + 1, 0) + count
+        for number, count in at_least.items():
+            # The n-th of some, and a later one of others.
+            self._put(WEEKS_DAYS, FIRST_L28 + number, count - at_least.get(number + 1, 0))
+            if number > 1:
+                self._put(WEEKS_DAYS, FIRST_L28 + number - 1, at_least.get(number + 1, 0) - count)
