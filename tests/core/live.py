@@ -132,15 +132,15 @@ class Stream:
         for worker in self.workers:
             worker.partition.tick(clock_ms, behind=tuple(behind))
 
-    def snapshot(self) -> Snapshot:
-        first, *others = (worker.partition.snapshot() for worker in self.workers)
+    def snapshot(self, *, closed_days: int | None = None) -> Snapshot:
+        first, *others = (worker.partition.snapshot(closed_days=closed_days) for worker in self.workers)
         for other in others:
             first = first + other
         return first
 
     def agrees_with_recount(self, events: list[Told], at_ms: int, *, days_back: int = 2) -> None:
         """Live numbers at the clock and those of the last closed days are what a recount gives."""
-        snapshot = self.snapshot()
+        snapshot = self.snapshot(closed_days=days_back + 1)
         assert_same(live_samples(snapshot, self.rules), oracle.live(events, at_ms, self.rules))
         last = oracle_days.last_closed(at_ms, self.rules)
         assert snapshot.last_closed_day == last

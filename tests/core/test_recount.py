@@ -14,9 +14,10 @@ from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id,
 from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
+ODD_ZONES = ("Asia/Kathmandu", "Australia/Lord_Howe", "Antarctica/Troll")
 
 
-def agrees(world: World) -> None:
+def agrees(world: World, *, days_back: int = 2) -> None:
     """Read the stream as it arrives; compare whenever the world says so, and at each of its clocks."""
     stream = Stream(world.rules, partitions=world.partitions)
     read: list[Told] = []
@@ -34,7 +35,7 @@ def agrees(world: World) -> None:
                 getattr(worker, arrival.then)()
     for clock_ms in world.clocks:
         stream.tick(clock_ms)
-        stream.agrees_with_recount(read, clock_ms)
+        stream.agrees_with_recount(read, clock_ms, days_back=days_back)
 
 
 @given(worlds(logins, steps_by_gap))
@@ -70,6 +71,11 @@ def test_everything_together_agrees_with_a_recount(world: World) -> None:
 @given(worlds(logins, summaries, zones=DST_ZONES, span_days=40))
 def test_closed_days_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
     agrees(world)
+
+
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, zones=ODD_ZONES))
+def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(world: World) -> None:
+    agrees(world, days_back=5)
 
 
 everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers)

@@ -4,7 +4,8 @@ A user counts once in a window: on the first day of it that was active, which is
 the window's begin. If the gap ends within the window before, the user was active in both.
 
 Who was first active before all was known is in no cohort. Which day that is depends on all partitions: those who came
-on the day of a partition's own first event are told apart, under fields with that day (`of_first_day`).
+on the day of a partition's own first event are told apart, under fields with their day (`of_first_day`). A summary may
+tell that they had come the day before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,7 @@ WEEKLY, WEEKLY_COHORT = 500, 600  # and so many weeks
 
 
 def of_first_day(field: int, day: int) -> str:
-    """The field of those who were first active on the day of a partition's first event."""
+    """The field of those who were first active on the day of a partition's first event, or before it."""
     return f"{field}@{day}"
 
 
@@ -118,7 +119,7 @@ class _Counting:
         elif first_day > self._first_known:
             self._put(length, field, amount)
         else:
-            self._put(length, of_first_day(field, self._first_known), amount)
+            self._put(length, of_first_day(field, first_day), amount)
 
     def _take_gaps(self, ago: int, of_gaps: Mapping[int, int]) -> None:
         """Count users once in each window, and in the window before it."""
