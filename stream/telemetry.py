@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
-from stream.core.snapshot import Snapshot
+from stream.core.snapshot import ClosedDay, Snapshot
 from stream.redis_url import HIDDEN
 from stream.settings import Log
 
@@ -65,6 +65,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     away: str = ""  # why the store can't be reached, while it can't
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
     epoch: int = 0  # of the takeover by which it owns the partition; 0 from a worker of a version that did not tell
+    days_since: int | None = None  # the first closed day that it tells of; None before there is one
     generation: int = -1  # of the consumer group, by which Kafka counts its rebalances; -1 where nobody told
     started_ms: int = 0  # when the process began: in a container the next one has the same name
 
@@ -101,7 +102,24 @@ class Idle(msgspec.Struct, frozen=True, tag=True):
     partition: int = 0  # of the topic
 
 
+class Day(msgspec.Struct, frozen=True):
+    """What the owner of a partition tells of a closed day: when it has closed, and when late events change it.
+
+    Topic: the days topic, compacted; key: the number of the day; a newer one replaces the older one, and a null message
+    takes away a day that is kept no more.
+    """
+
+    partition: int
+    worker: str
+    reported_ms: int  # wall clock of the worker
+    closed: ClosedDay
+    epoch: int = 0  # of the takeover by which it owns the partition
+
+
 Told = Report | Unowned | Standby | Idle
+
+encode_day = msgspec.msgpack.Encoder().encode
+decode_day: Callable[[bytes], Day] = msgspec.msgpack.Decoder(Day).decode
 
 encode_report = msgspec.msgpack.Encoder().encode
 decode_report: Callable[[bytes], Told] = msgspec.msgpack.Decoder(Told).decode

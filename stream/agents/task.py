@@ -32,7 +32,7 @@ from stream.kafka.outbox import Outbox, origin_of
 from stream.kafka.transactions import Reach
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Day, OpenTransaction, Report, Timings
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +129,7 @@ class Task:
         progress.partitions = partitions
         self._forwarded = forwarded.Forwarded(self._state.scan(forwarded.PREFIX))
         self._saved = dict(self._core.progress.offsets)
+        self._core.tell_days_again()  # whoever had the partition may not have got it through
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -320,7 +321,7 @@ class Task:
 
     def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
         """What this partition adds to every number, and how it fares."""
-        snapshot = self._core.snapshot()
+        snapshot = self._core.live_snapshot()
         self._measure_latency(wall_ms)
         return Report(
             partition=self.number,
@@ -328,6 +329,7 @@ class Task:
             reported_ms=wall_ms,
             counted_since_ms=self._core.progress.counted_since_ms,
             snapshot=snapshot,
+            days_since=self._core.progress.closed_since,
             lag=lag,
             behind=self.behind(),
             event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
@@ -338,6 +340,18 @@ class Task:
             open_transactions=dict(self._open_transactions),
             epoch=self.epoch,
         )
+
+    async def tell_days(self, worker: str, *, wall_ms: int) -> None:
+        """Tell what days say that have closed, or that late events have changed. The next checkpoint waits for it."""
+        async with self._applying:
+            if self._closed or self._half_applied:
+                return
+            for closed in self._core.close_days():
+                told = Day(self.number, worker, wall_ms, closed, self.epoch)
+                self._sent.append(await self._outbox.tell_day(told))
+                over = self._core.over_day()
+                if over is not None and closed.day == self._core.progress.closed_through:
+                    self._sent.append(await self._outbox.forget_day(self.number, over))
 
     def _measure_latency(self, wall_ms: int) -> None:
         if self._arrived:
@@ -367,7 +381,7 @@ class Task:
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
-                if offsets == self._saved and not self._core.unsaved_rows:
+                if offsets == self._saved and not self._core.unsaved_rows and not self._core.unsaved_days:
                     await self._asked_again(self._state.keep)
                     return
                 started = time.monotonic()

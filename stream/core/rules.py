@@ -20,6 +20,10 @@ class Rules:
     allowed_lateness_ms: int | None = 3 * DAY_MS
     future_limit_ms: int = HOUR_MS
     close_after_ms: int = HOUR_MS
+    # A partition that is caught up and has read nothing for so long takes the clock for its watermark.
+    idle_after_ms: int = DAY_MS
+    # How long it is kept what closed days said.
+    history_days: int = 400
     # How long a user without any event is remembered; longer where the windows need it.
     retention_ms: int = 100 * DAY_MS
     # How long what is then left of a user is known: whoever comes back after more days is a new one.

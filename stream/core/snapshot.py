@@ -38,6 +38,14 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
 NO_SUMS = Sums()
 
 
+class ClosedDay(msgspec.Struct, frozen=True, gc=False):
+    """What one partition says of one closed day."""
+
+    day: int
+    families: dict[str, OfWindows]  # by name of the family
+    changed_ms: int  # the clock when it was said
+
+
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The sums of one partition, or of several."""
 
@@ -45,6 +53,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     first_ms: int | None = None  # the time of the first event
     families: dict[str, Sums] = {}  # by name of the family
     last_closed_day: int | None = None
+    final_through: int | None = None  # the last day that no event can change any more
+    corrections: int = 0  # how often closed days were changed by events that came late
     outcomes: dict[str, dict[str, int]] = {}
     reasons: dict[str, dict[str, int]] = {}
     newest_ms: dict[str, int] = {}
@@ -52,6 +62,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         closed = [day for day in (self.last_closed_day, other.last_closed_day) if day is not None]
+        # Of the partitions that have read an event.
+        final = [one.final_through for one in (self, other) if one.final_through is not None]
         first = [at_ms for at_ms in (self.first_ms, other.first_ms) if at_ms is not None]
         return Snapshot(
             now_ms=max(self.now_ms, other.now_ms),
@@ -61,6 +73,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             },
             # A day is closed when it is for all.
             last_closed_day=min(closed, default=None),
+            final_through=min(final, default=None),
+            corrections=self.corrections + other.corrections,
             outcomes=_counted(self.outcomes, other.outcomes),
             reasons=_counted(self.reasons, other.reasons),
             newest_ms=_newest(self.newest_ms, other.newest_ms),

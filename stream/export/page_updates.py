@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from stream.core.days import OfWindows
 from stream.core.samples import Sample
 from stream.export.board import Board
 from stream.export.documents import with_sample_sizes
@@ -81,14 +80,13 @@ class Told(msgspec.Struct, frozen=True):
     standing: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
-    days: dict[str, dict[int, OfWindows]] = {}  # by family
+    days: int = 0  # counts the changes of closed days
 
     @classmethod
     def of(cls, board: Board) -> "Told":
         """What there is to tell of a board now."""
         health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        days = {name: sums.closed for name, sums in board.merged.families.items()}
-        return cls(standing(board), _by_key(board.live()), _by_key(health), days)
+        return cls(standing(board), _by_key(board.live()), _by_key(health), board.closed_days.changes)
 
     def whole(self) -> dict[str, Any]:
         """Everything."""

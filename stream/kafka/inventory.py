@@ -29,6 +29,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         # What a worker writes that has lost its partition is written over before it could be the only copy.
         "min.compaction.lag.ms": str(_NEVER_COMPACTED_MS),
     }
+    days = {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)}
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
@@ -41,6 +42,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             partitions,
             {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)},
         ),
+        TopicSpec(settings.days_topic, partitions, days),
     ]
 
 

@@ -46,7 +46,7 @@ from stream.kafka.options import client_options
 from stream.kafka.patience import PatientProducer, answer_seconds
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import Idle, Standby, Told, encode_report
+from stream.telemetry import Day, Idle, Standby, Told, encode_day, encode_report
 
 # Room for the headers of a record batch and of its records beside their keys and values.
 _BATCH_OVERHEAD = 64 * 1024
@@ -208,6 +208,18 @@ class Outbox:
             self._telling[key] = asyncio.create_task(self._tell(key))
             if telling is not None:
                 telling.result()
+
+    async def tell_day(self, told: Day) -> asyncio.Future[Any]:
+        """Tell the servers what a closed day says; a checkpoint waits until Kafka has it."""
+        key, topic = str(told.closed.day).encode(), self._settings.days_topic
+        sent: asyncio.Future[Any] = await self._ready().send(topic, encode_day(told), key=key, partition=told.partition)
+        return sent
+
+    async def forget_day(self, partition: int, day: int) -> asyncio.Future[Any]:
+        """Have a day forgotten that is kept no more."""
+        topic, key = self._settings.days_topic, str(day).encode()
+        sent: asyncio.Future[Any] = await self._ready().send(topic, None, key=key, partition=partition)
+        return sent
 
     async def _tell(self, key: bytes) -> None:
         while key in self._untold:

@@ -94,13 +94,14 @@ def _check_names(settings: Settings) -> None:
     for place, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{place}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
+    told = (settings.snapshots_topic, settings.days_topic)
+    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, *told)
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
-        told = ", ".join(inputs.values())
+        listed = ", ".join(inputs.values())
         if settings.inputs:
-            raise SettingsError(f"inputs: each needs a topic of its own, not {told}")
-        raise SettingsError(f"topics: {_listed(list(inputs))} need topics of their own, not {told}")
+            raise SettingsError(f"inputs: each needs a topic of its own, not {listed}")
+        raise SettingsError(f"topics: {_listed(list(inputs))} need topics of their own, not {listed}")
 
 
 def _place_of_topic(settings: Settings, name: str) -> str:
@@ -145,6 +146,7 @@ _LENGTHS = {
     "allowed_lateness": 0,
     "future_limit": 0,
     "close_after": 0,
+    "idle_after": 3_600,
     "retention": 0,
     "memory": 86_400,
     "kafka.session_timeout": 1,
@@ -159,6 +161,7 @@ _MOST = {
     "session_cap": "4d",
 }
 _LEAST = {
+    "history_days": 35,  # five weeks of them are drawn
     "topics.partitions": 1,
     "kafka.batch_records": 1,
     "kafka.batches_in_flight": 1,

@@ -127,6 +127,8 @@ class Settings(Section, frozen=True):
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes so long after its midnight
+    idle_after: str = "24h"  # a partition that reads nothing for so long holds no day open
+    history_days: int = 400  # of so many closed days the numbers are kept
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # of a user without any event for so long, and beyond all windows, little is kept
     memory: str = "400d"  # that little, whole days: whoever comes back later is a new user
@@ -151,6 +153,8 @@ class Settings(Section, frozen=True):
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            idle_after_ms=seconds_of(self.idle_after) * SECOND_MS,
+            history_days=self.history_days,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
             memory_days=seconds_of(self.memory) // seconds_of("1d"),
             cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
@@ -203,6 +207,11 @@ class Settings(Section, frozen=True):
     def snapshots_topic(self) -> str:
         """Where workers tell the server what their partitions add."""
         return f"{self.app_id}-snapshots"
+
+    @property
+    def days_topic(self) -> str:
+        """Where workers tell the server what closed days say."""
+        return f"{self.app_id}-days"
 
     def dead_letter_topic(self, topic: str) -> str:
         """Where messages of a topic go that can't be used."""

@@ -96,6 +96,8 @@ def _begin_as(progress: Progress, source: Progress) -> None:
     progress.now_ms, progress.watermark_ms = source.now_ms, source.watermark_ms
     progress.first_ms = source.first_ms
     progress.rules, progress.days_since = source.rules, source.days_since
+    if source.closed_through is not None:  # what those days say of its users stays where they were
+        progress.closed_through, progress.closed_since = source.closed_through, source.closed_through + 1
     progress.partitions, progress.format = source.partitions, source.format
 
 

@@ -132,7 +132,7 @@ class Stream:
         for worker in self.workers:
             worker.partition.tick(clock_ms, behind=tuple(behind))
 
-    def snapshot(self, *, closed_days: int | None = None) -> Snapshot:
+    def snapshot(self, *, closed_days: int = 3) -> Snapshot:
         first, *others = (worker.partition.snapshot(closed_days=closed_days) for worker in self.workers)
         for other in others:
             first = first + other

@@ -17,8 +17,8 @@ from tests.core.oracle_events import Told, moment, who
 
 TIMEOUT = 30 * MINUTE_MS
 
-# Midnights UTC: a plain one, and those of the days on which New York and Berlin change their clocks. And local midnights
-# where these lie between two hours, or clocks change by half an hour or by two: of the days before they do.
+# Midnights UTC: a plain one, and those of the days on which New York and Berlin change their clocks. And local ones
+# that lie between two hours, or of the days before clocks change by half an hour or by two.
 ANCHORS = {
     "UTC": (1_704_067_200_000,),
     "America/New_York": (1_710_028_800_000, 1_730_592_000_000),  # 2024-03-10 has 23 h, 2024-11-03 25 h

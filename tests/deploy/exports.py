@@ -86,7 +86,7 @@ class Deployment:
             partition=number,
             worker=WORKERS[number % len(WORKERS)],
             reported_ms=at_ms - 400 * number,
-            snapshot=partition.snapshot(),
+            snapshot=partition.snapshot(closed_days=35),
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
             event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),

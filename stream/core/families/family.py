@@ -48,10 +48,6 @@ Part = TypeVar("Part")
 # has changed anything.
 Heard = Callable[[Any, Sequence[Any], bytearray, int], None]
 
-# Of so many closed days a snapshot tells: partitions do not close a day in the same moment. Pages of days are kept for
-# as long beyond what windows and late events reach.
-_DAYS_TOLD = 3
-
 
 def one_by_one(hear: Callable[[Any, Any, int], bool]) -> Heard:
     """What hears events one after the other, by a function that tells whether one has changed anything."""
@@ -82,7 +78,6 @@ class Family(Generic[Part]):
     metrics: ClassVar[tuple[Metric, ...]]
     messages: ClassVar[tuple[Messages, ...]] = ()  # the kinds of native messages that it brings
     told_ahead: ClassVar[tuple[int, ...]] = ()  # fields of which is told what lies ahead of the clock
-    days_told: ClassVar[int] = _DAYS_TOLD  # of how many closed days a snapshot tells
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -209,15 +204,18 @@ class Family(Generic[Part]):
 
         A day is looked at again only when something was booked that may change it.
         """
-        touched = self.days.touched
-        if touched is not None:
-            self._closed = {day: told for day, told in self._closed.items() if day < touched}
-            self.days.touched = None
         days = range(first, last + 1)
         for day in days:
             if day not in self._closed:
                 self._closed[day] = self.closed_sums(day, first_known)
         return {day: self._closed[day] for day in days}
+
+    def look_again(self) -> int | None:
+        """The first day from which on closed days may say something else than before; None where all is the same."""
+        touched, self.days.touched = self.days.touched, None
+        if touched is not None and self._closed:
+            self._closed = {day: told for day, told in self._closed.items() if day < touched}
+        return touched
 
     def forget_closed(self, before: int) -> None:
         """Days before that one are told no more."""

@@ -63,7 +63,6 @@ class ActivityFamily(Family[Activity]):
     number = 1
     windows = ACTIVITY
     metrics = METRICS
-    days_told = 35  # five weeks of them are drawn
 
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
