@@ -51,6 +51,12 @@ def closed_name(name: str) -> str:
     return f"{stem.removesuffix(unit)}{_CLOSED}{unit}{end}"
 
 
+def is_closed(name: str) -> bool:
+    """Whether a name is that of a number of closed days."""
+    unit = next((unit for unit in _UNITS if name.endswith(unit)), "")
+    return name.removesuffix(unit).endswith(_CLOSED)
+
+
 def closed_twins(live: Iterable[Metric], *, without: Collection[str] = ()) -> Iterator[Metric]:
     """The same metrics of closed days, but for those of these names."""
     for metric in live:

@@ -215,15 +215,26 @@ class Board:
                 self._live = (None,)
         return self._live[0]
 
+    def last_closed_day(self) -> int | None:
+        """The last day that every partition has closed; None before there is one."""
+        if not self._is_whole() or self._samples() is None:
+            return None
+        return self.closed_days.through(self.reports)
+
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole() or self._samples() is None:
-            return []
-        last, first_ms = self.closed_days.through(self.reports), self.merged.first_ms
-        if last is None:
-            return []
-        told = self.closed_days.days(last - days + 1, last)
-        return [(day, self.closed_days.samples(day, first_ms=first_ms)) for day in told]
+        last = self.last_closed_day()
+        told = [] if last is None else self.closed_days.days(last - days + 1, last)
+        return [(day, self.closed_samples(day)) for day in told]
+
+    def closed_between(self, first: int, last: int) -> list[int]:
+        """The closed days between two, both included, of which something is known."""
+        through = self.last_closed_day()
+        return [] if through is None else self.closed_days.days(first, min(last, through))
+
+    def closed_samples(self, day: int) -> list[Sample]:
+        """Every number of a closed day."""
+        return self.closed_days.samples(day, first_ms=self.merged.first_ms)
 
     def health(self) -> list[Sample]:
         """How the pipeline fares, as gauges and counters."""

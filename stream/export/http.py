@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
+from stream.export import closed_api
 from stream.export.board import Board
 from stream.export.documents import definitions, with_sample_sizes
 from stream.export.page_server import PageServer
@@ -35,6 +36,7 @@ class Server:
         routes: dict[str, Callable[[web.Request], Any]] = {
             "/metrics": self._metrics,
             "/api/v1/metrics": self._api_metrics,
+            "/api/v1/closed": self._api_closed,
             "/api/v1/definitions": self._api_definitions,
             "/livez": self._live,
             "/readyz": self._ready,
@@ -80,6 +82,9 @@ class Server:
                 "definitions": {metric["name"]: metric for metric in definitions()},
             }
         )
+
+    async def _api_closed(self, request: web.Request) -> web.Response:
+        return await closed_api.answer(self._board, request)
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return _json(definitions())
