@@ -54,6 +54,7 @@ class DayBook:
         self.since: int | None = None  # the first day that is kept, once earlier ones were dropped
         self.first: int | None = None  # the first day on which anything was booked
         self.touched: int | None = None  # the earliest day changed since this was set to None
+        self.versions: dict[int, int] = {}  # by day: how often what is booked on it was changed
         self._pages: dict[int, Page] = {}
         self._changed: set[int] = set()
 
@@ -85,7 +86,10 @@ class DayBook:
 
     def on(self, day: int) -> Amounts:
         """What is booked on a day, to be added to."""
-        return {} if self.since is not None and day < self.since else self._page(day).on
+        if self.since is not None and day < self.since:
+            return {}
+        self.versions[day] = self.versions.get(day, 0) + 1
+        return self._page(day).on
 
     def _put_due(self, due: int, day: int, amounts: Mapping[Any, int], times: int) -> None:
         if self.since is not None and day < self.since:
@@ -109,6 +113,11 @@ class DayBook:
         if self.touched is None or day < self.touched:
             self.touched = day
         return page
+
+    def holds(self, day: int, amounts: Mapping[Field, int]) -> bool:
+        """Whether these amounts are what is booked on a day, themselves."""
+        page = self._pages.get(day)
+        return page is not None and page.on is amounts
 
     # -- what closed days say --------------------------------------------------------------------------------------
 
@@ -162,6 +171,7 @@ class DayBook:
             self._changed.update(gone)
             for old in gone:
                 del self._pages[old]
+                self.versions.pop(old, None)
 
     def pages(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The pages changed since the last call, as key and value; None where a page is gone."""

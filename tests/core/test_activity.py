@@ -142,7 +142,8 @@ def test_an_active_day_tells_its_age_its_gap_and_the_days_before_it(users: list[
 def test_closed_days_count_distinct_users_of_each_window_and_of_the_one_before(
     users: list[list[int]], day: int
 ) -> None:
-    told = closing.closed_sums(booked(users), day, LENGTHS, first_known=0, cohorts_from=None)
+    days = ((number, calendar.day_of(amounts)) for number, amounts in booked(users).as_of(day, day - 89))
+    told = closing.closed_sums(days, day, LENGTHS, first_known=0, cohorts_from=None)
 
     def active(last: int, length: int) -> set[int]:
         return {n for n, days in enumerate(users) if any(last - length < at <= last for at in days)}
@@ -177,9 +178,9 @@ def test_what_late_days_change_is_the_difference_of_all_days(users: list[list[in
 
 def test_ages_are_exact_where_retention_needs_them_and_else_within_1_percent() -> None:
     for age, gap in ((0, 0), (120, 1), (121, 31), (121, 121), (400, 310)):
-        assert calendar.ages_in([(calendar.age_field(age, gap), 3)]) == [(age, gap, 3)]
+        assert calendar.day_of({calendar.age_field(age, gap): 3}).ages == [(gap, age, 3)]
     for age in (121, 200, 399, 4_000):
-        ((told, gap, _),) = calendar.ages_in([(calendar.age_field(age, 1), 1)])
+        ((gap, told, _),) = calendar.day_of({calendar.age_field(age, 1): 1}).ages
         assert gap == 1
         assert abs(told - age) <= 0.01 * age + 0.5
 

@@ -59,7 +59,7 @@ def test_a_number_is_told_for_each_day_with_when_the_day_was_changed_and_whether
     # Three days of lateness before now: nothing was read for a day.
     assert [day["final"] for day in body["days"]] == [True, True, True, False, False, False]
     assert [day["changed_at"] for day in body["days"][-3:]] == [
-        "2026-03-10T12:00:00Z", "2026-03-10T13:00:00Z", "2026-03-10T13:00:00Z",
+        "2026-03-10T12:00:10Z", "2026-03-10T13:00:10Z", "2026-03-10T13:00:10Z",
     ]  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_it_is_told_as_csv_too() -> None:
     assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
     lines = body.splitlines()
     assert lines[0] == "day,changed_at,final,name,window,value"
-    assert "2026-03-08,2026-03-10T13:00:00Z,false,engagement_logins_closed,1d,3" in lines
+    assert "2026-03-08,2026-03-10T13:00:10Z,false,engagement_logins_closed,1d,3" in lines
 
 
 def test_what_has_not_changed_is_not_sent_again() -> None:
@@ -143,9 +143,9 @@ def test_the_command_prints_what_a_server_tells() -> None:
         refused = CliRunner().invoke(main, ["history", "logins"], env=env)
 
     assert table.exit_code == 0, table.output
-    assert "2026-03-08  2026-03-10T13:00:00Z  engagement_logins_closed  1d" in table.output
+    assert "2026-03-08  2026-03-10T13:00:10Z  engagement_logins_closed  1d" in table.output
     assert [day["day"] for day in json.loads(days.output)][-1] == "2026-03-09"
-    assert rows.output.splitlines()[1] == "2026-03-08,2026-03-10T13:00:00Z,engagement_logins_closed,1d,3"
+    assert rows.output.splitlines()[1] == "2026-03-08,2026-03-10T13:00:10Z,engagement_logins_closed,1d,3"
     assert refused.exit_code == 2
     assert "is no number of closed days" in refused.output
     gone = CliRunner().invoke(main, ["history", "logins_closed"], env=env)

@@ -1,8 +1,8 @@
 """Closing days: what a partition says of each closed day, told once and again only when it changes.
 
 A day is looked at when it has closed, and again when something is booked that its windows reach: by an event that came
-late. A few days at a time, so that no batch waits long for them; a day is published when it has been looked at. What a
-day says is kept with the state for `history_days`.
+late. A few days at a time, and of those that are looked at again one, so that no batch waits long for them; a day is
+published when it has been looked at. What a day says is kept with the state for `history_days`.
 """
 
 from typing import Any, Final
@@ -18,6 +18,9 @@ from stream.core.snapshot import ClosedDay
 
 CLOSED: Final = "closed/"
 
+# So often, at most, days are looked at again that late events may have changed.
+_ROUND_MS: Final = 10_000
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -28,6 +31,7 @@ class Closing:
         self._rules = rules
         self._families = families
         self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
+        self._last_round_ms = -_ROUND_MS
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
 
     def first_day(self, progress: Progress) -> int | None:
@@ -64,26 +68,37 @@ class Closing:
             progress.closed_through = first - 1
         told = []
         while progress.closed_through < last_closed and count > 0:
-            progress.closed_through += 1
-            told.append(
-                self._noted(progress, progress.closed_through, self._looked_at(progress, progress.closed_through))
-            )
+            day = progress.closed_through = progress.closed_through + 1
+            told.append(self._noted(progress, day, self._looked_at(progress, day)))
             count -= 1
-        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_since or 0)
-        while progress.stale_from is not None and count > 0:
-            day = max(progress.stale_from, oldest)
-            progress.stale_from = day + 1
-            if day > progress.closed_through:
-                progress.stale_from = None
-                break
-            before, families = self._told.get(day), self._looked_at(progress, day)
-            if families != before:
-                progress.corrections += before is not None
-                told.append(self._noted(progress, day, families))
-            count -= 1
-        for day in [day for day in self._told if day < oldest]:
-            del self._told[day]
+        if count > 0:
+            told += self._correct(progress, late_before_ms)
         return told
+
+    def _correct(self, progress: Progress, late_before_ms: int) -> list[ClosedDay]:
+        """Look again at one of the days that late events may have changed, in rounds from the first to the last.
+
+        Something is always late: what comes while a round is under way waits for the next one.
+        """
+        assert progress.closed_through is not None
+        if progress.looking_at is None:
+            is_due = progress.now_ms - self._last_round_ms >= _ROUND_MS
+            if progress.stale_from is None or not is_due:
+                return []
+            progress.looking_at, progress.stale_from = progress.stale_from, None
+            self._last_round_ms = progress.now_ms
+        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_since or 0)
+        day = max(progress.looking_at, oldest)
+        progress.looking_at = day + 1 if day < progress.closed_through else None
+        for gone in [gone for gone in self._told if gone < oldest]:
+            del self._told[gone]
+        if day > progress.closed_through:
+            return []
+        before, families = self._told.get(day), self._looked_at(progress, day)
+        if families == before:
+            return []
+        progress.corrections += before is not None
+        return [self._noted(progress, day, families)]
 
     def over(self, progress: Progress) -> int | None:
         """The day that has become too old to be kept as another one closed."""

@@ -196,9 +196,9 @@ class Partition:
         return min(through, max(since, self.rules.days.day_of(max(0, self._late_before_ms()))) - 1)
 
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
-        """Look at some of the days that have closed, or that late events have changed; returns what they say.
+        """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
 
-        Call it when the totals are settled, until it returns nothing.
+        Call it when the totals are settled, from time to time.
         """
         late_before_ms = self._late_before_ms()
         return self._closing.close(self.progress, self.last_closed_day(), late_before_ms=late_before_ms, count=count)
@@ -256,8 +256,9 @@ class Partition:
         oldest = self.rules.days.day_of(max(0, self._late_before_ms()))
         if progress.closed_through is not None:
             oldest = min(oldest, progress.closed_through)
-        if progress.stale_from is not None:
-            oldest = min(oldest, progress.stale_from)
+        for stale in (progress.stale_from, progress.looking_at):
+            if stale is not None:
+                oldest = min(oldest, stale)
         family.forget_closed(oldest - _DAYS_TOLD)
         family.days.forget_before(oldest - _DAYS_TOLD - family.closed_reach())
 

@@ -55,6 +55,7 @@ class Progress(msgspec.Struct):
     closed_since: int | None = None  # the first day that was closed here
     closed_through: int | None = None  # the last one
     stale_from: int | None = None  # the closed days from this one on may say something else now
+    looking_at: int | None = None  # the first of them that has still to be looked at, once that has begun
     corrections: int = 0  # how often a closed day was changed by events that came late
     quiet_since_ms: int = -1  # the clock when something was read last, or was still to be read
     rules: dict[str, str] = {}  # by setting: what the stored totals were booked under

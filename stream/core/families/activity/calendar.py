@@ -7,7 +7,7 @@ drops out of a window, or loses an active day in it, follows from where the wind
 is booked of the days after it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from stream.core.tally import Field
 # The fields of tallies. They are stored: a new one takes a new number, none is used again.
 ACTIVE_USERS = 1
 NEW_USERS = 2
-_FIRST_EARLIER, _LAST_EARLIER = 4_096, 8_191
+_FIRST_EARLIER = 4_096
 _FIRST_AGE = 1 << 20
 
 # Ages up to that one, and those of who comes back after having been away since a younger one, are exact: retention is
@@ -94,41 +94,76 @@ class ActiveDays(NamedTuple):
         return next((first for first in reversed(self.first_days) if first <= day), day)
 
 
-@lru_cache(maxsize=65_536)
 def amounts_of(age: int, gap: int, window: int) -> dict[Field, int]:
     """What an active day adds; bit 26 of `window` is the day before it, bit 0 the 27th."""
-    amounts: dict[Field, int] = {ACTIVE_USERS: 1, age_field(age, gap): 1}
-    if age == 0:
-        amounts[NEW_USERS] = 1
-    number = 0
-    while window:
-        number += 1
-        bit = window.bit_length() - 1
-        window ^= 1 << bit
-        amounts[_FIRST_EARLIER + 32 * number + 27 - bit] = 1
+    amounts: dict[Field, int] = {}
+    count(amounts, age, gap, window, 1)
     return amounts
+
+
+def count(on: dict[Field, int], age: int, gap: int, window: int, users: int) -> None:
+    """Count the same for so many users in what is booked on that day."""
+    get = on.get  # this runs for each active day of each user
+    fields = (ACTIVE_USERS, age_field(age, gap)) if age else (ACTIVE_USERS, age_field(age, gap), NEW_USERS)
+    for field in fields:
+        on[field] = get(field, 0) + users
+    base = _FIRST_EARLIER + 28
+    while window:
+        bit = window.bit_length()
+        window ^= 1 << bit - 1
+        base += 32
+        field = base - bit
+        on[field] = get(field, 0) + users
+    if users < 0:
+        for gone in [one for one, total in on.items() if not total]:
+            del on[gone]
 
 
 def age_field(age: int, gap: int) -> int:
     """The field of the active days of this age and this gap."""
     if age > _EXACT_AGE and (gap == 0 or age - gap >= _YOUNG_AGE):
-        age = round(value_of(bin_of(age)))
-    return _FIRST_AGE + (age << 10) + min(gap, _MOST_GAP)
+        age = _rounded(age)
+    return _FIRST_AGE + (age << 10) + (min(_MOST_GAP, gap))
 
 
-def ages_in(amounts: "Sequence[tuple[Field, int]]") -> list[tuple[int, int, int]]:
-    """Age, gap and number of the active days among amounts."""
-    return [
-        (field - _FIRST_AGE >> 10, field & _MOST_GAP, users)
-        for field, users in amounts
-        if isinstance(field, int) and field >= _FIRST_AGE
-    ]
+@lru_cache(maxsize=16_384)
+def _rounded(age: int) -> int:
+    return round(value_of(bin_of(age)))
 
 
-def earlier_in(amounts: "Sequence[tuple[Field, int]]") -> list[tuple[int, int, int]]:
-    """Of the active days before: the how-manieth one, how many days before, and of how many users."""
-    return [
-        (field - _FIRST_EARLIER >> 5, field & 31, users)
-        for field, users in amounts
-        if isinstance(field, int) and _FIRST_EARLIER <= field <= _LAST_EARLIER
-    ]
+class Day(NamedTuple):
+    """What one day holds, sorted for those who count with it."""
+
+    users: int
+    new: int
+    gaps: list[tuple[int, int]]  # and of how many users
+    ages: list[tuple[int, int, int]]  # gap, age and users, the longest gaps first; those without one before all
+    young: list[tuple[int, int, int]]  # age, that of the active day before (-1 for none) and users
+    earlier: list[tuple[int, int, int]]  # the how-manieth active day before, how many days before, and users
+
+
+# Cohorts are not asked for longer than that.
+_OLDEST_YOUNG = 62
+
+
+def day_of(amounts: Mapping[Field, int]) -> Day:
+    """What one day holds."""
+    gaps: dict[int, int] = {}
+    ages, young, earlier = [], [], []
+    for field, users in amounts.items():
+        if not isinstance(field, int):
+            continue
+        if field >= _FIRST_AGE:
+            age, gap = field - _FIRST_AGE >> 10, field & _MOST_GAP
+            gaps[gap] = gaps.get(gap, 0) + users
+            ages.append((gap, age, users))
+            if 0 < age <= _OLDEST_YOUNG:
+                young.append((age, age - gap if 0 < gap <= age else -1, users))
+        elif field >= _FIRST_EARLIER:
+            earlier.append((field - _FIRST_EARLIER >> 5, field & 31, users))
+    ages.sort(key=_without_gap_first)
+    return Day(amounts.get(ACTIVE_USERS, 0), amounts.get(NEW_USERS, 0), list(gaps.items()), ages, young, earlier)
+
+
+def _without_gap_first(one: tuple[int, int, int]) -> int:
+    return -(one[0] or _MOST_GAP + 1)

@@ -9,9 +9,10 @@ tell that they had come the day before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
-from stream.core.days import Amounts, DayBook, OfWindows
-from stream.core.families.activity.calendar import ACTIVE_USERS, NEW_USERS, WEEKS_DAYS, ages_in, earlier_in
+from stream.core.days import Amounts, OfWindows
+from stream.core.families.activity.calendar import ACTIVE_USERS, NEW_USERS, WEEKS_DAYS, Day
 from stream.core.histogram import bin_of
 from stream.core.tally import Field, add
 
@@ -53,13 +54,15 @@ def whole(amounts: Mapping[Field, int], whole_since: int) -> Amounts:
 
 
 def closed_sums(
-    book: DayBook, day: int, lengths: Sequence[int], *, first_known: int, cohorts_from: int | None
+    days: Iterable[tuple[int, Day]], day: int, lengths: Sequence[int], *, first_known: int, cohorts_from: int | None
 ) -> OfWindows:
-    """What the windows that end with a closed day hold, and what the cohorts did until its end."""
+    """What the windows that end with a closed day hold, and what the cohorts did until its end.
+
+    `days` are those that the day reaches, as they are at its end.
+    """
     counting = _Counting(day, sorted({*lengths, *WINDOWS}), first_known, cohorts_from)
-    reach = max(*counting.lengths, 2 * max(WINDOWS), _cohorts_reach())
-    for number, amounts in book.as_of(day, day - reach + 1):
-        counting.take(number, amounts)
+    for number, held in days:
+        counting.take(number, held)
     return counting.told
 
 
@@ -83,28 +86,22 @@ class _Counting:
         self._first_known = first_known
         self._cohorts_from = cohorts_from
 
-    def take(self, number: int, amounts: Mapping[Field, int]) -> None:
+    def take(self, number: int, held: Day) -> None:
         """Count what one day holds."""
-        ago, items = self.day - number, list(amounts.items())
-        users = amounts.get(ACTIVE_USERS, 0)
-        new = amounts.get(NEW_USERS, 0)
+        ago = self.day - number
         for length in self.lengths:
             if ago < length:
-                self._put(length, USER_DAYS, users)
-                self._put(length, NEW_USERS, new)
-        if new:
-            self._take_cohort(number, new)
-        ages = ages_in(items)
-        of_gaps: dict[int, int] = {}
-        for _, gap, count in ages:
-            of_gaps[gap] = of_gaps.get(gap, 0) + count
-        self._take_gaps(ago, of_gaps)
+                self._put(length, USER_DAYS, held.users)
+                self._put(length, NEW_USERS, held.new)
+        if held.new:
+            self._take_cohort(number, held.new)
+        self._take_gaps(ago, held.gaps)
         if ago < max(WINDOWS):
-            self._take_tenures(number, ago, ages)
+            self._take_tenures(number, ago, held.ages)
         if ago <= POOLED_DAYS + 6:
-            self._take_retained(number, ago, ages)
+            self._take_retained(number, ago, held.young)
         if ago < WEEKS_DAYS:
-            self._take_earlier(ago, users, earlier_in(items))
+            self._take_earlier(ago, held.users, held.earlier)
 
     def _put(self, length: int, field: Field, amount: int) -> None:
         if amount:
@@ -121,13 +118,13 @@ class _Counting:
         else:
             self._put(length, of_first_day(field, first_day), amount)
 
-    def _take_gaps(self, ago: int, of_gaps: Mapping[int, int]) -> None:
+    def _take_gaps(self, ago: int, of_gaps: Sequence[tuple[int, int]]) -> None:
         """Count users once in each window, and in the window before it."""
         for length in self.lengths:
             if ago >= 2 * length:
                 continue
             field, begins = (ACTIVE_USERS, length - ago) if ago < length else (BEFORE, 2 * length - ago)
-            for gap, users in of_gaps.items():
+            for gap, users in of_gaps:
                 if gap == 0 or gap >= begins:
                     self._put(length, field, users)
                     if field == ACTIVE_USERS and 0 < gap < begins + length:
@@ -139,12 +136,13 @@ class _Counting:
             begins = length - ago
             if begins <= 0:
                 continue
-            for age, gap, users in ages:
-                if gap == 0 or gap >= begins:
-                    first_day, tenure = number - age, age + ago
-                    self._put_of_cohort(length, FIRST_TENURE_BIN + bin_of(tenure), first_day, users)
-                    if tenure < TENURE_DAYS:
-                        self._put_of_cohort(length, OF_NEW_TENURE, first_day, users)
+            for gap, age, users in ages:
+                if 0 < gap < begins:
+                    break
+                first_day, tenure = number - age, age + ago
+                self._put_of_cohort(length, _tenure_field(tenure), first_day, users)
+                if tenure < TENURE_DAYS:
+                    self._put_of_cohort(length, OF_NEW_TENURE, first_day, users)
 
     def _take_cohort(self, number: int, users: int) -> None:
         """Count the users who were first active on a day in the cohorts that are pooled."""
@@ -156,15 +154,12 @@ class _Counting:
             if 7 * weeks + 6 <= ago < 7 * weeks + 6 + POOLED_DAYS:
                 self._put_of_cohort(WEEKS_DAYS, WEEKLY_COHORT + weeks, number, users)
 
-    def _take_retained(self, number: int, ago: int, ages: Sequence[tuple[int, int, int]]) -> None:
+    def _take_retained(self, number: int, ago: int, young: Sequence[tuple[int, int, int]]) -> None:
         """Count the users of these cohorts on the day on which they come back."""
-        for age, gap, users in ages:
-            if age == 0:
-                continue
-            first_day, last_age = number - age, age - gap if 0 < gap <= age else -1
-            cohort_ago = ago + age
+        for age, last_age, users in young:
+            first_day, cohort_ago = number - age, ago + age
             for days in RETENTION_DAYS:
-                if last_age < days <= age and days <= cohort_ago < days + POOLED_DAYS:
+                if last_age < days <= age and cohort_ago < days + POOLED_DAYS:
                     self._put_of_cohort(WEEKS_DAYS, ON_OR_AFTER + days, first_day, users)
                     if age == days:
                         self._put_of_cohort(WEEKS_DAYS, EXACTLY + days, first_day, users)
@@ -184,3 +179,8 @@ class _Counting:
             self._put(WEEKS_DAYS, FIRST_L28 + number, count - at_least.get(number + 1, 0))
             if number > 1:
                 self._put(WEEKS_DAYS, FIRST_L28 + number - 1, at_least.get(number + 1, 0) - count)
+
+
+@lru_cache(maxsize=16_384)
+def _tenure_field(days: int) -> int:
+    return FIRST_TENURE_BIN + bin_of(days)

@@ -10,6 +10,7 @@ is left, add up to the active users of each window.
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, TypeGuard
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from stream.core import segments
 from stream.core.days import OfWindows, Version
 from stream.core.events import Event, Login, Step, Summary
-from stream.core.families.activity import closing, samples
+from stream.core.families.activity import calendar, closing, samples
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.lives import NEVER, Lives, first_minutes, that_can_change, with_day
 from stream.core.families.activity.metrics import METRICS
@@ -70,6 +71,7 @@ class ActivityFamily(Family[Activity]):
         self._segments = rules.segments
         self._memory_days = rules.memory_days
         self._span = Span(rules.days)
+        self._days_sorted: dict[int, tuple[int, calendar.Day]] = {}
 
     @classmethod
     def stored_by(cls, rules: Rules) -> dict[str, str]:
@@ -254,9 +256,11 @@ class ActivityFamily(Family[Activity]):
                 if before.lives is not lives:
                     self._rebook_new(before.lives, lives)
                 self._rebook_days(self._active_days(before), self._active_days(part), counted)
-        for (day, age, gap, window), users in counted.items():
-            if users:
-                self.days.count(day, amounts_of(age, gap, window), users)
+        changed = [one for one in counted.items() if one[1]]
+        if any(users < 0 for _, users in changed):
+            changed.sort(key=_users_of, reverse=True)  # what is taken out is there then
+        for (day, age, gap, window), users in changed:
+            calendar.count(self.days.on(day), age, gap, window, users)
 
     def _active_days(self, part: Activity | Booked) -> ActiveDays:
         bits = int.from_bytes(part.day_bits, "little")
@@ -358,9 +362,21 @@ class ActivityFamily(Family[Activity]):
         yield from ()
 
     def closed_sums(self, day: int, first_known: int) -> OfWindows:
-        return closing.closed_sums(
-            self.days, day, self.closed_lengths, first_known=first_known, cohorts_from=self.rules.cohorts_from
-        )
+        days = self.days.as_of(day, day - self.closed_reach() + 1)
+        told = ((number, self._sorted(number, amounts)) for number, amounts in days)
+        cohorts_from = self.rules.cohorts_from
+        return closing.closed_sums(told, day, self.closed_lengths, first_known=first_known, cohorts_from=cohorts_from)
+
+    def _sorted(self, number: int, amounts: Mapping[Field, int]) -> calendar.Day:
+        """What a day holds, sorted once for all days that reach it as long as it does not change."""
+        if not self.days.holds(number, amounts):
+            return calendar.day_of(amounts)  # something of it counts otherwise since a later day
+        version, known = self.days.versions.get(number, 0), self._days_sorted.get(number)
+        if known is None or known[0] != version:
+            if len(self._days_sorted) >= 2 * self.closed_reach():
+                self._days_sorted.clear()
+            known = self._days_sorted[number] = version, calendar.day_of(amounts)
+        return known[1]
 
     def closed_reach(self) -> int:
         return closing.reach(self.closed_lengths)
@@ -382,6 +398,9 @@ def _new_on(day: int) -> Mapping[Field, int]:
 
 def _is_new(field: Field) -> TypeGuard[str]:
     return isinstance(field, str) and field.startswith(_NEW)
+
+
+_users_of = itemgetter(1)
 
 
 def _bookings(days: ActiveDays, first: int) -> list[Booking]:
