@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
-from stream.export import closed_api
+from stream.export import closed_api, cohorts_api
 from stream.export.board import Board
 from stream.export.documents import definitions, with_sample_sizes
 from stream.export.page_server import PageServer
@@ -37,6 +37,7 @@ class Server:
             "/metrics": self._metrics,
             "/api/v1/metrics": self._api_metrics,
             "/api/v1/closed": self._api_closed,
+            "/api/v1/cohorts": self._api_cohorts,
             "/api/v1/definitions": self._api_definitions,
             "/livez": self._live,
             "/readyz": self._ready,
@@ -85,6 +86,10 @@ class Server:
 
     async def _api_closed(self, request: web.Request) -> web.Response:
         return await closed_api.answer(self._board, request)
+
+    async def _api_cohorts(self, request: web.Request) -> web.Response:
+        status, told = cohorts_api.answer(self._board, request)
+        return web.Response(text=told, content_type="text/csv") if isinstance(told, str) else _json(told, status=status)
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return _json(definitions())

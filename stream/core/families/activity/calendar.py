@@ -142,8 +142,9 @@ class Day(NamedTuple):
     earlier: list[tuple[int, int, int]]  # the how-manieth active day before, how many days before, and users
 
 
-# Cohorts are not asked for longer than that.
-_OLDEST_YOUNG = 62
+# Cohorts are followed day by day for so long, and week by week for thirteen.
+FOLLOWED_DAYS = 60
+_OLDEST_YOUNG = 90
 
 
 def day_of(amounts: Mapping[Field, int]) -> Day:
@@ -157,8 +158,9 @@ def day_of(amounts: Mapping[Field, int]) -> Day:
             age, gap = field - _FIRST_AGE >> 10, field & _MOST_GAP
             gaps[gap] = gaps.get(gap, 0) + users
             ages.append((gap, age, users))
-            if 0 < age <= _OLDEST_YOUNG:
-                young.append((age, age - gap if 0 < gap <= age else -1, users))
+            last_age = age - gap if 0 < gap <= age else -1
+            if 0 < age <= _OLDEST_YOUNG or 0 <= last_age < min(age, FOLLOWED_DAYS):
+                young.append((age, last_age, users))
         elif field >= _FIRST_EARLIER:
             earlier.append((field - _FIRST_EARLIER >> 5, field & 31, users))
     ages.sort(key=_without_gap_first)

@@ -8,11 +8,11 @@ on the day of a partition's own first event are told apart, under fields with th
 tell that they had come the day before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from stream.core.days import Amounts, OfWindows
-from stream.core.families.activity.calendar import ACTIVE_USERS, NEW_USERS, WEEKS_DAYS, Day
+from stream.core.families.activity.calendar import ACTIVE_USERS, FOLLOWED_DAYS, NEW_USERS, WEEKS_DAYS, Day
 from stream.core.histogram import bin_of
 from stream.core.tally import Field, add
 
@@ -36,6 +36,14 @@ FIRST_L28 = 100  # and so many active days
 EXACTLY, ON_OR_AFTER, COHORT = 200, 300, 400  # and so many days
 WEEKLY, WEEKLY_COHORT = 500, 600  # and so many weeks
 
+# Of the day alone, told as a window of no days: of the users active on it how many were first active so many days
+# before, and of those first active so many weeks and six days before how many came in the last week.
+CELLS = 0
+CELL_DAYS, CELL_WEEKS = FOLLOWED_DAYS, 12
+FIRST_CELL, FIRST_WEEK_CELL = 1_000, 2_000
+# And by age: who had not come back since a younger one, that one or -1.
+_FIRST_COMEBACK = 1 << 20
+
 
 def of_first_day(field: int, day: int) -> str:
     """The field of those who were first active on the day of a partition's first event, or before it."""
@@ -51,6 +59,13 @@ def whole(amounts: Mapping[Field, int], whole_since: int) -> Amounts:
             if int(day) >= whole_since:
                 add(told, {int(number): amount})
     return told
+
+
+def comebacks_in(amounts: Mapping[Field, int]) -> Iterator[tuple[int, int, int]]:
+    """Of those who came back: how many days after the first, how many the last time before, and how many users."""
+    for field, users in amounts.items():
+        if isinstance(field, int) and field >= _FIRST_COMEBACK:
+            yield field - _FIRST_COMEBACK >> 6, (field & 63) - 1, users
 
 
 def closed_sums(
@@ -82,7 +97,7 @@ class _Counting:
     def __init__(self, day: int, lengths: list[int], first_known: int, cohorts_from: int | None) -> None:
         self.day = day
         self.lengths = lengths
-        self.told: OfWindows = {length: {} for length in lengths}
+        self.told: OfWindows = {length: {} for length in (CELLS, *lengths)}
         self._first_known = first_known
         self._cohorts_from = cohorts_from
 
@@ -102,6 +117,8 @@ class _Counting:
             self._take_retained(number, ago, held.young)
         if ago < WEEKS_DAYS:
             self._take_earlier(ago, held.users, held.earlier)
+        if ago < 7:
+            self._take_cells(ago, held)
 
     def _put(self, length: int, field: Field, amount: int) -> None:
         if amount:
@@ -166,6 +183,21 @@ class _Counting:
             weeks = age // 7
             if last_age < 7 * weeks and weeks in RETENTION_WEEKS and 0 <= cohort_ago - 7 * weeks - 6 < POOLED_DAYS:
                 self._put_of_cohort(WEEKS_DAYS, WEEKLY + weeks, first_day, users)
+
+    def _take_cells(self, ago: int, held: Day) -> None:
+        """Count who came back by how long after the first day that was."""
+        if ago == 0:
+            self._put(CELLS, FIRST_CELL, held.new)
+        for age, last_age, users in held.young:
+            if ago == 0 and age <= CELL_DAYS:
+                self._put(CELLS, FIRST_CELL + age, users)
+            if ago == 0 and last_age < CELL_DAYS:
+                self._put(CELLS, _FIRST_COMEBACK + (age << 6) + last_age + 1, users)
+            weeks, days = divmod(age + ago, 7)
+            if days == 6 and last_age < 7 * weeks and weeks <= CELL_WEEKS:
+                self._put(CELLS, FIRST_WEEK_CELL + weeks, users)
+        if ago == 6:
+            self._put(CELLS, FIRST_WEEK_CELL, held.new)
 
     def _take_earlier(self, ago: int, users: int, earlier: Sequence[tuple[int, int, int]]) -> None:
         """Count users by how many of their active days lie within the four weeks: each day is one of them."""
