@@ -187,7 +187,7 @@ def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() 
 
     snapshot = worker.partition.snapshot()
     assert snapshot.families["activity"].live[7 * 1_440][ACTIVE_USERS] == 1
-    assert users_of_windows(snapshot, DAY + 3) == {1: 1, 7: 1, 28: 1, 30: 1}
+    assert users_of_windows(snapshot, DAY + 3) == {0: 0, 1: 1, 7: 1, 28: 1, 30: 1}
     activity = parts(worker)[0]
     assert active_days(activity.since_day, activity.day_bits) == [DAY, DAY + 2, DAY + 3]
 
@@ -238,19 +238,22 @@ def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None
         worker.restart()
 
 
-def test_old_days_are_told_no_more_but_their_users_still_count() -> None:
+def test_pages_of_days_that_nothing_reaches_any_more_are_let_go_once_the_days_were_closed() -> None:
     worker = Worker(Rules())
     for days in (0, 150, 165):
         apply(worker, LOGINS, told(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
+        worker.partition.settle()
         worker.restart()
-    worker.partition.tick(NOON_MS + 166 * DAY_MS, behind=())
-    snapshot = worker.partition.snapshot()
+    assert worker.partition.progress.days_since == {}
 
-    assert "activity" in worker.partition.progress.days_since
-    assert max(snapshot.families["activity"].closed) == DAY + 165
-    assert users_of_windows(snapshot, DAY + 165) == {1: 1, 7: 1, 28: 1, 30: 1}
-    assert users_of_windows(snapshot, DAY + 149) == {1: 0, 7: 0, 28: 0, 30: 0}
+    assert len(worker.partition.close_days(count=1_000)) == 165
+    worker.partition.tick(NOON_MS + 166 * DAY_MS, behind=())
+    worker.restart()
+    snapshot = worker.partition.snapshot(closed_days=17)
+    assert worker.partition.progress.days_since["activity"] > DAY
+    assert users_of_windows(snapshot, DAY + 165) == {0: 0, 1: 1, 7: 1, 28: 1, 30: 1}
+    assert users_of_windows(snapshot, DAY + 149) == {0: 0, 1: 0, 7: 0, 28: 0, 30: 0}
     assert sorted(worker.partition.snapshot(closed_days=2).families["activity"].closed) == [DAY + 164, DAY + 165]
 
 

@@ -176,3 +176,22 @@ def test_a_day_has_as_many_hours_as_its_zone_says(zone: str, date: int, hours: f
     assert closed_day == days.day_of(starts_ms)
     found = {one.name: one.value for one in samples if one.labels.get("window") == "1d"}
     assert found["engagement_active_users_closed"] == found["engagement_logins_closed"] == 2
+
+
+def test_what_happens_between_two_versions_of_a_thing_counts_from_its_own_day() -> None:
+    def answer(response: str, score: int, day: float) -> bytes:
+        told = {"topic": "surveys", "user_id": "ann", "response_id": response, "kind": "csat", "score": score}
+        return msgspec.json.encode(told | {"event_time": MIDNIGHT_MS + int(day * DAY_MS)})
+
+    def session(revision: int, first: float, last: float, name: str) -> bytes:
+        told = {"topic": "sessions", "user_id": "ann", "type": "summary", "session_id": name, "page_views": 1}
+        times = {"started_at": MIDNIGHT_MS + int(first * DAY_MS), "ended_at": MIDNIGHT_MS + int(last * DAY_MS)}
+        return msgspec.json.encode({**told, **times, "event_time": times["ended_at"], "revision": revision})
+
+    found = closed([answer("r", 5, 0.5), answer("s", 5, 1.5), answer("r", 1, 2.5)], 5.1)
+    assert [found[day]["csat_satisfied_closed", "7d"] for day in range(3)] == [1, 2, 1]
+
+    lines = [session(1, 0.5, 0.6, "s"), session(2, 0.5, 2.5, "s"), session(1, 1.5, 1.6, "t")]
+    found = closed(lines, 5.1)
+    assert [found[day]["daily_active_users_summed_closed", "7d"] for day in range(3)] == [1, 2, 3]
+    assert [found[day]["sessions_closed", "7d"] for day in range(3)] == [1, 2, 2]

@@ -253,9 +253,9 @@ class Partition:
     def _forget_days(self, family: Family[Any]) -> None:
         """Let go of the days that no closed day reaches which has still to be looked at, or can still change."""
         progress = self.progress
-        oldest = self.rules.days.day_of(max(0, self._late_before_ms()))
-        if progress.closed_through is not None:
-            oldest = min(oldest, progress.closed_through)
+        if progress.closed_through is None:
+            return
+        oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
         for stale in (progress.stale_from, progress.looking_at):
             if stale is not None:
                 oldest = min(oldest, stale)

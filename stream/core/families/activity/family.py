@@ -316,7 +316,7 @@ class ActivityFamily(Family[Activity]):
                 final = _bookings(its_days, first)
                 self.days.book(final, times=times)
                 versions = [
-                    Version(since, until, _bookings(self._whole(one, as_of=since)[1], first))
+                    Version(since, until, _bookings(self._whole(one, as_of=until - 1)[1], first))
                     for since, until in pairwise(sorted(told_on))
                 ]
                 self.days.book_versions(final, versions, times=times)

@@ -131,7 +131,8 @@ class SurveysFamily(Family[Responses]):
             for day in days_told(response, self._day_of)
         }
         for since, until in pairwise(sorted(days)):
-            then = {name: as_of(response, since, self._day_of) for name, response in responses.items()}
+            # Of those that were never otherwise what is told meanwhile counts from its own day on.
+            then = {name: as_of(response, until - 1, self._day_of) for name, response in responses.items()}
             known = {name: response for name, response in then.items() if response is not None}
             yield Version(since, until, by_day(bookings(known), self.day_of_minute))
 
