@@ -422,9 +422,8 @@ def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_t
         outbox.days.clear()
         second = await task(outbox, store)
         second.tick(NOW_MS)
-        await second.tell_days("w", wall_ms=NOW_MS)
-        assert outbox.days == [(1, day) for day in days]
-        await second.tell_days("w", wall_ms=NOW_MS)
+        for _ in range(4):  # one at a time
+            await second.tell_days("w", wall_ms=NOW_MS)
         assert outbox.days == [(1, day) for day in days]
 
     asyncio.run(scenario())

@@ -5,6 +5,7 @@ late. A few days at a time, and of those that are looked at again one, so that n
 published when it has been looked at. What a day says is kept with the state for `history_days`.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,8 @@ class Closing:
         self._families = families
         self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
         self._last_round_ms = -_ROUND_MS
+        self._touched: set[str] = set()  # families of which something was booked since the last round began
+        self._in_round: set[str] = set()  # those that are looked at in this one
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
 
     def first_day(self, progress: Progress) -> int | None:
@@ -44,10 +47,12 @@ class Closing:
 
     def note(self, progress: Progress) -> None:
         """Note which days may say something else since the totals were settled."""
-        touched = [family.look_again() for family in self._families]
-        first = min((day for day in touched if day is not None), default=None)
-        if first is not None and progress.closed_through is not None and first <= progress.closed_through:
-            progress.stale_from = first if progress.stale_from is None else min(first, progress.stale_from)
+        through = progress.closed_through
+        for family in self._families:
+            touched = family.look_again()
+            if touched is not None and through is not None and touched <= through:
+                self._touched.add(family.name)
+                progress.stale_from = touched if progress.stale_from is None else min(touched, progress.stale_from)
 
     def tell_again(self, progress: Progress, late_before_ms: int) -> None:
         """Tell the days again that can still change: whoever told them last may not have got it through."""
@@ -86,6 +91,7 @@ class Closing:
             if progress.stale_from is None or not is_due:
                 return []
             progress.looking_at, progress.stale_from = progress.stale_from, None
+            self._in_round, self._touched = self._touched, set()
             self._last_round_ms = progress.now_ms
         oldest = max(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_since or 0)
         day = max(progress.looking_at, oldest)
@@ -94,7 +100,8 @@ class Closing:
             del self._told[gone]
         if day > progress.closed_through:
             return []
-        before, families = self._told.get(day), self._looked_at(progress, day)
+        before = self._told.get(day)
+        families = self._looked_at(progress, day, known=before)
         if families == before:
             return []
         progress.corrections += before is not None
@@ -107,10 +114,16 @@ class Closing:
             return None
         return through - self._rules.history_days
 
-    def _looked_at(self, progress: Progress, day: int) -> dict[str, OfWindows]:
+    def _looked_at(
+        self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
+    ) -> dict[str, OfWindows]:
+        """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
         assert progress.first_ms is not None
         first_known = self._rules.days.day_of(progress.first_ms)
-        return {family.name: family.closed_sums(day, first_known) for family in self._families}
+        if known is None:
+            return {family.name: family.closed_sums(day, first_known) for family in self._families}
+        changed = (family for family in self._families if family.name in self._in_round)
+        return {**known, **{family.name: family.closed_sums(day, first_known) for family in changed}}
 
     def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
         closed = ClosedDay(day, families, progress.now_ms)
