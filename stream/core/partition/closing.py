@@ -19,8 +19,8 @@ from stream.core.snapshot import ClosedDay
 
 CLOSED: Final = "closed/"
 
-# So often, at most, days are looked at again that late events may have changed.
-_ROUND_MS: Final = 10_000
+# Days that late events may have changed are looked at again with each tenth call: every ten seconds, in a worker.
+_CALLS_OF_A_ROUND: Final = 10
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -32,7 +32,7 @@ class Closing:
         self._rules = rules
         self._families = families
         self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
-        self._last_round_ms = -_ROUND_MS
+        self._calls = _CALLS_OF_A_ROUND  # since the last round began
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
@@ -86,13 +86,12 @@ class Closing:
         Something is always late: what comes while a round is under way waits for the next one.
         """
         assert progress.closed_through is not None
+        self._calls += 1
         if progress.looking_at is None:
-            is_due = progress.now_ms - self._last_round_ms >= _ROUND_MS
-            if progress.stale_from is None or not is_due:
+            if progress.stale_from is None or self._calls < _CALLS_OF_A_ROUND:
                 return []
-            progress.looking_at, progress.stale_from = progress.stale_from, None
+            progress.looking_at, progress.stale_from, self._calls = progress.stale_from, None, 0
             self._in_round, self._touched = self._touched, set()
-            self._last_round_ms = progress.now_ms
         oldest = max(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_since or 0)
         day = max(progress.looking_at, oldest)
         progress.looking_at = day + 1 if day < progress.closed_through else None
