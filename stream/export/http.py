@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from stream.core.time import date_of
 from stream.export import closed_api, cohorts_api
 from stream.export.board import Board
-from stream.export.documents import definitions, with_sample_sizes
+from stream.export.documents import definitions, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
@@ -70,12 +70,13 @@ class Server:
         if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= _MOST_DAYS:
             return _json({"error": f"days: {asked!r} is no whole number from 1 to {_MOST_DAYS}"}, status=400)
         board = self._board
+        chosen = [name for name in request.query.get("closed", "").split(",") if name]
         return _json(
             {
                 **standing(board),
                 "live": with_sample_sizes(board.live()),
                 "closed": [
-                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
+                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples_of(samples, chosen))}
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": with_sample_sizes(board.health()),
