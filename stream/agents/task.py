@@ -341,17 +341,23 @@ class Task:
             epoch=self.epoch,
         )
 
-    async def tell_days(self, worker: str, *, wall_ms: int) -> None:
-        """Tell what days say that have closed, or that late events have changed. The next checkpoint waits for it."""
-        async with self._applying:
-            if self._closed or self._half_applied:
-                return
-            for closed in self._core.close_days():
-                told = Day(self.number, worker, wall_ms, closed, self.epoch)
-                self._sent.append(await self._outbox.tell_day(told))
-                over = self._core.over_day()
-                if over is not None and closed.day == self._core.progress.closed_through:
-                    self._sent.append(await self._outbox.forget_day(self.number, over))
+    def tell_days(self, worker: str, *, wall_ms: int) -> None:
+        """Tell what days say that have closed, or that late events have changed.
+
+        Not awaited, for whoever calls this must not wait for Kafka: the next checkpoint does.
+        """
+        if self._closed:
+            return
+        for closed in self._core.close_days():
+            told = Day(self.number, worker, wall_ms, closed, self.epoch)
+            over = self._core.over_day() if closed.day == self._core.progress.closed_through else None
+            self._sent.append(asyncio.ensure_future(self._tell_day(told, over)))
+
+    async def _tell_day(self, told: Day, over: int | None) -> None:
+        sent = [await self._outbox.tell_day(told)]
+        if over is not None:
+            sent.append(await self._outbox.forget_day(self.number, over))
+        await asyncio.gather(*sent)
 
     def _measure_latency(self, wall_ms: int) -> None:
         if self._arrived:

@@ -406,7 +406,8 @@ def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_t
         report = first.report("w", {}, wall_ms=NOW_MS)
         assert (report.days_since, report.snapshot.last_closed_day) == (None, None)
         outbox.unsent = asyncio.get_running_loop().create_future()
-        await first.tell_days("w", wall_ms=NOW_MS)
+        first.tell_days("w", wall_ms=NOW_MS)
+        await asyncio.sleep(0)
         days = [NOW_MS // DAY_MS - 2, NOW_MS // DAY_MS - 1]
         assert outbox.days == [(1, day) for day in days]
         report = first.report("w", {}, wall_ms=NOW_MS)
@@ -423,7 +424,8 @@ def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_t
         second = await task(outbox, store)
         second.tick(NOW_MS)
         for _ in range(4):  # one at a time
-            await second.tell_days("w", wall_ms=NOW_MS)
+            second.tell_days("w", wall_ms=NOW_MS)
+        await asyncio.sleep(0)
         assert outbox.days == [(1, day) for day in days]
 
     asyncio.run(scenario())
