@@ -164,3 +164,21 @@ def test_days_of_the_clock_s_zone_close_an_hour_after_they_end() -> None:
 
     assert at(worker, 1 + 2 / 24 - 0.000_1) == []
     assert at(worker, 1 + 2 / 24) == [0]
+
+
+def test_a_late_event_of_a_day_before_all_others_is_told_too() -> None:
+    worker = Worker(Rules())
+    apply(worker, login("ann", 2.5))
+    assert at(worker, 3.1) == [2]
+    apply(worker, login("bob", 0.5))
+
+    assert at(worker, 3.2) == [0, 1, 2]
+
+
+def test_a_partition_that_others_began_tells_what_late_events_add_to_days_that_were_closed_before_it() -> None:
+    worker = Worker(Rules())
+    progress = worker.partition.progress
+    progress.first_ms, progress.closed_through, progress.closed_since = MIDNIGHT_MS, FIRST + 2, FIRST + 3
+    apply(worker, login("ann", 1.5))
+
+    assert at(worker, 4.1) == [3, 1, 2]

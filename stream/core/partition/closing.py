@@ -77,10 +77,10 @@ class Closing:
             told.append(self._noted(progress, day, self._looked_at(progress, day)))
             count -= 1
         if count > 0:
-            told += self._correct(progress, late_before_ms)
+            told += self._correct(progress, late_before_ms, first)
         return told
 
-    def _correct(self, progress: Progress, late_before_ms: int) -> list[ClosedDay]:
+    def _correct(self, progress: Progress, late_before_ms: int, first: int) -> list[ClosedDay]:
         """Look again at one of the days that late events may have changed, in rounds from the first to the last.
 
         Something is always late: what comes while a round is under way waits for the next one.
@@ -92,7 +92,7 @@ class Closing:
                 return []
             progress.looking_at, progress.stale_from, self._calls = progress.stale_from, None, 0
             self._in_round, self._touched = self._touched, set()
-        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_since or 0)
+        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), first)
         day = max(progress.looking_at, oldest)
         progress.looking_at = day + 1 if day < progress.closed_through else None
         for gone in [gone for gone in self._told if gone < oldest]:
