@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard, stat
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
+from deploy.grafana.comeback import comeback
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import JOB, Query, interval, number
@@ -37,7 +38,7 @@ def engagement() -> Dashboard:
         chosen("survey_window", "Surveys over", "engagement_csat_answers", "window", default="30d"),
         chosen("stickiness_window", "Stickiness over", "engagement_stickiness_closed_ratio", "window", default="30d"),
     ]
-    rows = [_closed(), _now(), _stickiness(), _active_users(), sessions(), surveys(), *segments(by_segment)]
+    rows = [_closed(), _now(), _stickiness(), _active_users(), comeback(), sessions(), surveys(), *segments(by_segment)]
     return page(board, [*rows, _every_number()], [*windows, *segment_variables(by_segment), _least_sample()])
 
 

@@ -33,7 +33,7 @@ from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClosedDayReport, OpenTransaction, Report, Timings
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +130,7 @@ class PartitionTask:
         progress.partitions = partitions
         self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
         self._checkpointed_offsets = dict(self._core.progress.offsets)
+        self._core.tell_days_again()  # the last owner may have gone before all of them were sent
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -327,7 +328,7 @@ class PartitionTask:
 
     def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
         """Return what this partition adds to every number, and how its processing goes."""
-        snapshot = self._core.snapshot()
+        snapshot = self._core.live_snapshot()
         self._measure_latency(wall_ms)
         return Report(
             partition=self.number,
@@ -335,6 +336,7 @@ class PartitionTask:
             reported_ms=wall_ms,
             counted_since_ms=self._core.progress.counted_since_ms,
             snapshot=snapshot,
+            days_since=self._core.progress.closed_since,
             lag=lag,
             behind=self.behind(),
             event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
@@ -345,6 +347,25 @@ class PartitionTask:
             open_transactions=dict(self._open_transactions),
             epoch=self.epoch,
         )
+
+    def send_closed_days(self, worker: str, *, wall_ms: int) -> None:
+        """Begin to send the days that have closed, or that late events have changed, to the servers.
+
+        Does not wait for Kafka, so that the caller need not: the next checkpoint waits until the days have arrived.
+        """
+        if self._closed:
+            return
+        for closed in self._core.close_days():
+            report = ClosedDayReport(self.number, worker, wall_ms, closed, self.epoch)
+            expired = self._core.over_day() if closed.day == self._core.progress.closed_through else None
+            self._sent.append(asyncio.ensure_future(self._send_closed_day(report, expired)))
+
+    async def _send_closed_day(self, report: ClosedDayReport, expired: int | None) -> None:
+        """Send a closed day, and have the day deleted that is older than `history_days` since this one closed."""
+        sent = [await self._outbox.send_closed_day(report)]
+        if expired is not None:
+            sent.append(await self._outbox.delete_closed_day(self.number, expired))
+        await asyncio.gather(*sent)
 
     def _measure_latency(self, wall_ms: int) -> None:
         if self._arrived:
@@ -374,7 +395,11 @@ class PartitionTask:
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
-                if offsets == self._checkpointed_offsets and not self._core.unsaved_rows:
+                if (
+                    offsets == self._checkpointed_offsets
+                    and not self._core.unsaved_rows
+                    and not self._core.unsaved_days
+                ):
                     await self._retry_until_available(self._state.check_changelog)
                     return
                 started = time.monotonic()

@@ -23,6 +23,14 @@ _HEALTH = (
         "counter",
         "messages",
     ),
+    Metric(
+        "engagement_closed_corrections_total",
+        "How often a closed day was changed by events that came late: once for each partition, day and time that it was"
+        " told again. No day changes once it is final: allowed_lateness after its end, by the events' own time.",
+        (),
+        "counter",
+        "corrections",
+    ),
     Metric("engagement_event_time_seconds", "Newest event time applied.", ("topic",), unit="seconds"),
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
     Metric(

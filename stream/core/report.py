@@ -23,10 +23,13 @@ def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
     if snapshot.last_closed_day is None or day > snapshot.last_closed_day:
         return []
     samples: list[Sample] = []
+    whole_since = rules.whole_since(snapshot.first_ms)
     for family in families(rules):
         sums = snapshot.family(family.name)
         if day in sums.closed:
-            samples.extend(family.closed(sums, day))
+            samples.extend(family.closed(sums.closed[day], day, whole_since=whole_since))
+    if samples:
+        samples.extend(across.closed(snapshot, rules, day))
     return samples
 
 

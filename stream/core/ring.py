@@ -123,6 +123,11 @@ class Ring:
         if self.remembers(minute):
             self._put(minute, amounts, times)
 
+    def put(self, minute: int, amounts: Bucket) -> None:
+        """Count what was gathered of one minute, as `count` does."""
+        if minute >= (self.now // _HOUR - self._longest) * _HOUR:
+            self._put_into_buckets_of(minute, amounts)
+
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         bucket = self._counted.get(minute)
         if bucket is None:

@@ -1,6 +1,6 @@
 """Numbers as JSON documents: what the API serves and `engagement compute` prints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from stream.core import catalogue
@@ -29,6 +29,15 @@ def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
             document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
         told.append(document)
     return told
+
+
+def samples_of(samples: Sequence[Sample], metrics: Collection[str]) -> Sequence[Sample]:
+    """The samples of some metrics with their intervals, and of what they were taken from; all where none is named."""
+    if not metrics:
+        return samples
+    named = [metric for metric in catalogue.CATALOGUE if metric.name in metrics]
+    names = {name for metric in named for name in (*metric.names, *metric.parts)}
+    return [sample for sample in samples if sample.name in names]
 
 
 def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:

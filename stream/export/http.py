@@ -8,9 +8,10 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
+from stream.export import closed_api, cohorts_api
 from stream.export.board import Board
 from stream.export.compression import answer
-from stream.export.documents import definitions, with_sample_sizes
+from stream.export.documents import definitions, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
@@ -36,6 +37,8 @@ class Server:
         routes: dict[str, Callable[[web.Request], Any]] = {
             "/metrics": self._metrics,
             "/api/v1/metrics": self._api_metrics,
+            "/api/v1/closed": self._api_closed,
+            "/api/v1/cohorts": self._api_cohorts,
             "/api/v1/definitions": self._api_definitions,
             "/livez": self._live,
             "/readyz": self._ready,
@@ -71,13 +74,14 @@ class Server:
                 request, {"error": f"days: {asked!r} is no whole number from 1 to {_MOST_DAYS}"}, status=400
             )
         board = self._board
+        chosen = [name for name in request.query.get("closed", "").split(",") if name]
         return await _json(
             request,
             {
                 **standing(board),
                 "live": with_sample_sizes(board.live()),
                 "closed": [
-                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
+                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples_of(samples, chosen))}
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": with_sample_sizes(board.health()),
@@ -85,6 +89,15 @@ class Server:
                 "definitions": {metric["name"]: metric for metric in definitions()},
             },
         )
+
+    async def _api_closed(self, request: web.Request) -> web.Response:
+        return await closed_api.answer(self._board, request)
+
+    async def _api_cohorts(self, request: web.Request) -> web.Response:
+        status, told = cohorts_api.answer(self._board, request.query)
+        if isinstance(told, str):
+            return await answer(request, told.encode(), headers=closed_api.CSV)
+        return await _json(request, told, status=status)
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return await _json(request, definitions())

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from stream.core.samples import Sample
-from stream.core.tally import Tally
 from stream.export.board import Board
 from stream.export.documents import with_sample_sizes
 from stream.export.history import History, Key, key_of
@@ -81,13 +80,13 @@ class Told(msgspec.Struct, frozen=True):
     standing: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
-    days: dict[int, dict[str, Tally]] = {}
+    days: int = 0  # counts the changes of closed days
 
     @classmethod
     def of(cls, board: Board) -> "Told":
         """What there is to tell of a board now."""
         health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.days())
+        return cls(standing(board), _by_key(board.live()), _by_key(health), board.closed_days.changes)
 
     def whole(self) -> dict[str, Any]:
         """Everything."""

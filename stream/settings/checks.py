@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from stream import redis_url
 from stream.core.families.registry import windows
 from stream.core.segments import SEGMENTS
-from stream.core.time import minutes_of, seconds_of
+from stream.core.time import day_number, minutes_of, seconds_of
 from stream.inputs import registry as formats
 from stream.masking import masked
 from stream.redis_url import RedisUrl
@@ -31,6 +31,8 @@ RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
     "allowed_lateness": ("0s", "30d"),
     "future_limit": ("0s", "30d"),
     "close_after": ("0s", "7d"),
+    "idle_after": ("1h", "30d"),
+    "history_days": (35, 3_650),  # the page draws the last five weeks
     "max_message_bytes": (100, 100_000_000),  # an event has a hundred bytes or more; Kafka's default limit is a million
     "retention": ("0s", "3650d"),
     "memory": ("1d", "3650d"),
@@ -60,6 +62,8 @@ def check(settings: Settings) -> None:
     _check_ranges(settings)
     _check_timezone(settings.timezone)
     _check_windows(settings)
+    if settings.cohorts_from:
+        _parse("cohorts_from", day_number, settings.cohorts_from)
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
     count = settings.worker.processes
@@ -138,7 +142,13 @@ def _check_names(settings: Settings) -> None:
     for setting, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{setting}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
+    internal = (
+        settings.changelog_topic,
+        settings.rekey_topic,
+        settings.replayed_topic,
+        settings.snapshots_topic,
+        settings.days_topic,
+    )
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         topic_names = ", ".join(inputs.values())

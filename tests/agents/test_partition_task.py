@@ -13,12 +13,13 @@ from stream.agents.partition_task import HalfApplied, PartitionTask
 from stream.agents.task_state import ChangelogState
 from stream.core.partition.reading import Misplaced, Refused
 from stream.core.partition.rows import Delta
+from stream.core.time import DAY_MS
 from stream.kafka.outbox import PartitionChangelog
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
-from stream.telemetry import OpenTransaction
+from stream.telemetry import ClosedDayReport, OpenTransaction
 from tests.export.boards import Event, moment
 
 NOW_MS = moment("2026-03-10T12:00:00Z")
@@ -31,6 +32,7 @@ class Outbox:
         self.deltas: list[Delta] = []
         self.letters: list[tuple[str, Refused]] = []
         self.forwarded: list[tuple[str, Misplaced]] = []
+        self.days: list[tuple[int, int]] = []
         self.unsent: asyncio.Future[None] | None = None
         self.broken: Exception | None = None
 
@@ -48,6 +50,14 @@ class Outbox:
 
     async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
         self.forwarded.append((topic, record))
+        return self._sent()
+
+    async def send_closed_day(self, report: ClosedDayReport) -> "asyncio.Future[None]":
+        self.days.append((report.partition, report.closed.day))
+        return self._sent()
+
+    async def delete_closed_day(self, partition: int, day: int) -> "asyncio.Future[None]":
+        self.days.remove((partition, day))
         return self._sent()
 
     def _sent(self) -> "asyncio.Future[None]":
@@ -382,5 +392,40 @@ def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str
                 await checkpoint
 
         assert (await task(outbox, store)).position("app-logins") is None
+
+    asyncio.run(scenario())
+
+
+def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_takes_over() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
+        await apply(first, [login(ann, 0, at="2026-03-08T12:00:00Z")])
+        first.tick(NOW_MS)
+        report = first.report("w", {}, wall_ms=NOW_MS)
+        assert (report.days_since, report.snapshot.last_closed_day) == (None, None)
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        first.send_closed_days("w", wall_ms=NOW_MS)
+        await asyncio.sleep(0)
+        days = [NOW_MS // DAY_MS - 2, NOW_MS // DAY_MS - 1]
+        assert outbox.days == [(1, day) for day in days]
+        report = first.report("w", {}, wall_ms=NOW_MS)
+        assert (report.days_since, report.snapshot.last_closed_day) == (days[0], days[1])
+
+        saving = asyncio.ensure_future(first.checkpoint())
+        await asyncio.sleep(0.01)
+        assert not saving.done(), "what it has told of days may not have arrived"
+        outbox.unsent.set_result(None)
+        await saving
+        assert [key for key, _ in store.scan(b"closed/")] == [b"closed/%d" % day for day in days]
+
+        outbox.days.clear()
+        second = await task(outbox, store)
+        second.tick(NOW_MS)
+        for _ in range(4):  # one at a time
+            second.send_closed_days("w", wall_ms=NOW_MS)
+        await asyncio.sleep(0)
+        assert outbox.days == [(1, day) for day in days]
 
     asyncio.run(scenario())

@@ -1,17 +1,15 @@
-"""The naive recount: METRICS.md, sections 1 to 3, in lists, sets and sorting, and nothing of the code it checks.
+"""The naive recount of live numbers: METRICS.md, sections 1 to 3, in lists, sets and sorting.
+
+It uses nothing of the code it checks. `oracle_days` counts closed days the same way.
 
 Events are JSON objects with their `topic`; times in them are epoch milliseconds. An event the pipeline would refuse
 must not be among them. A sample is told as (name, labels) -> value; what is undefined is not there.
 """
 
-import datetime as dt
 from collections import Counter
 from fractions import Fraction
-from itertools import groupby
 from math import ceil
-from operator import itemgetter
 from statistics import fmean
-from zoneinfo import ZoneInfo
 
 from stream.core.rules import Rules
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
@@ -32,7 +30,7 @@ from tests.core.oracle_events import (
     visits,
     volume,
 )
-from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_numbers import MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
 
 
 def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
@@ -53,17 +51,24 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
     for name in rules.windows_of(SESSIONS):
-        window = Window(name, at_ms)
-        _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
-        steps = sum(at in window for at in volume(events))
-        samples[key("engagement_steps", window=name)] = steps
-        if users.get(name):
-            samples[key("engagement_steps_per_active_user", window=name)] = steps / users[name]
-        for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
-            samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
+        count_sessions_and_logins(samples, events, all_visits, Window(name, at_ms), users.get(name))
     for name in rules.windows_of(SURVEYS):
-        _surveys(samples, responses(events), Window(name, at_ms))
+        count_surveys(samples, responses(events), Window(name, at_ms))
     return samples
+
+
+def count_sessions_and_logins(
+    samples: Samples, events: list[Told], all_visits: list[Visit], window: AnyWindow, users: int | None
+) -> None:
+    """What the sessions, steps and logins of a window make, in which so many users were active."""
+    name = window.name
+    _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
+    steps = sum(at in window for at in volume(events))
+    samples[key("engagement_steps", window=name)] = steps
+    if users:
+        samples[key("engagement_steps_per_active_user", window=name)] = steps / users
+    for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
+        samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
 
 
 def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) -> None:
@@ -133,7 +138,8 @@ def _not_engaged(visit: Visit) -> bool:
     return not (attention >= 10_000 or visit.views >= 2 or visit.key_events >= 1)
 
 
-def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
+def count_surveys(samples: Samples, replies: list[Reply], window: AnyWindow) -> None:
+    """What the survey responses of a window make."""
     come = [reply for reply in replies if reply.answers and has_come(reply.at, window.now)]
     ordered = sorted(come, key=lambda reply: (reply.at, reply.told["response_id"]))
     latest = {reply.one_of: reply for reply in ordered}.values()
@@ -188,42 +194,3 @@ def _cxi(samples: Samples, answers: list[Told], window: str) -> None:
         if given:
             nets.append(100 * (good - bad) / len(given))
     mean(samples, "engagement_cxi", nets, window=window)
-
-
-# -- closed days ------------------------------------------------------------------------------------------------------
-
-
-def day_of(at_ms: int, zone: str) -> int:
-    """Number of the local calendar day since 1970-01-01."""
-    moment = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone))
-    return (moment.date() - dt.date(1970, 1, 1)).days
-
-
-def last_closed(at_ms: int, rules: Rules) -> int:
-    """The newest day whose midnight is `close_after` ago."""
-    zone, day = rules.days.zone, day_of(at_ms, rules.days.zone)
-    while day_of(at_ms - rules.close_after_ms, zone) <= day:
-        day -= 1
-    return day
-
-
-def closed(events: list[Told], day: int, rules: Rules) -> Samples:
-    """Every sample of one closed day; none for a day before the first active one."""
-    active = sorted((day_of(at, rules.days.zone), person) for person, at in activity(events))
-    people = {number: {person for _, person in group} for number, group in groupby(active, key=itemgetter(0))}
-    samples: Samples = {}
-    if day < min(people, default=day + 1):
-        return samples
-    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.windows_of(ACTIVITY)} | {1}
-    for length in sorted(int(length) for length in lengths if length == int(length)):
-        window = f"{length}d"
-        days = [people.get(number, set()) for number in range(day - length + 1, day + 1)]
-        users = len(set().union(*days))
-        samples[key("engagement_active_users_closed", window=window)] = users
-        if length == 1:
-            continue
-        share(samples, "engagement_stickiness_closed_ratio", len(days[-1]), users, window=window)
-        total = sum(map(len, days))
-        samples[key("engagement_daily_active_users_summed_closed", window=window)] = total
-        share(samples, "engagement_stickiness_smoothed_closed_ratio", Fraction(total, length), users, window=window)
-    return samples

@@ -4,11 +4,12 @@ A family is a class in a module or package of this folder and a line in `registr
 there: the inputs read its messages, a partition keeps its part of each user's row, checkpoints store its totals, and
 report, /metrics, API, definitions, README and `compute` tell its numbers.
 
-Each partition makes an instance of its own, which holds the family's totals: a ring of rolling windows, and a ledger of
-closed days for a family that has one. Of each user the family keeps a *part* of the row. A part is changed in place by
-the events that the family hears. When it changes for the first time since the totals were settled it notes what is
-booked of it (`booked`), and waits in `changed`; `settle` takes that out of the totals and books what it contributes
-now. So a user who is busy between two snapshots is booked once, and an event costs no copy of a row.
+Each partition makes an instance of its own, which holds the family's totals: a ring of rolling windows, and a book of
+local days for the closed ones. What is only counted goes into both at once (`count`); what is superseded, or counted
+otherwise until some day, a family books in each by itself. Of each user the family keeps a *part* of the row. A part is
+changed in place by the events that the family hears. When it changes for the first time since the totals were settled
+it notes what is booked of it (`booked`), and waits in `changed`; `settle` takes that out of the totals and books what
+it contributes now. So a user who is busy between two snapshots is booked once, and an event costs no copy of a row.
 
 What a family may not do: read the part of another family. What follows from several is made from sums in the report.
 
@@ -17,7 +18,8 @@ What is known to come keeps to this:
 - *Joining* makes one part of two, of a device and of a person. A family says how, as a function of two parts that is
   commutative, associative and idempotent; both parts note what is booked of them first, and one is left.
 - *Erasing* takes a part out whole: it notes what is booked of it, is emptied, and is settled as any other change.
-- *Closed twins*: what a family books in its ring it can book by local day too, as differences in a ledger of days.
+- *Closed twins*: what a family tells of a live window (`of_window`) it tells of a closed one too, under the name that
+  `metrics.closed_twins` gives. A number that is made otherwise on closed days has a method of its own (`closed`).
 - *Segments*: a field of a tally is a number, or a text for a number that counts under a value of a segment
   (`segments.fields_of`); amounts hold both, so a booking carries the values it counts under.
 """
@@ -28,16 +30,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from stream.core.days import DayLedger
+from stream.core.days import DayBook, OfWindows
 from stream.core.events import Event, Nameless
 from stream.core.messages import Messages
-from stream.core.metrics import Metric
+from stream.core.metrics import Metric, closed_name
 from stream.core.ring import Pages, Ring
 from stream.core.rules import Rules
-from stream.core.samples import Sample
+from stream.core.samples import Labels, Sample
 from stream.core.snapshot import Sums
-from stream.core.tally import Field, Tally
-from stream.core.time import MINUTE_MS, minutes_of
+from stream.core.tally import Field, Tally, add
+from stream.core.time import MINUTE_MS, Span, minutes_of
 from stream.core.windows import Windows, whole_days
 
 Part = TypeVar("Part")
@@ -45,9 +47,6 @@ Part = TypeVar("Part")
 # Changes a part for events of one kind, in their order, when the clock shows a minute. Sets the flag of each event that
 # has changed anything.
 Heard = Callable[[Any, Sequence[Any], bytearray, int], None]
-
-# A snapshot tells the longest closed window of each day of the last five weeks; days before it can change for as long.
-_WEEKS_TOLD_DAYS = 35
 
 
 def one_by_one(hear: Callable[[Any, Any, int], bool]) -> Heard:
@@ -79,14 +78,17 @@ class Family(Generic[Part]):
     metrics: ClassVar[tuple[Metric, ...]]
     messages: ClassVar[tuple[Messages, ...]] = ()  # the kinds of native messages that it brings
     told_ahead: ClassVar[tuple[int, ...]] = ()  # fields of which is told what lies ahead of the clock
-    has_closed_days: ClassVar[bool] = False
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.lengths = {window: minutes_of(window) for window in rules.windows_of(self.windows)}
         self.ring = Ring(self.name, self.lengths.values())
-        self.ledger = DayLedger(self.name, whole_days(self.lengths)) if self.has_closed_days else None
+        self.closed_lengths = whole_days(self.lengths)
+        self.days = DayBook(self.name)
         self.changed: list[Part] = []  # parts that are not booked as they are now
+        self._counted: dict[int, dict[Field, int]] = {}  # by minute: what is to be counted in ring and days
+        self._span_counted = Span(rules.days)
+        self._closed: dict[int, OfWindows] = {}  # closed days as they were told last
 
     @classmethod
     def stored_by(cls, rules: Rules) -> dict[str, str]:
@@ -139,19 +141,45 @@ class Family(Generic[Part]):
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
+    def day_of_minute(self, minute: int) -> int:
+        """The local day in which a minute lies."""
+        return self.rules.days.day_of(minute * MINUTE_MS)
+
+    def count(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
+        """Count what nothing supersedes, in its minute and on its day; it is there when the totals are settled."""
+        counted = self._counted.get(minute)
+        if counted is None:
+            counted = self._counted[minute] = {}
+        add(counted, amounts, times)
+
     def settle(self, now: int) -> None:
         """Bring the totals up to the parts and to the clock's minute."""
         self.ring.advance(now)
         if self.changed:
             self.book(self.changed)
             self.changed.clear()
+        if self._counted:
+            self._put_counted()
+            self._counted.clear()
+
+    def _put_counted(self) -> None:
+        """Put what was counted where it is summed up: in buckets of the ring and on local days."""
+        put, span, on = self.ring.put, self._span_counted, None
+        for minute, amounts in self._counted.items():
+            if amounts:
+                put(minute, amounts)
+                at_ms = minute * MINUTE_MS
+                if on is None or not span.starts_ms <= at_ms < span.ends_ms:  # mostly all are of one day
+                    span.end_of_day(at_ms)
+                    on = self.days.on(self.rules.days.day_of(at_ms))
+                add(on, amounts)
 
     def book(self, parts: list[Part]) -> None:
         """Take out what parts have noted as booked of them, and book what they contribute now."""
         raise NotImplementedError
 
-    def sums(self, *, last_closed_day: int, days: int | None, all_values: bool = False) -> Sums:
-        """What the totals add to every number now, with the last `days` closed days; None for the usual number.
+    def sums(self, *, all_values: bool = False) -> Sums:
+        """What the totals add to every live number now.
 
         With `all_values` every value of a segment is told of, also those that few users have.
         """
@@ -161,7 +189,6 @@ class Family(Generic[Part]):
             ahead={field: count for field in self.told_ahead if (count := self.ring.ahead(field))},
             segments=self.segments_of(live, all_values=all_values),
             by_day=self.by_day_of(live),
-            closed=self._closed_sums(last_closed_day, days),
         )
 
     def segments_of(self, live: Mapping[int, Mapping[Field, int]], *, all_values: bool) -> dict[str, dict[str, Tally]]:
@@ -172,46 +199,67 @@ class Family(Generic[Part]):
         """What is told by local day, from the sums of windows."""
         return {}
 
-    def _days_told(self) -> int:
-        return max(whole_days(self.lengths)) + _WEEKS_TOLD_DAYS
+    def closed_days(self, first: int, last: int, *, first_known: int) -> dict[int, OfWindows]:
+        """What each of these closed days says. `first_known` is the day of the partition's first event.
 
-    def _closed_sums(self, last: int, days: int | None) -> dict[int, Tally]:
-        if self.ledger is None:
-            return {}
-        first = self.ledger.first_day()
-        first_told = last + 1 if first is None else first
-        return self.ledger.users(max(first_told, last - (self._days_told() if days is None else days) + 1), last)
+        A day is looked at again only when something was booked that may change it.
+        """
+        days = range(first, last + 1)
+        for day in days:
+            if day not in self._closed:
+                self._closed[day] = self.closed_sums(day, first_known)
+        return {day: self._closed[day] for day in days}
 
-    def forget_days(self, last_closed_day: int) -> None:
-        """Let go of single days that are told no more and that no late event can change."""
-        if self.ledger is not None:
-            self.ledger.forget_before(last_closed_day - self._days_told() - _WEEKS_TOLD_DAYS)
+    def look_again(self) -> int | None:
+        """The first day from which on closed days may say something else than before; None where all is the same."""
+        touched, self.days.touched = self.days.touched, None
+        if touched is not None and self._closed:
+            self._closed = {day: told for day, told in self._closed.items() if day < touched}
+        return touched
+
+    def forget_closed(self, before: int) -> None:
+        """Days before that one are told no more."""
+        for day in [day for day in self._closed if day < before]:
+            del self._closed[day]
+
+    def closed_sums(self, day: int, first_known: int) -> OfWindows:
+        """What the windows that end with a closed day hold. `first_known` is the day of the partition's first event."""
+        return self.days.windows(day, self.closed_lengths)
+
+    def closed_reach(self) -> int:
+        """How many days back from a closed day its numbers reach."""
+        return max(self.closed_lengths)
 
     def size(self) -> int:
         """How many pages the totals have."""
-        return self.ring.size() + (self.ledger.size() if self.ledger is not None else 0)
+        return self.ring.size() + self.days.size()
 
     def pages(self) -> Pages:
         """The pages of the totals that have changed since the last call, as key and value; None where one is gone."""
         yield from self.ring.pages()
-        if self.ledger is not None:
-            yield from self.ledger.pages()
+        yield from self.days.pages()
 
     def restore(self, stored: Callable[[bytes], Iterable[tuple[bytes, bytes]]], *, now: int, since: int | None) -> None:
-        """Take over pages; `stored` gives those whose key begins so, single days were kept from `since` on."""
+        """Take over pages; `stored` gives those whose key begins so, days were kept from `since` on."""
         self.ring.restore(stored(f"ring/{self.name}/".encode()), now=now)
-        if self.ledger is not None:
-            self.ledger.restore(stored(f"days/{self.name}/".encode()), since=since)
+        self.days.restore(stored(f"days/{self.name}/".encode()), since=since)
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     def live(self, sums: Sums) -> Iterator[Sample]:
         """The live numbers that sums make."""
-        raise NotImplementedError
+        for window, length in self.lengths.items():
+            yield from self.of_window({"window": window}, sums.live.get(length, {}))
 
-    def closed(self, sums: Sums, day: int) -> Iterator[Sample]:
-        """The numbers of one closed day that is among the sums."""
-        yield from ()
+    def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
+        """The numbers of one closed day. `whole_since` is the first day of which all is known."""
+        for length in self.closed_lengths:
+            for name, labels, value in self.of_window({"window": f"{length}d"}, of_windows.get(length, {})):
+                yield Sample(closed_name(name), labels, value)
+
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        """The numbers that what one window holds makes, by their live names."""
+        raise NotImplementedError
 
 
 def _numbered(tally: Mapping[Field, int]) -> Tally:

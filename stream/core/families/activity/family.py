@@ -1,20 +1,25 @@
 """Who was active, and how many: DAU, WAU, MAU and stickiness, who is new, and by which segments.
 
 A user is booked in the minute of the last activity. Who returns moves to a newer minute, so a rolling distinct count
-is a sum of buckets and never a walk over users. For closed days each user keeps one bit a day, and the ledger of days
-counts them. The values of segments that the newest activity event told are booked with the user, as fields of their
-own; so a segment's values and `unknown`, which is what is left, add up to the active users of each window.
+is a sum of buckets and never a walk over users. Each user keeps one bit a day; what an active day adds to closed days
+is booked on it (`calendar`), and all their numbers follow from that (`closing`). The values of segments that the newest
+activity event told are booked with the user, as fields of their own; so a segment's values and `unknown`, which is what
+is left, add up to the active users of each window.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeGuard
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any, TypeGuard
 
 import msgspec
 
 from stream.core import segments
+from stream.core.days import OfWindows, Version
 from stream.core.events import Event, Login, Step, Summary
-from stream.core.families.activity import samples
+from stream.core.families.activity import calendar, closing, samples
+from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.lives import NEVER, Lives, first_minutes, that_can_change, with_day
 from stream.core.families.activity.metrics import METRICS
 from stream.core.families.activity.part import (
@@ -22,22 +27,25 @@ from stream.core.families.activity.part import (
     Activity,
     Booked,
     SummaryTimes,
-    active_days,
     add_day,
     add_minute,
+    days_told,
     has_day,
+    last_day,
     latest_and_ahead,
+    moments,
+    moments_as_of,
+    with_times,
     without_days_before,
 )
-from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Family, Heard, Horizon, one_by_one
-from stream.core.ring import latest
+from stream.core.ring import Booking, latest
 from stream.core.rules import Rules
-from stream.core.samples import Sample
+from stream.core.samples import Labels, Sample
 from stream.core.segments import NOT_TOLD, SEGMENTS, Values
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
-from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS
+from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS, Span, date_of
 from stream.core.windows import ACTIVITY
 
 # Two months of days are kept, so that a month can be compared with the one before; more where a window is longer.
@@ -56,18 +64,22 @@ class ActivityFamily(Family[Activity]):
     number = 1
     windows = ACTIVITY
     metrics = METRICS
-    has_closed_days = True
 
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._day_of = rules.days.day_of
         self._segments = rules.segments
         self._memory_days = rules.memory_days
+        self._span = Span(rules.days)
+        self._days_sorted: dict[int, tuple[int, calendar.Day]] = {}
 
     @classmethod
     def stored_by(cls, rules: Rules) -> dict[str, str]:
+        whole_since = (
+            "the day after the first event" if rules.cohorts_from is None else str(date_of(rules.cohorts_from))
+        )
         told = {"segments": ",".join(rules.segments) or "none", "memory": f"{rules.memory_days}d"}
-        return {**super().stored_by(rules), **told}
+        return {**super().stored_by(rules), **told, "cohorts_from": whole_since}
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
@@ -154,14 +166,13 @@ class ActivityFamily(Family[Activity]):
         first_ms = summary.started_ms
         if summary.start_is_late:
             first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
-        times = SummaryTimes(summary.revision, summary.at_ms, first_ms)
-        is_newer = known is None or _rank(times) > _rank(known)
-        if not is_newer and told is part.told:
+        times = with_times(known, SummaryTimes(summary.revision, summary.at_ms, first_ms), self._span)
+        if times is None and told is part.told:
             return False
         if part.booked is None:
             self._note(part)
         part.told = told
-        if is_newer:
+        if times is not None:
             part.summaries[summary.session_id] = times
         return True
 
@@ -169,7 +180,9 @@ class ActivityFamily(Family[Activity]):
         """Note what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
         values = NOT_TOLD if part.told is None else part.told.values
-        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.lives)
+        part.booked = Booked(
+            part.minutes, part.since_day, part.day_bits, part.before_day, values, summaries, part.lives
+        )
         self.changed.append(part)
 
     def new(self) -> Activity:
@@ -180,15 +193,16 @@ class ActivityFamily(Family[Activity]):
 
     def stored(self, part: Activity) -> object:
         if part.summaries:
-            return (part.minutes, part.lives, part.since_day, part.day_bits, part.told, part.summaries)
+            days = part.since_day, part.day_bits, part.before_day
+            return (part.minutes, part.lives, *days, part.told, part.summaries)
         if part.minutes or part.lives or part.told is not None:
-            return (part.minutes, part.lives, part.since_day, part.day_bits, part.told)
+            return (part.minutes, part.lives, part.since_day, part.day_bits, part.before_day, part.told)
         return None
 
     def remembered(self, part: Activity) -> Activity | None:
         """Since when a user is known who was active, and what the segments were."""
         last = part.lives[-1:]
-        return Activity(lives=last, told=part.told) if first_minutes(last) else None
+        return Activity(lives=last, before_day=last_day(part), told=part.told) if first_minutes(last) else None
 
     def let_go(self, part: Activity, horizon: Horizon) -> None:
         if part.summaries:
@@ -209,7 +223,7 @@ class ActivityFamily(Family[Activity]):
         for session_id, times in list(part.summaries.items()):
             if times.last_ms < settled_before_ms:
                 del part.summaries[session_id]
-                for at_ms in (times.first_ms, times.last_ms):
+                for at_ms in moments(times):
                     minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                     part.minutes = add_minute(part.minutes, minute, horizon.now)
                     part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
@@ -226,10 +240,8 @@ class ActivityFamily(Family[Activity]):
     # -- totals ----------------------------------------------------------------------------------------------------
 
     def book(self, parts: list[Activity]) -> None:
-        ledger = self.ledger
-        assert ledger is not None
-        # Users whose days have changed in the same way: mostly those who are new today, or here again.
-        days: dict[tuple[int, bytes, int, bytes], int] = {}
+        # Active days that add the same: of users who are new, or here again after the same days.
+        counted: dict[tuple[int, int, int, int], int] = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
@@ -239,20 +251,45 @@ class ActivityFamily(Family[Activity]):
             gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
             if before.minutes != part.minutes or gone is not come:
                 self._rebook(before.minutes, gone, part.minutes, come)
-            if before.day_bits != part.day_bits or before.since_day != part.since_day:
-                change = before.since_day, before.day_bits, part.since_day, part.day_bits
-                days[change] = days.get(change, 0) + 1
-            if before.lives is not part.lives:
-                self._rebook_new(before.lives, part.lives)
-        for (since_before, bits_before, since, bits), users in days.items():
-            ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
+            lives = part.lives
+            if before.lives is not lives or before.day_bits != part.day_bits or before.since_day != part.since_day:
+                if before.lives is not lives:
+                    self._rebook_new(before.lives, lives)
+                self._rebook_days(self._active_days(before), self._active_days(part), counted)
+        changed = [one for one in counted.items() if one[1]]
+        if any(users < 0 for _, users in changed):
+            changed.sort(key=_users_of, reverse=True)  # what is taken out is there then
+        for (day, age, gap, window), users in changed:
+            calendar.count(self.days.on(day), age, gap, window, users)
+
+    def _active_days(self, part: Activity | Booked) -> ActiveDays:
+        bits = int.from_bytes(part.day_bits, "little")
+        return ActiveDays(part.since_day, bits, part.before_day, self._first_days(part.lives))
+
+    def _first_days(self, lives: Lives) -> list[int]:
+        return [self.day_of_minute(minute) for minute in first_minutes(lives)]
+
+    def _rebook_days(
+        self, before: ActiveDays, after: ActiveDays, counted: dict[tuple[int, int, int, int], int]
+    ) -> None:
+        """Note which active days add something else now: mostly none but the last, which is new."""
+        fact = after.only_new_day(before)
+        if fact is not None:  # the common case, fast
+            counted[fact] = counted.get(fact, 0) + 1
+            return
+        first = before.first_difference(after)
+        if first is not None:
+            for facts in before.facts(first):
+                counted[facts] = counted.get(facts, 0) - 1
+            for facts in after.facts(first):
+                counted[facts] = counted.get(facts, 0) + 1
 
     def _rebook_new(self, before: Lives, after: Lives) -> None:
         gone, come = first_minutes(before), first_minutes(after)
         if gone != come:
             for minutes, times in ((gone, -1), (come, 1)):
                 for minute in minutes:
-                    self.ring.count(minute, _new_on(self._day_of(minute * MINUTE_MS)), times)
+                    self.ring.count(minute, _new_on(self.day_of_minute(minute)), times)
 
     def _rebook(
         self, before: tuple[int, ...], gone: Mapping[Field, int], after: tuple[int, ...], come: Mapping[Field, int]
@@ -261,6 +298,8 @@ class ActivityFamily(Family[Activity]):
             self.ring.book(latest(before, gone), times=-1)
         self.ring.book(latest(after, come))
 
+    # -- users some of whose sessions are told as summaries ----------------------------------------------------------
+
     def _book_with_summaries(self, before: Booked, part: Activity) -> None:
         minutes_before, days_before, lives_before = self._whole(before)
         minutes, days, lives = self._whole(part)
@@ -268,21 +307,40 @@ class ActivityFamily(Family[Activity]):
         gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
         if minutes_before != minutes or gone is not come:
             self._rebook(minutes_before, gone, minutes, come)
-        assert self.ledger is not None
-        if days_before != days:
-            self.ledger.book(days_before, days)
+        told_before, told = self._days_told(before), self._days_told(part)
+        first = days_before.first_difference(days)
+        if told_before or told:
+            first = min(told_before | told) if first is None else min(first, *told_before, *told)
+        if first is not None:
+            for one, its_days, told_on, times in ((before, days_before, told_before, -1), (part, days, told, 1)):
+                final = _bookings(its_days, first)
+                self.days.book(final, times=times)
+                versions = [
+                    Version(since, until, _bookings(self._whole(one, as_of=until - 1)[1], first))
+                    for since, until in pairwise(sorted(told_on))
+                ]
+                self.days.book_versions(final, versions, times=times)
 
-    def _whole(self, part: Activity | Booked) -> tuple[tuple[int, ...], list[int], Lives]:
-        """Minutes, days and lives of a part with those of sessions told as summaries."""
+    def _days_told(self, part: Activity | Booked) -> set[int]:
+        """The days on which something was told of sessions that were told otherwise before."""
+        found: set[int] = set()
+        for times in part.summaries.values():
+            if times.earlier:
+                found |= days_told(times, self._day_of)
+        return found
+
+    def _whole(self, part: Activity | Booked, *, as_of: int | None = None) -> tuple[tuple[int, ...], ActiveDays, Lives]:
+        """Minutes, days and lives of a part and of its sessions told as summaries; as of the end of a day, or now."""
         minutes, since_day, day_bits, lives = part.minutes, part.since_day, part.day_bits, part.lives
         for times in part.summaries.values():
-            for at_ms in (times.first_ms, times.last_ms):
+            for at_ms in moments(times) if as_of is None else moments_as_of(times, as_of, self._day_of):
                 minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                 minutes = add_minute(minutes, minute, self.ring.now)
                 if not has_day(since_day, day_bits, day):
                     since_day, day_bits = add_day(since_day, day_bits, day)
                 lives = with_day(lives, day, minute, memory_days=self._memory_days)
-        return minutes, active_days(since_day, day_bits), lives
+        bits = int.from_bytes(day_bits, "little")
+        return minutes, ActiveDays(since_day, bits, part.before_day, self._first_days(lives)), lives
 
     def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:
         """New users by the local day of their first activity."""
@@ -299,9 +357,34 @@ class ActivityFamily(Family[Activity]):
     def live(self, sums: Sums) -> Iterator[Sample]:
         return samples.live(sums, self.lengths, self.rules.segments)
 
-    def closed(self, sums: Sums, day: int) -> Iterator[Sample]:
-        assert self.ledger is not None
-        return samples.closed(sums, day, self.ledger.lengths)
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        """Stickiness takes several windows: all are told together."""
+        yield from ()
+
+    def closed_sums(self, day: int, first_known: int) -> OfWindows:
+        days = self.days.as_of(day, day - self.closed_reach() + 1)
+        told = ((number, self._sorted(number, amounts)) for number, amounts in days)
+        cohorts_from = self.rules.cohorts_from
+        return closing.closed_sums(told, day, self.closed_lengths, first_known=first_known, cohorts_from=cohorts_from)
+
+    def _sorted(self, number: int, amounts: Mapping[Field, int]) -> calendar.Day:
+        """What a day holds, sorted once for all days that reach it as long as it does not change."""
+        if not self.days.holds(number, amounts):
+            return calendar.day_of(amounts)  # something of it counts otherwise since a later day
+        version, known = self.days.versions.get(number, 0), self._days_sorted.get(number)
+        if known is None or known[0] != version:
+            if len(self._days_sorted) >= 2 * self.closed_reach():
+                self._days_sorted.clear()
+            known = self._days_sorted[number] = version, calendar.day_of(amounts)
+        return known[1]
+
+    def closed_reach(self) -> int:
+        return closing.reach(self.closed_lengths)
+
+    def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
+        return samples.closed(
+            of_windows, day, self.closed_lengths, whole_since=whole_since, memory_days=self._memory_days
+        )
 
 
 # New users are a field for each local day: which days are whole is known only where all partitions are.
@@ -317,9 +400,12 @@ def _is_new(field: Field) -> TypeGuard[str]:
     return isinstance(field, str) and field.startswith(_NEW)
 
 
-def _rank(times: SummaryTimes) -> tuple[int, int, int]:
-    # As sessions do, but for what makes no other time of it.
-    return times.revision, times.last_ms, -times.first_ms
+_users_of = itemgetter(1)
+
+
+def _bookings(days: ActiveDays, first: int) -> list[Booking]:
+    """What active days from one on add, each on its own day."""
+    return [Booking(day, amounts_of(age, gap, window)) for day, age, gap, window in days.facts(first)]
 
 
 @lru_cache(maxsize=16_384)

@@ -1,8 +1,8 @@
 """The metrics of sessions."""
 
-from stream.core.metrics import WINDOW, Metric
+from stream.core.metrics import WINDOW, Metric, closed_twins
 
-METRICS = (
+_LIVE = (
     Metric("engagement_open_sessions", "Sessions that have not closed.", unit="sessions"),
     Metric("engagement_sessions", "Sessions whose closing time lies in the window.", WINDOW, unit="sessions"),
     Metric(
@@ -109,3 +109,6 @@ METRICS = (
         unit="steps",
     ),
 )
+
+# Sessions that are open now: a closed day has none of them.
+METRICS = (*_LIVE, *closed_twins(_LIVE, without=("engagement_open_sessions",)))

@@ -1,11 +1,11 @@
 """What one closed session adds to each number, and the numbers that sums of it make."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stream.core.families.sessions.part import Counted, Session
-from stream.core.histogram import bin_of, quantile
+from stream.core.histogram import QUANTILES, bin_of, quantile
 from stream.core.samples import Labels, Sample, mean, share
-from stream.core.tally import Tally
 from stream.core.time import DAY_MS, SECOND_MS
 
 # The fields of tallies. They are stored: a new one takes a new number, none is used again.
@@ -25,8 +25,6 @@ REPEAT_VISITORS = 21
 # Duration of sessions: one field a bin of stream.core.histogram
 FIRST_DURATION_BIN = 1_000
 LAST_DURATION_BIN = 1_999
-
-QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 # GA4: engaged is a session of 10 s or longer, with a key event, or with two or more views.
 _GA4_ENGAGED_MS = 10_000
@@ -70,7 +68,7 @@ def amounts_of(counted: Counted, *, cap_ms: int) -> dict[int, int]:
     return amounts
 
 
-def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
+def of_window(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
     """The numbers of the sessions that closed in one window."""
 
     def count(field: int) -> int:
@@ -108,7 +106,7 @@ def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
     yield Sample("engagement_steps", labels, count(STEPS))
 
 
-def _quantiles(labels: Labels, tally: Tally) -> Iterator[Sample]:
+def _quantiles(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
     bins = [
         (field - FIRST_DURATION_BIN, amount)
         for field, amount in tally.items()

@@ -33,6 +33,9 @@ RESPONSES = {
     for step, status in enumerate(_SURVEY_STATUSES)
 }
 COMPLETED_OF_SHOWN = {kind: 69 + 10 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+# Of closed days alone, and never booked: of those shown on the days that ended a week before.
+SHOWN_MATURED = {kind: 100 + 2 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+COMPLETED_OF_MATURED = {kind: 101 + 2 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
 
 # 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
 _EASY_UNITS = 5 * UNITS

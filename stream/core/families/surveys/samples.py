@@ -1,11 +1,13 @@
 """From sums of survey answers to their numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stream.core.families.surveys.contribution import (
     CES_ANSWERS,
     CES_EASY,
     CES_SCORE_UNITS,
+    COMPLETED_OF_MATURED,
     COMPLETED_OF_SHOWN,
     CSAT_ANSWERS,
     CSAT_SATISFIED,
@@ -17,13 +19,13 @@ from stream.core.families.surveys.contribution import (
     NPS_PASSIVES,
     NPS_PROMOTERS,
     RESPONSES,
+    SHOWN_MATURED,
 )
 from stream.core.samples import Labels, Sample, mean, net, share
 from stream.core.survey_scales import DIMENSIONS, UNITS, Kind, Status
-from stream.core.tally import Tally
 
 
-def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
+def of_window(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
     """The numbers of the answers of one window."""
 
     def count(field: int) -> int:
@@ -50,7 +52,17 @@ def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
         yield from share("engagement_survey_response_ratio", kind_labels, completed, shown)
 
 
-def _nps(labels: Labels, tally: Tally) -> Iterator[Sample]:
+def matured(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+    """How many of those who were asked have answered, a week later."""
+    for kind in Kind:
+        kind_labels = {**labels, "kind": kind.value}
+        completed, shown = tally.get(COMPLETED_OF_MATURED[kind], 0), tally.get(SHOWN_MATURED[kind], 0)
+        yield Sample("engagement_survey_shown_completed_closed", kind_labels, completed)
+        yield Sample("engagement_survey_shown_matured_closed", kind_labels, shown)
+        yield from share("engagement_survey_response_closed_ratio", kind_labels, completed, shown)
+
+
+def _nps(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
     promoters, passives, detractors = (tally.get(field, 0) for field in (NPS_PROMOTERS, NPS_PASSIVES, NPS_DETRACTORS))
     for group, answers in (("promoter", promoters), ("passive", passives), ("detractor", detractors)):
         yield Sample("engagement_nps_answers", {**labels, "group": group}, answers)
@@ -58,7 +70,7 @@ def _nps(labels: Labels, tally: Tally) -> Iterator[Sample]:
     yield from net("engagement_nps", labels, promoters, detractors, answered)
 
 
-def _cxi(labels: Labels, tally: Tally) -> Iterator[Sample]:
+def _cxi(labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
     scores = []
     for name in DIMENSIONS:
         positive, negative, answers = (tally.get(of[name], 0) for of in (CXI_POSITIVE, CXI_NEGATIVE, CXI_ANSWERS))

@@ -1,0 +1,153 @@
+"""`/api/v1/closed` and `engagement history`: a number of closed days over any time, and what became of each day."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner
+
+from stream.cli import main
+from stream.core.time import DAY_MS, date_of
+from stream.export.board import Board
+from stream.export.http import Server
+from tests.export.boards import NOW, moment, settings
+from tests.export.test_closed_days import DAYS, LAST, login, partition, put, report_of, told_of
+
+STICKINESS = "engagement_stickiness_closed_ratio"
+
+
+def shown(**overrides: object) -> Board:
+    """Six days of two partitions, of which late events have corrected two."""
+    board = Board(settings(**overrides), now_ms=lambda: moment(NOW))
+    for number, one in ((0, partition("ann")), (1, partition("bob"))):
+        put(board, number, told_of(one))
+        if number:
+            one.tick(moment(NOW) + DAY_MS // 24, behind=())
+            login(one, "eve", ago=2)
+            put(board, number, told_of(one))
+        board.put(report_of(number, one))
+    return board
+
+
+def get(path: str, **headers: str) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body of one GET."""
+
+    async def ask() -> tuple[int, dict[str, str], Any]:
+        async with TestClient(TestServer(Server(shown(), version="1").application())) as client:
+            response = await client.get(path, headers=headers)
+            is_json = response.content_type == "application/json"
+            return response.status, dict(response.headers), await (response.json() if is_json else response.text())
+
+    return asyncio.run(ask())
+
+
+def test_a_number_is_told_for_each_day_with_when_the_day_was_changed_and_whether_it_is_final() -> None:
+    status, _, body = get("/api/v1/closed?metric=engagement_active_users_closed")
+
+    assert status == 200
+    assert (body["metric"], body["labels"], body["next"]) == ("engagement_active_users_closed", ["window"], None)
+    daily = {
+        day["day"]: next(one["value"] for one in day["samples"] if one["labels"] == {"window": "1d"})
+        for day in body["days"]
+    }
+    assert daily == {date_of(LAST - ago).isoformat(): 3 if ago == 1 else 2 for ago in range(DAYS - 1, -1, -1)}
+    # Three days of lateness before now: nothing was read for a day.
+    assert [day["final"] for day in body["days"]] == [True, True, True, False, False, False]
+    assert [day["changed_at"] for day in body["days"][-3:]] == [
+        "2026-03-10T12:00:10Z", "2026-03-10T13:00:10Z", "2026-03-10T13:00:10Z",
+    ]  # fmt: skip
+
+
+def test_days_can_be_chosen_and_a_ratio_comes_with_its_interval() -> None:
+    day = date_of(LAST - 1).isoformat()
+    _, _, body = get(f"/api/v1/closed?metric={STICKINESS}&from={day}&to={day}")
+
+    assert [told["day"] for told in body["days"]] == [day]
+    names = {one["name"] for one in body["days"][0]["samples"]}
+    assert names == {STICKINESS, f"{STICKINESS}_lower", f"{STICKINESS}_upper"}
+    assert get(f"/api/v1/closed?metric={STICKINESS}&from=2020-01-01&to=2020-02-01")[2]["days"] == []
+
+
+def test_it_is_told_as_csv_too() -> None:
+    status, headers, body = get("/api/v1/closed?metric=engagement_logins_closed&format=csv")
+
+    assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    lines = body.splitlines()
+    assert lines[0] == "day,changed_at,final,name,window,value"
+    assert "2026-03-08,2026-03-10T13:00:10Z,false,engagement_logins_closed,1d,3" in lines
+
+
+def test_what_has_not_changed_is_not_sent_again() -> None:
+    path = f"/api/v1/closed?metric={STICKINESS}"
+    tag = get(path)[1]["Etag"]
+
+    assert get(path, **{"If-None-Match": tag})[0] == 304
+    assert get(path, **{"If-None-Match": '"another"'})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("", "metric: '' is no number of closed days; /api/v1/definitions names them"),
+        ("metric=engagement_sessions", "metric: 'engagement_sessions' is no number of closed days"),
+        (f"metric={STICKINESS}_lower", f"metric: '{STICKINESS}_lower' is no number of closed days"),
+        (f"metric={STICKINESS}&from=yesterday", "from: not a day such as 2026-11-21: 'yesterday'"),
+        (f"metric={STICKINESS}&to=2026-13-01", "to: month must be in 1..12"),
+        (f"metric={STICKINESS}&format=xml", "format: 'xml' is neither json nor csv"),
+        (f"metric={STICKINESS}&segment=plan", "segment: no such parameter"),
+    ],
+)
+def test_what_can_t_be_told_is_refused_by_name(query: str, told: str) -> None:
+    status, _, body = get(f"/api/v1/closed?{query}")
+
+    assert status == 400
+    assert body["error"].startswith(told)
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    """A server on a port of its own, as a setting."""
+    started, loop = threading.Event(), asyncio.new_event_loop()
+    server = Server(shown(**{"server.port": 0}), version="1")
+
+    def serve() -> None:
+        loop.run_until_complete(server.start())
+        started.set()
+        loop.run_forever()
+        loop.run_until_complete(server.stop())
+        loop.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    started.wait()
+    try:
+        yield str(server.port)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_the_command_prints_what_a_server_tells() -> None:
+    with _served() as port:
+        env = {"ENGAGEMENT_SERVER_PORT": port}
+        table = CliRunner().invoke(main, ["history", "logins_closed"], env=env)
+        days = CliRunner().invoke(main, ["history", "logins_closed", "--format", "json"], env=env)
+        rows = CliRunner().invoke(
+            main, ["history", "logins_closed", "--format", "csv", "--from", "2026-03-08"], env=env
+        )
+        refused = CliRunner().invoke(main, ["history", "logins"], env=env)
+
+    assert table.exit_code == 0, table.output
+    assert "2026-03-08  2026-03-10T13:00:10Z  engagement_logins_closed  1d" in table.output
+    assert [day["day"] for day in json.loads(days.output)][-1] == "2026-03-09"
+    assert rows.output.splitlines()[1] == "2026-03-08,2026-03-10T13:00:10Z,engagement_logins_closed,1d,3"
+    assert refused.exit_code == 2
+    assert "is no number of closed days" in refused.output
+    gone = CliRunner().invoke(main, ["history", "logins_closed"], env=env)
+    assert gone.exit_code == 1
+    assert f"nobody answers at 127.0.0.1:{port}" in gone.output
