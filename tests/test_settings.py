@@ -79,6 +79,14 @@ def test_what_may_be_another_day_on_another_machine_is_no_zone(zone: str) -> Non
         load(None, {"ENGAGEMENT_TIMEZONE": zone})
 
 
+def test_cohorts_begin_on_a_day_of_the_calendar() -> None:
+    assert load(None, {"ENGAGEMENT_COHORTS_FROM": "1970-01-02"}).rules.cohorts_from == 1
+    assert load(None, {}).rules.cohorts_from is None
+    for text in ("2026-02-30", "2026-11", "tomorrow", "2026-11-21T00:00:00Z"):
+        with pytest.raises(SettingsError, match=r"^cohorts_from: "):
+            load(None, {"ENGAGEMENT_COHORTS_FROM": text})
+
+
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
     settings = load(None, {"ENGAGEMENT_WINDOWS_SURVEYS": "7d, 365d"})
 

@@ -73,7 +73,11 @@ def _fetch_days(host: str, port: int, metric: str, first: str | None, last: str 
             status, body = fetch(host, port, "/api/v1/closed", {name: text for name, text in query.items() if text})
         except OSError as error:
             raise Failure(f"nobody answers at {place_of(host, port)}: {error.strerror or error}") from None
-        page = msgspec.json.decode(body)
+        try:
+            page = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            place = place_of(host, port)
+            raise Failure(f"no server of this version answers at {place}: status {status}") from None
         if status != 200:
             raise OperatorMistake(page["error"])
         yield from page["days"]

@@ -396,7 +396,7 @@ def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str
     asyncio.run(scenario())
 
 
-def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_takes_over() -> None:
+def test_closed_days_are_sent_before_a_checkpoint_has_them_and_again_by_the_next_owner() -> None:
     async def scenario() -> None:
         (ann,) = users_of(1, 1)
         outbox, store = Outbox(), MemoryStore()
@@ -415,7 +415,7 @@ def test_closed_days_are_told_before_a_checkpoint_says_so_and_again_by_whoever_t
 
         saving = asyncio.ensure_future(first.checkpoint())
         await asyncio.sleep(0.01)
-        assert not saving.done(), "what it has told of days may not have arrived"
+        assert not saving.done(), "the days that it has sent may not have arrived"
         outbox.unsent.set_result(None)
         await saving
         assert [key for key, _ in store.scan(b"closed/")] == [b"closed/%d" % day for day in days]

@@ -17,6 +17,7 @@ from stream.export.board import Board
 from stream.export.http import Server
 from tests.export.boards import NOW, moment, settings
 from tests.export.test_closed_days import DAYS, LAST, login, partition, put, report_of, told_of
+from tests.export.test_http import UNPACKED, raw
 
 STICKINESS = "engagement_stickiness_closed_ratio"
 
@@ -90,6 +91,25 @@ def test_what_has_not_changed_is_not_sent_again() -> None:
     assert get(path, **{"If-None-Match": '"another"'})[0] == 200
 
 
+@pytest.mark.parametrize("coding", UNPACKED)
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/v1/closed?metric={STICKINESS}",
+        f"/api/v1/closed?metric={STICKINESS}&format=csv",
+        "/api/v1/cohorts?by=day&from=2026-03-01",
+        "/api/v1/cohorts?by=day&from=2026-03-01&format=csv",
+    ],
+)
+def test_past_days_are_compressed_like_all_other_numbers(path: str, coding: str) -> None:
+    plain = raw(shown(), path, "identity")
+    told = raw(shown(), path, coding)
+
+    assert len(plain[2]) >= 256, "a short answer is sent as it is"
+    assert told[:2] == (coding, "Accept-Encoding")
+    assert UNPACKED[coding](told[2]) == plain[2]
+
+
 @pytest.mark.parametrize(
     ("query", "told"),
     [
@@ -151,3 +171,22 @@ def test_the_command_prints_what_a_server_tells() -> None:
     gone = CliRunner().invoke(main, ["history", "logins_closed"], env=env)
     assert gone.exit_code == 1
     assert f"nobody answers at 127.0.0.1:{port}" in gone.output
+
+
+def test_the_command_says_so_if_another_program_answers() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> tuple[int, str]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = str(server.sockets[0].getsockname()[1])
+        async with server:
+            env = {"ENGAGEMENT_SERVER_PORT": port}
+            told = await asyncio.to_thread(CliRunner().invoke, main, ["history", "logins_closed"], env=env)
+            return told.exit_code, told.output.replace(port, "PORT")
+
+    refused = "engagement: no server of this version answers at 127.0.0.1:PORT: status 404\n"
+    assert asyncio.run(ask()) == (1, refused)
