@@ -355,9 +355,11 @@ class PartitionTask:
         """
         if self._closed:
             return
+        closed_before = self._core.progress.closed_through
         for closed in self._core.close_days():
+            is_new = closed_before is None or closed.day > closed_before
             report = ClosedDayReport(self.number, worker, wall_ms, closed, self.epoch)
-            expired = self._core.over_day() if closed.day == self._core.progress.closed_through else None
+            expired = self._core.over_day(closed.day) if is_new else None
             self._sent.append(asyncio.ensure_future(self._send_closed_day(report, expired)))
 
     async def _send_closed_day(self, report: ClosedDayReport, expired: int | None) -> None:

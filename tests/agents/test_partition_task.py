@@ -429,3 +429,22 @@ def test_closed_days_are_sent_before_a_checkpoint_has_them_and_again_by_the_next
         assert outbox.days == [(1, day) for day in days]
 
     asyncio.run(scenario())
+
+
+def test_each_closed_day_beyond_history_days_is_deleted_even_if_several_days_close_at_once() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        one = await task(outbox, store)
+        await apply(one, [login(ann, 0, at="2025-01-20T12:00:00Z")])
+        one.tick(NOW_MS)
+        for _ in range(120):
+            one.send_closed_days("w", wall_ms=NOW_MS)
+            await asyncio.sleep(0)
+        await one.checkpoint()
+
+        last = NOW_MS // DAY_MS - 1
+        assert outbox.days == [(1, day) for day in range(last - 399, last + 1)]
+        assert sorted(key for key, _ in store.scan(b"closed/")) == [b"closed/%d" % day for _, day in outbox.days]
+
+    asyncio.run(scenario())

@@ -106,12 +106,10 @@ class Closing:
         progress.corrections += before is not None
         return [self._noted(progress, day, families)]
 
-    def over(self, progress: Progress) -> int | None:
+    def over(self, progress: Progress, closed_day: int) -> int | None:
         """The day that has become too old to be kept as another one closed."""
-        through, since = progress.closed_through, progress.closed_since
-        if through is None or since is None or through - self._rules.history_days < since:
-            return None
-        return through - self._rules.history_days
+        over, since = closed_day - self._rules.history_days, progress.closed_since
+        return None if since is None or over < since else over
 
     def _looked_at(
         self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
@@ -128,7 +126,7 @@ class Closing:
         closed = ClosedDay(day, families, progress.now_ms)
         self._told[day] = families
         self._unsaved[day] = closed
-        over = self.over(progress)
+        over = self.over(progress, day)
         if over is not None:
             self._unsaved[over] = None
         return closed

@@ -203,9 +203,9 @@ class Partition:
         late_before_ms = self._late_before_ms()
         return self._closing.close(self.progress, self.last_closed_day(), late_before_ms=late_before_ms, count=count)
 
-    def over_day(self) -> int | None:
-        """The newest day of those that are kept no more; None where all are."""
-        return self._closing.over(self.progress)
+    def over_day(self, closed_day: int) -> int | None:
+        """The day that is kept no more when another has closed; None where all are."""
+        return self._closing.over(self.progress, closed_day)
 
     def tell_days_again(self) -> None:
         """Have `close_days` tell again what can still change."""
