@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from stream.simulate.replay import ReplayEvent
 from tests.chaos.letters import letter_differences
@@ -24,9 +23,6 @@ from tests.chaos.supervisor import Slot, reason_in, takeovers, wait_until
 from tests.chaos.world import World
 from tests.integration.deployment import Load
 from tests.timeouts import TIMEOUT_SECONDS
-
-# Outages may add up to more than the minute after which a producer gives up.
-_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
 # Events that may wait while others come: reports are made once a second.
 _MOST_LAG_SECONDS = 5.0
@@ -49,9 +45,8 @@ def run_chaos(
     )
     limits = Limits(well_within_seconds=well_within_seconds, lag=_MOST_LAG_SECONDS * rate, workers=len(world.workers))
     weather = Weather(world, limits, tell=tell)
-    to_producer = {"bootstrap_servers": world.producer.address, **_PATIENT}
     try:
-        with world.deployment.load(events, rate=rate, kind=kind, **to_producer) as load:
+        with world.deployment.load(events, rate=rate, kind=kind, bootstrap_servers=world.producer.address) as load:
             world.load = load
             assert wait_until(lambda: bool(load.sent), world.slots, seconds=TIMEOUT_SECONDS), "the load has not begun"
             weather.run(storms)

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from tests.browser import opened
 from tests.export.boards import WORLD, board, report, view
@@ -20,6 +20,8 @@ HIDEABLE = """
   Object.defineProperty(document, "hidden", { get: () => isHidden });
   window.hide = (hidden) => { isHidden = hidden; document.dispatchEvent(new Event("visibilitychange")); };
 """
+# All is loaded again after five minutes in any case.
+SOON_MS = 240_000
 WITHOUT_SHARED_WORKERS = "delete window.SharedWorker"
 
 
@@ -100,6 +102,46 @@ def test_a_tab_that_stays_hidden_gives_its_place_away(browser: Browser) -> None:
         expect(page.get_by_role("status")).to_contain_text("Paused")
 
 
+def closed(page: Page) -> Any:
+    return card(page, "Daily active users").locator(".parts")
+
+
+def a_late_event_comes(serving: Serving) -> None:
+    told = report(1, [*WORLD[1], view("eve", "2026-03-09T11:59:30Z")])
+    serving.change(lambda: serving.board.put(told))
+
+
+def test_a_closed_day_that_changes_before_the_stream_begins_is_shown(browser: Browser) -> None:
+    held: list[Route] = []
+    with Serving(board()) as serving, opened(browser, "about:blank") as page:
+        page.add_init_script(WITHOUT_SHARED_WORKERS)  # what a worker asks for can't be held
+        page.route("**/api/v1/stream", lambda route: held.append(route))
+        page.goto(serving.address)
+        expect(closed(page)).to_have_text("Mon 9 Mar: 1")
+
+        a_late_event_comes(serving)
+        held[0].continue_()
+
+        expect(closed(page)).to_have_text("Mon 9 Mar: 2", timeout=SOON_MS)
+
+
+def test_a_closed_day_that_changes_while_all_days_are_on_their_way_is_shown(browser: Browser) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+    with Serving(board()) as serving, opened(browser, "about:blank") as page:
+        page.clock.install()
+        page.route("**/api/v1/metrics*", lambda route: held.append((route, route.fetch())), times=1)
+        page.goto(serving.address)
+        is_live(page)
+
+        a_late_event_comes(serving)
+        expect(card(page, "Monthly active users").locator(".value")).to_have_text("3")
+        page.clock.fast_forward(11_000)  # the page loads at most every ten seconds, and does not ask twice at a time
+        [(route, answer)] = held
+        route.fulfill(response=answer)
+
+        expect(closed(page)).to_have_text("Mon 9 Mar: 2", timeout=SOON_MS)
+
+
 # The last message of the worker comes once more, as one does that was on its way when the window left.
 HEARD_AGAIN = """
   const add = MessagePort.prototype.addEventListener;
@@ -117,6 +159,7 @@ def test_what_was_on_its_way_when_a_tab_left_does_not_make_it_live_again(browser
         page.goto(serving.address)
         is_live(page)
         page.evaluate("hide(true)")
+        page.wait_for_function("window.hearAgain !== undefined")
         page.clock.fast_forward(61_000)
         page.evaluate("hearAgain()")
         assert page.get_by_role("status").inner_text().startswith("Paused")

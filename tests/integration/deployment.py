@@ -56,6 +56,8 @@ _TOLERANCE = 1e-9
 _CLOSED_DAYS = 35  # the most that the API tells
 # Of a difference in many numbers, so many are shown.
 _SHOWN = 15
+# Outages of Kafka may add up to more than the minute after which a producer gives up, and so may a busy machine.
+_PATIENT = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
 _BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.names)
 
@@ -372,7 +374,7 @@ class Deployment:
 
         `options` are those of the producer, such as another address of Kafka's.
         """
-        load = (kind or Load)(events, self.settings.input_topics, {**self.client, **options}, rate=rate)
+        load = (kind or Load)(events, self.settings.input_topics, {**self.client, **_PATIENT, **options}, rate=rate)
         load.start()
         try:
             yield load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from tests.integration.deployment import Program, simulated
 from tests.integration.fixtures import Deploy
@@ -11,9 +10,6 @@ from tests.integration.kafka_server import RunningKafka
 
 # Twice the session timeout of the tests: whoever joins again and again does so every few seconds.
 _CALM_SECONDS = 12.0
-
-# The producer waits for a broker that is away for longer than it does by itself.
-_PATIENT: dict[str, Any] = {"delivery_timeout_ms": 300_000}
 
 
 def test_workers_without_names_are_calm_again_after_a_broker_and_then_a_worker_were_lost(
@@ -25,7 +21,7 @@ def test_workers_without_names_are_calm_again_after_a_broker_and_then_a_worker_w
     server = deployment.start("serve")
     server.wait_until_ready()
 
-    with deployment.load(simulated(users=600, days=28), rate=1_000, **_PATIENT):
+    with deployment.load(simulated(users=600, days=28), rate=1_000):
         for name in ("ada", "grace"):  # so that the one who leads the group survives once
             read_more(server)
             own_kafka.kill()

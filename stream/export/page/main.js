@@ -38,6 +38,7 @@ let heardAt = Date.now();
 let isFollowing = false;
 let isPaused = false;
 let isLoading = false;
+let isAskedAgain = false;
 let loadedAt = -Infinity;
 let coming = null;
 
@@ -51,10 +52,11 @@ function render() {
 }
 
 async function load() {
-  if (isLoading) return;
-  isLoading = true;
   clearTimeout(coming);
   coming = null;
+  isAskedAgain = isLoading; // what is on its way may be older than why it is asked for
+  if (isLoading) return;
+  isLoading = true;
   loadedAt = performance.now();
   try {
     const [all, history] = await Promise.all([`api/v1/metrics?days=${CLOSED_DAYS}`, "api/v1/history"].map(read));
@@ -67,6 +69,7 @@ async function load() {
     if (!(error instanceof TypeError)) throw error; // no connection: the state says so
   } finally {
     isLoading = false;
+    if (isAskedAgain) loadSoon();
   }
 }
 
@@ -82,7 +85,6 @@ async function read(path) {
 }
 
 function hear(event, message) {
-  const isBack = cutSince !== null || isPaused;
   const before = numbers.about;
   cutSince = null;
   isFollowing = true;
@@ -91,7 +93,8 @@ function hear(event, message) {
   numbers.hear(event, message);
   const { about } = numbers;
   past.add(numbers, about.state === "live");
-  if (isBack || about.state !== before.state) load();
+  // The stream tells of closed days that change from its beginning on: what changed before is in what is loaded now.
+  if (event === "numbers" || about.state !== before.state) load();
   else if (message.days_changed) loadSoon();
   render();
 }
