@@ -21,7 +21,7 @@ from stream.core.messages import Reader
 from stream.core.offline import Computed, Offline, UnusableLine, computed_of
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
-from stream.inputs.native import user_named_by
+from stream.inputs.native import user_of_message
 from stream.processes import die_with_parent
 
 # How many lines each process is given at a time, and how many such rounds are given out before the first is awaited. So
@@ -73,7 +73,7 @@ class ParallelOffline:
         count = len(self._executors)
         portions: list[tuple[list[int], list[bytes]]] = [([], []) for _ in range(count)]
         for number, line in enumerate(chunk, start=self.lines + 1):
-            user = user_named_by(line)
+            user = user_of_message(line)
             # A line without a recognisable user is refused anyway, so any process may do it.
             numbers, lines = portions[(number if user is None else crc32(user.encode(errors="replace"))) % count]
             numbers.append(number)

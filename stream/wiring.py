@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
 from stream.core.partition.progress import StateRefused
-from stream.core.store import Store, StoreBroken
+from stream.core.store import Store, StoreFailed
 from stream.export.address import url_of
 from stream.export.board import Board
 from stream.export.http import Server
@@ -129,7 +129,7 @@ class Deployment:
                 self._reading_reports = asyncio.create_task(self._report_reader.run())
             if self._worker is not None:
                 await self._worker.start()
-        except StoreBroken as error:
+        except StoreFailed as error:
             raise Unavailable(str(error)) from error
         except KafkaConnectionError as error:
             raise BrokerUnreachable(f"cannot reach a Kafka broker at {self.settings.kafka.servers}") from error
@@ -213,7 +213,7 @@ async def run_until_stopped(
         reason = running.result()
         if isinstance(reason, (Unavailable, StateRefused)):
             raise reason
-        if isinstance(reason, StoreBroken):
+        if isinstance(reason, StoreFailed):
             raise Unavailable(str(reason)) from reason
         log.error("stopped because a part broke", reason=repr(reason))
         return 1

@@ -18,7 +18,7 @@ from stream.core.messages import Reader
 from stream.core.offline import Offline, computed_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
-from stream.inputs.native import user_named_by
+from stream.inputs.native import user_of_message
 from stream.parallel_compute import ParallelOffline
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.core.live import line
@@ -35,7 +35,7 @@ def test_the_sums_of_some_users_add_up_to_those_of_all(world: World, count: int)
     shares: dict[int, list[bytes]] = defaultdict(list)
     everything = [line(told) for told in world.events]
     for one in everything:
-        user = user_named_by(one)
+        user = user_of_message(one)
         assert user is not None
         shares[crc32(user.encode()) % count].append(one)
     whole, parts = Offline(world.rules, READERS), [Offline(world.rules, READERS) for _ in range(count)]

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from stream.core.events import Event
-from stream.core.families.family import Family, Heard, Horizon, one_by_one
-from stream.core.messages import Message, Messages, identity_of
+from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.messages import Message, MessageKind, identity_of
 from stream.core.metrics import WINDOW, Metric
 from stream.core.rejections import Reason, Rejected
 from stream.core.samples import Sample, share
@@ -84,13 +84,13 @@ class ToysFamily(Family[Plays]):
     number = 1_000
     windows = Windows("toys", ("1h", "1d", "7d"), "of toys")
     metrics = METRICS
-    messages = (Messages("toys", PlayMessage, event_of),)
+    message_kinds = (MessageKind("toys", PlayMessage, event_of),)
     has_closed_days = True
 
-    def hears(self) -> Mapping[type[Event], Heard]:
-        return {Played: one_by_one(self.hear_play)}
+    def handlers(self) -> Mapping[type[Event], EventHandler]:
+        return {Played: one_by_one(self.apply_play)}
 
-    def hear_play(self, part: Plays, play: Played, now: int) -> bool:
+    def apply_play(self, part: Plays, play: Played, now: int) -> bool:
         """A toy counts unless it is known already."""
         if play.identity in part.toys:
             return False
@@ -112,7 +112,7 @@ class ToysFamily(Family[Plays]):
     def stored(self, part: Plays) -> object:
         return (part.toys, part.days) if part.days else None
 
-    def let_go(self, part: Plays, horizon: Horizon) -> None:
+    def prune(self, part: Plays, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.toys.items() if abs(at_ms) < horizon.before_ms]
         for identity in gone:
             del part.toys[identity]

@@ -20,7 +20,7 @@ from stream.agents.credentials import faust_credentials
 from stream.agents.task_manager import TaskManager
 from stream.agents.task_state import ChangelogState, SharedState, State, in_thread
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
-from stream.core.store import Store, StoreAway
+from stream.core.store import Store, StoreUnavailable
 from stream.core.time import seconds_of
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
@@ -176,8 +176,8 @@ class Worker:
         return consumer  # type: ignore[no-any-return]
 
     async def start(self) -> None:
-        """Join the group and start to process. Raises StoreBroken for a store that can't be trusted."""
-        with contextlib.suppress(StoreAway):  # each partition reports this later and waits for the store
+        """Join the group and start to process. Raises StoreFailed for a store that can't be trusted."""
+        with contextlib.suppress(StoreUnavailable):  # each partition reports this later and waits for the store
             await in_thread(self._check_store)
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
         topics = [*inputs, *([] if self._shared else [self._settings.changelog_topic])]

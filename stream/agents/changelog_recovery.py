@@ -79,7 +79,7 @@ class OpenStores:
         counted = self._replays[partition].read(records)
         self.rows_recovered += len(records)
         if counted is not None:
-            if counted.begins_anew:
+            if counted.replaces_all:
                 self.open_store(partition).clear()
             self.open_store(partition).write(counted.items, offset=counted.offset)
 

@@ -22,12 +22,12 @@ from aiokafka.structs import ConsumerRecord
 from stream.agents import forwarded_events
 from stream.agents.task_state import State, in_thread
 from stream.core.messages import Reader
-from stream.core.partition.partition import SWEPT, Partition
-from stream.core.partition.reading import Batch
-from stream.core.store import StoreAway
+from stream.core.partition.batch_reader import Batch
+from stream.core.partition.partition import SWEPT_PREFIXES, Partition
+from stream.core.store import StoreUnavailable
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
-from stream.inputs.carried import reader_of_events
+from stream.inputs.forwarded import forwarded_event_reader
 from stream.kafka.outbox import Outbox, forwarded_origin
 from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
@@ -94,12 +94,12 @@ class PartitionTask:
         self._available.set()
         self._closed = False
         self._half_applied = False  # a batch has failed in the middle: memory has some of its events
-        self._swept = dict.fromkeys(SWEPT, b"")  # by key prefix: how far the rows were checked
+        self._swept = dict.fromkeys(SWEPT_PREFIXES, b"")  # by key prefix: how far the rows were checked
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
         self._readers = settings.readers
-        self._reader_of_events = reader_of_events(settings.rules)
+        self._reader_of_events = forwarded_event_reader(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # so that no checkpoint comes between a batch and what it sends on
@@ -114,7 +114,7 @@ class PartitionTask:
         self._recovery_seconds = recovery_seconds
 
     async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Take the partition over and go on from its last checkpoint. Raises StoreTaken, StateRefused."""
+        """Take the partition over and go on from its last checkpoint. Raises PartitionTakenOver, StateRefused."""
         await self._state.take_over(still_ours)
         await in_thread(self._restore)
 
@@ -219,7 +219,7 @@ class PartitionTask:
     async def _fetch_rows(self, batch: Batch) -> dict[bytes, bytes | None]:
         """Fetch the rows that a batch needs and that are not in memory."""
         rows: dict[bytes, bytes | None] = {}
-        while wanted := self._core.wants(batch, rows):
+        while wanted := self._core.keys_to_fetch(batch, rows):
             rows.update(zip(wanted, await self._retry_until_available(partial(self._state.read, wanted)), strict=True))
         return rows
 
@@ -228,7 +228,7 @@ class PartitionTask:
         while True:
             try:
                 answer = await request()
-            except StoreAway as error:
+            except StoreUnavailable as error:
                 if self._closed:
                     raise
                 if not self.away:

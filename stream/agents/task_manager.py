@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from stream.agents.partition_task import PartitionTask
 from stream.agents.task_state import State
 from stream.agents.transport import Records
-from stream.core.store import StoreAway, StoreTaken
+from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.core.time import seconds_of
 from stream.kafka.outbox import Outbox
 from stream.kafka.state_mismatch import PartitionOffsets, StateMismatch, find_mismatch
@@ -158,7 +158,7 @@ class TaskManager:
                 )
                 await task.open(wanted)
                 return task
-            except StoreAway as error:  # noqa: PERF203  it waits between two rounds
+            except StoreUnavailable as error:  # noqa: PERF203  it waits between two rounds
                 log.warning("the state can't be reached: nothing is consumed", partition=number, why=str(error))
                 await self.report_unowned(number, str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -218,7 +218,7 @@ class TaskManager:
 
         `epochs` has the epoch that ends, by partition; 0 for a partition that was not taken over yet.
         """
-        if not isinstance(self.failure, (Fenced, StoreTaken)):
+        if not isinstance(self.failure, (Fenced, PartitionTakenOver)):
             for number, epoch in epochs.items():
                 await self.report_unowned(number, f"worker {self.worker} has stopped", epoch=epoch)
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from stream.core.changelog import SEAL, Entry, Replay, Seal, decode_seal, encode_seal
 from stream.core.partition.rows import Delta
-from stream.core.store import StateLost, Store, StoreTaken
+from stream.core.store import PartitionTakenOver, StateLost, Store
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class State(Protocol):
         ...
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Become the owner. Raises StoreTaken if another worker has just become the owner and keeps the partition."""
+        """Become the owner. Raises PartitionTakenOver if another worker has just become the owner and keeps the partition."""
         ...
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -63,7 +63,7 @@ class State(Protocol):
         ...
 
     async def save(self, delta: Delta) -> None:
-        """Write a checkpoint, all of it or nothing. Raises StoreTaken if the partition has another owner."""
+        """Write a checkpoint, all of it or nothing. Raises PartitionTakenOver if the partition has another owner."""
         ...
 
     async def check_changelog(self) -> None:
@@ -103,7 +103,7 @@ class SharedState:
         return self._store.scan(prefix)
 
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        return await in_thread(lambda: self._store.part(prefix, after=after, count=count))
+        return await in_thread(lambda: self._store.scan_some(prefix, after=after, count=count))
 
     async def clear(self) -> None:
         await in_thread(self._store.clear)
@@ -151,7 +151,7 @@ class ChangelogState(SharedState):
         return self._store.read(keys)
 
     async def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        return self._store.part(prefix, after=after, count=count)
+        return self._store.scan_some(prefix, after=after, count=count)
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """Append the first run of a new epoch, and take in what the last owner wrote until then.
@@ -233,10 +233,10 @@ class ChangelogState(SharedState):
             await self.save(list(zip(keys, await self.read(keys), strict=True)))
 
 
-def _taken_over_error(seal: Seal | None) -> StoreTaken:
+def _taken_over_error(seal: Seal | None) -> PartitionTakenOver:
     epoch = None if seal is None else seal.epoch
     problem = f"another worker has taken the partition over, with epoch {epoch}"
-    return StoreTaken(f"{problem}: this one was silent for too long, or both have the same kafka.instance_id")
+    return PartitionTakenOver(f"{problem}: this one was silent for too long, or both have the same kafka.instance_id")
 
 
 async def in_thread(work: Callable[[], _Result]) -> _Result:

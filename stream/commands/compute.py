@@ -92,7 +92,7 @@ def compute(
         for path in files:
             with (
                 _reading_progress(path) as on_progress,
-                lines_of(path, max_line_bytes=settings.max_message_bytes, tell=on_progress) as lines,
+                lines_of(path, max_line_bytes=settings.max_message_bytes, on_bytes_read=on_progress) as lines,
             ):
                 _apply(calculator, path, lines, unusable, asked_at_ms=at_ms)
         unusable.raise_if_strict()

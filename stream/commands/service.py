@@ -243,7 +243,7 @@ def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
     \b
     Example: engagement health
     """
-    from stream.export.address import place_of
+    from stream.export.address import host_and_port
     from stream.export.probes import ask
 
     settings = load_settings(file, kafka)
@@ -254,6 +254,6 @@ def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
     try:
         ready, answer = ask(asked.host, asked.port)
     except OSError as error:
-        raise Failure(f"nobody answers at {place_of(asked.host, asked.port)}: {error.strerror or error}") from None
+        raise Failure(f"nobody answers at {host_and_port(asked.host, asked.port)}: {error.strerror or error}") from None
     click.echo(answer)
     raise SystemExit(0 if ready else 1)

@@ -4,7 +4,7 @@
 holds them to it.
 """
 
-from stream.core.families import across
+from stream.core.families import cross_family
 from stream.core.families.registry import FAMILIES
 from stream.core.metrics import Metric
 
@@ -114,7 +114,7 @@ _HEALTH = (
 )
 
 # Metrics that are computed from events, and not about the pipeline.
-BUSINESS: tuple[Metric, ...] = (*(metric for family in FAMILIES for metric in family.metrics), *across.METRICS)
+BUSINESS: tuple[Metric, ...] = (*(metric for family in FAMILIES for metric in family.metrics), *cross_family.METRICS)
 
 CATALOGUE: tuple[Metric, ...] = (*BUSINESS, *_HEALTH)
 

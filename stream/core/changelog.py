@@ -45,12 +45,12 @@ class Entry(Protocol):
     def value(self) -> bytes | None: ...
 
 
-class Counted(NamedTuple):
+class ReplayedRows(NamedTuple):
     """What counts of the records read so far and was not told before."""
 
     items: list[tuple[bytes, bytes | None]]
     offset: int  # of the last sealed record
-    begins_anew: bool  # all that was there before is void
+    replaces_all: bool  # all that was there before is void
 
 
 class Replay:
@@ -61,33 +61,33 @@ class Replay:
         self.overwritten: set[bytes] = set()  # keys that a run which does not count has touched last
         self._unsealed: list[Entry] = []
 
-    def read(self, records: Sequence[Entry]) -> Counted | None:
+    def read(self, records: Sequence[Entry]) -> ReplayedRows | None:
         """Take the next records; None while no run is complete."""
-        places = [place for place, record in enumerate(records) if record.key == SEAL]
-        if not places:
+        indexes = [index for index, record in enumerate(records) if record.key == SEAL]
+        if not indexes:
             self._unsealed += records
             return None
         items: list[tuple[bytes, bytes | None]] = []
-        begins_anew, done = False, 0
-        for place in places:
-            run: Sequence[Entry] = [*self._unsealed, *records[done : place + 1]]
-            self._unsealed, done = [], place + 1
+        replaces_all, done = False, 0
+        for index in indexes:
+            run: Sequence[Entry] = [*self._unsealed, *records[done : index + 1]]
+            self._unsealed, done = [], index + 1
             seal = decode_seal(run[-1].value or b"")
             # Of runs that compaction has left a part of, but not the seal, it was told when the seal was there.
             if not seal.outranks(self.seal):
-                run = self._without_last(run, seal)
+                run = self._without_rejected_run(run, seal)
             else:
                 if seal.whole_from > (self.seal.whole_from if self.seal else 0):
-                    begins_anew, items = True, []
+                    replaces_all, items = True, []
                     run = [record for record in run if record.offset >= seal.whole_from]
                 self.seal = seal
                 if self.overwritten:
                     self.overwritten -= keys_of(run)
             items += ((record.key, record.value) for record in run if record.key is not None)
         self._unsealed += records[done:]
-        return Counted(items, records[places[-1]].offset, begins_anew)
+        return ReplayedRows(items, records[indexes[-1]].offset, replaces_all)
 
-    def _without_last(self, run: Sequence[Entry], seal: Seal) -> Sequence[Entry]:
+    def _without_rejected_run(self, run: Sequence[Entry], seal: Seal) -> Sequence[Entry]:
         """The records before a run that does not count."""
         first = run[-1].offset - seal.records + 1
         self.overwritten |= keys_of(record for record in run if record.offset >= first)

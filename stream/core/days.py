@@ -34,9 +34,9 @@ class DayLedger:
             self._put(day, length, change * users)
 
     def _changes_of(self, days: list[int]) -> Iterator[tuple[int, int, int]]:
-        for place, day in enumerate(days):
-            following = days[place + 1] if place + 1 < len(days) else None
-            preceding = days[place - 1] if place else None
+        for index, day in enumerate(days):
+            following = days[index + 1] if index + 1 < len(days) else None
+            preceding = days[index - 1] if index else None
             for length in self.lengths:
                 # Where one day's windows reach the next active day, the end of the one and the begin of the other
                 # cancel: only runs have ends.

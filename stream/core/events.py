@@ -9,25 +9,25 @@ from typing import ClassVar, final
 import msgspec
 
 from stream.core.rejections import Reason
-from stream.core.segments import Values
+from stream.core.segments import AttributeValues
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that a user did."""
 
-    tells_earlier: ClassVar[bool] = False  # whether it tells of an earlier moment too, which may be late by itself
-    leaves_name: ClassVar[bool] = False  # whether its user can be found by a name that it carries
+    has_start_time: ClassVar[bool] = False  # whether it tells of an earlier moment too, which may be late by itself
+    has_reference: ClassVar[bool] = False  # whether its user can be found by a name that it carries
 
     user: str
     at_ms: int
     is_bot: bool
 
-    def without_late(self, before_ms: int) -> "Event":
+    def without_late_start(self, before_ms: int) -> "Event":
         """The event without what it tells of moments before `before_ms`, which are too late to be applied."""
         return self
 
-    def left_name(self) -> str | None:
+    def user_reference(self) -> str | None:
         """The name by which a later message may mean the user of this event."""
         return None
 
@@ -44,13 +44,13 @@ class Step(Event, frozen=True, gc=False):
     in_session: bool
     prompted: bool | None  # whether a push, a mail or an ad has brought the user; None where nothing is said
     engaged_ms: int | None
-    segments: Values
+    segments: AttributeValues
 
 
 class Summary(Event, frozen=True, gc=False):
     """A whole session, told at once; a higher revision corrects it. Its time is its end."""
 
-    tells_earlier: ClassVar[bool] = True
+    has_start_time: ClassVar[bool] = True
 
     session_id: str
     started_ms: int
@@ -59,10 +59,10 @@ class Summary(Event, frozen=True, gc=False):
     engaged_ms: int | None
     revision: int
     prompted: bool | None
-    segments: Values
+    segments: AttributeValues
     start_is_late: bool = False  # then it makes nobody active at its start
 
-    def without_late(self, before_ms: int) -> "Summary":
+    def without_late_start(self, before_ms: int) -> "Summary":
         return self if self.started_ms >= before_ms else msgspec.structs.replace(self, start_is_late=True)
 
 
@@ -71,13 +71,13 @@ class Login(Event, frozen=True, gc=False):
 
     identity: int
     success: bool
-    segments: Values
+    segments: AttributeValues
 
 
 class Answer(Event, frozen=True, gc=False):
     """One state of one survey response; the latest state of a response counts."""
 
-    leaves_name: ClassVar[bool] = True
+    has_reference: ClassVar[bool] = True
 
     response_id: str
     kind: Kind
@@ -88,37 +88,39 @@ class Answer(Event, frozen=True, gc=False):
     interaction_id: str | None
     name: str | None = None  # what a later message may name instead of the user
 
-    def left_name(self) -> str | None:
+    def user_reference(self) -> str | None:
         return self.name
 
 
-class Nameless(Event, frozen=True, gc=False):
+class EventWithoutUser(Event, frozen=True, gc=False):
     """Something that is told without saying of whom; `user` is empty.
 
-    The user is the first of `users` who has the `thing`, else the last of them; or, where there are none, the one whose
-    earlier event left the name `thing`.
+    The user is the first of `users` who has the `reference`, else the last of them; or, where there are none, the one whose
+    earlier event left the name `reference`.
     """
 
-    thing: str
+    reference: str
     users: tuple[str, ...] = ()
 
-    def of(self, user: str) -> Event:
+    def with_user(self, user: str) -> Event:
         """The event, now that the user is known."""
         raise NotImplementedError
 
-    def unknown(self) -> tuple[Reason, str]:
+    def unknown_user(self) -> tuple[Reason, str]:
         """Why the event is refused when nobody left that name: the reason and a text."""
         raise NotImplementedError
 
 
-class ResponseRemoved(Nameless, frozen=True, gc=False):
-    """A survey response, the `thing`, is taken back by a null message."""
+class ResponseRemoved(EventWithoutUser, frozen=True, gc=False):
+    """A survey response, the `reference`, is taken back by a null message."""
 
-    def of(self, user: str) -> Answer:
-        return retraction(user, self.thing, at_ms=self.at_ms)
+    def with_user(self, user: str) -> Answer:
+        return retraction(user, self.reference, at_ms=self.at_ms)
 
-    def unknown(self) -> tuple[Reason, str]:
-        told = f"a null message with key {self.thing!r}: no response of that id is known, nor a header `response_id`"
+    def unknown_user(self) -> tuple[Reason, str]:
+        told = (
+            f"a null message with key {self.reference!r}: no response of that id is known, nor a header `response_id`"
+        )
         return Reason.NO_RESPONSE, told
 
 
@@ -130,13 +132,13 @@ def retraction(user: str, response_id: str, *, at_ms: int) -> Answer:
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A part of a message that can't be used."""
 
-    place: int  # which of the things that the message tells, from 0
+    event_index: int  # which of the things that the message tells, from 0
     reason: Reason
     detail: str
 
 
 @final
-class Several(msgspec.Struct, frozen=True, gc=False):
+class MultipleEvents(msgspec.Struct, frozen=True, gc=False):
     """What a message tells that tells more than one thing: events, parts that can't be used, or both."""
 
     events: tuple[tuple[int, Event], ...]  # with the place of each in the message, from 0

@@ -18,13 +18,13 @@ _PLACEHOLDERS = frozenset(
         *("00000000-0000-0000-0000-000000000000", "0" * 32),
     }
 )
-_LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDERS))
+_MAX_PLACEHOLDER_LENGTH = max(map(len, _PLACEHOLDERS))
 
 # Ids of things as they were sent, and what each means: the steps of a session carry the same one. A cache of a few
 # megabytes, cleared when it is full.
-_known: dict[Id | None, str | None] = {}
-_KNOWN_AT_MOST = 20_000
-_LONGEST_KNOWN = 64
+_cache: dict[Id | None, str | None] = {}
+_MAX_CACHED = 20_000
+_MAX_CACHED_LENGTH = 64
 
 
 def text_of(raw: Id) -> str:
@@ -37,13 +37,13 @@ def text_of(raw: Id) -> str:
 
 def is_placeholder(text: str) -> bool:
     """Whether a trimmed text tells nothing: it is empty, or what clients send where they know no value."""
-    return len(text) <= _LONGEST_PLACEHOLDER and text.lower() in _PLACEHOLDERS
+    return len(text) <= _MAX_PLACEHOLDER_LENGTH and text.lower() in _PLACEHOLDERS
 
 
 def id_of(raw: Id | None) -> str | None:
     """The id of a thing (a session, a response, an interaction), or None where none is told."""
     try:
-        return _known[raw]
+        return _cache[raw]
     except KeyError:
         return _read(raw)
 
@@ -51,8 +51,8 @@ def id_of(raw: Id | None) -> str | None:
 def _read(raw: Id | None) -> str | None:
     text = "" if raw is None else text_of(raw)
     read = None if is_placeholder(text) else text
-    if type(raw) is int or raw is None or len(raw) <= _LONGEST_KNOWN:  # type: ignore[arg-type]
-        if len(_known) >= _KNOWN_AT_MOST:
-            _known.clear()
-        _known[raw] = read
+    if type(raw) is int or raw is None or len(raw) <= _MAX_CACHED_LENGTH:  # type: ignore[arg-type]
+        if len(_cache) >= _MAX_CACHED:
+            _cache.clear()
+        _cache[raw] = read
     return read

@@ -12,10 +12,10 @@ from zlib import crc32
 
 import msgspec
 
-from stream.core.events import Event, Nameless, Several
+from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.ids import Id, text_of
 from stream.core.rejections import Reason, Rejected
-from stream.core.segments import Values, known_values, values_of
+from stream.core.segments import AttributeValues, attribute_values_of, cached_attribute_values
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
@@ -40,7 +40,7 @@ class Record(Protocol):
 
 
 # What reads a record of an input: what it tells. Raises Rejected.
-Reader = Callable[[Record], Event | Several]
+Reader = Callable[[Record], Event | MultipleEvents]
 
 
 class Message(msgspec.Struct, gc=False):
@@ -63,31 +63,31 @@ class ActivityMessage(Message, gc=False):
     app_version: object = None
 
 
-def segments_of(message: ActivityMessage) -> Values:
+def segments_of(message: ActivityMessage) -> AttributeValues:
     """What a message tells of each segment."""
     labels = message.platform, message.plan, message.country, message.app_version
     try:
-        return known_values[labels]
+        return cached_attribute_values[labels]
     except (KeyError, TypeError):  # not seen before, or an object, which can't be looked up
-        return values_of(labels)
+        return attribute_values_of(labels)
 
 
 @dataclass(frozen=True, slots=True)
-class Messages:
+class MessageKind:
     """One kind of native messages.
 
     `event_of` is given the message, its user, time in milliseconds, whether a bot sent it, and the record's key; it
-    raises Rejected for what can't be. `removal_of` says what a null message means, where it means anything. `unused`
-    names, by the value of the field `told_apart_by`, the fields that such a message has no use for: whatever they hold,
+    raises Rejected for what can't be. `event_of_tombstone` says what a null message means, where it means anything. `ignored_fields`
+    names, by the value of the field `type_field`, the fields that such a message has no use for: whatever they hold,
     they are ignored.
     """
 
     kind: str
-    shape: type[Message]
+    message_type: type[Message]
     event_of: Callable[[Any, str, int, bool, bytes | None], Event]
-    removal_of: Callable[[Record], Nameless] | None = None
-    told_apart_by: str = ""
-    unused: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    event_of_tombstone: Callable[[Record], EventWithoutUser] | None = None
+    type_field: str = ""
+    ignored_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
@@ -105,11 +105,13 @@ def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
     return (at_ms & 0xFFFFFFFF) << 32 | content
 
 
-def moment_ms(time: dt.datetime | int | float | None, field: str) -> int:
+def time_field_ms(time: dt.datetime | int | float | None, field: str) -> int:
     """Milliseconds of a time as a message tells it. Raises Rejected for one that is none."""
     if isinstance(time, dt.datetime):
         since = time - EPOCH
-        return possible_ms(since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000, time, field)
+        return checked_time_ms(
+            since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000, time, field
+        )
     at_ms = None if time is None else epoch_ms(time)
     if at_ms is None:
         told = f"{time} at `$.{field}` has not 10 (s), 13 (ms) or 16 (us) digits"
@@ -117,7 +119,7 @@ def moment_ms(time: dt.datetime | int | float | None, field: str) -> int:
     return at_ms
 
 
-def possible_ms(at_ms: int, told: object, field: str) -> int:
+def checked_time_ms(at_ms: int, told: object, field: str) -> int:
     """The same milliseconds. Raises Rejected where no calendar has them."""
     if 0 <= at_ms < LATEST_MS:
         return at_ms

@@ -9,17 +9,17 @@ import msgspec
 
 from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
 from stream.core.messages import Reader
-from stream.core.partition.applying import NOTHING_STORED
+from stream.core.partition.batch_applier import NOTHING_STORED
+from stream.core.partition.batch_reader import Refused
 from stream.core.partition.partition import Partition
 from stream.core.partition.progress import OUTCOMES, REKEYED
-from stream.core.partition.reading import Refused
 from stream.core.rejections import Reason, Rejected
 from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 
-_NEVER_TOO_LATE_MS = 1 << 62
+_END_OF_TIME_MS = 1 << 62
 
 # Events between two looks at the clock: few enough that rows stay small, many enough that looking costs nothing.
 _BATCH = 1_000
@@ -65,7 +65,7 @@ class _Line(msgspec.Struct):
 _line = msgspec.json.Decoder(_Line).decode
 
 
-class _AtRest(msgspec.Struct, gc=False):
+class _FileRecord(msgspec.Struct, gc=False):
     """A line of a file, as the record it would be in Kafka."""
 
     value: bytes | None
@@ -88,7 +88,7 @@ class Offline:
         readers: Mapping[str, Reader],
         *,
         at_ms: int | None = None,
-        clock_ms: int = _NEVER_TOO_LATE_MS,
+        clock_ms: int = _END_OF_TIME_MS,
         max_message_bytes: int = 1_000_000,
     ) -> None:
         self._readers = readers
@@ -111,11 +111,11 @@ class Offline:
         unusable: list[UnusableLine] = []
         topic = ""
         head: bytes | tuple[()] = ()  # of a line of this topic; none as long as there is none
-        records: list[_AtRest] = []
+        records: list[_FileRecord] = []
         for number, line in zip(numbers, lines, strict=True):
             # Files of one topic begin each line alike: then the line is parsed once instead of twice.
             if line.startswith(head):
-                records.append(_AtRest(line, number))
+                records.append(_FileRecord(line, number))
                 continue
             if (not line or line.isspace()) and not isinstance(line, OversizedLine):
                 continue
@@ -126,14 +126,14 @@ class Offline:
                 unusable.append(UnusableLine(number, rejection.reason, str(rejection)))
                 continue
             if its_topic != topic:
-                unusable += map(_told, self._apply_records(topic, records))
+                unusable += map(_unusable_line, self._apply_records(topic, records))
                 topic, head, records = its_topic, b'{"topic":"%s",' % its_topic.encode(), []
-            records.append(_AtRest(line, number))
-        unusable += map(_told, self._apply_records(topic, records))
+            records.append(_FileRecord(line, number))
+        unusable += map(_unusable_line, self._apply_records(topic, records))
         self._partition.tick(self.newest_ms if self._at_ms is None else self._at_ms, behind=())
         return unusable
 
-    def _apply_records(self, topic: str, records: list[_AtRest]) -> list[Refused]:
+    def _apply_records(self, topic: str, records: list[_FileRecord]) -> list[Refused]:
         if not records:
             return []
         batch = self._partition.read(topic, records, self._readers[topic], not_after_ms=self._not_after_ms)
@@ -150,7 +150,7 @@ class Offline:
         Where the users of one file were shared out among several, these add up to what one would have said.
         """
         self._partition.tick(now_ms, behind=())
-        return self._partition.snapshot(closed_days=_NEVER_TOO_LATE_MS, all_values=True)
+        return self._partition.snapshot(closed_days=_END_OF_TIME_MS, all_values=True)
 
     def computed(self, *, days: int = 1) -> Computed:
         """The numbers now that all lines are applied, with the last `days` closed days."""
@@ -187,5 +187,5 @@ def computed_of(snapshot: Snapshot, rules: Rules, *, days: int) -> Computed:
     )
 
 
-def _told(refused: Refused) -> UnusableLine:
+def _unusable_line(refused: Refused) -> UnusableLine:
     return UnusableLine(refused.record.offset, refused.reason, refused.detail)

@@ -3,7 +3,7 @@
 What is undefined is absent: a ratio over nothing has no sample, never 0.
 """
 
-from stream.core.families import across
+from stream.core.families import cross_family
 from stream.core.families.registry import families
 from stream.core.rules import Rules
 from stream.core.samples import Sample
@@ -15,7 +15,7 @@ def live_samples(snapshot: Snapshot, rules: Rules) -> list[Sample]:
     if snapshot.now_ms < 0:
         return []
     samples = [sample for family in families(rules) for sample in family.live(snapshot.family(family.name))]
-    return [*samples, *across.live(snapshot, rules)]
+    return [*samples, *cross_family.live(snapshot, rules)]
 
 
 def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:

@@ -38,20 +38,20 @@ class Booking(msgspec.Struct, frozen=True, gc=False):
     since: int | None = None
 
 
-def successive(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
+def superseding_bookings(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
     """Bookings of things of which only the latest counts, given in order of time."""
     following: list[int | None] = [*(minute for minute, _ in minutes[1:]), None]
-    return [Booking(*latest, until) for latest, until in zip(minutes, following, strict=False)]
+    return [Booking(*latest_bookings, until) for latest_bookings, until in zip(minutes, following, strict=False)]
 
 
-def latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
+def latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
     """The same of one thing that counts alike in each of these minutes, given in order."""
     if len(minutes) == 1:  # the common case, fast
         return [Booking(minutes[0], amounts)]
-    return successive([(minute, amounts) for minute in minutes])
+    return superseding_bookings([(minute, amounts) for minute in minutes])
 
 
-def second_latest(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
+def second_latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
     """Bookings of one thing that counts where it happened the last time but one: it then has happened twice since.
 
     Of the minutes, given in order, each becomes the last but one when the next of them comes.
@@ -76,20 +76,20 @@ class Ring:
         self.now = -1
         # What was counted since buckets were last asked for, by minute: of things that move from one minute to another
         # much cancels between two reports, and what is left is put into few buckets.
-        self._counted: dict[int, Bucket] = {}
+        self._pending: dict[int, Bucket] = {}
         self._minutes: dict[int, Bucket] = {}
         self._hours: dict[int, Bucket] = {}
-        self._due: dict[int, dict[int, Bucket]] = {}
+        self._scheduled: dict[int, dict[int, Bucket]] = {}
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
         # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
-        # Sums of each window's whole hours before the current one, but for what `_belated` holds by hour.
-        self._earlier: dict[int, Bucket] = {window: {} for window in self.windows}
-        self._belated: dict[int, Bucket] = {}
+        # Sums of each window's whole hours before the current one, but for what `_late_amounts` holds by hour.
+        self._whole_hour_sums: dict[int, Bucket] = {window: {} for window in self.windows}
+        self._late_amounts: dict[int, Bucket] = {}
         # Numbers of the buckets changed since `pages` were told.
         self._changed_minutes: set[int] = set()
         self._changed_hours: set[int] = set()
-        self._changed_due: set[int] = set()
+        self._changed_scheduled: set[int] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
         """Count bookings, or with `times=-1` take them out again."""
@@ -103,40 +103,40 @@ class Ring:
             if until is not None and (until <= now or until <= (minute if since is None else since)):
                 continue
             if since is None or since <= now:
-                self._put(minute, booking.amounts, times)
+                self._add_pending(minute, booking.amounts, times)
             else:
-                self._put_when_due(since, minute, booking.amounts, times)
+                self._schedule(since, minute, booking.amounts, times)
             if until is not None:
-                self._put_when_due(until, minute, booking.amounts, -times)
+                self._schedule(until, minute, booking.amounts, -times)
 
-    def _put_when_due(self, due: int, minute: int, amounts: Mapping[Any, int], times: int) -> None:
+    def _schedule(self, due: int, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         """Count amounts in `minute` as soon as the minute `due` has come."""
-        add(self._due.setdefault(due, {}).setdefault(minute, {}), amounts, times)
-        self._changed_due.add(due)
+        add(self._scheduled.setdefault(due, {}).setdefault(minute, {}), amounts, times)
+        self._changed_scheduled.add(due)
 
-    def remembers(self, minute: int) -> bool:
+    def covers(self, minute: int) -> bool:
         """Whether a booking in this minute can still count."""
         return minute >= (self.now // _HOUR - self._longest) * _HOUR
 
     def count(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
         """Count what is never superseded, as `book` does."""
-        if self.remembers(minute):
-            self._put(minute, amounts, times)
+        if self.covers(minute):
+            self._add_pending(minute, amounts, times)
 
-    def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
-        bucket = self._counted.get(minute)
+    def _add_pending(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
+        bucket = self._pending.get(minute)
         if bucket is None:
-            bucket = self._counted[minute] = {}
+            bucket = self._pending[minute] = {}
         add(bucket, amounts, times)
 
-    def _put_into_buckets(self) -> None:
+    def _apply_pending(self) -> None:
         """Put what was counted where it is summed up."""
-        for minute, amounts in self._counted.items():
+        for minute, amounts in self._pending.items():
             if amounts:
-                self._put_into_buckets_of(minute, amounts)
-        self._counted.clear()
+                self._add_to_buckets(minute, amounts)
+        self._pending.clear()
 
-    def _put_into_buckets_of(self, minute: int, amounts: Bucket) -> None:
+    def _add_to_buckets(self, minute: int, amounts: Bucket) -> None:
         hour = minute // _HOUR
         current = self.now // _HOUR
         bucket = self._hours.get(hour)
@@ -151,25 +151,25 @@ class Ring:
             add(bucket, amounts)
             self._changed_minutes.add(minute)
         if hour < current:
-            bucket = self._belated.get(hour)
+            bucket = self._late_amounts.get(hour)
             if bucket is None:
-                bucket = self._belated[hour] = {}
+                bucket = self._late_amounts[hour] = {}
             add(bucket, amounts)
 
     def advance(self, now: int) -> None:
         """Move the clock to the minute `now`. An earlier one changes nothing."""
         if now <= self.now:
             return
-        self._put_into_buckets()
+        self._apply_pending()
         hour_passed = now // _HOUR != self.now // _HOUR
         self.now = now
         if hour_passed:
-            self._forget()
-        for until in sorted(minute for minute in self._due if minute <= now):
-            self.book(Booking(minute, amounts) for minute, amounts in self._due.pop(until).items())
-            self._changed_due.add(until)
+            self._drop_old_buckets()
+        for until in sorted(minute for minute in self._scheduled if minute <= now):
+            self.book(Booking(minute, amounts) for minute, amounts in self._scheduled.pop(until).items())
+            self._changed_scheduled.add(until)
 
-    def _forget(self) -> None:
+    def _drop_old_buckets(self) -> None:
         current = self.now // _HOUR
         for minute in [minute for minute in self._minutes if minute // _HOUR < current - 24]:
             del self._minutes[minute]
@@ -177,9 +177,9 @@ class Ring:
         for hour in [hour for hour in self._hours if hour < current - self._longest]:
             del self._hours[hour]
             self._changed_hours.add(hour)
-        self._sum_earlier_hours()
+        self._sum_whole_hours()
 
-    def _sum_earlier_hours(self) -> None:
+    def _sum_whole_hours(self) -> None:
         current = self.now // _HOUR
         summed: Bucket = {}
         since = current
@@ -188,18 +188,18 @@ class Ring:
             for hour in range(first, since):
                 add(summed, self._hours.get(hour, {}))
             since = min(since, first)
-            self._earlier[window] = dict(summed)
-        self._belated.clear()
+            self._whole_hour_sums[window] = dict(summed)
+        self._late_amounts.clear()
 
     def sums(self) -> dict[int, Bucket]:
         """What each window holds now, by its length in minutes."""
-        self._put_into_buckets()
+        self._apply_pending()
         current = self.now // _HOUR
-        for hour, tally in self._belated.items():
+        for hour, tally in self._late_amounts.items():
             for window, whole_hours in self._whole_hours.items():
                 if hour >= current - whole_hours:
-                    add(self._earlier[window], tally)
-        self._belated.clear()
+                    add(self._whole_hour_sums[window], tally)
+        self._late_amounts.clear()
         return {window: self._sum(window) for window in self.windows}
 
     def _sum(self, window: int) -> Bucket:
@@ -207,7 +207,7 @@ class Ring:
         this_hour = now - now % _HOUR
         if window < _HOUR:
             return total(minutes.get(minute, {}) for minute in range(now - window + 1, now + 1))
-        summed = dict(self._earlier[window])
+        summed = dict(self._whole_hour_sums[window])
         first = now - window + 1
         if window <= _DAY:
             first_whole = this_hour - self._whole_hours[window] * _HOUR
@@ -219,19 +219,19 @@ class Ring:
 
     def ahead(self, field: int) -> int:
         """How much of a field lies in minutes that have not come."""
-        self._put_into_buckets()
+        self._apply_pending()
         return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
 
     def size(self) -> int:
         """How many pages it holds."""
-        self._put_into_buckets()
-        return len(self._minutes) + len(self._hours) + len(self._due)
+        self._apply_pending()
+        return len(self._minutes) + len(self._hours) + len(self._scheduled)
 
     def pages(self) -> Pages:
         """The pages changed since the last call, as key and value; None where a page is gone."""
-        self._put_into_buckets()
+        self._apply_pending()
         changed: Iterable[tuple[str, dict[int, Any], set[int]]] = (
-            ("due", self._due, self._changed_due),
+            ("due", self._scheduled, self._changed_scheduled),
             ("hour", self._hours, self._changed_hours),
             ("minute", self._minutes, self._changed_minutes),
         )
@@ -252,6 +252,6 @@ class Ring:
             elif kind == "hour":
                 self._hours[int(number)] = msgspec.msgpack.decode(value, type=Bucket)
             else:
-                self._due[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Bucket])
+                self._scheduled[int(number)] = msgspec.msgpack.decode(value, type=dict[int, Bucket])
         self.now = now
-        self._sum_earlier_hours()
+        self._sum_whole_hours()

@@ -29,50 +29,50 @@ OTHER, UNKNOWN = "other", "unknown"
 NAMED_VALUES = 20
 # Values that one partition tells of: many more than are shown, so that those to show are found among all partitions,
 # and few enough that a report stays small whatever producers send.
-_TOLD_VALUES = 200
+_MAX_REPORTED_VALUES = 200
 
-_LONGEST_VALUE = 64
+_MAX_VALUE_LENGTH = 64
 _UNREADABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 # One text a segment, in the order of SEGMENTS; empty where nothing was told.
-Values = tuple[str, ...]
-NOT_TOLD: Values = ("",) * len(SEGMENTS)
+AttributeValues = tuple[str, ...]
+NO_ATTRIBUTES: AttributeValues = ("",) * len(SEGMENTS)
 
 # Labels as sent, and what they mean: most events of a deployment share a few hundred. A cache, cleared when full.
-known_values: dict[tuple[object, ...], Values] = {(None,) * len(SEGMENTS): NOT_TOLD}
-_KNOWN_AT_MOST = 20_000
+cached_attribute_values: dict[tuple[object, ...], AttributeValues] = {(None,) * len(SEGMENTS): NO_ATTRIBUTES}
+_MAX_CACHED = 20_000
 
 
-def values_of(labels: tuple[object, ...]) -> Values:
+def attribute_values_of(labels: tuple[object, ...]) -> AttributeValues:
     """What an event tells of each segment. A label that is none is as if it were not there: it costs no event."""
-    values: Values = tuple(map(_value, labels))
-    if values == NOT_TOLD:
-        values = NOT_TOLD
-    if all(map(_can_be_kept, labels)):
-        if len(known_values) >= _KNOWN_AT_MOST:
-            known_values.clear()
-        known_values[labels] = values
+    values: AttributeValues = tuple(map(_cleaned_value, labels))
+    if values == NO_ATTRIBUTES:
+        values = NO_ATTRIBUTES
+    if all(map(_is_cacheable, labels)):
+        if len(cached_attribute_values) >= _MAX_CACHED:
+            cached_attribute_values.clear()
+        cached_attribute_values[labels] = values
     return values
 
 
-def _can_be_kept(label: object) -> bool:
+def _is_cacheable(label: object) -> bool:
     # 1 and true would be found as the same; and what is long might be a message long.
-    return label is None or (type(label) is str and len(label) <= 2 * _LONGEST_VALUE)
+    return label is None or (type(label) is str and len(label) <= 2 * _MAX_VALUE_LENGTH)
 
 
-def _value(label: object) -> str:
+def _cleaned_value(label: object) -> str:
     """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1.
 
     Empty where nothing is told: by an empty text, a placeholder, a text that is too long, or one that does not read as
     what it is.
     """
     if type(label) is int:
-        value = str(label) if abs(label) < 10**_LONGEST_VALUE else ""
+        value = str(label) if abs(label) < 10**_MAX_VALUE_LENGTH else ""
     elif isinstance(label, str):
         value = (label if label.isascii() else normalize("NFC", label)).strip()
     else:
         return ""
-    if len(value) > _LONGEST_VALUE or value == UNKNOWN or is_placeholder(value) or not _is_readable(value):
+    if len(value) > _MAX_VALUE_LENGTH or value == UNKNOWN or is_placeholder(value) or not _is_readable(value):
         return ""
     return value
 
@@ -93,43 +93,47 @@ def in_order(segments: Iterable[str]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4_096)
-def only(values: Values, segments: tuple[str, ...]) -> Values:
+def only(values: AttributeValues, segments: tuple[str, ...]) -> AttributeValues:
     """The values of those segments that are counted."""
     kept = tuple(value if name in segments else "" for name, value in zip(SEGMENTS, values, strict=True))
-    return NOT_TOLD if kept == NOT_TOLD else kept
+    return NO_ATTRIBUTES if kept == NO_ATTRIBUTES else kept
 
 
-class Told(msgspec.Struct, array_like=True, gc=False):
+class Attributes(msgspec.Struct, array_like=True, gc=False):
     """What the activity events of one user have told. Changed in place where they tell the same again, later."""
 
     at_ms: int  # of the newest one that told any value
-    values: Values
+    values: AttributeValues
     times: tuple[int, ...] = ()  # when each value was told, where not all were at `at_ms`; -1 where none was
 
 
-def told_at(known: Told | None, values: Values, at_ms: int, *, counted: tuple[str, ...] = SEGMENTS) -> Told | None:
+def newest_attributes(
+    known: Attributes | None, values: AttributeValues, at_ms: int, *, counted: tuple[str, ...] = SEGMENTS
+) -> Attributes | None:
     """What is known after an activity event that told `values`, or the very same when nothing changes."""
     if counted is not SEGMENTS:
         values = only(values, counted)
-    if values is NOT_TOLD:
+    if values is NO_ATTRIBUTES:
         return known
     if known is None:
-        return Told(at_ms, values)
+        return Attributes(at_ms, values)
     if not known.times and (values is known.values or values == known.values):  # the common case, fast
-        return Told(at_ms, values) if at_ms > known.at_ms else known
+        return Attributes(at_ms, values) if at_ms > known.at_ms else known
     before = known.times or (known.at_ms,) * len(values)
     newest = [
-        max((told_ms if old else -1, old), (at_ms if new else -1, new))
-        for told_ms, old, new in zip(before, known.values, values, strict=True)
+        max((value_ms if old else -1, old), (at_ms if new else -1, new))
+        for value_ms, old, new in zip(before, known.values, values, strict=True)
     ]
-    newest_ms = max(told_ms for told_ms, _ in newest)
-    times = () if all(told_ms in (newest_ms, -1) for told_ms, _ in newest) else tuple(told_ms for told_ms, _ in newest)
-    told = Told(newest_ms, tuple(value for _, value in newest), times)
-    return known if told == known else told
+    newest_ms = max(value_ms for value_ms, _ in newest)
+    times = (
+        () if all(value_ms in (newest_ms, -1) for value_ms, _ in newest) else tuple(value_ms for value_ms, _ in newest)
+    )
+    updated = Attributes(newest_ms, tuple(value for _, value in newest), times)
+    return known if updated == known else updated
 
 
 @lru_cache(maxsize=16_384)
-def fields_of(values: Values) -> Mapping[Field, int]:
+def fields_of(values: AttributeValues) -> Mapping[Field, int]:
     """What one thing of these values adds beside what it adds anyway: the fields of its values.
 
     The field of a value is the place of its segment and the value.
@@ -162,15 +166,21 @@ def users_of(
                 users[SEGMENTS[int(field[0])]].setdefault(field[1:], {})[window] = amount
     if all_values:
         return {segment: of_value for segment, of_value in users.items() if of_value}
-    return {segment: _most(of_value, lengths[-1], _TOLD_VALUES) for segment, of_value in users.items() if of_value}
+    return {
+        segment: _largest_values(of_value, lengths[-1], _MAX_REPORTED_VALUES)
+        for segment, of_value in users.items()
+        if of_value
+    }
 
 
 def named(of_value: Mapping[str, Tally], window: int) -> dict[str, Tally]:
     """The values that are shown by name, largest first, and `other` if there are more."""
-    return _most({value: users for value, users in of_value.items() if users.get(window)}, window, NAMED_VALUES)
+    return _largest_values(
+        {value: users for value, users in of_value.items() if users.get(window)}, window, NAMED_VALUES
+    )
 
 
-def _most(of_value: Mapping[str, Tally], window: int, count: int) -> dict[str, Tally]:
+def _largest_values(of_value: Mapping[str, Tally], window: int, count: int) -> dict[str, Tally]:
     values = [value for value in of_value if value != OTHER]
     if len(values) > count:
         values = nsmallest(count, values, key=lambda value: (-of_value[value].get(window, 0), value))

@@ -10,19 +10,19 @@ from typing import Protocol
 Items = Iterable[tuple[bytes, bytes | None]]
 
 
-class StoreBroken(RuntimeError):
+class StoreFailed(RuntimeError):
     """The store can't be read or written. The worker stops before it acknowledges anything."""
 
 
-class StoreAway(StoreBroken):
+class StoreUnavailable(StoreFailed):
     """The store can't be reached now. What was asked may be asked again: nothing is lost by waiting."""
 
 
-class StoreTaken(StoreBroken):
+class PartitionTakenOver(StoreFailed):
     """Another worker has taken the partition over: this one must not write."""
 
 
-class StateLost(StoreBroken):
+class StateLost(StoreFailed):
     """The store holds less than was written to it: emptied, or set back to an older copy."""
 
 
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Every item whose key begins with `prefix`, in order of key."""
         ...
 
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """About `count` items whose key begins with `prefix`, and where to go on: empty at the end of a round.
 
         In any order; an item that stays is in each round at least once. The first round begins with an empty `after`.
@@ -47,7 +47,7 @@ class Store(Protocol):
     def write(self, items: Items, *, offset: int) -> None:
         """Put values, remove keys whose value is None, and note `offset`: all of it or nothing.
 
-        The same write may be repeated after StoreAway.
+        The same write may be repeated after StoreUnavailable.
         """
         ...
 

@@ -22,10 +22,10 @@ LATEST_MS = 253_402_214_400_000
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 # No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
-QUARTER_MS = 900_000
+QUARTER_HOUR_MS = 900_000
 
 # Three months of quarters of an hour, two megabytes: what the longest windows reach.
-_QUARTERS_REMEMBERED = 10_000
+_MAX_CACHED_QUARTER_HOURS = 10_000
 
 # 10 digits are seconds, 13 milliseconds, 16 microseconds : multiply by, then divide by.
 _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
@@ -48,17 +48,17 @@ class Days:
     def __init__(self, zone: str = "UTC") -> None:
         self.zone = zone
         self._zone = ZoneInfo(zone)
-        self._day_of_quarter: dict[int, int] = {}
+        self._day_of_quarter_hour: dict[int, int] = {}
 
     def day_of(self, at_ms: int) -> int:
         """Number of the local calendar day in which `at_ms` lies."""
-        quarter = at_ms // QUARTER_MS
-        day = self._day_of_quarter.get(quarter)
+        quarter_hour = at_ms // QUARTER_HOUR_MS
+        day = self._day_of_quarter_hour.get(quarter_hour)
         if day is None:
-            if len(self._day_of_quarter) >= _QUARTERS_REMEMBERED:
-                self._day_of_quarter.clear()
-            moment = dt.datetime.fromtimestamp(quarter * QUARTER_MS / SECOND_MS, self._zone)
-            day = self._day_of_quarter[quarter] = moment.toordinal() - _EPOCH
+            if len(self._day_of_quarter_hour) >= _MAX_CACHED_QUARTER_HOURS:
+                self._day_of_quarter_hour.clear()
+            moment = dt.datetime.fromtimestamp(quarter_hour * QUARTER_HOUR_MS / SECOND_MS, self._zone)
+            day = self._day_of_quarter_hour[quarter_hour] = moment.toordinal() - _EPOCH
         return day
 
     def starts_ms(self, day: int) -> int:

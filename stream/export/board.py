@@ -12,14 +12,14 @@ from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, iso, seconds_of
 from stream.export.counters import Counters, added
-from stream.export.takeovers import Often, Takeovers
+from stream.export.takeovers import FrequentTakeovers, Takeovers
 from stream.settings import Settings
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, AnyReport, Idle, Report, Standby, Timings, Unowned
 
 log = structlog.get_logger(__name__)
 
 
-class Standing(msgspec.Struct, frozen=True):
+class PartitionStatus(msgspec.Struct, frozen=True):
     """How one partition stands."""
 
     partition: int
@@ -117,25 +117,30 @@ class Board:
         }
         return sorted(found)
 
-    def partitions(self) -> list[Standing]:
+    def partitions(self) -> list[PartitionStatus]:
         """How each partition stands."""
         stale, standbys = self.stale(), self.standbys()
-        often = {one.partition: one for one in self.again_and_again()}
-        return [self._standing(number, stale, standbys, often) for number in range(self.settings.topics.partitions)]
+        frequent = {one.partition: one for one in self.frequent_takeovers()}
+        return [
+            self._partition_status(number, stale, standbys, frequent)
+            for number in range(self.settings.topics.partitions)
+        ]
 
-    def _standing(self, number: int, stale: list[int], standbys: list[Standby], often: Mapping[int, Often]) -> Standing:
+    def _partition_status(
+        self, number: int, stale: list[int], standbys: list[Standby], frequent: Mapping[int, FrequentTakeovers]
+    ) -> PartitionStatus:
         report = self._reports.get(number)
         told = self._unowned.get(number, report)
-        return Standing(
+        return PartitionStatus(
             partition=number,
             worker=None if told is None else told.worker,
             age_seconds=None if report is None else self.age_seconds(report),
             stale=number in stale,
-            reason=self._reason(number, stale, often),
+            reason=self._reason(number, stale, frequent),
             standbys={standby.worker: standby.lag for standby in standbys if standby.partition == number},
         )
 
-    def _reason(self, number: int, stale: list[int], often: Mapping[int, Often]) -> str:
+    def _reason(self, number: int, stale: list[int], frequent: Mapping[int, FrequentTakeovers]) -> str:
         """Why the numbers of a partition can't be trusted now; empty when they can."""
         if number in self._unowned:
             return self._why_unowned(self._unowned[number])
@@ -144,9 +149,13 @@ class Board:
         report = self._reports[number]
         if report.away:
             return report.away
-        if number in often:
-            return f"changes hands again and again: {self._takeovers.describe([often[number]])}"
-        return f"still reading {', '.join(report.behind)}" if report.behind else "; ".join(_held_back(report))
+        if number in frequent:
+            return f"changes hands again and again: {self._takeovers.describe([frequent[number]])}"
+        return (
+            f"still reading {', '.join(report.behind)}"
+            if report.behind
+            else "; ".join(_open_transaction_reasons(report))
+        )
 
     def _why_unowned(self, unowned: Unowned) -> str:
         told = unowned.why
@@ -157,9 +166,9 @@ class Board:
         age = self._seconds_since(unowned.reported_ms)
         return told if age <= seconds_of(self.settings.server.stale_after) else f"{told} (told {age:.0f} s ago)"
 
-    def again_and_again(self) -> list[Often]:
+    def frequent_takeovers(self) -> list[FrequentTakeovers]:
         """The partitions that change hands again and again, as `takeovers` defines it."""
-        return self._takeovers.again_and_again(now_ms=self.now_ms())
+        return self._takeovers.frequent_takeovers(now_ms=self.now_ms())
 
     def unready(self) -> list[str]:
         """Why the numbers can't be trusted now; empty when they can."""
@@ -172,8 +181,8 @@ class Board:
 
     def _reasons_of_partitions(self) -> Iterator[str]:
         stale = self.stale()
-        if found := self.again_and_again():
-            numbers = ", ".join(str(often.partition) for often in found)
+        if found := self.frequent_takeovers():
+            numbers = ", ".join(str(frequent.partition) for frequent in found)
             told = f"partitions {numbers} change" if len(found) > 1 else f"partition {numbers} changes"
             yield f"{told} hands again and again: {self._takeovers.describe(found)}"
         for number, unowned in sorted(self._unowned.items()):
@@ -187,7 +196,7 @@ class Board:
             if report.behind and report.partition not in stale:
                 yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
             if report.partition not in stale:
-                yield from (f"partition {report.partition}: {told}" for told in _held_back(report))
+                yield from (f"partition {report.partition}: {told}" for told in _open_transaction_reasons(report))
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -291,7 +300,7 @@ class Board:
         ]
 
 
-def _held_back(report: Report) -> Iterator[str]:
+def _open_transaction_reasons(report: Report) -> Iterator[str]:
     """What can't be read of a partition, for it lies behind the beginning of a transaction that hangs open."""
     for topic, found in sorted(report.open_transactions.items()):
         since = iso((report.reported_ms // SECOND_MS - round(found.seconds)) * SECOND_MS)

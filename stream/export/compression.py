@@ -23,17 +23,17 @@ _CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
 _OTHER_NAMES = {"x-gzip": "gzip"}  # RFC 9110, 8.4.1.3
 
 
-async def answer(
+async def compressed_response(
     request: web.Request, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """An answer with this body, compressed as the request asks. `headers` has its Content-Type."""
-    told = {**(headers or {}), "Vary": "Accept-Encoding"}
+    response_headers = {**(headers or {}), "Vary": "Accept-Encoding"}
     coding = coding_of(request.headers.get("Accept-Encoding", "")) if len(body) >= _SHORTEST_BYTES else None
     if coding is not None:
         compress = _CODINGS[coding]
         body = await asyncio.to_thread(compress, body) if len(body) > _LONG_BYTES else compress(body)
-        told["Content-Encoding"] = coding
-    return web.Response(body=body, status=status, headers=told)
+        response_headers["Content-Encoding"] = coding
+    return web.Response(body=body, status=status, headers=response_headers)
 
 
 def coding_of(accepted: str) -> str | None:
@@ -42,9 +42,9 @@ def coding_of(accepted: str) -> str | None:
     for one in accepted.lower().split(","):
         name, *parameters = (part.strip() for part in one.split(";"))
         weights[_OTHER_NAMES.get(name, name)] = _weight(parameters)
-    wishes = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in _CODINGS}
-    best = max(wishes, key=lambda coding: wishes[coding])
-    return best if wishes[best] > 0 and wishes[best] >= weights.get("identity", 0.0) else None
+    preferences = {coding: weights.get(coding, weights.get("*", 0.0)) for coding in _CODINGS}
+    best = max(preferences, key=lambda coding: preferences[coding])
+    return best if preferences[best] > 0 and preferences[best] >= weights.get("identity", 0.0) else None
 
 
 def _weight(parameters: list[str]) -> float:

@@ -19,7 +19,7 @@ def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.name, []).append(sample)
-    told = []
+    documents = []
     for sample in samples:
         metric = catalogue.BY_NAME[sample.name]
         document = as_json(sample)
@@ -27,8 +27,8 @@ def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
             wanted = {**sample.labels, **dict(metric.sample_labels)}
             counted = by_name.get(metric.parts[-1], ())
             document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
-        told.append(document)
-    return told
+        documents.append(document)
+    return documents
 
 
 def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:

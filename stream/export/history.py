@@ -18,7 +18,7 @@ from stream.export.board import Board
 _FINE_STEP_MS = 5 * SECOND_MS
 _FINE_SPAN_MS = 15 * MINUTE_MS
 # Looks in a row, a second each, at numbers that can be trusted, before the first point is taken.
-_STEADY_LOOKS = 5
+_STEADY_UPDATES = 5
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -35,7 +35,7 @@ class Point(NamedTuple):
         return all(value is None for value in self.values)
 
 
-class Ring:
+class PointBuffer:
     """Points of the last `span_ms`, one in each `step_ms` at most."""
 
     def __init__(self, *, step_ms: int, span_ms: int) -> None:
@@ -59,18 +59,18 @@ class History:
 
     def __init__(self, rules: Rules) -> None:
         self._series = _series(rules)
-        self._steady_looks = 0
-        self._minutes = Ring(step_ms=MINUTE_MS, span_ms=DAY_MS)
-        self._fine = Ring(step_ms=_FINE_STEP_MS, span_ms=_FINE_SPAN_MS)
+        self._steady_updates = 0
+        self._minutes = PointBuffer(step_ms=MINUTE_MS, span_ms=DAY_MS)
+        self._fine = PointBuffer(step_ms=_FINE_STEP_MS, span_ms=_FINE_SPAN_MS)
 
-    def look(self, board: Board) -> None:
+    def update(self, board: Board) -> None:
         """Take a point when one is due and the numbers can be trusted. Called once a second."""
-        self._steady_looks = 0 if board.unready() else self._steady_looks + 1
-        if self._steady_looks == 0:
+        self._steady_updates = 0 if board.unready() else self._steady_updates + 1
+        if self._steady_updates == 0:
             self._leave_gap()
         at_ms = board.merged.now_ms
         due = [ring for ring in (self._minutes, self._fine) if ring.is_due(at_ms)]
-        if at_ms < 0 or not due or self._steady_looks < _STEADY_LOOKS:
+        if at_ms < 0 or not due or self._steady_updates < _STEADY_UPDATES:
             return
         point = Point(at_ms, tuple(_values(self._series, [*board.live(), *totals(board.health())])))
         for ring in due:
@@ -90,8 +90,8 @@ class History:
             "since": iso(points[0].at_ms) if points else None,
             "at": [point.at_ms / SECOND_MS for point in points],
             "series": [
-                {"name": name, "labels": dict(labels), "values": [_rounded(point.values[place]) for point in points]}
-                for place, (name, labels) in enumerate(self._series)
+                {"name": name, "labels": dict(labels), "values": [_rounded(point.values[index]) for point in points]}
+                for index, (name, labels) in enumerate(self._series)
             ],
         }
 

@@ -9,13 +9,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
 from stream.export.board import Board
-from stream.export.compression import answer
+from stream.export.compression import compressed_response
 from stream.export.documents import definitions, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
 from stream.export.prometheus import exposition
-from stream.export.readiness import standing
+from stream.export.readiness import board_status
 
 _MOST_DAYS = 35
 
@@ -62,7 +62,7 @@ class Server:
     async def _metrics(self, request: web.Request) -> web.Response:
         # As the exporters of Prometheus's own libraries take it: the names of metrics, or of samples such as *_bucket.
         page = exposition(self._board, version=self._version, names=request.query.getall("name[]", None))
-        return await answer(request, page, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return await compressed_response(request, page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _api_metrics(self, request: web.Request) -> web.Response:
         asked = request.query.get("days", "1")
@@ -74,7 +74,7 @@ class Server:
         return await _json(
             request,
             {
-                **standing(board),
+                **board_status(board),
                 "live": with_sample_sizes(board.live()),
                 "closed": [
                     {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
@@ -101,4 +101,4 @@ class Server:
 
 async def _json(request: web.Request, content: Any, *, status: int = 200) -> web.Response:
     body = msgspec.json.encode(content)
-    return await answer(request, body, status=status, headers={"Content-Type": "application/json"})
+    return await compressed_response(request, body, status=status, headers={"Content-Type": "application/json"})

@@ -15,11 +15,11 @@ class TooManyListeners(Exception):
 class Listener:
     """Who hears: iterate over it for the messages, until it is let go or all is over."""
 
-    def __init__(self, *, backlog: int, let_go: Callable[[], None]) -> None:
+    def __init__(self, *, backlog: int, disconnect: Callable[[], None]) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(backlog)
-        self.let_go = let_go
+        self.disconnect = disconnect
 
-    def hear(self, message: bytes | None) -> bool:
+    def offer(self, message: bytes | None) -> bool:
         """Take a message, or None for the end. False when too many are waiting already."""
         try:
             self._queue.put_nowait(message)
@@ -45,27 +45,27 @@ class Listeners:
         return len(self._listeners)
 
     @contextmanager
-    def listening(self, *, let_go: Callable[[], None]) -> Iterator[Listener]:
-        """A listener as long as the context lasts. `let_go` cuts it off at once. Raises TooManyListeners."""
+    def listening(self, *, disconnect: Callable[[], None]) -> Iterator[Listener]:
+        """A listener as long as the context lasts. `disconnect` cuts it off at once. Raises TooManyListeners."""
         if self._is_over or len(self._listeners) >= self._most:
             raise TooManyListeners(f"{self._most} listen already")
-        listener = Listener(backlog=self._backlog, let_go=let_go)
+        listener = Listener(backlog=self._backlog, disconnect=disconnect)
         self._listeners.add(listener)
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
 
-    def tell(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Tell all; let go of those who can't keep up."""
-        self._tell(message)
+        self._send(message)
 
     def close(self) -> None:
         """All is over: no more listeners, and those there are hear the end."""
         self._is_over = True
-        self._tell(None)
+        self._send(None)
 
-    def _tell(self, message: bytes | None) -> None:
-        for listener in [listener for listener in self._listeners if not listener.hear(message)]:
+    def _send(self, message: bytes | None) -> None:
+        for listener in [listener for listener in self._listeners if not listener.offer(message)]:
             self._listeners.discard(listener)
-            listener.let_go()
+            listener.disconnect()

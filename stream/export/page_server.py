@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from stream.export.assets import Asset, page_assets
-from stream.export.compression import answer
+from stream.export.compression import compressed_response
 from stream.export.listeners import Listener, TooManyListeners
 from stream.export.page_updates import PageUpdates
 
@@ -49,23 +49,23 @@ class PageServer:
         app.router.add_get("/api/v1/history", self._history)
         app.on_response_prepare.append(_add_headers)
         app.on_shutdown.append(self._close)
-        app.cleanup_ctx.append(self._beating)
+        app.cleanup_ctx.append(self._running_updates)
 
     async def _history(self, request: web.Request) -> web.Response:
         body = msgspec.json.encode(self._updates.history.document())
-        return await answer(request, body, headers={"Content-Type": "application/json"})
+        return await compressed_response(request, body, headers={"Content-Type": "application/json"})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
         assert transport is not None, "a request comes over a connection"
         try:
-            with self._updates.listeners.listening(let_go=transport.abort) as listener:
-                return await self._told(request, listener)
+            with self._updates.listeners.listening(disconnect=transport.abort) as listener:
+                return await self._send_updates(request, listener)
         except TooManyListeners as error:
             again = {"Retry-After": str(_RETRY_SECONDS)}
             return web.json_response({"error": str(error)}, status=503, headers=again)
 
-    async def _told(self, request: web.Request, listener: Listener) -> web.StreamResponse:
+    async def _send_updates(self, request: web.Request, listener: Listener) -> web.StreamResponse:
         # `no` asks proxies such as nginx not to hold messages back until there are many.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
@@ -81,12 +81,12 @@ class PageServer:
     async def _close(self, app: web.Application) -> None:
         self._updates.listeners.close()
 
-    async def _beating(self, app: web.Application) -> AsyncIterator[None]:
-        beating = asyncio.create_task(self._updates.run())
-        beating.add_done_callback(_tell_if_broken)
+    async def _running_updates(self, app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._updates.run())
+        task.add_done_callback(_log_failure)
         yield
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _serving(asset: Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -96,7 +96,7 @@ def _serving(asset: Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
         known = request.if_none_match
         if known is not None and any(tag.value in (asset.etag, "*") for tag in known):
             return web.Response(status=304, headers={**headers, "Vary": "Accept-Encoding"})
-        return await answer(request, asset.body, headers={**headers, "Content-Type": asset.content_type})
+        return await compressed_response(request, asset.body, headers={**headers, "Content-Type": asset.content_type})
 
     return serve
 
@@ -105,6 +105,6 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(_HEADERS)
 
 
-def _tell_if_broken(beating: "asyncio.Task[None]") -> None:
-    if not beating.cancelled() and (error := beating.exception()) is not None:
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the live page stands still, for its updates have failed", reason=repr(error))

@@ -17,12 +17,12 @@ from stream.export.board import Board
 from stream.export.documents import with_sample_sizes
 from stream.export.history import History, Key, key_of
 from stream.export.listeners import Listeners
-from stream.export.readiness import standing
+from stream.export.readiness import board_status
 
 _BEAT_SECONDS = 5.0
 _EVERY_SECONDS = 1.0
 # It grows by itself, every second, for each partition: who listens has a clock.
-_UNTOLD = "engagement_snapshot_age_seconds"
+_EXCLUDED_METRIC = "engagement_snapshot_age_seconds"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,7 +30,7 @@ Samples = Mapping[Key, dict[str, Any]]
 
 
 class PageUpdates:
-    """Watches a board, remembers, and tells. `look` is one beat; `run` makes one a second."""
+    """Watches a board, remembers, and tells. `update` is one beat; `run` makes one a second."""
 
     def __init__(
         self,
@@ -42,62 +42,62 @@ class PageUpdates:
     ) -> None:
         self._board = board
         self._every_seconds = every_seconds
-        self._most_silent_looks = max(1, round(beat_seconds / every_seconds))
-        self._silent_looks = 0
-        self._told = Told()
+        self._max_silent_updates = max(1, round(beat_seconds / every_seconds))
+        self._silent_updates = 0
+        self._last_state = PageState()
         self.listeners = Listeners() if listeners is None else listeners
         self.history = History(board.rules)
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            self.look()
+            self.update()
             await asyncio.sleep(self._every_seconds)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Take a point, and tell what changed since the last look."""
-        self.history.look(self._board)
+        self.history.update(self._board)
         if not len(self.listeners):
             return
-        before, self._told = self._told, Told.of(self._board)
-        self._silent_looks += 1
-        if self._told != before:
-            self._silent_looks = 0
-            self.listeners.tell(framed("changes", self._told.since(before)))
-        elif self._silent_looks >= self._most_silent_looks:
-            self._silent_looks = 0
-            self.listeners.tell(framed("beat", {}))
+        before, self._last_state = self._last_state, PageState.of(self._board)
+        self._silent_updates += 1
+        if self._last_state != before:
+            self._silent_updates = 0
+            self.listeners.send(server_sent_event("changes", self._last_state.changes_since(before)))
+        elif self._silent_updates >= self._max_silent_updates:
+            self._silent_updates = 0
+            self.listeners.send(server_sent_event("beat", {}))
 
     def whole(self) -> bytes:
         """All numbers, as somebody who has just begun to listen needs them before the next changes."""
         if len(self.listeners) <= 1:  # nobody has been told for a while
-            self._told = Told.of(self._board)
-        return framed("numbers", self._told.whole())
+            self._last_state = PageState.of(self._board)
+        return server_sent_event("numbers", self._last_state.whole())
 
 
-class Told(msgspec.Struct, frozen=True):
+class PageState(msgspec.Struct, frozen=True):
     """What was told at one look."""
 
-    standing: dict[str, Any] = {}
+    board_status: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
     days: dict[int, dict[str, Tally]] = {}
 
     @classmethod
-    def of(cls, board: Board) -> "Told":
+    def of(cls, board: Board) -> "PageState":
         """What there is to tell of a board now."""
-        health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.days())
+        health = [sample for sample in board.health() if sample.name != _EXCLUDED_METRIC]
+        return cls(board_status(board), _by_key(board.live()), _by_key(health), board.merged.days())
 
     def whole(self) -> dict[str, Any]:
         """Everything."""
-        return {**self.standing, "live": list(self.live.values()), "health": list(self.health.values())}
+        return {**self.board_status, "live": list(self.live.values()), "health": list(self.health.values())}
 
-    def since(self, before: "Told") -> dict[str, Any]:
+    def changes_since(self, before: "PageState") -> dict[str, Any]:
         """Only the samples that are not as they were."""
         gone = [*_gone(before.live, self.live), *_gone(before.health, self.health)]
         return {
-            **self.standing,
+            **self.board_status,
             "live": _changed(before.live, self.live),
             "health": _changed(before.health, self.health),
             "gone": gone,
@@ -105,7 +105,7 @@ class Told(msgspec.Struct, frozen=True):
         }
 
 
-def framed(event: str, content: Mapping[str, Any]) -> bytes:
+def server_sent_event(event: str, content: Mapping[str, Any]) -> bytes:
     """A server-sent event. JSON holds no line break, so the data is one line."""
     return b"event: %s\ndata: %s\n\n" % (event.encode(), _encode(content))
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from stream.export.address import place_of
+from stream.export.address import host_and_port
 
 # An answer takes milliseconds; who is silent for longer is not alive.
-_PATIENCE_SECONDS = 4.0
+_TIMEOUT_SECONDS = 4.0
 
 
 class Probes:
@@ -59,13 +59,13 @@ def ask(host: str, port: int) -> tuple[bool, str]:
     Asked on this machine where it listens on every address. Raises OSError when nobody answers.
     """
     # No proxy is asked, whatever the environment of the container says.
-    connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         return answer.status == 200, answer.read().decode(errors="replace").strip()
     except http.client.HTTPException as error:
-        raise OSError(f"no HTTP is spoken at {place_of(host, port)}: {error!r}") from None
+        raise OSError(f"no HTTP is spoken at {host_and_port(host, port)}: {error!r}") from None
     finally:
         connection.close()
 

@@ -31,9 +31,9 @@ class BoardCollector(Collector):
         for metric in catalogue.CATALOGUE:
             if metric.name in histograms:
                 yield histograms[metric.name]
-            for place, name in enumerate(metric.names):
+            for index, name in enumerate(metric.names):
                 if name in by_name:
-                    yield _family(metric, name, place, by_name[name])
+                    yield _family(metric, name, index, by_name[name])
 
     def _closed(self) -> Iterable[Sample]:
         for day, samples in self._board.closed():
@@ -42,15 +42,17 @@ class BoardCollector(Collector):
             yield from samples
 
 
-def _family(metric: metrics.Metric, name: str, place: int, samples: list[Sample]) -> Metric:
-    told = metric.help if place == 0 else f"{('Lower', 'Upper')[place - 1]} end of the 95 % interval of {metric.name}."
+def _family(metric: metrics.Metric, name: str, index: int, samples: list[Sample]) -> Metric:
+    help_text = (
+        metric.help if index == 0 else f"{('Lower', 'Upper')[index - 1]} end of the 95 % interval of {metric.name}."
+    )
     if metric.type == "summary":  # quantiles alone: what they are taken from has names of its own
-        summary = Metric(name, told, "summary")
+        summary = Metric(name, help_text, "summary")
         for sample in samples:
             summary.add_sample(name, dict(sample.labels), sample.value)
         return summary
     kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
-    family: CounterMetricFamily | GaugeMetricFamily = kind(name, told, labels=metric.labels)
+    family: CounterMetricFamily | GaugeMetricFamily = kind(name, help_text, labels=metric.labels)
     for sample in samples:
         family.add_metric([sample.labels[label] for label in metric.labels], sample.value)
     return family

@@ -24,7 +24,7 @@ def state_of(board: Board) -> str:
         return "live"
     if board.disagreements():
         return "mismatch"
-    if board.again_and_again():
+    if board.frequent_takeovers():
         return "rebalancing"
     if any(sample.name in _RECOVERY for sample in board.health()):
         return "recovering"
@@ -35,7 +35,7 @@ def state_of(board: Board) -> str:
     return "stale" if board.stale() or any(report.away for report in board.reports) else "behind"
 
 
-def standing(board: Board) -> dict[str, Any]:
+def board_status(board: Board) -> dict[str, Any]:
     """What all numbers of a board have in common: their time, their trust, and how they are cut.
 
     `first_day` is the first day of which something is known: a closed window that reaches back before it is not whole.

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
 # The last things told of a partition may be that nobody owns it, and who stands by: its numbers lie before them.
-_LOOKED_BACK = 40
+_MESSAGES_TO_READ_BACK = 40
 
 
 class ReportReader:
@@ -50,7 +50,7 @@ class ReportReader:
         first = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
         for partition in partitions:
-            consumer.seek(partition, max(first[partition], end[partition] - _LOOKED_BACK))
+            consumer.seek(partition, max(first[partition], end[partition] - _MESSAGES_TO_READ_BACK))
         while True:
             fetched = await consumer.getmany(timeout_ms=1_000, max_records=1_000)
             for records in fetched.values():

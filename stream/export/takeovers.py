@@ -21,14 +21,14 @@ from typing import NamedTuple
 
 from stream.telemetry import AnyReport, Idle, Report, Standby, Unowned
 
-_AGAIN_AND_AGAIN = 6
-_SESSION_TIMEOUTS = 3
+_FREQUENT_TAKEOVERS = 6
+_WINDOW_SESSION_TIMEOUTS = 3
 
 # Who was not heard of for so long is new when it is heard of again.
 _REMEMBERED_MS = 600_000
 
 
-class Often(NamedTuple):
+class FrequentTakeovers(NamedTuple):
     """A partition that changes hands again and again."""
 
     partition: int
@@ -37,7 +37,7 @@ class Often(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Rising:
+class _RisingCount:
     """A number that rises, told by several workers, some of them late.
 
     It is told anew from a low one on when Kafka, or whoever else kept it, has lost it: then nobody tells the high one
@@ -48,9 +48,9 @@ class _Rising:
     heard_ms: int = 0  # of the highest
     total: int = 0  # all its rises; never falls
 
-    def take(self, told: int, *, now_ms: int, believed_ms: float) -> int | None:
-        """By how much it rises; None for one that comes late: a higher one was heard of in the last `believed_ms`."""
-        if told < self.highest and now_ms - self.heard_ms <= believed_ms:
+    def take(self, told: int, *, now_ms: int, trusted_ms: float) -> int | None:
+        """By how much it rises; None for one that comes late: a higher one was heard of in the last `trusted_ms`."""
+        if told < self.highest and now_ms - self.heard_ms <= trusted_ms:
             return None
         risen = max(0, told - self.highest)
         self.highest, self.heard_ms = told, now_ms
@@ -64,7 +64,7 @@ class _Owner:
 
     worker: str = ""
     counted_since_ms: int = 0
-    epoch: _Rising = field(default_factory=_Rising)
+    epoch: _RisingCount = field(default_factory=_RisingCount)
     latest: deque[tuple[int, int]] = field(default_factory=deque)  # when it was taken over, and how often till then
 
 
@@ -73,11 +73,11 @@ class Takeovers:
 
     def __init__(self, *, session_timeout_seconds: float, stale_seconds: float) -> None:
         """Owners of a lower epoch are believed again when the last one was not heard of for `stale_seconds`."""
-        self.seconds = _SESSION_TIMEOUTS * session_timeout_seconds
-        self._believed_ms = stale_seconds * 1_000
+        self.seconds = _WINDOW_SESSION_TIMEOUTS * session_timeout_seconds
+        self._trusted_ms = stale_seconds * 1_000
         self._owners: dict[int, _Owner] = {}  # by partition
-        self._generation: _Rising | None = None  # None until somebody tells it
-        self._heard_ms: dict[tuple[str, int], int] = {}  # by worker and start of its process
+        self._generation: _RisingCount | None = None  # None until somebody tells it
+        self._last_heard_ms: dict[tuple[str, int], int] = {}  # by worker and start of its process
         self._changed_ms = 0  # when a worker last came or left
 
     def take(self, told: AnyReport, *, now_ms: int) -> bool:
@@ -85,10 +85,10 @@ class Takeovers:
 
         Who tells no epoch is believed: a worker of an earlier version, or one that is about to take the partition over.
         """
-        self._greet(told, now_ms)
+        self._note_process(told, now_ms)
         if isinstance(told, Report) and told.generation >= 0:
-            self._generation = self._generation or _Rising()
-            self._generation.take(told.generation, now_ms=now_ms, believed_ms=self._believed_ms)
+            self._generation = self._generation or _RisingCount()
+            self._generation.take(told.generation, now_ms=now_ms, trusted_ms=self._trusted_ms)
         if isinstance(told, (Standby, Idle)) or not told.epoch:
             return True
         return self._take_epoch(told, now_ms)
@@ -97,7 +97,7 @@ class Takeovers:
         is_first = told.partition not in self._owners
         owner = self._owners.setdefault(told.partition, _Owner())
         was_reset = isinstance(told, Report) and told.counted_since_ms != owner.counted_since_ms
-        risen = owner.epoch.take(told.epoch, now_ms=now_ms, believed_ms=-1 if was_reset else self._believed_ms)
+        risen = owner.epoch.take(told.epoch, now_ms=now_ms, trusted_ms=-1 if was_reset else self._trusted_ms)
         if risen is None:
             return False
         if isinstance(told, Report):
@@ -113,14 +113,16 @@ class Takeovers:
         while owner.latest and owner.latest[0][0] <= now_ms - self.seconds * 1_000:
             owner.latest.popleft()
 
-    def _greet(self, told: AnyReport, now_ms: int) -> None:
+    def _note_process(self, told: AnyReport, now_ms: int) -> None:
         """Notice who comes and who leaves."""
         who = told.worker, told.started_ms
         leaves = isinstance(told, Unowned) and told.epoch > 0
-        if leaves or who not in self._heard_ms:
+        if leaves or who not in self._last_heard_ms:
             self._changed_ms = now_ms
-            self._heard_ms = {one: at_ms for one, at_ms in self._heard_ms.items() if now_ms - at_ms <= _REMEMBERED_MS}
-        self._heard_ms[who] = now_ms
+            self._last_heard_ms = {
+                one: at_ms for one, at_ms in self._last_heard_ms.items() if now_ms - at_ms <= _REMEMBERED_MS
+            }
+        self._last_heard_ms[who] = now_ms
 
     @property
     def rebalances(self) -> int | None:
@@ -131,20 +133,20 @@ class Takeovers:
         """By partition: how often it was taken over, since its state is kept. Never falls while the server runs."""
         return ((partition, owner.epoch.total) for partition, owner in sorted(self._owners.items()))
 
-    def again_and_again(self, *, now_ms: int) -> list[Often]:
+    def frequent_takeovers(self, *, now_ms: int) -> list[FrequentTakeovers]:
         """The partitions that change hands again and again."""
         since_ms = max(now_ms - self.seconds * 1_000, self._changed_ms)
         found = (
-            Often(partition, sum(times for at_ms, times in owner.latest if at_ms > since_ms), owner.worker)
+            FrequentTakeovers(partition, sum(times for at_ms, times in owner.latest if at_ms > since_ms), owner.worker)
             for partition, owner in sorted(self._owners.items())
         )
-        return [often for often in found if often.times >= _AGAIN_AND_AGAIN]
+        return [frequent for frequent in found if frequent.times >= _FREQUENT_TAKEOVERS]
 
-    def describe(self, found: Sequence[Often]) -> str:
+    def describe(self, found: Sequence[FrequentTakeovers]) -> str:
         """In words: how often some partitions were taken over, and by whom."""
-        times = sorted({often.times for often in found})
+        times = sorted({frequent.times for frequent in found})
         told = f"{times[0]}" if len(times) == 1 else f"{times[0]} to {times[-1]}"
-        workers = ", ".join(sorted({often.worker for often in found}))
+        workers = ", ".join(sorted({frequent.worker for frequent in found}))
         return (
             f"taken over {told} times in the last {self.seconds:g} s, though no worker came or left; last by {workers}"
         )

@@ -21,7 +21,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which some programs write at the beginning
 
 _GZIP = b"\x1f\x8b"
 # The first bytes of what is often taken for a file of lines, and is none that we read.
-_OTHERS = {
+_UNSUPPORTED_FORMATS = {
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"BZh": "packed by bzip2",
     b"\xfd7zXZ": "packed by xz",
@@ -30,32 +30,34 @@ _OTHERS = {
     b"\xfe\xff": "UTF-16 text",
     b"PAR1": "a Parquet file",
 }
-_LONGEST_HEAD = max(map(len, _OTHERS))
+_MAX_HEAD = max(map(len, _UNSUPPORTED_FORMATS))
 
 
 @contextmanager
 def lines_of(
-    path: str, *, max_line_bytes: int, tell: Callable[[int], None] = lambda read: None
+    path: str, *, max_line_bytes: int, on_bytes_read: Callable[[int], None] = lambda read: None
 ) -> Iterator[Iterator[bytes]]:
     """The lines of a file, without their ends; `-` is standard input.
 
     A line of more than `max_line_bytes` may come as an `OversizedLine`, for so much is not kept. A byte order mark is
-    skipped. `tell` is told how many bytes of the file are read so far. Raises OSError, also for a file that is no whole
+    skipped. `on_bytes_read` is told how many bytes of the file are read so far. Raises OSError, also for a file that is no whole
     gzip file, or of another kind.
     """
     with ExitStack() as stack:
         raw = _Source(sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb")))
-        for head, what in _OTHERS.items():
-            if raw.head.startswith(head):
-                raise OSError(f"{_named(path)} is {what}: only lines of UTF-8 text are read, packed by gzip or not")
-        source: Any = gzip.GzipFile(fileobj=raw) if raw.head.startswith(_GZIP) else raw  # type: ignore[call-overload]
+        for first_bytes, what in _UNSUPPORTED_FORMATS.items():
+            if raw.first_bytes.startswith(first_bytes):
+                raise OSError(
+                    f"{_display_name(path)} is {what}: only lines of UTF-8 text are read, packed by gzip or not"
+                )
+        source: Any = gzip.GzipFile(fileobj=raw) if raw.first_bytes.startswith(_GZIP) else raw  # type: ignore[call-overload]
         try:
-            yield chain.from_iterable(_blocks_of_lines(source, max_line_bytes, lambda: tell(raw.bytes_read)))
+            yield chain.from_iterable(_blocks_of_lines(source, max_line_bytes, lambda: on_bytes_read(raw.bytes_read)))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise OSError(f"{_named(path)} is no whole gzip file: {error}") from error
+            raise OSError(f"{_display_name(path)} is no whole gzip file: {error}") from error
 
 
-def _named(path: str) -> str:
+def _display_name(path: str) -> str:
     return "standard input" if path == STDIN else path
 
 
@@ -64,7 +66,7 @@ class _Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.head = self._unread = file.read(_LONGEST_HEAD)
+        self.first_bytes = self._unread = file.read(_MAX_HEAD)
         self.bytes_read = 0
 
     def read(self, size: int) -> bytes:
@@ -76,7 +78,7 @@ class _Source:
 
 
 def _blocks_of_lines(
-    source: _Source | gzip.GzipFile, max_line_bytes: int, tell: Callable[[], None]
+    source: _Source | gzip.GzipFile, max_line_bytes: int, on_bytes_read: Callable[[], None]
 ) -> Iterator[list[bytes]]:
     """Some thousand lines at a time: reading them singly takes as long as decoding them."""
     line = _Line(max_line_bytes)  # the one that goes on in the next block
@@ -84,7 +86,7 @@ def _blocks_of_lines(
     while block := source.read(_BLOCK_BYTES):
         end, *lines = block.split(b"\n")
         line.add(end)
-        tell()
+        on_bytes_read()
         if lines:
             yield [line.whole(is_first=is_first), *lines[:-1]]
             line, is_first = _Line(max_line_bytes), False

@@ -7,20 +7,20 @@ import msgspec
 
 from stream.core.ids import Id, is_placeholder, text_of
 from stream.core.lenient_json import fields_of, is_cut, object_of
-from stream.core.messages import Message, Messages, Time, possible_ms
+from stream.core.messages import Message, MessageKind, Time, checked_time_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import iso, parse_time
 
 
-def lenient_decoder_of(messages: Messages) -> Callable[[bytes], Any]:
+def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes], Any]:
     """What decodes messages of a kind leniently, and raises Rejected for those that can't be used all the same.
 
     It takes text that is cut in the middle of a character, but for ids: another id may be cut to the same text. It
     takes labels of any kind, anything in a field that the message has no use for, any depth in what is ignored, and
     every form of time that `parse_time` reads.
     """
-    shape = messages.shape
-    decode, hints = msgspec.json.Decoder(shape).decode, get_type_hints(shape, include_extras=True)
+    message_type = messages.message_type
+    decode, hints = msgspec.json.Decoder(message_type).decode, get_type_hints(message_type, include_extras=True)
     ids = [name for name, hint in hints.items() if hint in (Id, Id | None)]
     times = [name for name, hint in hints.items() if hint in (Time, Time | None)]
     labels = [name for name, hint in hints.items() if hint is object]
@@ -28,13 +28,13 @@ def lenient_decoder_of(messages: Messages) -> Callable[[bytes], Any]:
     def read(value: bytes) -> Message:
         try:
             fields = fields_of(value)
-            for name in fields.keys() & messages.unused.get(_text_in(fields, messages.told_apart_by), ()):
+            for name in fields.keys() & messages.ignored_fields.get(_text_in(fields, messages.type_field), ()):
                 del fields[name]
-            _mend(fields, times=times, labels=labels)
+            _normalize_fields(fields, times=times, labels=labels)
             message = decode(object_of(fields, hints))
         except msgspec.ValidationError as error:
-            told = str(error)
-            raise Rejected(_reason_of(told), told) from None
+            error_text = str(error)
+            raise Rejected(_reason_of(error_text), error_text) from None
         except msgspec.DecodeError as error:
             raise Rejected(Reason.NOT_JSON, str(error)) from None
         for name in ids:
@@ -53,7 +53,7 @@ def _text_in(fields: dict[str, msgspec.Raw], name: str) -> str:
         return ""
 
 
-def _mend(fields: dict[str, msgspec.Raw], *, times: Collection[str], labels: Collection[str]) -> None:
+def _normalize_fields(fields: dict[str, msgspec.Raw], *, times: Collection[str], labels: Collection[str]) -> None:
     """Write times as the fast decoder takes them, and leave out labels that it can't take. Raises Rejected."""
     for name in fields.keys() & labels:
         if not _is_readable(fields[name]):
@@ -79,7 +79,7 @@ def _in_rfc_3339(time: msgspec.Raw, field: str) -> msgspec.Raw:
     at_ms = parse_time(text)
     if at_ms is None:
         raise Rejected(Reason.BAD_TIME, f"{text!r} at `$.{field}` is no ISO 8601 time with an offset")
-    return msgspec.Raw(msgspec.json.encode(iso(possible_ms(at_ms, text, field))))
+    return msgspec.Raw(msgspec.json.encode(iso(checked_time_ms(at_ms, text, field))))
 
 
 def _refuse_cut_id(message: Message, name: str) -> None:
@@ -90,14 +90,14 @@ def _refuse_cut_id(message: Message, name: str) -> None:
     raise Rejected(reason, f"{getattr(message, name)!r} at `$.{name}` is cut in the middle of a character")
 
 
-def _reason_of(told: str) -> Reason:
+def _reason_of(error_text: str) -> Reason:
     # A message of msgspec names the type that was expected; only of an unknown value it repeats what was sent.
-    if told.startswith("Object missing required field"):
+    if error_text.startswith("Object missing required field"):
         return Reason.MISSING_FIELD
-    if told.startswith("Invalid enum value"):
+    if error_text.startswith("Invalid enum value"):
         return Reason.UNKNOWN_VALUE
-    if "datetime" in told:
+    if "datetime" in error_text:
         return Reason.BAD_TIME
-    if ">=" in told or "<=" in told or "out of range" in told:
+    if ">=" in error_text or "<=" in error_text or "out of range" in error_text:
         return Reason.OUT_OF_RANGE
     return Reason.WRONG_TYPE

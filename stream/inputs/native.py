@@ -14,11 +14,11 @@ import msgspec
 from stream.core.events import Event
 from stream.core.ids import Id
 from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
-from stream.core.messages import EPOCH, Messages, Reader, Record, moment_ms, possible_ms
+from stream.core.messages import EPOCH, MessageKind, Reader, Record, checked_time_ms, time_field_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS
 from stream.core.users import user_of, users_by_id
-from stream.inputs.bots import crawls
+from stream.inputs.bots import is_crawler
 from stream.inputs.lenient import lenient_decoder_of
 
 _FIRST_13_DIGITS, _LAST_13_DIGITS = 10**12, 10**13 - 1
@@ -27,19 +27,19 @@ _FIRST_13_DIGITS, _LAST_13_DIGITS = 10**12, 10**13 - 1
 _ROUNDED_UP = re.compile(rb"\.\d{3}999[5-9]")
 
 
-def reader_of(messages: Messages) -> Reader:
+def reader_of(messages: MessageKind) -> Reader:
     """What reads the messages of one kind."""
-    decode, read_otherwise = msgspec.json.Decoder(messages.shape).decode, _other_reader_of(messages)
+    decode, read_slowly = msgspec.json.Decoder(messages.message_type).decode, _slow_reader_of(messages)
     event_of, known_users = messages.event_of, users_by_id
 
     def read(record: Record) -> Event:
         value = record.value
         if value is None:
-            return read_otherwise(record)
+            return read_slowly(record)
         try:
             message = decode(value)
         except UNDECODABLE:
-            return read_otherwise(record)
+            return read_slowly(record)
         # Who and when: both have a common case that needs no call, for this runs for each event.
         user_id, time = message.user_id, message.event_time
         user = known_users.get(user_id) or user_of(user_id, message.anonymous_id)  # type: ignore[arg-type]
@@ -49,31 +49,34 @@ def reader_of(messages: Messages) -> Reader:
             since = time - EPOCH
             at_ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
             if not 0 <= at_ms < LATEST_MS:
-                possible_ms(at_ms, time, "event_time")
+                checked_time_ms(at_ms, time, "event_time")
         else:
-            at_ms = moment_ms(time, "event_time")
-        is_bot = message.is_bot or (message.user_agent is not None and crawls(message.user_agent)) or False
+            at_ms = time_field_ms(time, "event_time")
+        is_bot = message.is_bot or (message.user_agent is not None and is_crawler(message.user_agent)) or False
         event = event_of(message, user, at_ms, is_bot, record.key)
-        if (type(time) is not int or event.tells_earlier) and b"999" in value and _ROUNDED_UP.search(value):
-            return read_otherwise(record)
+        if (type(time) is not int or event.has_start_time) and b"999" in value and _ROUNDED_UP.search(value):
+            return read_slowly(record)
         return event
 
     return read
 
 
-def _other_reader_of(messages: Messages) -> Callable[[Record], Event]:
+def _slow_reader_of(messages: MessageKind) -> Callable[[Record], Event]:
     """What reads the messages of one kind that are unlike most: null messages, and what is decoded leniently."""
-    decode, removal_of = lenient_decoder_of(messages), messages.removal_of
+    decode, event_of_tombstone = lenient_decoder_of(messages), messages.event_of_tombstone
 
     def read(record: Record) -> Event:
         if record.value is not None:
             message = decode(record.value)
-            user, at_ms = user_of(message.user_id, message.anonymous_id), moment_ms(message.event_time, "event_time")
-            is_bot = message.is_bot or (message.user_agent is not None and crawls(message.user_agent)) or False
+            user, at_ms = (
+                user_of(message.user_id, message.anonymous_id),
+                time_field_ms(message.event_time, "event_time"),
+            )
+            is_bot = message.is_bot or (message.user_agent is not None and is_crawler(message.user_agent)) or False
             return messages.event_of(message, user, at_ms, is_bot, record.key)
-        if removal_of is None:
+        if event_of_tombstone is None:
             raise Rejected(Reason.NOT_JSON, "a null message: only survey responses are removed by one")
-        return removal_of(record)
+        return event_of_tombstone(record)
 
     return read
 
@@ -86,7 +89,7 @@ class _Ids(msgspec.Struct, gc=False):
 _ids_of = msgspec.json.Decoder(_Ids).decode
 
 
-def user_named_by(value: bytes) -> str | None:
+def user_of_message(value: bytes) -> str | None:
     """The user of a message, by a look at its ids alone; None where it can't be said and reading it would fail too."""
     try:
         try:

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 
-from stream.core.families.registry import messages
+from stream.core.families.registry import message_kinds
 from stream.core.messages import Reader
 from stream.inputs import native
 
 NATIVE = "native"
 
 # By format: what makes a reader for messages of a kind. Raises KeyError for a kind that is none of the format's.
-_FORMATS: Mapping[str, Callable[[str], Reader]] = {NATIVE: lambda kind: native.reader_of(messages()[kind])}
+_FORMATS: Mapping[str, Callable[[str], Reader]] = {NATIVE: lambda kind: native.reader_of(message_kinds()[kind])}
 
 FORMATS = tuple(_FORMATS)
 
 
 def kinds() -> tuple[str, ...]:
     """The kinds of native messages."""
-    return tuple(messages())
+    return tuple(message_kinds())
 
 
 def reader(*, format: str, kind: str) -> Reader:  # noqa: A002  as the setting is called

@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.core.events import encode_event
 from stream.core.messages import Record
-from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.rejections import Reason
 from stream.core.users import partition_key
@@ -187,10 +187,12 @@ class Outbox:
         ours = origin_headers(Origin(topic, partition, record.offset, record.timestamp))
         ours.append((ORIGIN_CHECKPOINTED_OFFSET, str(checkpointed_offset).encode()))
         value = record.value
-        if misplaced.place is not None:
+        if misplaced.event_index is not None:
             value = encode_event(misplaced.event)
-            ours.append((ORIGIN_EVENT_INDEX, str(misplaced.place).encode()))
-        if (misplaced.place is not None and record.value is not None) or not _fit_into_dead_letter(record.key, theirs):
+            ours.append((ORIGIN_EVENT_INDEX, str(misplaced.event_index).encode()))
+        if (misplaced.event_index is not None and record.value is not None) or not _fit_into_dead_letter(
+            record.key, theirs
+        ):
             theirs = []
             ours.append((BY_REFERENCE, RECORD))
         elif record.key != key:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import msgspec
 
 from stream.agents.task_state import State, in_thread
-from stream.core.partition.names import NAMED
 from stream.core.partition.progress import PROGRESS, Progress
-from stream.core.partition.rows import USER, Delta
+from stream.core.partition.rows import USER_PREFIX, Delta
+from stream.core.partition.user_index import INDEX_PREFIX
 from stream.core.users import partition_key
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import grow_topics, partition_counts
@@ -76,7 +76,7 @@ async def _move_users(
     for source in sources:
         await _remove_moved_rows(source, states[source.partition], partitions)
     for partition_state, state in zip(partition_states, states, strict=True):
-        users = await in_thread(lambda store=partition_state.store: count_keys(store, USER.encode()))  # type: ignore[misc]
+        users = await in_thread(lambda store=partition_state.store: count_keys(store, USER_PREFIX.encode()))  # type: ignore[misc]
         partition_state.progress.users = users
         partition_state.progress.partitions = partitions
         await _save_progress(state, partition_state.progress)
@@ -119,21 +119,21 @@ def _copy_progress(progress: Progress, source: Progress) -> None:
 def _partition_of_row(key: bytes, partitions: int) -> int:
     """Return the partition that a row belongs to."""
     name = key.decode()
-    if name.startswith(USER):
-        return partition_of(partition_key(name.removeprefix(USER)), partitions)
-    return partition_of(name.removeprefix(NAMED).encode(), partitions)
+    if name.startswith(USER_PREFIX):
+        return partition_of(partition_key(name.removeprefix(USER_PREFIX)), partitions)
+    return partition_of(name.removeprefix(INDEX_PREFIX).encode(), partitions)
 
 
 async def _copy_moved_rows(source: PartitionState, states: list[State], partitions: int) -> int:
     """Write the rows that belong elsewhere to their new partitions. Returns how many users moved."""
     moved = 0
     waiting: dict[int, Delta] = defaultdict(list)
-    for prefix in (USER.encode(), NAMED.encode()):
+    for prefix in (USER_PREFIX.encode(), INDEX_PREFIX.encode()):
         for key, value in iterate_items(source.store, prefix):
             place = _partition_of_row(key, partitions)
             if place == source.partition:
                 continue
-            moved += prefix == USER.encode()
+            moved += prefix == USER_PREFIX.encode()
             waiting[place].append((key, value))
             if len(waiting[place]) >= _ROWS_PER_BATCH:
                 await states[place].save(waiting.pop(place))
@@ -145,7 +145,7 @@ async def _copy_moved_rows(source: PartitionState, states: list[State], partitio
 async def _remove_moved_rows(source: PartitionState, state: State, partitions: int) -> None:
     moved_keys = [
         key
-        for prefix in (USER.encode(), NAMED.encode())
+        for prefix in (USER_PREFIX.encode(), INDEX_PREFIX.encode())
         for key, _ in iterate_items(source.store, prefix)
         if _partition_of_row(key, partitions) != source.partition
     ]

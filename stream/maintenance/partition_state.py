@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from stream.agents.task_state import ChangelogState, SharedState, State, in_thread
 from stream.core.changelog import SEAL, Replay, Seal, decode_seal
-from stream.core.partition.partition import SWEPT
+from stream.core.partition.partition import SWEPT_PREFIXES
 from stream.core.partition.progress import PROGRESS, FormatChanged, Progress, decode_progress
 from stream.core.store import Store
 from stream.kafka.consumer_group import ConsumerGroup
@@ -108,7 +108,9 @@ class StateMaintenance:
             decoded,
             None if seal is None else decode_seal(seal),
             changelog,
-            await in_thread(lambda: {prefix.decode().rstrip("/"): count_keys(store, prefix) for prefix in SWEPT}),
+            await in_thread(
+                lambda: {prefix.decode().rstrip("/"): count_keys(store, prefix) for prefix in SWEPT_PREFIXES}
+            ),
             await in_thread(lambda: self._topic_offsets(partition, decoded)),
         )
 
@@ -131,7 +133,7 @@ class StateMaintenance:
                 records = (await consumer.getmany(timeout_ms=1_000, max_records=10_000)).get(place, [])
                 counted = replay.read(records)
                 if counted is not None:
-                    if counted.begins_anew:
+                    if counted.replaces_all:
                         store.clear()
                     store.write(counted.items, offset=counted.offset)
                 position = await consumer.position(place)
@@ -207,10 +209,10 @@ def count_keys(store: Store, prefix: bytes) -> int:
 
 def iterate_items(store: Store, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield every item of a store whose key begins with a prefix. Some may come twice."""
-    found, after = store.part(prefix, after=b"", count=_ITEMS_PER_READ)
+    found, after = store.scan_some(prefix, after=b"", count=_ITEMS_PER_READ)
     yield from found
     while after:
-        found, after = store.part(prefix, after=after, count=_ITEMS_PER_READ)
+        found, after = store.scan_some(prefix, after=after, count=_ITEMS_PER_READ)
         yield from found
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from stream import redis_url
-from stream.core.families.registry import stored_by
+from stream.core.families.registry import state_settings
 from stream.core.messages import Reader
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
@@ -162,7 +162,7 @@ class Settings(Section, frozen=True):
     @property
     def shared(self) -> dict[str, str]:
         """The settings in which workers and servers must agree, by name."""
-        return {"topics.partitions": str(self.topics.partitions), **stored_by(self.rules)}
+        return {"topics.partitions": str(self.topics.partitions), **state_settings(self.rules)}
 
     @property
     def named_inputs(self) -> dict[str, Input]:

@@ -21,7 +21,7 @@ class MemoryStore:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield from sorted(item for item in self._values.items() if item[0].startswith(prefix))
 
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         found = nsmallest(count, (key for key in self._values if key > after and key.startswith(prefix)))
         return [(key, self._values[key]) for key in found], found[-1] if len(found) == count else b""
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from stream import redis_url
-from stream.core.store import Items, StateLost, StoreBroken, StoreTaken
+from stream.core.store import Items, PartitionTakenOver, StateLost, StoreFailed
 from stream.settings import Settings
 from stream.state.redis_checks import check_certificates, check_server
 from stream.state.redis_client import Client
@@ -56,7 +56,7 @@ class Redis:
     def check(self) -> None:
         """Check that this server can be trusted with state.
 
-        Raises StoreAway if it can't be reached now, StoreBroken if its configuration must be changed.
+        Raises StoreUnavailable if it can't be reached now, StoreFailed if its configuration must be changed.
         """
         for server, info in self._client.info():
             check_server(server, info, cluster=self._client.url.cluster)
@@ -74,7 +74,7 @@ class Redis:
 
 
 class RedisStore:
-    """The state of one partition in Redis. Opening it takes the partition over, and raises StoreAway, StoreBroken."""
+    """The state of one partition in Redis. Opening it takes the partition over, and raises StoreUnavailable, StoreFailed."""
 
     def __init__(self, client: Client, app_id: str, partition: int) -> None:
         self._client = client
@@ -111,12 +111,12 @@ class RedisStore:
         found: dict[bytes, bytes] = {}
         after = b""
         while True:
-            items, after = self.part(prefix, after=after, count=_ROWS_PER_COMMAND)
+            items, after = self.scan_some(prefix, after=after, count=_ROWS_PER_COMMAND)
             found.update(items)
             if not after:
                 return iter(sorted(found.items()))
 
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         pattern = _escape_pattern(prefix) + b"*"
         server, cursor, family = after.split(b" ", 2) if after else (b"", _END, b"")
         found: list[tuple[bytes, bytes]] = []
@@ -138,7 +138,7 @@ class RedisStore:
         families, arguments = self._arguments(items)
         write = (offset, families, arguments)
         if self._unconfirmed_write is not None and self._unconfirmed_write != write:
-            raise StoreBroken(
+            raise StoreFailed(
                 f"{self._name}: whether offset {self._unconfirmed_write[0]} was written is not known: repeat it first"
             )
         self._unconfirmed_write = write
@@ -215,7 +215,7 @@ class RedisStore:
             if status != b"lost" or answer[0] != b"offset" or offsets in ((), self._offsets):
                 break
         if status == b"taken":
-            raise StoreTaken(f"another worker has taken over {self._name}")
+            raise PartitionTakenOver(f"another worker has taken over {self._name}")
         if status == b"lost":
             self._lost_state = f"{self._name} is not what was written to it: {_describe_loss(*answer)}"
             raise StateLost(self._lost_state)

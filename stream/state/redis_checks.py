@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from stream.core.store import StoreAway, StoreBroken
+from stream.core.store import StoreFailed, StoreUnavailable
 from stream.masking import masked
 from stream.settings import SettingsError, State
 
@@ -17,20 +17,20 @@ log = structlog.get_logger(__name__)
 def check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None:
     """Check a server by its answer to INFO. `cluster` says whether `state.url` names a cluster.
 
-    Raises StoreAway for a problem that passes, StoreBroken for one that somebody must mend.
+    Raises StoreUnavailable for a problem that passes, StoreFailed for one that somebody must mend.
     """
     problem = f"redis at {server}"
     if info.get("cluster_enabled") and not cluster:
-        raise StoreBroken(f"{problem} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
+        raise StoreFailed(f"{problem} is a node of a Redis Cluster: state.url must begin with redis+cluster://")
     if info.get("role") == "slave":
-        raise StoreAway(f"{problem} is a replica, which takes no writes")
+        raise StoreUnavailable(f"{problem} is a replica, which takes no writes")
     if info.get("loading"):
-        raise StoreAway(f"{problem} is loading its data")
+        raise StoreUnavailable(f"{problem} is loading its data")
     policy = info.get("maxmemory_policy")
     # The volatile-* policies evict only keys with a time to live, and our keys have none.
     if str(policy).startswith("allkeys"):
         mend = "CONFIG SET maxmemory-policy noeviction"
-        raise StoreBroken(
+        raise StoreFailed(
             f"{problem} evicts state when memory is short: maxmemory-policy is {policy}; mend it with: {mend}"
         )
     if policy is None:

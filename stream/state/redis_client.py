@@ -1,7 +1,7 @@
-"""A client for Redis that turns its errors into StoreAway or StoreBroken.
+"""A client for Redis that turns its errors into StoreUnavailable or StoreFailed.
 
-StoreAway is for problems that end by themselves: no connection, or a server that is loading, failing over, full or
-unable to write to its disk. StoreBroken is for problems that a person must solve: a wrong password, a missing
+StoreUnavailable is for problems that end by themselves: no connection, or a server that is loading, failing over, full or
+unable to write to its disk. StoreFailed is for problems that a person must solve: a wrong password, a missing
 permission, an unknown certificate.
 
 After a lost connection the client tries once more at once, because the server may have closed an idle connection. All
@@ -19,7 +19,7 @@ from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stream.core.store import StoreAway, StoreBroken
+from stream.core.store import StoreFailed, StoreUnavailable
 from stream.redis_url import RedisUrl
 from stream.state.redis_scripts import Script
 
@@ -55,7 +55,7 @@ _ACCESS_ERRORS = (
 
 
 class Client:
-    """A client of one server or cluster, for use by several threads. Raises StoreAway and StoreBroken with its URL."""
+    """A client of one server or cluster, for use by several threads. Raises StoreUnavailable and StoreFailed with its URL."""
 
     def __init__(
         self, url: RedisUrl, *, password: str, cafile: str = "", certfile: str = "", keyfile: str = ""
@@ -146,9 +146,9 @@ class Client:
             if self._redis is client:
                 self._redis = None
 
-    def _as_store_error(self, error: Exception) -> StoreBroken:
+    def _as_store_error(self, error: Exception) -> StoreFailed:
         problem = f"redis at {self.url}: {_message(error)}"
-        return StoreAway(problem) if _is_temporary(error) else StoreBroken(problem)
+        return StoreUnavailable(problem) if _is_temporary(error) else StoreFailed(problem)
 
 
 def _is_temporary(error: BaseException) -> bool:

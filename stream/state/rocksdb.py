@@ -17,7 +17,7 @@ from typing import NamedTuple
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
-from stream.core.store import Items, StoreBroken
+from stream.core.store import Items, StoreFailed
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ def _shared_cache(size: int) -> Cache:
 
 
 class RocksStore:
-    """The state of one partition in a RocksDB under `directory`. Raises StoreBroken if it can't be opened."""
+    """The state of one partition in a RocksDB under `directory`. Raises StoreFailed if it can't be opened."""
 
     epoch = 0
 
@@ -72,7 +72,7 @@ class RocksStore:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self._scan_from(prefix, prefix)
 
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         found = list(islice(self._scan_from(after + b"\0" if after else prefix, prefix), count))
         return found, found[-1][0] if len(found) == count else b""
 
@@ -119,11 +119,11 @@ class RocksStore:
 
     @contextmanager
     def _errors_as_store_broken(self, action: str) -> Iterator[None]:
-        """Turn rocksdict's plain exceptions into StoreBroken, with what failed and where."""
+        """Turn rocksdict's plain exceptions into StoreFailed, with what failed and where."""
         try:
             yield
         except Exception as error:
-            raise StoreBroken(f"can't {action} the state in {str(self._directory)!r}: {error}") from error
+            raise StoreFailed(f"can't {action} the state in {str(self._directory)!r}: {error}") from error
 
 
 def _options(memory: RocksMemory) -> Options:

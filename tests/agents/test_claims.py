@@ -6,7 +6,7 @@ import pytest
 
 from stream.agents.task_state import ChangelogState
 from stream.core.changelog import SEAL, decode_seal
-from stream.core.store import Store, StoreTaken
+from stream.core.store import PartitionTakenOver, Store
 from stream.state.memory import MemoryStore
 from tests.agents.world import Log
 
@@ -64,7 +64,7 @@ def test_who_was_outrun_is_the_one_whose_runs_count_for_whoever_reads_the_log() 
 
 def test_who_was_outrun_and_has_given_the_partition_up_leaves_it_to_the_other() -> None:
     async def scenario() -> None:
-        with pytest.raises(StoreTaken, match="with epoch 1"):
+        with pytest.raises(PartitionTakenOver, match="with epoch 1"):
             await claim(Outrun(times=1)).take_over(lambda: False)
 
     asyncio.run(scenario())
@@ -72,7 +72,7 @@ def test_who_was_outrun_and_has_given_the_partition_up_leaves_it_to_the_other() 
 
 def test_who_is_outrun_again_and_again_gives_up() -> None:
     async def scenario() -> None:
-        with pytest.raises(StoreTaken, match="with epoch 3"):
+        with pytest.raises(PartitionTakenOver, match="with epoch 3"):
             await claim(Outrun(times=9)).take_over()
 
     asyncio.run(scenario())

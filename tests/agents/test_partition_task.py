@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from stream.agents.partition_task import HalfApplied, PartitionTask
 from stream.agents.task_state import ChangelogState
-from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.kafka.outbox import PartitionChangelog
 from stream.kafka.transactions import ReadProgress

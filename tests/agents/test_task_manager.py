@@ -12,7 +12,7 @@ from stream.agents.task_manager import BatchMissing, Fenced, TaskManager
 from stream.agents.task_state import ChangelogState, State
 from stream.agents.transport import ReadingPeriod, Records
 from stream.core.partition.rows import Delta
-from stream.core.store import StoreAway, StoreTaken
+from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.kafka.outbox import PartitionChangelog
 from stream.settings import load
 from stream.state.memory import MemoryStore
@@ -53,7 +53,7 @@ async def opened(outbox: Outbox, *, away: str = "", only_worker: bool = False) -
 
     async def open_state(number: int, _: Any) -> State:
         if away:
-            raise StoreAway(away)
+            raise StoreUnavailable(away)
         held: Any = outbox
         return ChangelogState(stores[number], PartitionChangelog(held, number))
 
@@ -135,7 +135,7 @@ def test_a_rebalance_is_no_reason_to_say_so() -> None:
     assert asyncio.run(scenario()) == {}
 
 
-@pytest.mark.parametrize("failure", [Fenced("nothing ran"), StoreTaken("another has taken it over")])
+@pytest.mark.parametrize("failure", [Fenced("nothing ran"), PartitionTakenOver("another has taken it over")])
 def test_who_was_replaced_says_nothing_of_what_is_another_s_now(failure: Exception) -> None:
     async def scenario() -> dict[int, str]:
         outbox = Outbox()

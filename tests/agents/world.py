@@ -22,7 +22,7 @@ from stream.core.changelog import SEAL
 from stream.core.partition.partition import Partition
 from stream.core.partition.rows import Delta
 from stream.core.snapshot import Snapshot
-from stream.core.store import Items, Store, StoreTaken
+from stream.core.store import Items, PartitionTakenOver, Store
 from stream.settings import load
 from stream.state.memory import MemoryStore
 from tests.core.live import deliver
@@ -115,14 +115,14 @@ class Held(Store):
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self._disk.scan(prefix)
 
-    def part(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        return self._disk.part(prefix, after=after, count=count)
+    def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        return self._disk.scan_some(prefix, after=after, count=count)
 
     def write(self, items: Items, *, offset: int) -> None:
         if self.crash_at in ("before append", "before store"):
             raise Crash
         if self.is_taken():
-            raise StoreTaken("another process has taken it over")
+            raise PartitionTakenOver("another process has taken it over")
         self._disk.write(items, offset=offset)
         if self.crash_at:
             raise Crash
@@ -253,7 +253,7 @@ class World:
         process.crash_at(crash_at)
         try:
             self.run(process.task.checkpoint())
-        except (Crash, StoreTaken):
+        except (Crash, PartitionTakenOver):
             self.lose(process)
         else:
             if process is self.owner:

@@ -111,7 +111,7 @@ def test_rows_walked_a_second(opener: tuple[str, Open]) -> None:
     began = time.perf_counter()
     walked, after = 0, b""
     while True:
-        items, after = store.part(b"user/", after=after, count=2_000)
+        items, after = store.scan_some(b"user/", after=after, count=2_000)
         walked += len(items)
         if not after:
             break

@@ -36,7 +36,7 @@ _EVENTS_OF_A_CHECKPOINT: Final = 500
 _ROWS_KEPT: Final = 500  # in memory, so that some are read again
 _START_MS: Final = 1_704_067_200_000  # 2024-01-01, a Monday
 
-READ, APPLY, SNAPSHOT, DELTA, OFFLINE = "read", "wants and apply", "settle and snapshot", "collect_delta", "offline"
+READ, APPLY, SNAPSHOT, DELTA, OFFLINE = "read", "fetch and apply", "snapshot", "collect_delta", "offline"
 
 _topic: Final = attrgetter("topic")
 
@@ -93,7 +93,7 @@ def _apply(
         batch = partition.read(topic, records, READERS[topic], not_after_ms=some[-1].arrives_at_ms + HOUR_MS)
     with stage(APPLY):
         rows: dict[bytes, bytes | None] = {}
-        while wanted := partition.wants(batch, rows):
+        while wanted := partition.keys_to_fetch(batch, rows):
             rows.update((key, store.get(key)) for key in wanted)
         partition.apply(batch, rows)
 

@@ -8,14 +8,14 @@ from zlib import crc32
 import msgspec
 
 from stream.core.messages import Reader
+from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.partition import Partition
-from stream.core.partition.reading import Misplaced, Refused
 from stream.core.report import closed_samples, live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from tests.core import oracle
-from tests.core.oracle_events import Told, who
+from tests.core.oracle_events import EventFields, who
 from tests.core.oracle_numbers import Samples, key
 from tests.native import READERS, Message
 
@@ -26,14 +26,14 @@ def with_sums(snapshot: Snapshot, family: str, **changed: Any) -> Snapshot:
     return msgspec.structs.replace(snapshot, families={**snapshot.families, family: sums})
 
 
-def message(told: Mapping[str, Any], **record: Any) -> Message:
+def message(event: Mapping[str, Any], **record: Any) -> Message:
     """The event as a message of its topic."""
-    return Message(msgspec.json.encode({name: value for name, value in told.items() if name != "topic"}), **record)
+    return Message(msgspec.json.encode({name: value for name, value in event.items() if name != "topic"}), **record)
 
 
-def line(told: Mapping[str, Any]) -> bytes:
+def line(event: Mapping[str, Any]) -> bytes:
     """The event as a line of a file."""
-    return msgspec.json.encode(told)
+    return msgspec.json.encode(event)
 
 
 class Store(dict[bytes, bytes]):
@@ -73,7 +73,7 @@ def deliver(
     held = Store() if store is None else store
     batch = partition.read(topic, messages, reader or READERS[topic], not_after_ms=not_after_ms, belongs=belongs)
     rows: dict[bytes, bytes | None] = {}
-    while wanted := partition.wants(batch, rows):
+    while wanted := partition.keys_to_fetch(batch, rows):
         rows.update(zip(wanted, held.read(wanted), strict=True))
     return partition.apply(batch, rows, belongs=belongs, **options)
 
@@ -113,20 +113,20 @@ class Stream:
         self.workers = [Worker(rules) for _ in range(partitions)]
 
     def apply(
-        self, topic: str, events: list[Told], *, not_after_ms: int, moves_clock: bool = False
+        self, topic: str, events: list[EventFields], *, not_after_ms: int, moves_clock: bool = False
     ) -> tuple[list[Refused], list[Misplaced]]:
         refused: list[Refused] = []
         misplaced: list[Misplaced] = []
         for number, worker in enumerate(self.workers):
-            messages = [message(told) for told in events if self.place_of(told) == number]
+            messages = [message(event) for event in events if self.place_of(event) == number]
             if messages:
                 not_used = worker.apply(topic, messages, not_after_ms=not_after_ms, moves_clock=moves_clock)
                 refused += not_used[0]
                 misplaced += not_used[1]
         return refused, misplaced
 
-    def place_of(self, told: Told) -> int:
-        return crc32(repr(who(told)).encode()) % len(self.workers)
+    def place_of(self, event: EventFields) -> int:
+        return crc32(repr(who(event)).encode()) % len(self.workers)
 
     def tick(self, clock_ms: int, *, behind: Iterable[str] = ()) -> None:
         for worker in self.workers:
@@ -138,7 +138,7 @@ class Stream:
             first = first + other
         return first
 
-    def agrees_with_recount(self, events: list[Told], at_ms: int, *, days_back: int = 3) -> None:
+    def agrees_with_recount(self, events: list[EventFields], at_ms: int, *, days_back: int = 3) -> None:
         """Live numbers at the clock and those of the last closed days are what a recount gives."""
         snapshot = self.snapshot()
         assert_same(live_samples(snapshot, self.rules), oracle.live(events, at_ms, self.rules))
@@ -153,12 +153,14 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
     """The same samples, none more; quantiles within 1 %, the rest to the rounding of floats."""
     found: Samples = {}
     for sample in samples:
-        told = key(sample.name, **sample.labels)
-        assert told not in found, f"{told} is told twice"
-        found[told] = sample.value
+        event = key(sample.name, **sample.labels)
+        assert event not in found, f"{event} is told twice"
+        found[event] = sample.value
     assert not expected.keys() - found.keys(), expected.keys() - found.keys()
     assert not found.keys() - expected.keys(), found.keys() - expected.keys()
-    wrong = {told: (found[told], expected[told]) for told in found if not _close(told[0], found[told], expected[told])}
+    wrong = {
+        event: (found[event], expected[event]) for event in found if not _close(event[0], found[event], expected[event])
+    }
     assert not wrong, "found, expected: " + str(wrong)
 
 

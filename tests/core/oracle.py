@@ -19,23 +19,23 @@ from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
     STATUSES,
+    EventFields,
     Reply,
-    Told,
     Visit,
     activity,
     beginnings,
     logins,
+    newest_values,
     responses,
     scale_of,
     score,
-    values_told,
     visits,
     volume,
 )
 from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
 
 
-def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
+def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     """Every live sample when the clock shows `at_ms`."""
     samples: Samples = {}
     active = activity(events)
@@ -66,7 +66,7 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
     return samples
 
 
-def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) -> None:
+def _segments(samples: Samples, events: list[EventFields], at_ms: int, rules: Rules) -> None:
     """Each active user under the last value told; the 20 values with the most users by name, the rest as other."""
     active = activity(events)
     people = {
@@ -74,12 +74,12 @@ def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) ->
     }
     longest = max(rules.windows_of(ACTIVITY), key=lambda name: Window(name, at_ms).minutes)
     for segment in rules.segments:
-        told = values_told(events, segment)
-        users = Counter(told.get(person, "unknown") for person in people[longest])
+        event = newest_values(events, segment)
+        users = Counter(event.get(person, "unknown") for person in people[longest])
         ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
         shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}
         for name in rules.windows_of(ACTIVITY):
-            counted = Counter(shown.get(told.get(person, "unknown")) for person in people[name])
+            counted = Counter(shown.get(event.get(person, "unknown")) for person in people[name])
             for value in set(shown.values()):
                 labels = {"window": name, "segment": segment, "value": value}
                 samples[key("engagement_segment_active_users", **labels)] = counted[value]
@@ -120,7 +120,7 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     share(samples, "engagement_engaged_session_ratio", engaged_visits, len(viewed), window=window)
     unprompted = sum(visit.prompted is not True for visit in closed)
     samples[key("engagement_unprompted_sessions", window=window)] = unprompted
-    if any(visit.says_prompted for visit in closed):
+    if any(visit.has_prompted for visit in closed):
         share(samples, "engagement_unprompted_session_ratio", unprompted, len(closed), window=window)
 
 
@@ -135,13 +135,13 @@ def _not_engaged(visit: Visit) -> bool:
 
 def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
     come = [reply for reply in replies if reply.answers and has_come(reply.at, window.now)]
-    ordered = sorted(come, key=lambda reply: (reply.at, reply.told["response_id"]))
+    ordered = sorted(come, key=lambda reply: (reply.at, reply.event["response_id"]))
     latest = {reply.one_of: reply for reply in ordered}.values()
-    counting = {kind: [r.told for r in latest if r.at in window and r.told["kind"] == kind] for kind in SCALES}
+    counting = {kind: [r.event for r in latest if r.at in window and r.event["kind"] == kind] for kind in SCALES}
     csat, ces = counting["csat"], counting["ces"]
-    _boxes(samples, "csat", "satisfied", [(score(told, (1, 5)), _is_satisfied(told)) for told in csat], window.name)
-    _boxes(samples, "ces", "easy", [(score(told, (1, 7)), score(told, (1, 7)) >= 5) for told in ces], window.name)
-    given = [score(told, (0, 10)) for told in counting["nps"]]
+    _boxes(samples, "csat", "satisfied", [(score(event, (1, 5)), _is_satisfied(event)) for event in csat], window.name)
+    _boxes(samples, "ces", "easy", [(score(event, (1, 7)), score(event, (1, 7)) >= 5) for event in ces], window.name)
+    given = [score(event, (0, 10)) for event in counting["nps"]]
     groups = {
         "promoter": sum(score >= 9 for score in given),
         "passive": sum(7 <= score <= 8 for score in given),
@@ -152,7 +152,7 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
     net(samples, "engagement_nps", groups["promoter"], groups["detractor"], len(given), window=window.name)
     _cxi(samples, counting["cxi"], window.name)
     for kind in SCALES:
-        of_kind = [reply for reply in replies if reply.told["kind"] == kind]
+        of_kind = [reply for reply in replies if reply.event["kind"] == kind]
         shown = [reply for reply in of_kind if reply.shown is not None and reply.shown in window]
         for status in STATUSES[1:4]:
             count = sum(reply.status == status and reply.at in window for reply in of_kind)
@@ -163,10 +163,10 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
         share(samples, "engagement_survey_response_ratio", completed, len(shown), window=window.name, kind=kind)
 
 
-def _is_satisfied(told: Told) -> bool:
-    low, high = scale_of(told)
+def _is_satisfied(event: EventFields) -> bool:
+    low, high = scale_of(event)
     best = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 3, 9: 3, 10: 3, 11: 3, 101: 30}[high - low + 1]
-    return score(told, (low, high)) > high - best
+    return score(event, (low, high)) > high - best
 
 
 def _boxes(samples: Samples, kind: str, good: str, answers: list[tuple[Fraction, bool]], window: str) -> None:
@@ -177,10 +177,10 @@ def _boxes(samples: Samples, kind: str, good: str, answers: list[tuple[Fraction,
     mean(samples, f"engagement_{kind}_score_mean", [float(score) for score, _ in answers], window=window)
 
 
-def _cxi(samples: Samples, answers: list[Told], window: str) -> None:
+def _cxi(samples: Samples, answers: list[EventFields], window: str) -> None:
     nets = []
     for name in DIMENSIONS:
-        given = [told["scores"][name] for told in answers]
+        given = [event["scores"][name] for event in answers]
         good, bad = sum(score >= 4 for score in given), sum(score <= 2 for score in given)
         for group, count in (("positive", good), ("neutral", len(given) - good - bad), ("negative", bad)):
             samples[key("engagement_cxi_answers", window=window, dimension=name, group=group)] = count
@@ -207,7 +207,7 @@ def last_closed(at_ms: int, rules: Rules) -> int:
     return day
 
 
-def closed(events: list[Told], day: int, rules: Rules) -> Samples:
+def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     """Every sample of one closed day; none for a day before the first active one."""
     active = sorted((day_of(at, rules.days.zone), person) for person, at in activity(events))
     people = {number: {person for _, person in group} for number, group in groupby(active, key=itemgetter(0))}

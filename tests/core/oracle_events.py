@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from stream.core.rules import Rules
 
-Told = Mapping[str, Any]
+EventFields = Mapping[str, Any]
 Person = tuple[str, str]
 
 DAY = 86_400_000
@@ -28,7 +28,7 @@ class Visit(NamedTuple):
     key_events: int
     engaged: int | None
     prompted: bool | None  # what the first step says
-    says_prompted: bool  # whether any step says something of it
+    has_prompted: bool  # whether any step says something of it
 
     @property
     def duration(self) -> int:
@@ -38,102 +38,102 @@ class Visit(NamedTuple):
 NOBODY = {"", "null", "undefined", "guest"}  # of those that are generated
 
 
-def id_of(told: Told, field: str) -> str | None:
+def id_of(event: EventFields, field: str) -> str | None:
     """An id as text, or None where none is told."""
-    text = str(told.get(field, "")).strip() if told.get(field) is not None else ""
+    text = str(event.get(field, "")).strip() if event.get(field) is not None else ""
     return None if text.lower() in NOBODY else text
 
 
-def who(told: Told) -> Person:
+def who(event: EventFields) -> Person:
     """`user_id`, else `anonymous_id`: another user than that of the same `user_id`."""
-    user = id_of(told, "user_id")
+    user = id_of(event, "user_id")
     if user is not None:
         return "user", user
-    device = id_of(told, "anonymous_id")
+    device = id_of(event, "anonymous_id")
     assert device is not None
     return "anonymous", device
 
 
-def is_step(told: Told) -> bool:
+def is_step(event: EventFields) -> bool:
     """Whether somebody did it: no ping, and no end."""
-    return bool(told.get("interactive", True)) and told["type"] != "end"
+    return bool(event.get("interactive", True)) and event["type"] != "end"
 
 
-def moment(told: Told) -> int:
+def moment(event: EventFields) -> int:
     """When it happened: a summary at its end, whenever it was sent."""
-    return int(told["ended_at"] if told.get("type") == "summary" else told["event_time"])
+    return int(event["ended_at"] if event.get("type") == "summary" else event["event_time"])
 
 
-def of_topic(events: Iterable[Told], topic: str) -> list[Told]:
-    return [told for told in events if told["topic"] == topic and not told.get("is_bot")]
+def of_topic(events: Iterable[EventFields], topic: str) -> list[EventFields]:
+    return [event for event in events if event["topic"] == topic and not event.get("is_bot")]
 
 
-def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]:
+def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields], list[EventFields]]:
     """Each step once (user, session, type, time, event id and what counts tell it), and all summaries."""
     steps, summaries = {}, []
-    for told in of_topic(events, "sessions"):
-        if told["type"] == "summary":
-            summaries.append(told)
+    for event in of_topic(events, "sessions"):
+        if event["type"] == "summary":
+            summaries.append(event)
         else:
-            flags = (told.get("key_event"), told.get("interactive"), told.get("in_session"), told.get("prompted"))
-            content = (*flags, told.get("engaged_ms"))
-            same = (id_of(told, "session_id"), told["type"], told["event_time"], told.get("event_id"), content)
-            steps[who(told), same] = told
+            flags = (event.get("key_event"), event.get("interactive"), event.get("in_session"), event.get("prompted"))
+            content = (*flags, event.get("engaged_ms"))
+            same = (id_of(event, "session_id"), event["type"], event["event_time"], event.get("event_id"), content)
+            steps[who(event), same] = event
     return list(steps.values()), summaries
 
 
-def winners(summaries: Iterable[Told]) -> dict[tuple[Person, str], Told]:
+def winners(summaries: Iterable[EventFields]) -> dict[tuple[Person, str], EventFields]:
     """Of each session the summary of the highest revision, then of the latest end."""
-    ranked = sorted(summaries, key=lambda told: (told.get("revision", 0), told["ended_at"]))
-    return {(who(told), str(id_of(told, "session_id"))): told for told in ranked}
+    ranked = sorted(summaries, key=lambda event: (event.get("revision", 0), event["ended_at"]))
+    return {(who(event), str(id_of(event, "session_id"))): event for event in ranked}
 
 
-def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
+def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
     """Every session. One that a summary tells stands for the steps of its id within a day of it."""
     steps, summaries = steps_and_summaries(events)
     won = winners(summaries)
     found = [
         Visit(
-            person, told["started_at"], told["ended_at"], told["ended_at"],
-            told["page_views"], told.get("key_events", 0), told.get("engaged_ms"), told.get("prompted"),
-            told.get("prompted") is not None,
+            person, event["started_at"], event["ended_at"], event["ended_at"],
+            event["page_views"], event.get("key_events", 0), event.get("engaged_ms"), event.get("prompted"),
+            event.get("prompted") is not None,
         )
-        for (person, _), told in won.items()
+        for (person, _), event in won.items()
     ]  # fmt: skip
-    tracks: dict[tuple[Person, str | None], list[Told]] = {}
-    for told in steps:
-        if told.get("interactive", True) and told.get("in_session", True):
-            tracks.setdefault((who(told), id_of(told, "session_id")), []).append(told)
+    tracks: dict[tuple[Person, str | None], list[EventFields]] = {}
+    for event in steps:
+        if event.get("interactive", True) and event.get("in_session", True):
+            tracks.setdefault((who(event), id_of(event, "session_id")), []).append(event)
     for (person, session), own in tracks.items():
-        ends = [told for told in own if told["type"] == "end"]
+        ends = [event for event in own if event["type"] == "end"]
         pause = rules.session_timeout_ms if session is None else DAY
-        bursts = _split_at_gaps([told for told in own if told["type"] != "end"], pause)
+        bursts = _split_at_gaps([event for event in own if event["type"] != "end"], pause)
         summary = None if session is None else won.get((person, session))
-        found += [_visit(person, near, ends, rules) for near in bursts if not _told_by(summary, near)]
+        found += [_visit(person, near, ends, rules) for near in bursts if not _is_in_summary(summary, near)]
     return found
 
 
-def volume(events: Iterable[Told]) -> list[int]:
+def volume(events: Iterable[EventFields]) -> list[int]:
     """The time of each step; of a session that a summary alone tells its end, once for each page view."""
     steps, summaries = steps_and_summaries(events)
-    times = [told["event_time"] for told in steps if is_step(told)]
-    for (person, session), told in winners(summaries).items():
+    times = [event["event_time"] for event in steps if is_step(event)]
+    for (person, session), event in winners(summaries).items():
         own = [
             step for step in steps
             if (who(step), id_of(step, "session_id")) == (person, session)
             and is_step(step) and step.get("in_session", True)
         ]  # fmt: skip
-        if not any(_told_by(told, near) for near in _split_at_gaps(own, DAY)):
-            times += [told["ended_at"]] * told["page_views"]
+        if not any(_is_in_summary(event, near) for near in _split_at_gaps(own, DAY)):
+            times += [event["ended_at"]] * event["page_views"]
     return times
 
 
-def _told_by(summary: Told | None, steps: list[Told]) -> bool:
-    times = [told["event_time"] for told in steps]
+def _is_in_summary(summary: EventFields | None, steps: list[EventFields]) -> bool:
+    times = [event["event_time"] for event in steps]
     return summary is not None and max(times) >= summary["ended_at"] - DAY and min(times) <= summary["ended_at"] + DAY
 
 
-def _split_at_gaps(steps: list[Told], pause: int) -> Iterator[list[Told]]:
+def _split_at_gaps(steps: list[EventFields], pause: int) -> Iterator[list[EventFields]]:
     if not steps:
         return
     ordered = sorted(steps, key=itemgetter("event_time"))
@@ -146,41 +146,41 @@ def _split_at_gaps(steps: list[Told], pause: int) -> Iterator[list[Told]]:
         yield ordered[begin:end]
 
 
-def _visit(person: Person, steps: list[Told], ends: list[Told], rules: Rules) -> Visit:
-    times = [told["event_time"] for told in steps]
+def _visit(person: Person, steps: list[EventFields], ends: list[EventFields], rules: Rules) -> Visit:
+    times = [event["event_time"] for event in steps]
     first, last = min(times), max(times)
-    engaged = [told["engaged_ms"] for told in steps if told.get("engaged_ms") is not None]
-    closing = [told for told in ends if last <= told["event_time"] <= last + rules.session_timeout_ms]
+    engaged = [event["engaged_ms"] for event in steps if event.get("engaged_ms") is not None]
+    closing = [event for event in ends if last <= event["event_time"] <= last + rules.session_timeout_ms]
     closes = last + rules.session_timeout_ms
     if closing:
-        end = max(closing, key=lambda told: (told["event_time"], told.get("engaged_ms", -1)))
+        end = max(closing, key=lambda event: (event["event_time"], event.get("engaged_ms", -1)))
         last = closes = end["event_time"]
         engaged += [end["engaged_ms"]] if end.get("engaged_ms") is not None else []
-    said = [told["prompted"] for told in steps if told["event_time"] == first and told.get("prompted") is not None]
+    said = [event["prompted"] for event in steps if event["event_time"] == first and event.get("prompted") is not None]
     return Visit(
         person,
         first,
         last,
         closes,
-        sum(told["type"] in ("page_view", "screen_view") for told in steps),
-        sum(bool(told.get("key_event")) for told in steps),
+        sum(event["type"] in ("page_view", "screen_view") for event in steps),
+        sum(bool(event.get("key_event")) for event in steps),
         sum(engaged) if engaged else None,
         any(said) if said else None,
-        any(told.get("prompted") is not None for told in steps),
+        any(event.get("prompted") is not None for event in steps),
     )
 
 
-def activity(events: list[Told]) -> set[tuple[Person, int]]:
+def activity(events: list[EventFields]) -> set[tuple[Person, int]]:
     """Who was active, and when."""
     steps, summaries = steps_and_summaries(events)
-    active = {(who(told), told["event_time"]) for told in steps if is_step(told)}
-    active |= {(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)}
-    for (person, _), told in winners(summaries).items():
-        active |= {(person, told["started_at"]), (person, told["ended_at"])}
+    active = {(who(event), event["event_time"]) for event in steps if is_step(event)}
+    active |= {(who(event), event["event_time"]) for event in of_topic(events, "logins") if event.get("success", True)}
+    for (person, _), event in winners(summaries).items():
+        active |= {(person, event["started_at"]), (person, event["ended_at"])}
     return active
 
 
-def beginnings(events: list[Told], rules: Rules) -> list[int]:
+def beginnings(events: list[EventFields], rules: Rules) -> list[int]:
     """When users were active for the first time: ever, or after more days without an event than are remembered.
 
     Left out is the day of the first event of all, on which everybody seems new.
@@ -190,10 +190,10 @@ def beginnings(events: list[Told], rules: Rules) -> list[int]:
     heard: dict[Person, set[int]] = {}
     for person, at in active:
         heard.setdefault(person, set()).add(day_of(at))
-    for told in events:
-        if told.get("type") != "summary":
-            heard.setdefault(who(told), set()).add(day_of(told["event_time"]))
-    first_day = min((day_of(moment(told)) for told in events), default=0)
+    for event in events:
+        if event.get("type") != "summary":
+            heard.setdefault(who(event), set()).add(day_of(event["event_time"]))
+    first_day = min((day_of(moment(event)) for event in events), default=0)
     found = []
     for person, days in heard.items():
         ordered = sorted(days)
@@ -204,17 +204,17 @@ def beginnings(events: list[Told], rules: Rules) -> list[int]:
     return found
 
 
-def values_told(events: list[Told], segment: str) -> dict[Person, str]:
+def newest_values(events: list[EventFields], segment: str) -> dict[Person, str]:
     """The value that each person's newest activity event told that told any; of equal times the greatest."""
-    sessions = [told for told in of_topic(events, "sessions") if told["type"] == "summary" or is_step(told)]
-    logins = [told for told in of_topic(events, "logins") if told.get("success", True)]
+    sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
+    logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
-    for told in [*sessions, *logins]:
-        label = told.get(segment)
+    for event in [*sessions, *logins]:
+        label = event.get(segment)
         value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
         if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
-            latest = told_last.get(who(told), (-1, ""))
-            told_last[who(told)] = max(latest, (moment(told), value.strip()))
+            latest = told_last.get(who(event), (-1, ""))
+            told_last[who(event)] = max(latest, (moment(event), value.strip()))
     return {person: value for person, (_, value) in told_last.items()}
 
 
@@ -222,69 +222,69 @@ class Reply(NamedTuple):
     """A survey response in its latest state, and when it was first shown."""
 
     who: Person
-    told: Told
+    event: EventFields
     shown: int | None
 
     @property
     def at(self) -> int:
-        return int(self.told["event_time"])
+        return int(self.event["event_time"])
 
     @property
     def status(self) -> str:
-        return str(self.told.get("status", "completed"))
+        return str(self.event.get("status", "completed"))
 
     @property
     def answers(self) -> bool:
-        content = self.told.get("scores" if self.told["kind"] == "cxi" else "score")
+        content = self.event.get("scores" if self.event["kind"] == "cxi" else "score")
         return self.status in ("completed", "partial") and content is not None
 
     @property
     def one_of(self) -> tuple[object, ...]:
         """What shares one place among the answers: of these only the latest counts."""
-        kind, interaction = self.told["kind"], id_of(self.told, "interaction_id")
+        kind, interaction = self.event["kind"], id_of(self.event, "interaction_id")
         if kind == "nps":
             return kind, self.who
         if kind == "cxi" or not interaction:
-            return kind, self.who, "response", id_of(self.told, "response_id")
+            return kind, self.who, "response", id_of(self.event, "response_id")
         return kind, self.who, "interaction", interaction
 
 
-def _how_far(told: Told) -> tuple[bool, int, int]:
-    status = told.get("status", "completed")
-    return status != "shown", told["event_time"], STATUSES.index(status)
+def _how_far(event: EventFields) -> tuple[bool, int, int]:
+    status = event.get("status", "completed")
+    return status != "shown", event["event_time"], STATUSES.index(status)
 
 
-def responses(events: Iterable[Told]) -> list[Reply]:
+def responses(events: Iterable[EventFields]) -> list[Reply]:
     """Every response that was not taken back."""
-    states: dict[tuple[Person, str], list[Told]] = {}
-    for told in of_topic(events, "surveys"):
-        states.setdefault((who(told), str(id_of(told, "response_id"))), []).append(told)
+    states: dict[tuple[Person, str], list[EventFields]] = {}
+    for event in of_topic(events, "surveys"):
+        states.setdefault((who(event), str(id_of(event, "response_id"))), []).append(event)
     replies = []
     for (person, _), known in states.items():
         latest = max(known, key=_how_far)
-        shown = [told["event_time"] for told in known if told.get("status") == "shown"]
+        shown = [event["event_time"] for event in known if event.get("status") == "shown"]
         reply = Reply(person, latest, min(shown, default=None))
         if reply.status != "retracted":
             replies.append(reply)
     return replies
 
 
-def scale_of(told: Told) -> tuple[int, int]:
-    low, high = SCALES[told["kind"]]
-    return told.get("scale_min", low), told.get("scale_max", high)
+def scale_of(event: EventFields) -> tuple[int, int]:
+    low, high = SCALES[event["kind"]]
+    return event.get("scale_min", low), event.get("scale_max", high)
 
 
-def score(told: Told, to: tuple[int, int]) -> Fraction:
+def score(event: EventFields, to: tuple[int, int]) -> Fraction:
     """The score, turned round where high is bad, linearly on the scale `to`."""
-    low, high = scale_of(told)
-    given = low + high - told["score"] if told.get("higher_is") in ("harder", "worse") else told["score"]
+    low, high = scale_of(event)
+    given = low + high - event["score"] if event.get("higher_is") in ("harder", "worse") else event["score"]
     return to[0] + Fraction(int(given) - low, high - low) * (to[1] - to[0])
 
 
-def logins(events: Iterable[Told]) -> list[tuple[bool, int]]:
+def logins(events: Iterable[EventFields]) -> list[tuple[bool, int]]:
     """Each login once (user, success, time and event id tell it): whether it succeeded, and when."""
     told_once = {
-        (who(told), told.get("success", True), told["event_time"], told.get("event_id"))
-        for told in of_topic(events, "logins")
+        (who(event), event.get("success", True), event["event_time"], event.get("event_id"))
+        for event in of_topic(events, "logins")
     }
     return [(success, at) for _, success, at, _ in told_once]

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from stream.core.days import DayLedger
 from stream.core.events import Login, Summary
 from stream.core.families.activity.family import ActivityFamily
-from stream.core.families.activity.lives import NEVER, Life, first_minutes, that_can_change, with_day
-from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_ahead, without_days_before
+from stream.core.families.activity.known_periods import NEVER, KnownPeriod, changeable_periods, first_minutes, with_day
+from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_future, without_days_before
 from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Horizon
-from stream.core.ring import Booking, latest
+from stream.core.ring import Booking, latest_bookings
 from stream.core.rules import Rules
-from stream.core.segments import NOT_TOLD
+from stream.core.segments import NO_ATTRIBUTES
 from stream.core.tally import Field
 from stream.core.time import DAY_MS, MINUTE_MS
 
@@ -27,8 +27,8 @@ minutes = st.integers(19_000 * DAY, 19_040 * DAY)
 
 def active_at(activity: Activity, minute: int, *, now: int) -> bool:
     """Whether an activity in that minute changes anything."""
-    login = Login("ann", minute * 60_000, False, identity=0, success=True, segments=NOT_TOLD)
-    return ActivityFamily(Rules()).hear_login(activity, login, now)
+    login = Login("ann", minute * 60_000, False, identity=0, success=True, segments=NO_ATTRIBUTES)
+    return ActivityFamily(Rules()).apply_login(activity, login, now)
 
 
 def active(*at: int, now: int) -> Activity:
@@ -55,7 +55,7 @@ def test_the_last_minute_that_has_come_and_all_ahead_are_kept_in_any_order(
     come = sorted(minute for minute in at if minute <= now)[-1:]
     assert found.minutes == (*come, *sorted({minute for minute in at if minute > now}))
     assert days(found) == sorted({minute // DAY for minute in at})
-    assert first_minutes(found.lives) == [min(at)]
+    assert first_minutes(found.known_periods) == [min(at)]
     assert stored(active(*reversed(at), now=now)) == stored(found)
 
 
@@ -68,18 +68,18 @@ def test_activity_that_changes_nothing_is_told_from_one_that_does() -> None:
 
 
 def test_once_it_has_come_a_later_minute_takes_the_place_of_an_earlier_one() -> None:
-    assert latest_and_ahead((5, 7, 9), 4) == (5, 7, 9)
-    assert latest_and_ahead((5, 7, 9), 5) == (5, 7, 9)
-    assert latest_and_ahead((9, 7, 5), 7) == (7, 9)
-    assert latest_and_ahead((5, 7, 9), 9) == (9,)
-    assert latest_and_ahead((), 9) == ()
+    assert latest_and_future((5, 7, 9), 4) == (5, 7, 9)
+    assert latest_and_future((5, 7, 9), 5) == (5, 7, 9)
+    assert latest_and_future((9, 7, 5), 7) == (7, 9)
+    assert latest_and_future((5, 7, 9), 9) == (9,)
+    assert latest_and_future((), 9) == ()
 
 
 def test_a_user_is_booked_in_the_minute_of_the_last_activity() -> None:
     one: dict[Field, int] = {ACTIVE_USERS: 1}
 
-    assert list(latest((), one)) == []
-    assert list(latest((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
+    assert list(latest_bookings((), one)) == []
+    assert list(latest_bookings((5, 7), one)) == [Booking(5, one, until=7), Booking(7, one)]
 
 
 def test_forgotten_days_leave_the_first_activity_ever() -> None:
@@ -91,7 +91,7 @@ def test_forgotten_days_leave_the_first_activity_ever() -> None:
     assert known.since_day == 20
     for before in (31, 40):
         without_days_before(known, before)
-        assert (days(known), first_minutes(known.lives), known.day_bits) == ([], [10 * DAY], b"")
+        assert (days(known), first_minutes(known.known_periods), known.day_bits) == ([], [10 * DAY], b"")
     active_at(known, 50 * DAY, now=50 * DAY)
     assert days(known) == [50]
 
@@ -101,7 +101,7 @@ def test_days_are_kept_for_two_months_or_as_long_as_the_longest_window(longest: 
     family, known = ActivityFamily(Rules(windows={"activity": ("1d", longest)})), Activity()
     for day in range(100, 201):
         known.since_day, known.day_bits = add_day(known.since_day, known.day_bits, day)
-    family.let_go(known, Horizon(before_ms=200 * DAY_MS, watermark_ms=203 * DAY_MS, now=203 * DAY))
+    family.prune(known, Horizon(before_ms=200 * DAY_MS, watermark_ms=203 * DAY_MS, now=203 * DAY))
 
     assert days(known) == list(range(200 - kept, 201))
 
@@ -194,14 +194,14 @@ def test_days_are_forgotten_only_when_there_are_some() -> None:
 
 def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:
     family, known = ActivityFamily(Rules()), Activity()
-    summary = Summary("ann", 30_010 * MINUTE_MS, False, "s", 30_000 * MINUTE_MS, 1, 0, None, 1, None, NOT_TOLD)
-    family.hear_summary(known, summary, 30_010)
-    family.settle(30_010)
+    summary = Summary("ann", 30_010 * MINUTE_MS, False, "s", 30_000 * MINUTE_MS, 1, 0, None, 1, None, NO_ATTRIBUTES)
+    family.apply_summary(known, summary, 30_010)
+    family.update_totals(30_010)
     edge_ms = summary.at_ms + DAY_MS + Rules().session_timeout_ms
 
-    family.let_go(known, Horizon(edge_ms, edge_ms, 40_000))
+    family.prune(known, Horizon(edge_ms, edge_ms, 40_000))
     assert list(known.summaries) == ["s"]
-    family.let_go(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
+    family.prune(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
     assert (known.summaries, known.minutes) == ({}, (30_010,))
 
 
@@ -209,24 +209,28 @@ def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_kee
     st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=10), st.randoms(use_true_random=False)
 )
 def test_lives_are_parted_by_longer_pauses_than_are_remembered_in_any_order(
-    heard: list[tuple[int, bool]], chance: Random
+    happened: list[tuple[int, bool]], chance: Random
 ) -> None:
-    def told(events: list[tuple[int, bool]]) -> tuple[Life, ...]:
-        lives: tuple[Life, ...] = ()
+    def told(events: list[tuple[int, bool]]) -> tuple[KnownPeriod, ...]:
+        known_periods: tuple[KnownPeriod, ...] = ()
         for day, is_activity in events:
-            lives = with_day(lives, day, day * DAY if is_activity else NEVER, memory_days=4)
-        return lives
+            known_periods = with_day(known_periods, day, day * DAY if is_activity else NEVER, memory_days=4)
+        return known_periods
 
-    found = told(heard)
-    shuffled = list(heard)
+    found = told(happened)
+    shuffled = list(happened)
     chance.shuffle(shuffled)
 
-    assert told([*shuffled, *heard]) == found
+    assert told([*shuffled, *happened]) == found
     assert all(later.first_day - earlier.last_day > 4 for earlier, later in pairwise(found))
-    assert {day for day, _ in heard} <= {day for life in found for day in range(life.first_day, life.last_day + 1)}
-    for life in found:
-        active = [day * DAY for day, is_activity in heard if is_activity and life.first_day <= day <= life.last_day]
-        assert life.first_minute == min(active, default=NEVER)
-    kept = that_can_change(found, 30, memory_days=4)
+    assert {day for day, _ in happened} <= {
+        day for period in found for day in range(period.first_day, period.last_day + 1)
+    }
+    for period in found:
+        active = [
+            day * DAY for day, is_activity in happened if is_activity and period.first_day <= day <= period.last_day
+        ]
+        assert period.first_minute == min(active, default=NEVER)
+    kept = changeable_periods(found, 30, memory_days=4)
     for day in range(30, 40):
         assert with_day(kept, day, NEVER, memory_days=4)[-1] == with_day(found, day, NEVER, memory_days=4)[-1]

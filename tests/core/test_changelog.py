@@ -49,7 +49,7 @@ def rows_of(entries: list[Entry], replay: Replay | None = None, *, at_a_time: in
         counted = replay.read(entries[first : first + at_a_time])
         if counted is None:
             continue
-        if counted.begins_anew:
+        if counted.replaces_all:
             rows.clear()
         for key, value in counted.items:
             if value is None:

@@ -11,12 +11,12 @@ from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.logins import LOGINS as LOGINS_FIELD
 from stream.core.families.logins import LoginsFamily, UserLogins
 from stream.core.families.sessions.family import SessionsFamily
-from stream.core.families.sessions.part import Visits
+from stream.core.families.sessions.part import UserSessions
 from stream.core.families.surveys.family import SurveysFamily
-from stream.core.families.surveys.part import Response, Responses
+from stream.core.families.surveys.part import Response, UserResponses
+from stream.core.partition.batch_reader import Refused
 from stream.core.partition.partition import Partition
 from stream.core.partition.progress import FORMAT, FormatChanged, RulesChanged
-from stream.core.partition.reading import Refused
 from stream.core.partition.rows import Delta, Rows
 from stream.core.rejections import Reason
 from stream.core.report import closed_samples
@@ -33,19 +33,19 @@ NEVER_MS = 1 << 60
 RULES = Rules()
 
 
-def told(after_ms: int = 0, **fields: Any) -> dict[str, Any]:
+def event_fields(after_ms: int = 0, **fields: Any) -> dict[str, Any]:
     return {"user_id": "ann", "event_time": NOON_MS + after_ms, **fields}
 
 
 EVERYTHING = (
-    (LOGINS, told()),
-    (SESSIONS, told(type="page_view")),
-    (SESSIONS, told(type="page_view", session_id="s1", engaged_ms=5)),
-    (SESSIONS, told(type="summary", session_id="s2", started_at=NOON_MS - 1, ended_at=NOON_MS, page_views=2)),
-    (SURVEYS, told(response_id="r1", kind="nps", score=9)),
+    (LOGINS, event_fields()),
+    (SESSIONS, event_fields(type="page_view")),
+    (SESSIONS, event_fields(type="page_view", session_id="s1", engaged_ms=5)),
+    (SESSIONS, event_fields(type="summary", session_id="s2", started_at=NOON_MS - 1, ended_at=NOON_MS, page_views=2)),
+    (SURVEYS, event_fields(response_id="r1", kind="nps", score=9)),
     (
         SURVEYS,
-        told(response_id="r2", kind="cxi", scores=dict.fromkeys(DIMENSIONS, 4)),
+        event_fields(response_id="r2", kind="cxi", scores=dict.fromkeys(DIMENSIONS, 4)),
     ),
 )
 
@@ -59,7 +59,7 @@ def apply(worker: Worker, topic: str, event: dict[str, Any]) -> str:
     return outcome
 
 
-def parts(worker: Worker, user: str = "ann") -> tuple[Activity, Visits, UserLogins, Responses]:
+def parts(worker: Worker, user: str = "ann") -> tuple[Activity, UserSessions, UserLogins, UserResponses]:
     """What the stored row of a user holds."""
     rows = Rows([ActivityFamily(RULES), SessionsFamily(RULES), LoginsFamily(RULES), SurveysFamily(RULES)], max_bytes=1)
     row = rows.decode(worker.store[b"user/" + user.encode()])
@@ -67,7 +67,7 @@ def parts(worker: Worker, user: str = "ann") -> tuple[Activity, Visits, UserLogi
     return activity, visits, logins, responses
 
 
-def visits(worker: Worker) -> Visits:
+def visits(worker: Worker) -> UserSessions:
     return parts(worker)[1]
 
 
@@ -104,14 +104,14 @@ def test_an_empty_store_restores_an_empty_partition() -> None:
 def test_a_delta_holds_only_what_has_changed() -> None:
     worker = Worker(Rules())
     worker.partition.tick(NOON_MS, behind=())
-    apply(worker, LOGINS, told())
-    apply(worker, LOGINS, told(user_id="bob"))
+    apply(worker, LOGINS, event_fields())
+    apply(worker, LOGINS, event_fields(user_id="bob"))
     assert worker.partition.unsaved_rows == 2
     worker.checkpoint()
 
     assert worker.partition.unsaved_rows == 0
     assert [key for key, _ in worker.partition.collect_delta()] == [b"progress"]
-    apply(worker, LOGINS, told(1))
+    apply(worker, LOGINS, event_fields(1))
     keys = [key for key, _ in worker.partition.collect_delta()]
     assert [key for key in keys if key.startswith(b"user/")] == [b"user/ann"]
 
@@ -119,7 +119,7 @@ def test_a_delta_holds_only_what_has_changed() -> None:
 def test_only_rows_that_are_stored_are_dropped_from_memory() -> None:
     worker = Worker(Rules())
     for user in ("ann", "bob", "cat"):
-        apply(worker, LOGINS, told(user_id=user))
+        apply(worker, LOGINS, event_fields(user_id=user))
     worker.partition.forget_users(keep=0)
     assert worker.partition.unsaved_rows == 3
     worker.checkpoint()
@@ -127,8 +127,8 @@ def test_only_rows_that_are_stored_are_dropped_from_memory() -> None:
     worker.partition.forget_users(keep=1)
 
     worker.store.reads.clear()
-    apply(worker, LOGINS, told(user_id="cat"))
-    apply(worker, LOGINS, told(user_id="ann"))
+    apply(worker, LOGINS, event_fields(user_id="cat"))
+    apply(worker, LOGINS, event_fields(user_id="ann"))
     assert worker.store.reads == [b"user/ann"]
     assert worker.partition.progress.users == 3
 
@@ -136,7 +136,7 @@ def test_only_rows_that_are_stored_are_dropped_from_memory() -> None:
 def test_without_a_store_all_rows_stay_in_memory() -> None:
     partition = Partition(Rules())
     for _ in range(2):
-        deliver(partition, LOGINS, [message(told())], not_after_ms=NEVER_MS)
+        deliver(partition, LOGINS, [message(event_fields())], not_after_ms=NEVER_MS)
         partition.collect_delta()
 
     assert partition.progress.outcomes == {LOGINS: {"applied": 1, "duplicate": 1}}
@@ -152,12 +152,12 @@ def test_what_can_change_no_more_leaves_the_row_and_stays_in_the_totals() -> Non
     assert len(list(visits(worker).counted(worker.partition.rules.session_timeout_ms))) == 3
     before = worker.partition.snapshot().families
 
-    apply(worker, LOGINS, told(4 * DAY_MS))
+    apply(worker, LOGINS, event_fields(4 * DAY_MS))
     worker.partition.tick(NOON_MS + 4 * DAY_MS, behind=())
     worker.restart()
     assert len(logins(worker)) == 1
     assert list(visits(worker).counted(worker.partition.rules.session_timeout_ms)) == []
-    assert len(visits(worker).settled_minutes) == 2
+    assert len(visits(worker).final_closing_minutes) == 2
     after = worker.partition.snapshot().families
     week = 7 * 1_440
     assert after["logins"].live[week] == {LOGINS_FIELD: 2}
@@ -171,9 +171,9 @@ def test_what_can_change_no_more_leaves_the_row_and_stays_in_the_totals() -> Non
 def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() -> None:
     worker = Worker(Rules(allowed_lateness_ms=DAY_MS))
     times: dict[str, Any] = {"started_at": NOON_MS - HOUR_MS, "ended_at": NOON_MS}
-    apply(worker, SESSIONS, told(type="summary", session_id="s", page_views=1, **times))
+    apply(worker, SESSIONS, event_fields(type="summary", session_id="s", page_views=1, **times))
     for days in (2, 3):
-        apply(worker, SESSIONS, told(days * DAY_MS, type="heartbeat"))
+        apply(worker, SESSIONS, event_fields(days * DAY_MS, type="heartbeat"))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.checkpoint()
     assert visits(worker).by_id == {}
@@ -188,9 +188,9 @@ def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() 
 
 def test_answers_stay_in_the_row_as_long_as_a_window_may_hold_them() -> None:
     worker = Worker(Rules(windows={"surveys": ("7d",)}))
-    apply(worker, SURVEYS, told(response_id="r1", kind="nps", score=9))
+    apply(worker, SURVEYS, event_fields(response_id="r1", kind="nps", score=9))
     for days, kept in ((8, ["r1"]), (9, [])):
-        apply(worker, LOGINS, told(days * DAY_MS))
+        apply(worker, LOGINS, event_fields(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.checkpoint()
         assert [name for name in responses(worker) if name == "r1"] == kept
@@ -198,8 +198,8 @@ def test_answers_stay_in_the_row_as_long_as_a_window_may_hold_them() -> None:
 
 def test_a_partition_without_lateness_limit_forgets_nothing() -> None:
     worker = Worker(Rules(allowed_lateness_ms=None))
-    apply(worker, LOGINS, told())
-    apply(worker, LOGINS, told(900 * DAY_MS))
+    apply(worker, LOGINS, event_fields())
+    apply(worker, LOGINS, event_fields(900 * DAY_MS))
     worker.partition.tick(NOON_MS + 900 * DAY_MS, behind=())
     worker.restart()
 
@@ -212,7 +212,7 @@ def test_a_partition_without_lateness_limit_forgets_nothing() -> None:
 def test_a_user_who_comes_back_counts_once_in_the_longest_closed_window(windows: tuple[str, ...], length: int) -> None:
     worker = Worker(Rules(windows={"activity": windows}))
     for days in (0, length - 1):
-        apply(worker, LOGINS, told(days * DAY_MS))
+        apply(worker, LOGINS, event_fields(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.restart()
     worker.partition.tick(NOON_MS + (length + 1) * DAY_MS, behind=())
@@ -225,7 +225,7 @@ def test_a_user_who_comes_back_counts_once_in_the_longest_closed_window(windows:
 
 def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None:
     worker = Worker(Rules())
-    apply(worker, LOGINS, told())
+    apply(worker, LOGINS, event_fields())
     worker.partition.tick(NOON_MS + DAY_MS, behind=())
     for _ in range(2):
         assert sorted(worker.partition.snapshot().families["activity"].closed) == [DAY]
@@ -235,7 +235,7 @@ def test_days_before_the_first_event_are_absent_after_a_checkpoint_too() -> None
 def test_old_days_are_told_no_more_but_their_users_still_count() -> None:
     worker = Worker(Rules())
     for days in (0, 150, 165):
-        apply(worker, LOGINS, told(days * DAY_MS))
+        apply(worker, LOGINS, event_fields(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.restart()
     worker.partition.tick(NOON_MS + 166 * DAY_MS, behind=())
@@ -250,7 +250,7 @@ def test_old_days_are_told_no_more_but_their_users_still_count() -> None:
 
 def test_a_partition_that_saw_nothing_keeps_no_day_of_the_others_open() -> None:
     worker = Worker(Rules())
-    apply(worker, LOGINS, told())
+    apply(worker, LOGINS, event_fields())
     worker.partition.tick(NOON_MS + DAY_MS, behind=())
 
     assert (worker.partition.snapshot() + Partition(Rules()).snapshot()).last_closed_day == DAY
@@ -301,7 +301,7 @@ def test_state_in_another_format_is_refused_with_what_decides_it() -> None:
         worker = Worker(Rules())
         worker.store[b"user/ann"] = row
         with pytest.raises(FormatChanged):
-            apply(worker, LOGINS, told())
+            apply(worker, LOGINS, event_fields())
 
 
 def test_a_part_that_no_event_touches_is_not_decoded_and_goes_back_as_it_came() -> None:
@@ -312,7 +312,7 @@ def test_a_part_that_no_event_touches_is_not_decoded_and_goes_back_as_it_came() 
     before = parts(worker)
     broken = msgspec.msgpack.decode(worker.store[b"user/ann"], type=dict[int, Any]) | {4: "no answers at all"}
     worker.store[b"user/ann"] = msgspec.msgpack.encode(broken)
-    assert apply(worker, LOGINS, told(1)) == "applied"
+    assert apply(worker, LOGINS, event_fields(1)) == "applied"
     worker.forget()
 
     stored = msgspec.msgpack.decode(worker.store[b"user/ann"], type=dict[int, Any])
@@ -321,7 +321,7 @@ def test_a_part_that_no_event_touches_is_not_decoded_and_goes_back_as_it_came() 
 
 
 def answered(worker: Worker, response_id: str) -> None:
-    answer = message(told(response_id=response_id, kind="nps", score=9), key=response_id.encode())
+    answer = message(event_fields(response_id=response_id, kind="nps", score=9), key=response_id.encode())
     worker.apply(SURVEYS, [answer], not_after_ms=NEVER_MS)
 
 
@@ -352,28 +352,28 @@ def worker_after(worker: Worker, delta: Delta) -> Worker:
 
 def test_one_who_returns_while_the_row_is_being_removed_is_counted_once() -> None:
     worker = Worker(Rules())
-    apply(worker, LOGINS, told())
+    apply(worker, LOGINS, event_fields())
     worker.forget()
     worker.partition.tick(NOON_MS + 200 * DAY_MS, behind=())
     worker.partition.progress.watermark_ms = NOON_MS + 200 * DAY_MS
     worker.partition.sweep(worker.store.pages(b"user/"))
     delta = worker.partition.collect_delta()
-    assert apply(worker, LOGINS, told(200 * DAY_MS)) == "applied"
+    assert apply(worker, LOGINS, event_fields(200 * DAY_MS)) == "applied"
     assert len(logins(worker_after(worker, delta))) == 1
     assert worker.partition.progress.users == 1
 
     worker.partition.forget_users(keep=0)
-    assert apply(worker, LOGINS, told(200 * DAY_MS + 1)) == "applied"
+    assert apply(worker, LOGINS, event_fields(200 * DAY_MS + 1)) == "applied"
     assert worker.partition.progress.users == 1
 
 
 def test_unsaved_bytes_are_about_those_of_the_delta() -> None:
     worker = Worker(Rules())
     assert worker.partition.unsaved_bytes == 0
-    busy = [message(told(number, event_id=str(number))) for number in range(2_000)]
+    busy = [message(event_fields(number, event_id=str(number))) for number in range(2_000)]
     worker.apply(LOGINS, busy, not_after_ms=NEVER_MS)
     for number in range(300):
-        apply(worker, SESSIONS, told(user_id=f"user-{number}", type="page_view"))
+        apply(worker, SESSIONS, event_fields(user_id=f"user-{number}", type="page_view"))
     for number in range(100):
         answered(worker, f"response-{number}")
     guessed = worker.partition.unsaved_bytes
@@ -383,8 +383,8 @@ def test_unsaved_bytes_are_about_those_of_the_delta() -> None:
     assert real < guessed < 4 * real
     assert worker.partition.unsaved_bytes == 0
     # A large row counts as such again when little of it changes, and others don't for its sake.
-    worker.apply(LOGINS, [message(told(9_999))], not_after_ms=NEVER_MS)
+    worker.apply(LOGINS, [message(event_fields(9_999))], not_after_ms=NEVER_MS)
     assert 20_000 < worker.partition.unsaved_bytes < 100_000
     worker.partition.collect_delta()
-    apply(worker, SESSIONS, told(user_id="user-1", type="end"))
+    apply(worker, SESSIONS, event_fields(user_id="user-1", type="end"))
     assert worker.partition.unsaved_bytes < 1_000

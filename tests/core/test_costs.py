@@ -37,20 +37,20 @@ found = cache(costs)
 
 def too_dear(stage: str, cost: Cost, figure: Cost) -> list[str]:
     """What a stage costs more than before."""
-    told = []
+    excesses = []
     for kind, what in KINDS.items():
         now, before = getattr(cost, kind), getattr(figure, kind)
         margin = BLOCKS_MARGIN if kind == "left" else CALLS_MARGIN
         if now > before + max(margin * before, LEAST_MARGIN):
-            told.append(f"{stage}: {now:.2f} {what} for each event, {before:.2f} before ({now / before - 1:+.0%})")
-    return told
+            excesses.append(f"{stage}: {now:.2f} {what} for each event, {before:.2f} before ({now / before - 1:+.0%})")
+    return excesses
 
 
 @pytest.mark.parametrize("stage", FIGURES)
 def test_an_event_costs_no_more_than_before(stage: str) -> None:
-    told = too_dear(stage, found()[0][stage], FIGURES[stage])
+    excesses = too_dear(stage, found()[0][stage], FIGURES[stage])
 
-    assert not told, "; ".join(told) + ": see which functions with `python -m tests.core.costs`"
+    assert not excesses, "; ".join(excesses) + ": see which functions with `python -m tests.core.costs`"
 
 
 def test_one_call_more_for_each_event_is_told_with_its_stage() -> None:
@@ -58,5 +58,5 @@ def test_one_call_more_for_each_event_is_told_with_its_stage() -> None:
     dearer = Cost(before.ours + 1, before.builtin, before.left)
 
     assert too_dear(APPLY, before, before) == []
-    (told,) = too_dear(APPLY, dearer, before)
-    assert told.startswith("wants and apply: 7.07 calls of functions of stream for each event, 6.07 before (+16%)")
+    (excesses,) = too_dear(APPLY, dearer, before)
+    assert excesses.startswith("fetch and apply: 7.07 calls of functions of stream for each event, 6.07 before (+16%)")

@@ -382,7 +382,7 @@ def test_what_is_remembered_of_ids_and_user_agents_does_not_grow_for_ever() -> N
         login(user_agent=f"agent {number}")
 
     assert len(users.users_by_id) <= 50_000
-    assert len(bots._is_crawler) <= 10_000
+    assert len(bots._cache) <= 10_000
     assert login(user_id=" user-7 ").user == "user-7"
     assert login(user_agent="Googlebot").is_bot
     assert login(user_agent="Googlebot").is_bot

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.events import Answer, Nameless, retraction
+from stream.core.events import Answer, EventWithoutUser, retraction
 from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import Kind, Scale, Status
 from stream.core.users import user_of
@@ -15,17 +15,17 @@ AT_MS = 1_704_067_200_000
 GOOD = {"effort": 5, "empathy": 4, "understanding": 3, "efficiency": 1}
 
 
-def told(kind: str, **fields: object) -> dict[str, Any]:
+def answer_fields(kind: str, **fields: object) -> dict[str, Any]:
     return {"user_id": "ann", "event_time": AT_MS, "response_id": "r1", "kind": kind, **fields}
 
 
 def answer(kind: str, **fields: object) -> Answer:
-    return decode_survey(msgspec.json.encode(told(kind, **fields)))
+    return decode_survey(msgspec.json.encode(answer_fields(kind, **fields)))
 
 
 def refusal(kind: str, **fields: object) -> tuple[Reason, str]:
     with pytest.raises(Rejected) as raised:
-        decode_survey(msgspec.json.encode(told(kind, **fields)))
+        decode_survey(msgspec.json.encode(answer_fields(kind, **fields)))
     return raised.value.reason, str(raised.value)
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_field_is_named_with_its_place(fields: dict[str, object], reason
 
 @pytest.mark.parametrize("field", ["response_id", "kind"])
 def test_an_answer_needs_an_id_and_a_kind(field: str) -> None:
-    message = {name: value for name, value in told("csat", score=3).items() if name != field}
+    message = {name: value for name, value in answer_fields("csat", score=3).items() if name != field}
     with pytest.raises(Rejected, match=f"^Object missing required field `{field}`$") as raised:
         decode_survey(msgspec.json.encode(message))
 
@@ -143,9 +143,9 @@ def test_a_null_message_is_a_retraction_at_a_time_that_can_be() -> None:
         return Message(None, timestamp=at_ms, key=b"device", headers=(("response_id", b"r1"),))
 
     found = READERS["surveys"](null(AT_MS))
-    assert isinstance(found, Nameless)
-    assert (found.user, found.users, found.thing) == ("", (user_of(None, "device"), "device"), "r1")
-    assert found.of("device") == retraction("device", "r1", at_ms=AT_MS)
+    assert isinstance(found, EventWithoutUser)
+    assert (found.user, found.users, found.reference) == ("", (user_of(None, "device"), "device"), "r1")
+    assert found.with_user("device") == retraction("device", "r1", at_ms=AT_MS)
     for at_ms in (-1, AT_MS * 1_000):
         with pytest.raises(Rejected, match="is not between 1970 and 9999") as raised:
             READERS["surveys"](null(at_ms))
@@ -153,8 +153,8 @@ def test_a_null_message_is_a_retraction_at_a_time_that_can_be() -> None:
 
 
 def test_an_answer_that_is_keyed_by_its_response_leaves_a_name() -> None:
-    value = msgspec.json.encode(told("nps", score=9))
+    value = msgspec.json.encode(answer_fields("nps", score=9))
     for key, name in ((b"r1", "r1"), (b"ann", None), (None, None)):
         answer = READERS["surveys"](Message(value, key=key))
         assert isinstance(answer, Answer)
-        assert answer.left_name() == name
+        assert answer.user_reference() == name

@@ -17,7 +17,7 @@ everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, span_
 
 def computed(world: World) -> tuple[list[Sample], list[tuple[int, list[Sample]]]]:
     offline = Offline(Rules(days=world.rules.days, windows={"sessions": ("365d",)}), READERS, at_ms=world.clocks[-1])
-    list(offline.apply(line(told) for told in world.events))
+    list(offline.apply(line(event) for event in world.events))
     found = offline.computed(days=40)
     return found.live, found.closed
 
@@ -48,7 +48,7 @@ def test_a_longer_live_window_holds_at_least_as_many_users(world: World) -> None
 @given(worlds(steps_by_id, steps_by_gap, summaries))
 def test_under_ga4_a_session_with_views_bounced_or_was_engaged(world: World) -> None:
     live, _ = computed(world)
-    happened = [told for told in world.events if moment(told) <= world.clocks[-1]]
+    happened = [event for event in world.events if moment(event) <= world.clocks[-1]]
     closed = [v for v in visits(happened, world.rules) if v.closes // 60_000 <= world.clocks[-1] // 60_000 and v.views]
     attention = {visit: visit.duration if visit.engaged is None else visit.engaged for visit in closed}
     engaged = sum(attention[v] >= 10_000 or v.views >= 2 or v.key_events >= 1 for v in closed)

@@ -11,14 +11,14 @@ from tests.native import decode_login
 AT_MS = 1_704_067_200_000
 
 
-def login(after_ms: int = 0, **told: object) -> Login:
-    return decode_login(msgspec.json.encode({"user_id": "ann", "event_time": AT_MS + after_ms, **told}))
+def login(after_ms: int = 0, **sent: object) -> Login:
+    return decode_login(msgspec.json.encode({"user_id": "ann", "event_time": AT_MS + after_ms, **sent}))
 
 
-def logins(*told: Login, family: LoginsFamily | None = None) -> UserLogins:
+def logins(*sent: Login, family: LoginsFamily | None = None) -> UserLogins:
     family, known = family or LoginsFamily(Rules()), UserLogins()
-    for one in told:
-        family.hear_login(known, one, 0)
+    for one in sent:
+        family.apply_login(known, one, 0)
     return known
 
 
@@ -26,8 +26,8 @@ def test_a_login_sent_twice_is_one_login() -> None:
     family = LoginsFamily(Rules())
     once = logins(login(), login(event_id="e"))
 
-    assert not family.hear_login(once, login(), 0)
-    assert not family.hear_login(once, login(event_id="e"), 0)
+    assert not family.apply_login(once, login(), 0)
+    assert not family.apply_login(once, login(event_id="e"), 0)
     assert len(once.times) == 2
 
 
@@ -35,7 +35,7 @@ def test_a_login_and_a_failure_of_the_same_moment_are_two_and_count_in_their_min
     for clock_ms, expected in ((AT_MS - 1, {}), (AT_MS, {LOGINS: 1, LOGIN_FAILURES: 1})):
         family = LoginsFamily(Rules())
         logins(login(), login(success=False), family=family)
-        family.settle(clock_ms // 60_000)
+        family.update_totals(clock_ms // 60_000)
         assert family.ring.sums()[60] == expected
 
 
@@ -44,5 +44,5 @@ def test_a_login_is_forgotten_when_the_same_one_would_be_late() -> None:
     known = logins(login(), login(success=False), login(1_000))
 
     for before_ms, left in ((AT_MS, 3), (AT_MS + 1, 1), (AT_MS + 1_001, 0)):
-        family.let_go(known, Horizon(before_ms, before_ms, 0))
+        family.prune(known, Horizon(before_ms, before_ms, 0))
         assert len(known.times) == left

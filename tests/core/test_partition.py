@@ -18,7 +18,7 @@ from stream.core.rules import Rules
 from stream.core.survey_scales import Kind, Status
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.core.users import user_of
-from stream.inputs.carried import reader_of_events
+from stream.inputs.forwarded import forwarded_event_reader
 from tests.core.live import Worker, deliver, message
 from tests.native import LOGINS, SESSIONS, SURVEYS, TOPICS, Message
 
@@ -147,7 +147,9 @@ def test_a_user_of_another_partition_is_sent_there_with_the_message_as_it_came()
     refused, misplaced = deliver(partition, LOGINS, told, not_after_ms=NEVER_MS, belongs=lambda user: user == "ann")
 
     assert refused == []
-    assert [(one.user, one.record, one.event.user, one.place) for one in misplaced] == [("bob", told[1], "bob", None)]
+    assert [(one.user, one.record, one.event.user, one.event_index) for one in misplaced] == [
+        ("bob", told[1], "bob", None)
+    ]
     assert outcomes(partition, LOGINS) == {"applied": 1, "rekeyed": 1}
     assert partition.progress.users == 1
 
@@ -307,12 +309,12 @@ def test_a_null_message_for_a_user_of_another_partition_is_sent_there_as_a_retra
         _, misplaced = deliver(partition, SURVEYS, [answer, null], not_after_ms=NEVER_MS, belongs=lambda _: False)
 
         assert [one.user for one in misplaced] == [user, user]
-        assert (misplaced[0].place, misplaced[1].place) == (None, 0)
+        assert (misplaced[0].event_index, misplaced[1].event_index) == (None, 0)
         assert misplaced[1].event == retraction(user, "r1", at_ms=NOON_MS + 1)
         there = Partition(Rules())
         sent = [misplaced[0].record, Message(encode_event(misplaced[1].event))]
         deliver(there, SURVEYS, sent[:1], not_after_ms=NEVER_MS)
-        deliver(there, SURVEYS, sent[1:], reader=reader_of_events(Rules()), not_after_ms=NEVER_MS)
+        deliver(there, SURVEYS, sent[1:], reader=forwarded_event_reader(Rules()), not_after_ms=NEVER_MS)
         there.tick(NOON_MS + HOUR_MS, behind=())
         assert completed(there) == 0
 

@@ -9,7 +9,7 @@ from stream.core.offline import Offline
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle
 from tests.core.live import Stream, assert_same, line
-from tests.core.oracle_events import Told, moment
+from tests.core.oracle_events import EventFields, moment
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS, TOPICS
 
@@ -19,11 +19,11 @@ DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
 def agrees(world: World) -> None:
     """Read the stream as it arrives; compare whenever the world says so, and at each of its clocks."""
     stream = Stream(world.rules, partitions=world.partitions)
-    read: list[Told] = []
+    read: list[EventFields] = []
     for arrival in world.arrivals:
-        read.append(arrival.told)
+        read.append(arrival.event)
         limit_ms = arrival.at_ms + HOUR_MS
-        assert stream.apply(arrival.told["topic"], [arrival.told], not_after_ms=limit_ms) == ([], [])
+        assert stream.apply(arrival.event["topic"], [arrival.event], not_after_ms=limit_ms) == ([], [])
         stream.tick(arrival.at_ms)
         if arrival.then == "compare":
             stream.agrees_with_recount(read, arrival.at_ms)
@@ -82,10 +82,10 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
     at_ms = world.clocks[-1] - before_end_ms
     shuffled = random.sample(world.events, len(world.events))
     offline = Offline(world.rules, READERS, at_ms=at_ms)
-    refused = list(offline.apply(line(told) for told in shuffled))
+    refused = list(offline.apply(line(event) for event in shuffled))
     computed = offline.computed(days=5)
 
-    happened = [told for told in world.events if moment(told) <= at_ms]
+    happened = [event for event in world.events if moment(event) <= at_ms]
     assert len(refused) == len(world.events) - len(happened)
     assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
     for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):
@@ -97,7 +97,7 @@ def test_reading_one_topic_faster_than_another_makes_nobody_late(
     world: World, topics: list[str], data: st.DataObject
 ) -> None:
     stream = Stream(world.rules)
-    unread = {topic: [told for told in world.events if told["topic"] == topic] for topic in topics}
+    unread = {topic: [event for event in world.events if event["topic"] == topic] for topic in topics}
     while any(unread.values()):
         behind = [topic for topic in topics if unread[topic]]
         topic = data.draw(st.sampled_from(behind))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.offline import Offline
-from stream.core.partition.partition import SWEPT
+from stream.core.partition.partition import SWEPT_PREFIXES
 from stream.core.report import live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
@@ -22,16 +22,16 @@ KEPT_DAYS = 104
 RULES = Rules(memory_days=1)
 
 
-def login(user: str, *, day: float = 0, **told: object) -> dict[str, object]:
-    return {"user_id": user, "event_time": START_MS + int(day * DAY_MS), **told}
+def login(user: str, *, day: float = 0, **sent: object) -> dict[str, object]:
+    return {"user_id": user, "event_time": START_MS + int(day * DAY_MS), **sent}
 
 
 def answer(user: str, response_id: str, *, day: float = 0) -> dict[str, object]:
     return {**login(user, day=day), "response_id": response_id, "kind": "nps", "score": 9}
 
 
-def apply(worker: Worker, topic: str, *told: dict[str, object], key: bytes | None = None) -> list[str]:
-    refused, _ = worker.apply(topic, [message(one, key=key) for one in told], not_after_ms=NEVER_MS)
+def apply(worker: Worker, topic: str, *sent: dict[str, object], key: bytes | None = None) -> list[str]:
+    refused, _ = worker.apply(topic, [message(one, key=key) for one in sent], not_after_ms=NEVER_MS)
     return [one.reason.value for one in refused]
 
 
@@ -44,7 +44,7 @@ def move_to(worker: Worker, day: float) -> None:
 def swept(worker: Worker) -> Store:
     """What is stored once all of it was looked over."""
     worker.checkpoint()
-    for prefix in SWEPT:
+    for prefix in SWEPT_PREFIXES:
         worker.partition.sweep(worker.store.pages(prefix))
     worker.checkpoint()
     return worker.store
@@ -82,8 +82,8 @@ def test_whatever_a_user_did_last_keeps_the_row() -> None:
         "asked": (SURVEYS, {**answer("asked", "r", day=2), "status": "shown"}),
     }
     worker = Worker(RULES)
-    for topic, told in acts.values():
-        apply(worker, topic, told)
+    for topic, sent in acts.values():
+        apply(worker, topic, sent)
     move_to(worker, 4)  # as long as one of these acts may be sent again
     store = swept(worker)
     assert {f"user/{name}".encode() for name in acts} <= store.keys()
@@ -278,15 +278,15 @@ def test_who_comes_back_is_no_new_user_for_as_long_as_the_memory_lasts() -> None
 
 @given(st.lists(st.integers(1, 1_300), min_size=1, max_size=8), st.booleans())
 def test_what_is_remembered_says_who_is_new_as_all_events_do(days: list[int], shuffled: bool) -> None:
-    forgetful, told = Worker(Rules()), [login("first"), *(login("ann", day=day) for day in sorted(days))]
-    for one_login in told:
+    forgetful, sent = Worker(Rules()), [login("first"), *(login("ann", day=day) for day in sorted(days))]
+    for one_login in sent:
         apply(forgetful, LOGINS, one_login)
         move_to(forgetful, (one_login["event_time"] - START_MS) / DAY_MS)  # type: ignore[operator]
         swept(forgetful)
         forgetful.forget()
 
     offline = Offline(Rules(), READERS)
-    lines = [msgspec.json.encode({"topic": LOGINS, **one_login}) for one_login in told]
+    lines = [msgspec.json.encode({"topic": LOGINS, **one_login}) for one_login in sent]
     assert list(offline.apply(reversed(lines) if shuffled else lines)) == []
     computed = offline.computed()
     for window in ("1d", "30d"):

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.ring import Booking, Ring, successive
+from stream.core.ring import Booking, Ring, superseding_bookings
 from stream.core.tally import Tally, total
 
 HOUR, DAY = 60, 1_440
@@ -150,7 +150,7 @@ def test_the_clock_never_goes_back() -> None:
 
 def test_of_successive_things_only_the_latest_that_has_come_counts() -> None:
     def answers() -> list[Booking]:
-        return successive([(100, {FIELD: 1}), (100, {FIELD: 2}), (103, {FIELD: 5})])
+        return superseding_bookings([(100, {FIELD: 1}), (100, {FIELD: 2}), (103, {FIELD: 5})])
 
     ring = Ring("ring", (HOUR,))
     ring.advance(100)

@@ -16,7 +16,15 @@ from stream.core.partition.progress import RulesChanged
 from stream.core.report import live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
-from stream.core.segments import NOT_TOLD, SEGMENTS, Told, Values, in_order, told_at, values_of
+from stream.core.segments import (
+    NO_ATTRIBUTES,
+    SEGMENTS,
+    Attributes,
+    AttributeValues,
+    attribute_values_of,
+    in_order,
+    newest_attributes,
+)
 from stream.core.snapshot import Snapshot
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core.live import Worker, message, with_sums
@@ -93,27 +101,27 @@ def platforms(*events: dict[str, Any], **options: Any) -> dict[str, float]:
 )
 def test_a_label_is_trimmed_text_or_a_whole_number_and_anything_else_is_none(label: object, value: str) -> None:
     for _ in range(2):  # the second time as one that was seen before
-        assert values_of((label, "pro", None, None)) == (value, "pro", "", "")
+        assert attribute_values_of((label, "pro", None, None)) == (value, "pro", "", "")
 
 
 def test_a_label_is_the_same_whatever_was_seen_before() -> None:
-    told = [values_of((label, None, None, None))[0] for label in (1, True, 1.0, "1", 1, True, 1.0, "1")]
+    told = [attribute_values_of((label, None, None, None))[0] for label in (1, True, 1.0, "1", 1, True, 1.0, "1")]
 
     assert told == ["1", "", "", "1"] * 2
 
 
 def test_what_is_remembered_of_labels_stays_small() -> None:
-    segments.known_values.clear()
+    segments.cached_attribute_values.clear()
     for number in range(100):
-        values_of((f"{number}" + "x" * 1_000_000, "pro", None, None))
-        values_of((f"{number}", "pro", None, None))
-    assert len(segments.known_values) == 100
-    assert len(str(segments.known_values)) < 20_000
+        attribute_values_of((f"{number}" + "x" * 1_000_000, "pro", None, None))
+        attribute_values_of((f"{number}", "pro", None, None))
+    assert len(segments.cached_attribute_values) == 100
+    assert len(str(segments.cached_attribute_values)) < 20_000
 
-    for number in range(segments._KNOWN_AT_MOST):
-        values_of((None, None, None, f"{number}"))
-    assert len(segments.known_values) <= segments._KNOWN_AT_MOST
-    assert values_of((None, None, None, None)) is NOT_TOLD
+    for number in range(segments._MAX_CACHED):
+        attribute_values_of((None, None, None, f"{number}"))
+    assert len(segments.cached_attribute_values) <= segments._MAX_CACHED
+    assert attribute_values_of((None, None, None, None)) is NO_ATTRIBUTES
 
 
 def test_labels_that_are_none_cost_no_event() -> None:
@@ -125,7 +133,7 @@ def test_labels_that_are_none_cost_no_event() -> None:
         decode_session(msgspec.json.encode({**told, "type": "start"})),
         decode_session(msgspec.json.encode({**told, **summary})),
     ):
-        assert event.segments is NOT_TOLD
+        assert event.segments is NO_ATTRIBUTES
 
 
 def test_each_kind_of_activity_tells() -> None:
@@ -212,22 +220,24 @@ def test_a_value_that_nobody_has_any_more_is_absent_and_0_where_only_a_shorter_w
 
 
 MOMENTS = st.integers(0, 3)
-TOLD: st.SearchStrategy[Values] = st.tuples(*(st.sampled_from(("", "a", "b")) for _ in SEGMENTS))
+TOLD: st.SearchStrategy[AttributeValues] = st.tuples(*(st.sampled_from(("", "a", "b")) for _ in SEGMENTS))
 
 
 @given(st.lists(st.tuples(TOLD, MOMENTS), max_size=6), st.randoms(use_true_random=False))
-def test_what_is_known_depends_on_no_order_and_on_no_repetition(events: list[tuple[Values, int]], random: Any) -> None:
-    def known(told: list[tuple[Values, int]]) -> Told | None:
+def test_what_is_known_depends_on_no_order_and_on_no_repetition(
+    events: list[tuple[AttributeValues, int]], random: Any
+) -> None:
+    def known(told: list[tuple[AttributeValues, int]]) -> Attributes | None:
         before = None
         for values, at_ms in told:
-            before = told_at(before, values if any(values) else NOT_TOLD, at_ms)
+            before = newest_attributes(before, values if any(values) else NO_ATTRIBUTES, at_ms)
         return before
 
     again = [*events, *random.choices(events, k=2)] if events else []
     random.shuffle(again)
 
     assert known(events) == known(again)
-    for place, value in enumerate((known(events) or Told(0, NOT_TOLD)).values):
+    for place, value in enumerate((known(events) or Attributes(0, NO_ATTRIBUTES)).values):
         newest = max(((at_ms, values[place]) for values, at_ms in events if values[place]), default=(0, ""))
         assert value == newest[1]
 
@@ -236,9 +246,9 @@ def test_what_is_known_depends_on_no_order_and_on_no_repetition(events: list[tup
 def test_the_values_of_each_segment_add_up_to_the_active_users(world: World) -> None:
     partition = Partition(world.rules)
     for arrival in world.arrivals:
-        topic = arrival.told["topic"]
-        batch = partition.read(topic, [message(arrival.told)], READERS[topic], not_after_ms=NEVER_MS)
-        partition.apply(batch, dict.fromkeys(partition.wants(batch, {})))
+        topic = arrival.event["topic"]
+        batch = partition.read(topic, [message(arrival.event)], READERS[topic], not_after_ms=NEVER_MS)
+        partition.apply(batch, dict.fromkeys(partition.keys_to_fetch(batch, {})))
         partition.tick(arrival.at_ms, behind=())
         samples = live_samples(partition.snapshot(), world.rules)
         active = {one.labels["window"]: one.value for one in samples if one.name == "engagement_active_users"}

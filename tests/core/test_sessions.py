@@ -10,7 +10,7 @@ from stream.core.events import Step, Summary
 from stream.core.families.sessions import numbers as fields
 from stream.core.families.sessions.family import SessionsFamily
 from stream.core.families.sessions.numbers import contribution
-from stream.core.families.sessions.part import STEPS_REMEMBERED, Counted, Session, Visits, let_go
+from stream.core.families.sessions.part import MAX_KEPT_STEPS, CountedSession, Session, UserSessions, prune
 from stream.core.histogram import bin_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
@@ -20,44 +20,44 @@ NOON_MS = 1_704_110_400_000
 TIMEOUT = 30 * MINUTE_MS
 
 
-def step(after_ms: int = 0, **told: object) -> Step:
-    message = {"user_id": "ann", "event_time": NOON_MS + after_ms, "type": "page_view", **told}
+def step(after_ms: int = 0, **sent: object) -> Step:
+    message = {"user_id": "ann", "event_time": NOON_MS + after_ms, "type": "page_view", **sent}
     decoded = decode_session(msgspec.json.encode(message))
     assert isinstance(decoded, Step)
     return decoded
 
 
-def summary(start: int, end: int, **told: object) -> Summary:
+def summary(start: int, end: int, **sent: object) -> Summary:
     message = {
         "user_id": "ann", "event_time": NOON_MS + end, "type": "summary", "session_id": "s",
-        "started_at": NOON_MS + start, "ended_at": NOON_MS + end, "page_views": 1, **told,
+        "started_at": NOON_MS + start, "ended_at": NOON_MS + end, "page_views": 1, **sent,
     }  # fmt: skip
     decoded = decode_session(msgspec.json.encode(message))
     assert isinstance(decoded, Summary)
     return decoded
 
 
-def heard(known: Visits, event: Step | Summary) -> bool:
+def heard(known: UserSessions, event: Step | Summary) -> bool:
     """Whether an event changes the visits."""
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     changed = bytearray(1)
-    family.hears()[type(event)](known, [event], changed, 0)
+    family.handlers()[type(event)](known, [event], changed, 0)
     return bool(changed[0])
 
 
-def visits(*told: Step | Summary) -> Visits:
-    known = Visits()
-    for event in told:
+def visits(*sent: Step | Summary) -> UserSessions:
+    known = UserSessions()
+    for event in sent:
         heard(known, event)
     return known
 
 
-def spans(known: Visits) -> list[tuple[int, int]]:
+def spans(known: UserSessions) -> list[tuple[int, int]]:
     counted = (one.session for one in known.counted(TIMEOUT))
     return sorted((session.first_ms - NOON_MS, session.last_ms - NOON_MS) for session in counted)
 
 
-def only(known: Visits) -> Counted:
+def only(known: UserSessions) -> CountedSession:
     (counted,) = known.counted(TIMEOUT)
     return counted
 
@@ -80,13 +80,13 @@ def test_a_late_step_joins_the_two_sessions_it_lies_between() -> None:
 
 def test_sessions_far_from_a_late_step_stay_as_they_are() -> None:
     far = visits(step(), step(DAY_MS), step(2 * DAY_MS))
-    first, _, last = far.by_gap.sessions
+    first, _, last = far.without_id.sessions
     heard(far, step(DAY_MS - MINUTE_MS))
 
     assert spans(far) == [(0, 0), (DAY_MS - MINUTE_MS, DAY_MS), (2 * DAY_MS, 2 * DAY_MS)]
-    assert (far.by_gap.sessions[0], far.by_gap.sessions[2]) == (first, last)
+    assert (far.without_id.sessions[0], far.without_id.sessions[2]) == (first, last)
     heard(far, step(DAY_MS // 2))
-    assert len(far.by_gap.sessions) == 4
+    assert len(far.without_id.sessions) == 4
 
 
 def test_any_order_of_steps_gives_the_same_sessions() -> None:
@@ -104,12 +104,12 @@ def test_any_order_of_steps_gives_the_same_sessions() -> None:
 
 @pytest.mark.parametrize("session_id", [None, "s"])
 def test_a_step_sent_twice_is_one_step(session_id: str | None) -> None:
-    told: dict[str, Any] = {"session_id": session_id} if session_id else {}
-    steps = [step(**told), step(TIMEOUT, **told), step(9 * TIMEOUT, **told)]
+    sent: dict[str, Any] = {"session_id": session_id} if session_id else {}
+    steps = [step(**sent), step(TIMEOUT, **sent), step(9 * TIMEOUT, **sent)]
     known = visits(*steps)
 
     assert not any(heard(known, again) for again in steps)
-    assert heard(known, step(event_id="other", **told))
+    assert heard(known, step(event_id="other", **sent))
 
 
 def test_a_session_with_an_id_is_the_steps_that_carry_it_up_to_a_day_apart() -> None:
@@ -124,8 +124,8 @@ def test_a_session_with_an_id_is_the_steps_that_carry_it_up_to_a_day_apart() -> 
 
 
 def test_a_session_closes_at_its_end_unless_a_step_follows_it() -> None:
-    def closes(*told: Step) -> int:
-        return only(visits(*told)).closes_ms - NOON_MS
+    def closes(*sent: Step) -> int:
+        return only(visits(*sent)).closes_ms - NOON_MS
 
     end = step(5_000, type="end")
     assert closes(step(), end) == closes(end, step()) == 5_000
@@ -151,9 +151,9 @@ def test_views_at_10_00_and_10_45_with_an_end_at_10_20_are_two_sessions() -> Non
 
 
 def test_the_end_that_counts_brings_its_engaged_time() -> None:
-    told = (step(engaged_ms=1), step(5, type="end", engaged_ms=10), step(9, type="end", engaged_ms=100))
+    sent = (step(engaged_ms=1), step(5, type="end", engaged_ms=10), step(9, type="end", engaged_ms=100))
 
-    assert {only(visits(*order)).session.engaged_ms for order in permutations(told)} == {101}
+    assert {only(visits(*order)).session.engaged_ms for order in permutations(sent)} == {101}
 
 
 def test_what_nobody_did_takes_no_part_in_sessions() -> None:
@@ -164,36 +164,36 @@ def test_what_nobody_did_takes_no_part_in_sessions() -> None:
     assert (only(known).session.views, only(known).session.key_events, only(known).session.engaged_ms) == (1, 0, None)
     assert contribution(only(known).session)[fields.GA4_BOUNCES] == 1
     assert spans(visits(ping)) == spans(visits(step(in_session=False))) == []
-    assert heard(Visits(), ping)
+    assert heard(UserSessions(), ping)
     assert not heard(known, ping)  # it is known
 
 
 def test_whether_a_session_was_prompted_is_what_its_first_step_says() -> None:
-    told = (step(prompted=True), step(5, prompted=False), step(9))
+    sent = (step(prompted=True), step(5, prompted=False), step(9))
 
-    assert {only(visits(*order)).session.prompted for order in permutations(told)} == {True}
+    assert {only(visits(*order)).session.prompted for order in permutations(sent)} == {True}
     later = only(visits(step(), step(5, prompted=True))).session
-    assert (later.prompted, later.says_prompted) == (None, True)
-    assert not only(visits(step(), step(5))).session.says_prompted
+    assert (later.prompted, later.has_prompted) == (None, True)
+    assert not only(visits(step(), step(5))).session.has_prompted
     same = (step(), step(prompted=False, type="start"), step(prompted=True, type="heartbeat"))
     assert {only(visits(*order)).session.prompted for order in permutations(same)} == {True}
 
 
 def test_a_summary_tells_the_whole_session_before_and_after_its_steps() -> None:
-    inside, told = step(5_000, session_id="s"), summary(0, 1_000, page_views=7, key_events=2, engaged_ms=3)
-    counted = only(visits(inside, told))
+    inside, sent = step(5_000, session_id="s"), summary(0, 1_000, page_views=7, key_events=2, engaged_ms=3)
+    counted = only(visits(inside, sent))
 
-    assert counted == only(visits(told, inside))
+    assert counted == only(visits(sent, inside))
     assert (counted.session.views, counted.session.key_events, counted.session.engaged_ms) == (7, 2, 3)
     assert counted.closes_ms == NOON_MS + 1_000
 
 
 def test_steps_more_than_a_day_from_a_summary_are_a_session_of_their_own() -> None:
-    told = summary(0, 1_000)
+    sent = summary(0, 1_000)
     near, far = step(1_000 + DAY_MS, session_id="s"), step(1_001 + DAY_MS, session_id="s")
 
-    assert spans(visits(told, near)) == spans(visits(near, told)) == [(0, 1_000)]
-    assert spans(visits(told, far)) == spans(visits(far, told)) == [(0, 1_000), (1_001 + DAY_MS, 1_001 + DAY_MS)]
+    assert spans(visits(sent, near)) == spans(visits(near, sent)) == [(0, 1_000)]
+    assert spans(visits(sent, far)) == spans(visits(far, sent)) == [(0, 1_000), (1_001 + DAY_MS, 1_001 + DAY_MS)]
 
 
 def test_the_highest_revision_wins_then_the_latest_end() -> None:
@@ -250,13 +250,13 @@ def test_engaged_time_counts_only_where_it_is_sent() -> None:
     assert contribution(Session(0, 5, engaged_ms=4))[fields.ENGAGED_MS] == 4
 
 
-def booked(*told: Step | Summary, clock_ms: int) -> dict[int, int]:
+def booked(*sent: Step | Summary, clock_ms: int) -> dict[int, int]:
     """What the longest window holds of these events when the clock shows so much."""
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     known = family.new()
-    for event in told:
-        family.hears()[type(event)](known, [event], bytearray(1), 0)
-        family.settle(clock_ms // MINUTE_MS)
+    for event in sent:
+        family.handlers()[type(event)](known, [event], bytearray(1), 0)
+        family.update_totals(clock_ms // MINUTE_MS)
     return family.ring.sums()[43_200]  # type: ignore[return-value]
 
 
@@ -273,21 +273,21 @@ def test_who_has_come_back_counts_until_the_visit_before_the_last_leaves_the_win
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     known = family.new()
     for day in (0, 3, 5):
-        family.hear_steps(known, [step(day * DAY_MS)], bytearray(1), 0)
+        family.apply_steps(known, [step(day * DAY_MS)], bytearray(1), 0)
     repeated = []
     for day in (1, 4, 6, 9, 11, 13):
-        family.settle((NOON_MS + day * DAY_MS) // MINUTE_MS)
+        family.update_totals((NOON_MS + day * DAY_MS) // MINUTE_MS)
         repeated.append(family.ring.sums()[7 * 24 * 60].get(fields.REPEAT_VISITORS, 0))
 
     assert repeated == [0, 1, 1, 1, 0, 0]
 
 
 def test_each_step_counts_at_its_own_time_and_what_a_summary_alone_tells_at_its_end() -> None:
-    told = (step(session_id="s"), step(5, session_id="s"), step(type="end", session_id="s"), step(9, interactive=False))
+    sent = (step(session_id="s"), step(5, session_id="s"), step(type="end", session_id="s"), step(9, interactive=False))
 
-    assert booked(*told, *told, clock_ms=NOON_MS)[fields.STEPS] == 2
+    assert booked(*sent, *sent, clock_ms=NOON_MS)[fields.STEPS] == 2
     assert booked(summary(0, 1_000, page_views=7), clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 7
-    steps_and_summary: list[Step | Summary] = [*told[:2], summary(0, 1_000, page_views=7)]
+    steps_and_summary: list[Step | Summary] = [*sent[:2], summary(0, 1_000, page_views=7)]
     for order in permutations(steps_and_summary):
         assert booked(*order, clock_ms=NOON_MS + MINUTE_MS)[fields.STEPS] == 2
     assert booked(step(in_session=False), clock_ms=NOON_MS)[fields.STEPS] == 1
@@ -301,10 +301,10 @@ def test_steps_that_a_summary_longer_than_a_day_may_have_come_too_late_for_are_a
 
 
 def test_of_many_steps_that_take_no_part_the_last_are_known() -> None:
-    known = visits(*(step(number, interactive=False) for number in range(STEPS_REMEMBERED + 10)))
+    known = visits(*(step(number, interactive=False) for number in range(MAX_KEPT_STEPS + 10)))
 
-    assert len(known.aside) == STEPS_REMEMBERED
-    assert not heard(known, step(STEPS_REMEMBERED + 9, interactive=False))
+    assert len(known.steps_outside) == MAX_KEPT_STEPS
+    assert not heard(known, step(MAX_KEPT_STEPS + 9, interactive=False))
 
 
 def closing_minute(after_ms: int) -> int:
@@ -315,31 +315,31 @@ def test_a_settled_session_is_forgotten_but_when_it_closed_is_not() -> None:
     known = visits(step(), step(DAY_MS))
     edge_ms = NOON_MS + 2 * TIMEOUT
 
-    let_go(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+    prune(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
     assert len(spans(known)) == 2
-    let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+    prune(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
     assert spans(known) == [(DAY_MS, DAY_MS)]
-    assert list(known.settled_minutes) == [closing_minute(TIMEOUT)]
-    let_go(known, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
+    assert list(known.final_closing_minutes) == [closing_minute(TIMEOUT)]
+    prune(known, before_ms=NOON_MS + 9 * DAY_MS, timeout_ms=TIMEOUT)
     assert spans(known) == []
-    assert list(known.settled_minutes) == [closing_minute(TIMEOUT), closing_minute(DAY_MS + TIMEOUT)]
+    assert list(known.final_closing_minutes) == [closing_minute(TIMEOUT), closing_minute(DAY_MS + TIMEOUT)]
 
 
 def test_a_session_with_an_id_is_kept_for_as_long_as_a_step_may_take_it_up_again() -> None:
-    for told in (step(session_id="s"), summary(-1_000, 0)):
-        known = visits(told)
+    for sent in (step(session_id="s"), summary(-1_000, 0)):
+        known = visits(sent)
         edge_ms = NOON_MS + DAY_MS + TIMEOUT
-        let_go(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
+        prune(known, before_ms=edge_ms, timeout_ms=TIMEOUT)
         assert list(known.by_id) == ["s"]
-        let_go(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
-        assert (known.by_id, len(known.settled_minutes)) == ({}, 1)
+        prune(known, before_ms=edge_ms + 1, timeout_ms=TIMEOUT)
+        assert (known.by_id, len(known.final_closing_minutes)) == ({}, 1)
 
 
 def test_what_a_summary_replaces_is_kept_as_long_as_the_summary() -> None:
     known = visits(step(session_id="s"), summary(0, DAY_MS // 2))
-    let_go(known, before_ms=NOON_MS + DAY_MS + TIMEOUT + 1, timeout_ms=TIMEOUT)
+    prune(known, before_ms=NOON_MS + DAY_MS + TIMEOUT + 1, timeout_ms=TIMEOUT)
 
-    assert only(known).steps_told
+    assert only(known).steps_counted
     assert len(known.by_id["s"].sessions) == 1
 
 
@@ -347,26 +347,26 @@ def test_of_sessions_settled_one_after_the_other_the_last_two_closings_are_kept(
     known = visits(step(), step(DAY_MS), step(2 * DAY_MS), step(2 * DAY_MS + 5, type="end"))
 
     for day in (1, 2, 3):
-        let_go(known, before_ms=NOON_MS + day * DAY_MS, timeout_ms=TIMEOUT)
-    assert known.settled_minutes == (closing_minute(DAY_MS + TIMEOUT), closing_minute(2 * DAY_MS + 5))
-    assert not known.by_gap.ends
+        prune(known, before_ms=NOON_MS + day * DAY_MS, timeout_ms=TIMEOUT)
+    assert known.final_closing_minutes == (closing_minute(DAY_MS + TIMEOUT), closing_minute(2 * DAY_MS + 5))
+    assert not known.without_id.ends
 
 
 def test_an_end_is_kept_for_as_long_as_a_step_before_it_may_come() -> None:
     known = visits(step(5_000, type="end"), step(20 * DAY_MS, interactive=False))
-    let_go(known, before_ms=NOON_MS + 5_000, timeout_ms=TIMEOUT)
-    assert len(known.by_gap.ends) == 1
-    let_go(known, before_ms=NOON_MS + 5_001, timeout_ms=TIMEOUT)
-    assert (len(known.by_gap.ends), len(known.aside)) == (0, 1)
-    let_go(known, before_ms=NOON_MS + 21 * DAY_MS, timeout_ms=TIMEOUT)
-    assert not known.aside
+    prune(known, before_ms=NOON_MS + 5_000, timeout_ms=TIMEOUT)
+    assert len(known.without_id.ends) == 1
+    prune(known, before_ms=NOON_MS + 5_001, timeout_ms=TIMEOUT)
+    assert (len(known.without_id.ends), len(known.steps_outside)) == (0, 1)
+    prune(known, before_ms=NOON_MS + 21 * DAY_MS, timeout_ms=TIMEOUT)
+    assert not known.steps_outside
 
 
 def test_each_session_stays_booked_once_whichever_of_them_changes() -> None:
-    told = [step(), step(DAY_MS), step(session_id="s"), step(session_id="t")]
+    sent = [step(), step(DAY_MS), step(session_id="s"), step(session_id="t")]
     more = [step(DAY_MS + 1), step(1, session_id="s"), step(DAY_MS + 2)]
 
-    found = booked(*told, *more, clock_ms=NOON_MS + 9 * DAY_MS)
+    found = booked(*sent, *more, clock_ms=NOON_MS + 9 * DAY_MS)
     assert (found[fields.SESSIONS], found[fields.PAGE_VIEWS], found[fields.DURATION_MS]) == (4, 7, 3)
 
 

@@ -14,7 +14,7 @@ from stream.core.families.family import Horizon
 from stream.core.families.surveys import contribution as fields
 from stream.core.families.surveys.contribution import bookings
 from stream.core.families.surveys.family import SurveysFamily
-from stream.core.families.surveys.part import Response, Responses
+from stream.core.families.surveys.part import Response, UserResponses
 from stream.core.rejections import Rejected
 from stream.core.rules import Rules
 from stream.core.survey_scales import SCALES, UNITS, Kind, Scale, Status
@@ -24,34 +24,34 @@ AT_MS = 1_704_067_200_000
 MINUTE = AT_MS // 60_000
 
 
-def answer(after_minutes: float = 0, **told: Any) -> Answer:
-    message = {"user_id": "ann", "event_time": AT_MS + int(after_minutes * 60_000), "response_id": "r1", **told}
+def answer(after_minutes: float = 0, **sent: Any) -> Answer:
+    message = {"user_id": "ann", "event_time": AT_MS + int(after_minutes * 60_000), "response_id": "r1", **sent}
     return decode_survey(msgspec.json.encode(message))
 
 
-def csat(after_minutes: float = 0, **told: Any) -> Answer:
-    return answer(after_minutes, **{"kind": "csat", "score": 5, **told})
+def csat(after_minutes: float = 0, **sent: Any) -> Answer:
+    return answer(after_minutes, **{"kind": "csat", "score": 5, **sent})
 
 
 def nps(after_minutes: float, score: int, response_id: str) -> Answer:
     return answer(after_minutes, kind="nps", score=score, response_id=response_id)
 
 
-def heard(*told: Answer) -> Responses:
-    known = Responses()
-    for one in told:
-        SurveysFamily(Rules()).hear_answer(known, one, 0)
+def heard(*sent: Answer) -> UserResponses:
+    known = UserResponses()
+    for one in sent:
+        SurveysFamily(Rules()).apply_answer(known, one, 0)
     return known
 
 
-def responses(*told: Answer) -> dict[str, Response]:
-    return heard(*told).by_id
+def responses(*sent: Answer) -> dict[str, Response]:
+    return heard(*sent).by_id
 
 
-def counted(*told: Answer, now: int = 1 << 40) -> dict[int, int]:
+def counted(*sent: Answer, now: int = 1 << 40) -> dict[int, int]:
     """Sum of what is booked when the clock shows the minute `now` after the first."""
     found: Counter[int] = Counter()
-    for booking in bookings(responses(*told)):
+    for booking in bookings(responses(*sent)):
         superseded = booking.until is not None and (booking.until <= MINUTE + now or booking.until <= booking.minute)
         if booking.minute <= MINUTE + now and not superseded:
             found.update(booking.amounts)
@@ -93,20 +93,20 @@ def test_a_state_sent_twice_changes_nothing() -> None:
     known = heard(csat(0, status="shown"), csat(1))
 
     for again in (csat(1), csat(0, status="shown"), csat(0.5, status="partial")):
-        assert not SurveysFamily(Rules()).hear_answer(known, again, 0)
+        assert not SurveysFamily(Rules()).apply_answer(known, again, 0)
 
 
 def test_a_retracted_response_counts_nowhere() -> None:
-    told = [csat(0, status="shown"), csat(1), csat(2, status="retracted")]
-    for order in permutations(told):
+    sent = [csat(0, status="shown"), csat(1), csat(2, status="retracted")]
+    for order in permutations(sent):
         assert counted(*order) == {}
     assert counted(csat(0, status="shown"), csat(1), retraction("ann", "r1", at_ms=AT_MS + 120_000)) == {}
-    assert count(Status.COMPLETED, counted(*told, csat(3))) == 1  # told again, later
+    assert count(Status.COMPLETED, counted(*sent, csat(3))) == 1  # told again, later
 
 
 def test_what_was_shown_stays_counted_as_shown_when_it_is_answered() -> None:
-    told = [csat(1, status="shown"), csat(0, status="shown"), csat(9)]
-    for order in permutations(told):
+    sent = [csat(1, status="shown"), csat(0, status="shown"), csat(9)]
+    for order in permutations(sent):
         booked = bookings(responses(*order))
         shown = [booking for booking in booked if fields.RESPONSES[Kind.CSAT, Status.SHOWN] in booking.amounts]
         assert [booking.minute for booking in shown] == [MINUTE]
@@ -126,10 +126,10 @@ def test_a_partial_answer_counts_where_it_has_a_score_and_no_other_state_does() 
 
 
 def test_the_latest_nps_answer_of_a_user_counts_once_it_has_come() -> None:
-    told = [nps(0, 10, "a"), nps(5, 3, "b")]
+    sent = [nps(0, 10, "a"), nps(5, 3, "b")]
 
-    assert counted(*told, now=4)[fields.NPS_PROMOTERS] == 1
-    later = counted(*told, now=5)
+    assert counted(*sent, now=4)[fields.NPS_PROMOTERS] == 1
+    later = counted(*sent, now=5)
     assert (later.get(fields.NPS_PROMOTERS, 0), later[fields.NPS_DETRACTORS]) == (0, 1)
     assert count(Status.COMPLETED, later, Kind.NPS) == 2
     same_minute = counted(nps(0.5, 3, "b"), nps(0, 10, "a"))
@@ -224,7 +224,7 @@ def test_responses_are_forgotten_when_nothing_can_change_them() -> None:
     for late_by_ms in (0, two_days_ms):
         for watermark_ms, left in ((AT_MS + two_days_ms, ["r1", "r2"]), (AT_MS + two_days_ms + 1, ["r2"])):
             known = heard(csat(), csat(1, response_id="r2"))
-            family.let_go(known, Horizon(watermark_ms - late_by_ms, watermark_ms, 0))
+            family.prune(known, Horizon(watermark_ms - late_by_ms, watermark_ms, 0))
             assert list(known.by_id) == left
 
 

@@ -187,10 +187,10 @@ def test_a_day_closes_an_hour_after_its_midnight_and_not_a_millisecond_before() 
 def test_days_of_a_long_life_are_not_all_remembered() -> None:
     days = Days()
     for day in range(365):
-        for quarter in range(96):
-            assert days.day_of(day * DAY_MS + quarter * 900_000) == day
+        for quarter_hour in range(96):
+            assert days.day_of(day * DAY_MS + quarter_hour * 900_000) == day
 
-    assert len(days._day_of_quarter) <= 10_000
+    assert len(days._day_of_quarter_hour) <= 10_000
 
 
 def test_lengths_of_time_have_a_whole_number_and_a_unit() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
-from tests.core.oracle_events import Told, moment, who
+from tests.core.oracle_events import EventFields, moment, who
 
 TIMEOUT = 30 * MINUTE_MS
 
@@ -32,7 +32,7 @@ _ACTIONS: tuple[Action, ...] = ("", "", "settle", "compare", "checkpoint", "forg
 class Arrival:
     """An event, when it comes in, and what the worker does after it."""
 
-    told: Told
+    event: EventFields
     at_ms: int
     then: Action
 
@@ -47,11 +47,11 @@ class World:
     partitions: int
 
     @property
-    def events(self) -> list[Told]:
-        return [arrival.told for arrival in self.arrivals]
+    def events(self) -> list[EventFields]:
+        return [arrival.event for arrival in self.arrivals]
 
 
-USERS: tuple[Told, ...] = (
+USERS: tuple[EventFields, ...] = (
     {"user_id": "ann"},
     {"user_id": " ann ", "anonymous_id": "device"},  # the same one
     {"user_id": "undefined", "anonymous_id": "ann"},  # the third one below
@@ -74,7 +74,7 @@ def moments(draw: st.DrawFn, base: int, span_days: int) -> int:
 
 
 # Some that are the same, some that are none, and those that our own names could be mistaken for.
-_LABELS: st.SearchStrategy[Told] = st.fixed_dictionaries(
+_LABELS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
     {},
     optional={
         "platform": st.sampled_from(("web", " web ", "ios", "Web", "", None, 3.1, {"os": "ios"})),
@@ -94,10 +94,14 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
     offsets = (*_OFFSETS, DAY_MS, DAY_MS + 1, DAY_MS + TIMEOUT) if ids else _OFFSETS
     for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=5)):
         kinds = ("page_view", "screen_view", "heartbeat", "event", "start", "end")
-        told: dict[str, Any] = {"topic": "sessions", "event_time": start + offset, "type": draw(st.sampled_from(kinds))}
+        event: dict[str, Any] = {
+            "topic": "sessions",
+            "event_time": start + offset,
+            "type": draw(st.sampled_from(kinds)),
+        }
         if ids:
-            told["session_id"] = session
-        told |= draw(
+            event["session_id"] = session
+        event |= draw(
             st.fixed_dictionaries(
                 {},
                 optional={
@@ -110,7 +114,7 @@ def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool)
                 },
             )
         )
-        steps.append(told)
+        steps.append(event)
     return steps
 
 
@@ -128,7 +132,7 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
     """Revisions of a session, with some of its steps."""
     session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
     long = reused and draw(st.booleans())
-    told = []
+    event = []
     for revision in draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)):
         first = draw(st.sampled_from(_OFFSETS))
         ended = max(first, draw(st.sampled_from((*_OFFSETS, *((2 * DAY_MS,) if long else ())))))
@@ -146,8 +150,8 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
             "engaged_ms": st.sampled_from((0, 9_999, 10_000)),
             "prompted": st.booleans(),
         }
-        told.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
-    return told + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
+        event.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
+    return event + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
 
 
 def logins(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
@@ -164,7 +168,7 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
     """States of one response of any kind."""
     kind = draw(st.sampled_from(("csat", "nps", "ces", "cxi")))
     response = f"{kind}-{draw(st.integers(0, 2)) if reused else number}"
-    told = []
+    event = []
     for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=3)):
         status = draw(st.sampled_from(("completed", "completed", "partial", "dismissed", "shown", "retracted")))
         state: dict[str, Any] = {"topic": "surveys", "event_time": start + offset, "response_id": response}
@@ -173,8 +177,8 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
             state |= _content(draw, kind)
         if draw(st.booleans()):
             state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2", 3, "3", "null", "")))
-        told.append(state)
-    return told
+        event.append(state)
+    return event
 
 
 def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
@@ -217,23 +221,23 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
         windows=draw(st.sampled_from(_WINDOWS)),
         memory_days=draw(st.sampled_from((400, 400, 1))),
     )
-    happened: list[Told] = []
+    happened: list[EventFields] = []
     for number in range(draw(st.integers(1, 6))):
         person = draw(st.sampled_from((USERS[0], *USERS)))  # the first one more often: rows have a past
         family = draw(st.sampled_from(families))
-        happened += [{**person, **told} for told in family(draw, draw(moments(base, span_days)), number, reused)]
-    happened = list({_identity(told): told for told in happened}.values())
+        happened += [{**person, **event} for event in family(draw, draw(moments(base, span_days)), number, reused)]
+    happened = list({_identity(event): event for event in happened}.values())
     happened += draw(st.lists(st.sampled_from(happened), max_size=4))
     if draw(st.booleans()):  # the same event sent twice may tell another value
-        happened = [told if told["topic"] == "surveys" else {**told, **draw(_LABELS)} for told in happened]
+        happened = [event if event["topic"] == "surveys" else {**event, **draw(_LABELS)} for event in happened]
     return _arriving(draw, happened, rules, delay_ms)
 
 
-def _arriving(draw: st.DrawFn, happened: list[Told], rules: Rules, delay_ms: int) -> World:
+def _arriving(draw: st.DrawFn, happened: list[EventFields], rules: Rules, delay_ms: int) -> World:
     """The events in order of arrival: a clock may be an hour wrong, and an event as late as is allowed."""
     delays = st.one_of(st.just(0), st.integers(-HOUR_MS, delay_ms), st.sampled_from((-HOUR_MS, delay_ms)))
     actions: st.SearchStrategy[Action] = st.sampled_from(_ACTIONS)
-    arrivals = [Arrival(told, moment(told) + draw(delays), draw(actions)) for told in happened]
+    arrivals = [Arrival(event, moment(event) + draw(delays), draw(actions)) for event in happened]
     arrivals.sort(key=lambda arrival: arrival.at_ms)
     later = draw(
         st.lists(st.sampled_from((0, MINUTE_MS, TIMEOUT, HOUR_MS, DAY_MS, 6 * DAY_MS)), min_size=1, max_size=3)
@@ -242,8 +246,8 @@ def _arriving(draw: st.DrawFn, happened: list[Told], rules: Rules, delay_ms: int
     return World(rules, arrivals, clocks, draw(st.integers(1, 3)))
 
 
-def _identity(told: Told) -> tuple[object, ...]:
+def _identity(event: EventFields) -> tuple[object, ...]:
     """What makes two events the same one, or two states of one response that the contract can't rank."""
     fields = ("topic", "session_id", "type", "event_id", "response_id", "status", "revision")
-    success = told.get("success", True) if told["topic"] == "logins" else None
-    return (who(told), moment(told), success, *(told.get(field) for field in fields))
+    success = event.get("success", True) if event["topic"] == "logins" else None
+    return (who(event), moment(event), success, *(event.get(field) for field in fields))

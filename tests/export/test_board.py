@@ -176,7 +176,7 @@ def test_who_stands_by_is_told_with_his_lag_for_as_long_as_he_is_heard_of() -> N
     for worker, partition, lag in (("b", 1, 7), ("c", 1, 0), ("b", 1, 3)):
         shown.put(Standby(partition=partition, worker=worker, reported_ms=AT_MS, lag=lag))
 
-    assert [standing.standbys for standing in shown.partitions()] == [{}, {"b": 3, "c": 0}]
+    assert [board_status.standbys for board_status in shown.partitions()] == [{}, {"b": 3, "c": 0}]
     assert values(shown, "engagement_standby_lag_rows") == {"1/b": 3, "1/c": 0}
     assert shown.unready() == []
     moments[0] = "2026-03-10T12:00:16Z"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.core.time import SECOND_MS
 from stream.export.board import Board
-from stream.export.history import History, Point, Ring
+from stream.export.history import History, Point, PointBuffer
 from tests.export.boards import board, moment, settings
 from tests.export.crowds import later
 
@@ -32,7 +32,7 @@ class Watched:
             if reporting:
                 for report in self._reports:
                     self.board.put(later(report, self.now_ms - START))
-            self.history.look(self.board)
+            self.history.update(self.board)
 
     @property
     def seconds_seen(self) -> list[float]:
@@ -121,7 +121,7 @@ def test_windows_that_are_not_configured_give_way_to_the_longest_there_is() -> N
 
 @given(st.lists(st.integers(0, 500), max_size=200), st.integers(1, 20), st.integers(1, 30))
 def test_a_ring_keeps_one_point_a_step_of_its_span_whatever_comes(steps: list[int], step: int, count: int) -> None:
-    ring = Ring(step_ms=step, span_ms=step * count)
+    ring = PointBuffer(step_ms=step, span_ms=step * count)
     for at_ms in steps:
         if ring.is_due(at_ms):
             ring.put(Point(at_ms, (1,)))

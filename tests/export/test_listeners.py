@@ -14,9 +14,9 @@ async def all_of(listener: Listener) -> list[bytes]:
 def test_each_listener_hears_each_message_in_order_and_then_the_end() -> None:
     async def heard() -> list[list[bytes]]:
         listeners = Listeners()
-        with listeners.listening(let_go=lambda: None) as one, listeners.listening(let_go=lambda: None) as other:
+        with listeners.listening(disconnect=lambda: None) as one, listeners.listening(disconnect=lambda: None) as other:
             for message in (b"a", b"b"):
-                listeners.tell(message)
+                listeners.send(message)
             listeners.close()
             return [await all_of(one), await all_of(other)]
 
@@ -25,35 +25,35 @@ def test_each_listener_hears_each_message_in_order_and_then_the_end() -> None:
 
 def test_who_is_one_too_many_is_refused_until_somebody_leaves() -> None:
     listeners = Listeners(most=1)
-    with listeners.listening(let_go=lambda: None):
-        with pytest.raises(TooManyListeners, match="1 listen already"), listeners.listening(let_go=lambda: None):
+    with listeners.listening(disconnect=lambda: None):
+        with pytest.raises(TooManyListeners, match="1 listen already"), listeners.listening(disconnect=lambda: None):
             pass
         assert len(listeners) == 1
 
-    with listeners.listening(let_go=lambda: None):
+    with listeners.listening(disconnect=lambda: None):
         assert len(listeners) == 1
 
 
 def test_who_is_as_far_behind_as_may_be_stays_and_who_is_further_is_let_go() -> None:
-    let_go = []
+    disconnect = []
     listeners = Listeners(backlog=2)
-    with listeners.listening(let_go=lambda: let_go.append("slow")):
-        listeners.tell(b"a")
-        listeners.tell(b"b")
-        assert (let_go, len(listeners)) == ([], 1)
+    with listeners.listening(disconnect=lambda: disconnect.append("slow")):
+        listeners.send(b"a")
+        listeners.send(b"b")
+        assert (disconnect, len(listeners)) == ([], 1)
 
-        listeners.tell(b"c")
-        assert (let_go, len(listeners)) == (["slow"], 0)
+        listeners.send(b"c")
+        assert (disconnect, len(listeners)) == (["slow"], 0)
 
 
 def test_a_slow_listener_takes_nothing_from_a_quick_one() -> None:
     async def heard() -> list[bytes]:
         listeners = Listeners(backlog=1)
         got = []
-        with listeners.listening(let_go=lambda: None), listeners.listening(let_go=lambda: None) as quick:
+        with listeners.listening(disconnect=lambda: None), listeners.listening(disconnect=lambda: None) as quick:
             messages = quick.__aiter__()
             for number in range(5):
-                listeners.tell(b"%d" % number)
+                listeners.send(b"%d" % number)
                 got.append(await messages.__anext__())
         return got
 
@@ -64,5 +64,5 @@ def test_after_the_end_nobody_listens() -> None:
     listeners = Listeners()
     listeners.close()
 
-    with pytest.raises(TooManyListeners), listeners.listening(let_go=lambda: None):
+    with pytest.raises(TooManyListeners), listeners.listening(disconnect=lambda: None):
         pass

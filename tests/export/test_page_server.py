@@ -22,7 +22,7 @@ from stream.export.history import Key, key_of
 from stream.export.http import Server
 from stream.export.listeners import Listeners
 from stream.export.page_server import PageServer
-from stream.export.page_updates import PageUpdates, Told
+from stream.export.page_updates import PageState, PageUpdates
 from tests.export.boards import WORLD, board, report, view
 from tests.export.crowds import later
 
@@ -281,10 +281,10 @@ _values = st.dictionaries(st.sampled_from(["5m", "1d", "7d"]), st.integers(0, 2)
 def test_who_applies_all_changes_knows_what_a_newcomer_is_told(
     looks: list[tuple[dict[str, int], dict[str, int]]],
 ) -> None:
-    told = [Told({"at": None}, _of("users", live), _of("lag", health)) for live, health in looks]
+    told = [PageState({"at": None}, _of("users", live), _of("lag", health)) for live, health in looks]
     known = {_key(sample): sample for sample in _all_of(told[0].whole())}
     for before, now in pairwise(told):
-        change = now.since(before)
+        change = now.changes_since(before)
         for gone in change["gone"]:
             del known[_key(gone)]
         known.update({_key(sample): sample for sample in _all_of(change)})
@@ -317,7 +317,7 @@ def test_there_is_room_for_so_many_listeners_and_no_more() -> None:
             statuses = [response.status for response in listening]
             listening[0].close()
             while len(updates.listeners) == 2:
-                updates.listeners.tell(b"event: beat\ndata: {}\n\n")  # who is gone is noticed with the next message
+                updates.listeners.send(b"event: beat\ndata: {}\n\n")  # who is gone is noticed with the next message
                 await asyncio.sleep(0.01)
             listening.append(await session.get(url))
             for response in listening:
@@ -340,7 +340,7 @@ def test_who_does_not_read_is_cut_off_and_the_others_hear_all() -> None:
             await next_event(quick.content)
             heard = 0
             while len(updates.listeners) == 2 and heard < 100:
-                updates.listeners.tell(message)
+                updates.listeners.send(message)
                 await asyncio.wait_for(quick.content.readuntil(b"\n\n"), 10)
                 heard += 1
             with pytest.raises(aiohttp.ClientError):

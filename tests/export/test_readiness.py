@@ -4,7 +4,7 @@ import msgspec
 
 from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.export.board import Board
-from stream.export.readiness import standing, state_of
+from stream.export.readiness import board_status, state_of
 from stream.telemetry import OpenTransaction, Unowned
 from tests.core.live import with_sums
 from tests.export.boards import NOW, board, change_hands, moment
@@ -85,7 +85,7 @@ def test_sums_that_can_not_be_are_a_mismatch() -> None:
 
 
 def test_numbers_come_with_their_time_their_trust_and_their_cut() -> None:
-    told = standing(board())
+    told = board_status(board())
 
     assert told["at"] == "2026-03-10T12:00:00Z"
     assert (told["state"], told["ready"], told["unready"]) == ("live", True, [])
@@ -95,8 +95,8 @@ def test_numbers_come_with_their_time_their_trust_and_their_cut() -> None:
 
 
 def test_before_every_partition_has_reported_no_day_is_closed() -> None:
-    told = standing(board(partitions=(0,)))
+    told = board_status(board(partitions=(0,)))
 
     assert told["last_closed_day"] is None
     assert told["ready"] is False
-    assert standing(board(partitions=()))["at"] is None
+    assert board_status(board(partitions=()))["at"] is None

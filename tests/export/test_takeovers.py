@@ -189,7 +189,7 @@ class Group:
         while self.now_ms < end_ms:
             for partition, (worker, started_ms) in enumerate(self.owners):
                 self.shown.put(owned(partition, self.epoch, worker, started_ms=started_ms, reported_ms=self.now_ms))
-                if self.shown.again_and_again():
+                if self.shown.frequent_takeovers():
                     self.named_at_ms.append(self.now_ms)
             for worker, started_ms in set(self.members) - set(self.owners):
                 self.shown.put(Idle(worker, self.now_ms, started_ms))

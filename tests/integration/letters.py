@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
 
 from stream.cli import main
-from stream.core.partition.reading import Refused
+from stream.core.partition.batch_reader import Refused
 from stream.core.rejections import Reason
 from stream.kafka.outbox import Outbox
 from stream.kafka.topics import partition_counts

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.events import retraction
-from stream.core.partition.reading import Misplaced, Refused
+from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
 from stream.dead_letters.reader import DeadLetter, letter_from_record
-from stream.inputs.carried import reader_of_events
+from stream.inputs.forwarded import forwarded_event_reader
 from stream.kafka.headers import (
     FORWARDED_HEADERS,
     LETTER_HEADERS,
@@ -81,11 +81,11 @@ def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) 
     return letter_from_record("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
-def forwarded(one: Any, user: str = "ada", place: int | None = None) -> Any:
+def forwarded(one: Any, user: str = "ada", event_index: int | None = None) -> Any:
     """A record as it lies in the re-key topic: the message, or the event at a place of it."""
     outbox, kept = Outbox(load(None, {})), Kept()
     outbox._message_producer = kept
-    misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), place)
+    misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), event_index)
     asyncio.run(outbox.forward("logins", one.partition, misplaced, checkpointed_offset=5))
     (sent,) = kept.sent
     return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
@@ -137,22 +137,22 @@ def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was
 def test_what_a_null_message_means_is_forwarded_and_its_letter_is_a_null_message() -> None:
     null = record(b"response-1", None, [("response_id", b"r")])
 
-    on_its_way = forwarded(null, place=0)
+    on_its_way = forwarded(null, event_index=0)
     letter = refused(on_its_way, forwarded=True)
 
-    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert forwarded_event_reader(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
     assert (letter.key, letter.value, letter.headers) == (b"response-1", None, [("response_id", b"r")])
 
 
 def test_of_a_message_that_tells_several_things_the_event_is_forwarded_and_its_letter_is_by_reference() -> None:
     several = record(b"gateway", b"[1,2,3]", [("trace", b"t")])
-    on_its_way = forwarded(several, place=2)
+    on_its_way = forwarded(several, event_index=2)
 
     origin, letter = forwarded_origin(on_its_way), refused(on_its_way, forwarded=True)
 
     assert origin is not None
     assert (origin.offset, origin.event_index) == (7, 2)
-    assert reader_of_events(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert forwarded_event_reader(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
     assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
     assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
 

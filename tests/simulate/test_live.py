@@ -13,7 +13,7 @@ def login(at_ms: int) -> SimulatedEvent:
     return SimulatedEvent(at_ms, at_ms, "logins", "ada", b"{}", "")
 
 
-class Told:
+class EventFields:
     """A sink that remembers, a clock that moves while one waits, and a patience."""
 
     def __init__(self, *, waits: int) -> None:
@@ -34,7 +34,7 @@ class Told:
         return self.waits < 0
 
 
-def sent(told: Told, *events: SimulatedEvent) -> int:
+def sent(told: EventFields, *events: SimulatedEvent) -> int:
     return send_as_they_happen(
         events,
         told,
@@ -46,7 +46,7 @@ def sent(told: Told, *events: SimulatedEvent) -> int:
 
 
 def test_history_is_sent_at_once_and_each_later_event_when_it_happens() -> None:
-    told = Told(waits=1_000)
+    told = EventFields(waits=1_000)
 
     count = sent(told, login(NOW_MS - 86_400_000), login(NOW_MS), login(NOW_MS + 1), login(NOW_MS + 900))
 
@@ -59,7 +59,7 @@ def test_history_is_sent_at_once_and_each_later_event_when_it_happens() -> None:
 
 def test_no_topic_gets_more_than_hours_ahead_of_another() -> None:
     """What is sent waits in batches, a busy topic's shorter than a quiet one's."""
-    told = Told(waits=1_000)
+    told = EventFields(waits=1_000)
 
     sent(told, *(login(NOW_MS - 86_400_000 + hour * 3_600_000) for hour in range(24)))
 
@@ -68,7 +68,7 @@ def test_no_topic_gets_more_than_hours_ahead_of_another() -> None:
 
 
 def test_it_ends_soon_after_it_was_asked_to_with_all_that_it_sent_delivered() -> None:
-    told = Told(waits=2)
+    told = EventFields(waits=2)
 
     count = sent(told, login(NOW_MS), login(NOW_MS + 86_400_000))
 
@@ -78,6 +78,6 @@ def test_it_ends_soon_after_it_was_asked_to_with_all_that_it_sent_delivered() ->
 
 
 def test_the_history_too_can_be_stopped() -> None:
-    told = Told(waits=-1)
+    told = EventFields(waits=-1)
 
     assert sent(told, *(login(NOW_MS - 1) for _ in range(5_000))) == 0

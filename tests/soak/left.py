@@ -10,9 +10,9 @@ import msgspec
 from stream import wiring
 from stream.agents.partition_task import SWEPT_ROWS
 from stream.core.families.registry import families
-from stream.core.partition.names import NAMED, Named
-from stream.core.partition.partition import kept_ms
-from stream.core.partition.rows import USER, Rows
+from stream.core.partition.partition import row_retention_ms
+from stream.core.partition.rows import USER_PREFIX, Rows
+from stream.core.partition.user_index import INDEX_PREFIX, IndexEntry
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
 from stream.maintenance.partition_state import PartitionState, iterate_items
@@ -45,7 +45,7 @@ class Left(NamedTuple):
 
 def kept_days(rules: Rules) -> int:
     """How long after the last activity a row is still needed."""
-    return kept_ms(rules) // DAY_MS
+    return row_retention_ms(rules) // DAY_MS
 
 
 def checkpoints_of_a_round(users: int, partitions: int) -> int:
@@ -75,10 +75,11 @@ async def _left_in(settings: Settings) -> Left:
 
 
 def _overdue(held: PartitionState, rules: Rules) -> int:
-    needed_since_ms = held.progress.watermark_ms - DAY_MS - kept_ms(rules)
+    needed_since_ms = held.progress.watermark_ms - DAY_MS - row_retention_ms(rules)
     rows = Rows(families(rules), max_bytes=1)
-    moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER.encode())]
+    moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER_PREFIX.encode())]
     moments += [
-        msgspec.msgpack.decode(value, type=Named).at_ms for _, value in iterate_items(held.store, NAMED.encode())
+        msgspec.msgpack.decode(value, type=IndexEntry).at_ms
+        for _, value in iterate_items(held.store, INDEX_PREFIX.encode())
     ]
     return sum(at_ms < needed_since_ms for at_ms in moments)

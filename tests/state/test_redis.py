@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.core.store import StoreAway, StoreBroken, StoreTaken
+from stream.core.store import PartitionTakenOver, StoreFailed, StoreUnavailable
 from stream.state import redis_client
 from stream.state.redis_client import Client
 from stream.state.redis_scripts import CHECK, PART, Script
@@ -26,13 +26,13 @@ def test_a_worker_that_lost_the_partition_can_neither_write_nor_read(redis_serve
     former = written(redis_server, app_id)
     holder = stores(redis_server, app_id).open_store(3)
 
-    with pytest.raises(StoreTaken, match=f"taken over partition 3 of '{app_id}'"):
+    with pytest.raises(PartitionTakenOver, match=f"taken over partition 3 of '{app_id}'"):
         former.write([(b"user/1", b"mine")], offset=8)
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         former.read([b"user/1"])
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         former.scan(b"user/")
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         former.clear()
     assert holder.offset() == 7
     holder.write([(b"user/1", b"theirs")], offset=8)
@@ -44,7 +44,7 @@ def test_of_two_that_open_a_partition_the_later_holds_it(redis_server: RedisServ
     second.write([(b"a", b"2")], offset=1)
 
     assert (first.epoch, second.epoch) == (1, 2)
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         first.write([(b"a", b"1")], offset=1)
     assert second.read([b"a"]) == [b"2"]
 
@@ -62,7 +62,7 @@ def test_who_took_over_after_the_state_was_set_back_holds_it_also_at_the_same_ep
     redis_server.ask("HSET", f"{{{app_id}/3}}:meta", "epoch", 0)
     stores(redis_server, app_id).open_store(3)
 
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         former.write([(b"user/1", b"mine")], offset=8)
 
 
@@ -90,7 +90,7 @@ def test_what_a_checkpoint_overtakes_on_its_way_to_the_server_is_not_taken_for_a
             return client.execute(*command, **options)
 
     store._client = Overtaken(client.url, password="")
-    store.part(b"user/", after=b"", count=1_000)
+    store.scan_some(b"user/", after=b"", count=1_000)
     store.read([b"user/2"])
 
     assert overtaken == [script]
@@ -107,7 +107,7 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(redis_server: RedisServer
         store.write(ROWS, offset=7)
         delta = [(b"user/1", b"new"), (b"user/2", None), (b"days/1", b"page")]
         proxy.cut_answers()
-        with pytest.raises(StoreAway, match=f"redis at redis://127.0.0.1:{proxy.port}: "):
+        with pytest.raises(StoreUnavailable, match=f"redis at redis://127.0.0.1:{proxy.port}: "):
             store.write(delta, offset=8)
         proxy.pass_answers()
         assert redis_server.ask("HGET", f"{{{app_id}/3}}:meta", "offset") == b"8"  # it did arrive
@@ -124,12 +124,12 @@ def test_while_a_write_is_in_doubt_no_other_is_taken(redis_server: RedisServer, 
     with Proxy(redis_server.port) as proxy:
         store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
         proxy.cut_answers()
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             store.write([(b"a", b"1")], offset=8)
         proxy.pass_answers()
 
         for delta, offset in (([(b"b", b"1")], 9), ([(b"a", b"2")], 8)):
-            with pytest.raises(StoreBroken, match="whether offset 8 was written is not known: repeat it first"):
+            with pytest.raises(StoreFailed, match="whether offset 8 was written is not known: repeat it first"):
                 store.write(delta, offset=offset)
         store.write([(b"a", b"1")], offset=8)
         store.write([(b"b", b"1")], offset=9)
@@ -141,7 +141,7 @@ def test_a_repeated_write_that_had_arrived_is_not_done_again(redis_server: Redis
     with Proxy(redis_server.port) as proxy:
         store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
         proxy.cut_answers()
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             store.write(ROWS, offset=8)
         proxy.pass_answers()
         hset_calls = redis_server.ask("INFO", "commandstats")["cmdstat_hset"]["calls"]
@@ -158,7 +158,7 @@ def test_a_write_that_a_hanging_server_did_after_all_may_be_repeated(
     server = run_redis()
     store = written(server)
     server.pause()
-    with pytest.raises(StoreAway, match="Timeout reading from"):
+    with pytest.raises(StoreUnavailable, match="Timeout reading from"):
         store.write([(b"user/1", b"new")], offset=8)
     server.resume()
     while server.ask("HGET", "{engagement/3}:meta", "offset") != b"8":
@@ -194,14 +194,14 @@ def test_deltas_interrupted_anywhere_leave_what_a_dict_would_hold(
         for offset, (delta, then) in enumerate(deltas):
             if then == "answer lost":
                 proxy.cut_answers()
-                with pytest.raises(StoreAway):
+                with pytest.raises(StoreUnavailable):
                     store.write(delta, offset=offset)
                 proxy.pass_answers()
             store.write(delta, offset=offset)
             if then == "taken over":
                 former, store = store, workers.open_store(0)
                 assert store.offset() == offset
-                with pytest.raises(StoreTaken):
+                with pytest.raises(PartitionTakenOver):
                     former.write([(b"user/a", b"not this")], offset=offset)
             for key, value in delta:
                 if value is None:

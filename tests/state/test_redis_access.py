@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from stream.core.store import StoreAway, StoreBroken
+from stream.core.store import StoreFailed, StoreUnavailable
 from stream.settings import SettingsError
 from tests.state.conftest import RunRedis
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
@@ -40,7 +40,7 @@ def test_a_server_that_would_evict_state_is_refused_and_how_to_mend_it_is_told(
 ) -> None:
     server = run_redis(options={"maxmemory-policy": policy}, cluster=cluster)
 
-    with pytest.raises(StoreBroken) as refused:
+    with pytest.raises(StoreFailed) as refused:
         stores(server).check()
     told = str(refused.value)
     assert f"127.0.0.1:{server.port} evicts state when memory is short: maxmemory-policy is {policy};" in told
@@ -53,11 +53,11 @@ def test_a_server_that_was_away_at_the_check_is_checked_when_a_partition_is_open
     server = run_redis(options={"maxmemory-policy": "allkeys-lru"})
     deployment = stores(server)
     server.stop()
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         deployment.check()
     server.start()
 
-    with pytest.raises(StoreBroken, match="maxmemory-policy is allkeys-lru"):
+    with pytest.raises(StoreFailed, match="maxmemory-policy is allkeys-lru"):
         deployment.open_store(0)
 
 
@@ -67,7 +67,7 @@ def test_a_full_server_that_evicts_only_what_has_a_time_to_live_keeps_state(run_
     stores(server).check()
     store = stores(server).open_store(0)
     written = 0
-    with pytest.raises(StoreAway, match="maxmemory"):  # noqa: PT012  # how much fits is the server's business
+    with pytest.raises(StoreUnavailable, match="maxmemory"):  # noqa: PT012  # how much fits is the server's business
         while written < 100:
             store.write([(b"user/%d" % written, bytes(100_000))], offset=written)
             written += 1
@@ -97,9 +97,9 @@ def _refused(server: RedisServer | str, *secrets: str, **state: str) -> str:
     """Why a server can't be used; both at the check and on opening."""
     told = []
     for asked in (lambda: stores(server, **state).check(), lambda: stores(server, **state).open_store(0)):
-        with pytest.raises(StoreBroken) as refused:
+        with pytest.raises(StoreFailed) as refused:
             asked()
-        assert not isinstance(refused.value, StoreAway)
+        assert not isinstance(refused.value, StoreUnavailable)
         told.append(str(refused.value))
     assert not any(secret in text for secret in secrets for text in told)
     return told[0]
@@ -132,10 +132,10 @@ def test_a_user_needs_few_commands_and_no_keys_but_its_own(run_redis: RunRedis) 
 
     assert _usable(url)
     server.ask("ACL", "SETUSER", "worker", "-eval", "-evalsha")
-    with pytest.raises(StoreBroken, match=r"permission.* 'evalsha'"):
+    with pytest.raises(StoreFailed, match=r"permission.* 'evalsha'"):
         stores(url).open_store(0)
     server.ask("ACL", "SETUSER", "worker", "+eval", "+evalsha")
-    with pytest.raises(StoreBroken, match=r"permission.* key"):
+    with pytest.raises(StoreFailed, match=r"permission.* key"):
         stores(url, "other").open_store(0)
     server.ask("ACL", "SETUSER", "worker", "off")
     assert "invalid username-password pair or user is disabled" in _refused(url, "s3cret")
@@ -146,9 +146,9 @@ def test_who_is_locked_out_while_working_is_broken_not_away(run_redis: RunRedis)
     store = stores(f"redis://worker:s3cret@127.0.0.1:{server.port}").open_store(0)
     server.ask("ACL", "SETUSER", "worker", ">other", "<s3cret", "-hmget")
 
-    with pytest.raises(StoreBroken, match="permission") as refused:
+    with pytest.raises(StoreFailed, match="permission") as refused:
         store.read([b"user/a"])
-    assert not isinstance(refused.value, StoreAway)
+    assert not isinstance(refused.value, StoreUnavailable)
 
 
 def test_no_text_of_a_store_shows_the_password(run_redis: RunRedis) -> None:
@@ -195,7 +195,7 @@ def test_a_server_is_known_by_its_certificate(run_tls: RunRedis, certificates: P
     assert _usable(server, ssl_cafile=f"{certificates}/ca.pem")
     assert "certificate verify failed" in _refused(server, "s3cret", ssl_cafile=f"{certificates}/another-ca.pem")
     assert "certificate verify failed" in _refused(server, "s3cret")  # of the system's authorities
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         stores(server.url.replace("rediss", "redis")).check()
 
 
@@ -211,10 +211,10 @@ def test_a_server_may_ask_for_a_certificate_of_ours(run_tls: RunRedis, certifica
     ours = {"ssl_certfile": f"{certificates}/client.pem", "ssl_keyfile": f"{certificates}/client.key"}
 
     assert _usable(server, ssl_cafile=f"{certificates}/ca.pem", **ours)
-    with pytest.raises(StoreBroken):
+    with pytest.raises(StoreFailed):
         stores(server, ssl_cafile=f"{certificates}/ca.pem").check()
     theirs = {"ssl_certfile": f"{certificates}/another.pem", "ssl_keyfile": f"{certificates}/another.key"}
-    with pytest.raises(StoreBroken):
+    with pytest.raises(StoreFailed):
         stores(server, ssl_cafile=f"{certificates}/ca.pem", **theirs).check()
 
 
@@ -245,5 +245,5 @@ def test_a_server_on_this_machine_is_reached_by_its_socket(run_redis: RunRedis, 
     run_redis(password="s3cret", options={"unixsocket": f"{tmp_path}/redis.sock"})
 
     assert _usable(f"unix://:s3cret@{tmp_path}/redis.sock")
-    with pytest.raises(StoreAway, match=r"none\.sock"):
+    with pytest.raises(StoreUnavailable, match=r"none\.sock"):
         stores(f"unix://{tmp_path}/none.sock").check()

@@ -9,7 +9,7 @@ import time
 import pytest
 from redis.exceptions import ResponseError
 
-from stream.core.store import StoreAway
+from stream.core.store import StoreUnavailable
 from stream.state.redis import RedisStore
 from tests.state.conftest import RunRedis
 from tests.state.redis_stores import DURABLE, stores, written
@@ -21,11 +21,11 @@ def test_a_server_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: Ru
     server.kill()
 
     for _ in range(2):
-        with pytest.raises(StoreAway, match=f"redis at {server.url}: .*refused"):
+        with pytest.raises(StoreUnavailable, match=f"redis at {server.url}: .*refused"):
             store.read([b"user/1"])
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             store.write([(b"user/1", b"new")], offset=8)
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             stores(server).open_store(3)
     server.start()
     store.write([(b"user/1", b"new")], offset=8)
@@ -38,18 +38,18 @@ def test_a_round_goes_on_when_the_server_restarts_in_the_middle(run_redis: RunRe
     store = stores(server).open_store(3)
     rows = {b"user/%d" % number for number in range(3_000)}
     store.write([(key, b"") for key in rows], offset=1)
-    found, after = store.part(b"user/", after=b"", count=1_000)
+    found, after = store.scan_some(b"user/", after=b"", count=1_000)
     server.restart()  # a server walks its rows in an order of its own
 
     while after:
-        more, after = store.part(b"user/", after=after, count=1_000)
+        more, after = store.scan_some(b"user/", after=after, count=1_000)
         found += more
 
     assert {key for key, _ in found} == rows
 
 
 def _why_away(store: RedisStore) -> str:
-    with pytest.raises(StoreAway) as away:
+    with pytest.raises(StoreUnavailable) as away:
         store.read([b"user/1"])
     return str(away.value)
 
@@ -81,10 +81,10 @@ def test_a_full_server_is_away_and_takes_the_same_write_once_it_has_room(run_red
     server.ask("CONFIG", "SET", "maxmemory", "1")
 
     for name, store in held.items():
-        with pytest.raises(StoreAway, match=r"command not allowed when used memory > 'maxmemory'\.?$"):
+        with pytest.raises(StoreUnavailable, match=r"command not allowed when used memory > 'maxmemory'\.?$"):
             store.write(deltas[name], offset=8)
         assert store.read([b"user/1", b"user/2"]) == [b"row 1", b"row 2"]  # nothing evicted, nothing half done
-    with pytest.raises(StoreAway, match="maxmemory"):
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
         stores(server).open_store(3)
     server.ask("CONFIG", "SET", "maxmemory", "0")
     for name, store in held.items():
@@ -99,13 +99,13 @@ def test_a_server_that_became_a_replica_or_lacks_one_is_away(run_redis: RunRedis
     store = written(server)
 
     server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
-    with pytest.raises(StoreAway, match=r"NOREPLICAS Not enough good replicas to write\.?$"):
+    with pytest.raises(StoreUnavailable, match=r"NOREPLICAS Not enough good replicas to write\.?$"):
         store.write([(b"user/1", b"new")], offset=8)
     server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
     server.ask("REPLICAOF", "127.0.0.1", "1")
-    with pytest.raises(StoreAway, match=r"read only replica\.?$"):
+    with pytest.raises(StoreUnavailable, match=r"read only replica\.?$"):
         store.write([(b"user/1", b"new")], offset=8)
-    with pytest.raises(StoreAway, match="is a replica, which takes no writes"):
+    with pytest.raises(StoreUnavailable, match="is a replica, which takes no writes"):
         stores(server).check()
     server.ask("REPLICAOF", "NO", "ONE")
     store.write([(b"user/1", b"new")], offset=8)
@@ -125,7 +125,7 @@ def test_a_server_busy_with_a_script_of_others_is_away(run_redis: RunRedis) -> N
     endless.start()
     time.sleep(0.2)
 
-    with pytest.raises(StoreAway, match="BUSY"):
+    with pytest.raises(StoreUnavailable, match="BUSY"):
         store.read([b"user/1"])
     server.ask("SCRIPT", "KILL")
     endless.join()

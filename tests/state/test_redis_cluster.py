@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from stream.core.store import StoreAway, StoreBroken, StoreTaken
+from stream.core.store import PartitionTakenOver, StoreFailed, StoreUnavailable
 from stream.state.redis import RedisStore
 from tests.state.conftest import RunRedis
 from tests.state.proxy import Proxy
@@ -36,7 +36,7 @@ def test_partitions_of_a_deployment_lie_on_all_nodes_each_on_one(
     assert [store.offset() for store in (stores(two_nodes[1]).open_store(partition) for partition in range(8))] == [
         *range(8)
     ]
-    with pytest.raises(StoreTaken):
+    with pytest.raises(PartitionTakenOver):
         opened[0].read([b"user/1"])
     per_node = [_partitions(node) for node in two_nodes]
     assert all(per_node)
@@ -68,7 +68,7 @@ def test_a_partition_may_move_to_another_node_while_it_is_worked_on(two_nodes: t
     source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
     source.ask("MIGRATE", "127.0.0.1", target.port, "{engagement/3}:meta", 0, 5_000)
 
-    with pytest.raises(StoreAway):  # half of its keys are here, half there
+    with pytest.raises(StoreUnavailable):  # half of its keys are here, half there
         store.write([(b"user/1", b"new")], offset=2)
     source.ask("MIGRATE", "127.0.0.1", target.port, "{engagement/3}:state/user", 0, 5_000)
     for node in (target, source):
@@ -82,7 +82,7 @@ def test_a_partition_may_move_to_another_node_while_it_is_worked_on(two_nodes: t
 def _again(store: RedisStore) -> None:
     """Repeat the write until the cluster has settled, as a worker does."""
     while store.offset() != 2:
-        with suppress(StoreAway):
+        with suppress(StoreUnavailable):
             store.write([(b"user/1", b"new")], offset=2)
 
 
@@ -91,9 +91,9 @@ def test_a_cluster_that_lacks_slots_is_away(run_redis: RunRedis) -> None:
     store = stores(server).open_store(3)
     server.ask("CLUSTER", "DELSLOTSRANGE", 0, 16_383)
 
-    with pytest.raises(StoreAway, match="slots are not covered"):
+    with pytest.raises(StoreUnavailable, match="slots are not covered"):
         stores(server).check()
-    with pytest.raises(StoreAway):
+    with pytest.raises(StoreUnavailable):
         store.read([b"user/1"])
     server.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
     server.wait_until("cluster_state:ok")
@@ -108,7 +108,7 @@ def test_a_cluster_that_stops_is_away_and_goes_on_with_all_it_saved(run_redis: R
     server.stop()
 
     for _ in range(2):
-        with pytest.raises(StoreAway, match="Connection refused"):
+        with pytest.raises(StoreUnavailable, match="Connection refused"):
             store.read([b"user/1"])
     server.start()
     assert store.read([b"user/1"]) == [b"row 1"]
@@ -120,7 +120,7 @@ def test_a_cluster_whose_nodes_all_moved_is_found_again_at_the_address_that_was_
         store = stores(f"redis+cluster://127.0.0.1:{proxy.port}").open_store(3)
         store.write(ROWS, offset=1)
         server.move()
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             store.read([b"user/1"])
         server.start()
         proxy.lead_to(server.port)
@@ -132,9 +132,9 @@ def test_a_url_that_takes_a_cluster_for_a_server_or_a_server_for_a_cluster_is_re
     redis_server: RedisServer, redis_cluster: RedisServer
 ) -> None:
     with pytest.raises(
-        StoreBroken, match=r"is a node of a Redis Cluster: state\.url must begin with redis\+cluster://"
+        StoreFailed, match=r"is a node of a Redis Cluster: state\.url must begin with redis\+cluster://"
     ):
         stores(f"redis://127.0.0.1:{redis_cluster.port}").check()
-    with pytest.raises(StoreBroken, match="Cluster mode is not enabled on this node") as refused:
+    with pytest.raises(StoreFailed, match="Cluster mode is not enabled on this node") as refused:
         stores(f"redis+cluster://127.0.0.1:{redis_server.port}").check()
-    assert not isinstance(refused.value, StoreAway)
+    assert not isinstance(refused.value, StoreUnavailable)

@@ -20,7 +20,7 @@ def _lost(store: RedisStore, message: str) -> None:
     with pytest.raises(StateLost, match=message):
         store.write([(b"user/1", b"new")], offset=8)
     with pytest.raises(StateLost, match=message):
-        store.part(b"user/", after=b"", count=10)
+        store.scan_some(b"user/", after=b"", count=10)
     with pytest.raises(StateLost, match=message):
         store.offset()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.core.store import Store, StoreBroken
+from stream.core.store import Store, StoreFailed
 from stream.settings import load
 from stream.state.memory import MemoryStore
 from stream.state.redis import Redis
@@ -64,9 +64,9 @@ def open_partition(request: pytest.FixtureRequest, opened: list[Store], tmp_path
 
 def _round(store: Store, prefix: bytes, *, count: int) -> list[tuple[bytes, bytes]]:
     """All that the parts of a round hold."""
-    items, after = store.part(prefix, after=b"", count=count)
+    items, after = store.scan_some(prefix, after=b"", count=count)
     while after:
-        more, after = store.part(prefix, after=after, count=count)
+        more, after = store.scan_some(prefix, after=after, count=count)
         items += more
     return items
 
@@ -77,7 +77,7 @@ def test_an_empty_store_knows_no_key_and_no_offset(open_store: Callable[[], Stor
     assert store.read([b"user/a", b"progress"]) == [None, None]
     assert store.offset() is None
     assert list(store.scan(b"")) == []
-    assert store.part(b"user/", after=b"", count=10) == ([], b"")
+    assert store.scan_some(b"user/", after=b"", count=10) == ([], b"")
 
 
 def test_a_delta_puts_and_removes_and_notes_its_offset(open_store: Callable[[], Store]) -> None:
@@ -138,7 +138,7 @@ def test_a_round_of_parts_holds_every_item(open_store: Callable[[], Store]) -> N
     store = open_store()
     rows = {b"user/%d" % number: b"%d" % number for number in range(2_500)}
     store.write([*rows.items(), (b"users", b"-"), (b"named/1", b"-"), (b"progress", b"-")], offset=1)
-    items, after = store.part(b"user/", after=b"", count=100)
+    items, after = store.scan_some(b"user/", after=b"", count=100)
 
     assert 50 <= len(items) <= 600  # Redis may give some more
     assert after
@@ -149,13 +149,13 @@ def test_a_round_of_parts_holds_every_item(open_store: Callable[[], Store]) -> N
 def test_a_round_goes_on_over_removed_and_new_items(open_store: Callable[[], Store]) -> None:
     store = open_store()
     store.write([(b"user/%04d" % number, b"") for number in range(2_000)], offset=1)
-    items, after = store.part(b"user/", after=b"", count=100)
+    items, after = store.scan_some(b"user/", after=b"", count=100)
     offset = 1
     while after:
         offset += 1
         removed = [(key, None) for key, _ in items[:50]]
         store.write([*removed, (b"user/new-%d" % offset, b"")], offset=offset)
-        more, after = store.part(b"user/", after=after, count=100)
+        more, after = store.scan_some(b"user/", after=after, count=100)
         items += more
 
     stayed = {b"user/%04d" % number for number in range(2_000)} & {key for key, _ in store.scan(b"user/")}
@@ -261,7 +261,7 @@ def test_stores_of_several_partitions_work_in_threads_side_by_side(open_partitio
 def test_a_database_in_use_is_named_when_it_can_not_be_opened(tmp_path: Path) -> None:
     store = RocksStore(tmp_path / "p0")
 
-    with pytest.raises(StoreBroken, match="p0"):
+    with pytest.raises(StoreFailed, match="p0"):
         RocksStore(tmp_path / "p0")
 
     store.close()

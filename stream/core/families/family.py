@@ -7,7 +7,7 @@ report, /metrics, API, definitions, README and `compute` tell its numbers.
 Each partition makes an instance of its own, which holds the family's totals: a ring of rolling windows, and a ledger of
 closed days for a family that has one. Of each user the family keeps a *part* of the row. A part is changed in place by
 the events that the family hears. When it changes for the first time since the totals were settled it notes what is
-booked of it (`booked`), and waits in `changed`; `settle` takes that out of the totals and books what it contributes
+booked of it (`booked`), and waits in `changed`; `update_totals` takes that out of the totals and books what it contributes
 now. So a user who is busy between two snapshots is booked once, and an event costs no copy of a row.
 
 What a family may not do: read the part of another family. What follows from several is made from sums in the report.
@@ -29,8 +29,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from stream.core.days import DayLedger
-from stream.core.events import Event, Nameless
-from stream.core.messages import Messages
+from stream.core.events import Event, EventWithoutUser
+from stream.core.messages import MessageKind
 from stream.core.metrics import Metric
 from stream.core.ring import Pages, Ring
 from stream.core.rules import Rules
@@ -44,21 +44,21 @@ Part = TypeVar("Part")
 
 # Changes a part for events of one kind, in their order, when the clock shows a minute. Sets the flag of each event that
 # has changed anything.
-Heard = Callable[[Any, Sequence[Any], bytearray, int], None]
+EventHandler = Callable[[Any, Sequence[Any], bytearray, int], None]
 
 # A snapshot tells the longest closed window of each day of the last five weeks; days before it can change for as long.
-_WEEKS_TOLD_DAYS = 35
+_CORRECTABLE_DAYS = 35
 
 
-def one_by_one(hear: Callable[[Any, Any, int], bool]) -> Heard:
+def one_by_one(handler: Callable[[Any, Any, int], bool]) -> EventHandler:
     """What hears events one after the other, by a function that tells whether one has changed anything."""
 
-    def heard(part: Any, events: Sequence[Any], changed: bytearray, now: int) -> None:
-        for place, event in enumerate(events):
-            if hear(part, event, now):
-                changed[place] = True
+    def handle(part: Any, events: Sequence[Any], changed: bytearray, now: int) -> None:
+        for index, event in enumerate(events):
+            if handler(part, event, now):
+                changed[index] = True
 
-    return heard
+    return handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Family(Generic[Part]):
     number: ClassVar[int]  # of its part in a stored row; never used again for another family
     windows: ClassVar[Windows]
     metrics: ClassVar[tuple[Metric, ...]]
-    messages: ClassVar[tuple[Messages, ...]] = ()  # the kinds of native messages that it brings
-    told_ahead: ClassVar[tuple[int, ...]] = ()  # fields of which is told what lies ahead of the clock
+    message_kinds: ClassVar[tuple[MessageKind, ...]] = ()  # the kinds of native messages that it brings
+    reported_ahead: ClassVar[tuple[int, ...]] = ()  # fields of which is told what lies ahead of the clock
     has_closed_days: ClassVar[bool] = False
 
     def __init__(self, rules: Rules) -> None:
@@ -89,20 +89,20 @@ class Family(Generic[Part]):
         self.changed: list[Part] = []  # parts that are not booked as they are now
 
     @classmethod
-    def stored_by(cls, rules: Rules) -> dict[str, str]:
+    def state_settings(cls, rules: Rules) -> dict[str, str]:
         """The settings that what is stored depends on: state written under others would give wrong numbers."""
         return {f"windows.{cls.windows.name}": ",".join(rules.windows_of(cls.windows))}
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
-    def hears(self) -> Mapping[type[Event], Heard]:
+    def handlers(self) -> Mapping[type[Event], EventHandler]:
         """The kinds of events that the family hears, each with what it does to a part; `Event` is all those not named.
 
         What a batch tells of one user is heard at once, kind by kind: no order of arrival makes a difference.
         """
         raise NotImplementedError
 
-    def knows(self) -> Mapping[type[Nameless], Callable[[Part], Iterable[str]]]:
+    def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part], Iterable[str]]]:
         """By what is told without saying of whom: the things of a part that may be meant."""
         return {}
 
@@ -118,11 +118,11 @@ class Family(Generic[Part]):
         """What is stored of a part, as something that msgspec encodes; None when there is nothing to keep."""
         raise NotImplementedError
 
-    def let_go(self, part: Part, horizon: Horizon) -> None:
+    def prune(self, part: Part, horizon: Horizon) -> None:
         """Drop from a part what no event that is not late can change. What it contributed stays booked."""
         raise NotImplementedError
 
-    def remembered(self, part: Part) -> Part | None:
+    def long_term_part(self, part: Part) -> Part | None:
         """What is still to be known of a user who comes back within `memory`; None where that is nothing.
 
         What a part contributed is in no window any more when all but this of it is dropped.
@@ -133,13 +133,13 @@ class Family(Generic[Part]):
         """The last moment that anything in a part is of; 0 for an empty one."""
         raise NotImplementedError
 
-    def reach_ms(self) -> int:
+    def min_retention_ms(self) -> int:
         """For how long after its last event a user's part is needed: as long as the longest window."""
         return max(self.lengths.values()) * MINUTE_MS
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
-    def settle(self, now: int) -> None:
+    def update_totals(self, now: int) -> None:
         """Bring the totals up to the parts and to the clock's minute."""
         self.ring.advance(now)
         if self.changed:
@@ -157,8 +157,8 @@ class Family(Generic[Part]):
         """
         live = self.ring.sums()
         return Sums(
-            live={window: _numbered(tally) for window, tally in live.items()},
-            ahead={field: count for field in self.told_ahead if (count := self.ring.ahead(field))},
+            live={window: _numeric_fields(tally) for window, tally in live.items()},
+            ahead={field: count for field in self.reported_ahead if (count := self.ring.ahead(field))},
             segments=self.segments_of(live, all_values=all_values),
             by_day=self.by_day_of(live),
             closed=self._closed_sums(last_closed_day, days),
@@ -172,20 +172,20 @@ class Family(Generic[Part]):
         """What is told by local day, from the sums of windows."""
         return {}
 
-    def _days_told(self) -> int:
-        return max(whole_days(self.lengths)) + _WEEKS_TOLD_DAYS
+    def _reported_days(self) -> int:
+        return max(whole_days(self.lengths)) + _CORRECTABLE_DAYS
 
     def _closed_sums(self, last: int, days: int | None) -> dict[int, Tally]:
         if self.ledger is None:
             return {}
         first = self.ledger.first_day()
         first_told = last + 1 if first is None else first
-        return self.ledger.users(max(first_told, last - (self._days_told() if days is None else days) + 1), last)
+        return self.ledger.users(max(first_told, last - (self._reported_days() if days is None else days) + 1), last)
 
     def forget_days(self, last_closed_day: int) -> None:
         """Let go of single days that are told no more and that no late event can change."""
         if self.ledger is not None:
-            self.ledger.forget_before(last_closed_day - self._days_told() - _WEEKS_TOLD_DAYS)
+            self.ledger.forget_before(last_closed_day - self._reported_days() - _CORRECTABLE_DAYS)
 
     def size(self) -> int:
         """How many pages the totals have."""
@@ -214,6 +214,6 @@ class Family(Generic[Part]):
         yield from ()
 
 
-def _numbered(tally: Mapping[Field, int]) -> Tally:
+def _numeric_fields(tally: Mapping[Field, int]) -> Tally:
     """A tally without the fields that are texts."""
     return {field: amount for field, amount in tally.items() if isinstance(field, int)}

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from stream.core.events import Event, Login
-from stream.core.families.family import Family, Heard, Horizon, one_by_one
-from stream.core.messages import ActivityMessage, Messages, identity_of, segments_of
+from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.messages import ActivityMessage, MessageKind, identity_of, segments_of
 from stream.core.metrics import WINDOW, Metric
 from stream.core.samples import Sample
 from stream.core.snapshot import Sums
@@ -55,12 +55,12 @@ class LoginsFamily(Family[UserLogins]):
     number = 3
     windows = SESSIONS
     metrics = METRICS
-    messages = (Messages("logins", LoginMessage, event_of),)
+    message_kinds = (MessageKind("logins", LoginMessage, event_of),)
 
-    def hears(self) -> Mapping[type[Event], Heard]:
-        return {Login: one_by_one(self.hear_login)}
+    def handlers(self) -> Mapping[type[Event], EventHandler]:
+        return {Login: one_by_one(self.apply_login)}
 
-    def hear_login(self, part: UserLogins, login: Login, now: int) -> bool:
+    def apply_login(self, part: UserLogins, login: Login, now: int) -> bool:
         """A login counts unless it is known already."""
         if login.identity in part.times:
             return False
@@ -81,7 +81,7 @@ class LoginsFamily(Family[UserLogins]):
     def stored(self, part: UserLogins) -> object:
         return part.times or None
 
-    def let_go(self, part: UserLogins, horizon: Horizon) -> None:
+    def prune(self, part: UserLogins, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.times.items() if abs(at_ms) < horizon.before_ms]
         for identity in gone:
             del part.times[identity]

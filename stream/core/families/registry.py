@@ -8,7 +8,7 @@ from stream.core.families.family import Family
 from stream.core.families.logins import LoginsFamily
 from stream.core.families.sessions.family import SessionsFamily
 from stream.core.families.surveys.family import SurveysFamily
-from stream.core.messages import Messages
+from stream.core.messages import MessageKind
 from stream.core.rules import Rules
 from stream.core.windows import Windows
 
@@ -25,19 +25,19 @@ def windows() -> list[Windows]:
     return list({family.windows.name: family.windows for family in FAMILIES}.values())
 
 
-def messages() -> dict[str, Messages]:
+def message_kinds() -> dict[str, MessageKind]:
     """The kinds of native messages, by name."""
-    return {messages.kind: messages for family in FAMILIES for messages in family.messages}
+    return {kind.kind: kind for family in FAMILIES for kind in family.message_kinds}
 
 
 def events(rules: Rules) -> dict[str, type[Event]]:
     """The types of events that any family hears, by name."""
-    return {event.__name__: event for family in families(rules) for event in family.hears() if event is not Event}
+    return {event.__name__: event for family in families(rules) for event in family.handlers() if event is not Event}
 
 
-def stored_by(rules: Rules) -> dict[str, str]:
+def state_settings(rules: Rules) -> dict[str, str]:
     """The settings that what is stored depends on, in a fixed order."""
     told = {"timezone": rules.days.zone}
     for family in FAMILIES:
-        told |= family.stored_by(rules)
+        told |= family.state_settings(rules)
     return told

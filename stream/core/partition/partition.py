@@ -1,7 +1,7 @@
 """One partition of the stream: its users, its totals, and how far it has read.
 
 Inputs are partitioned by user, so a partition knows all of its users and no other partition knows any of them: totals
-of partitions simply add. Events change rows at once; totals follow when they are asked for (`settle`), so a user who is
+of partitions simply add. Events change rows at once; totals follow when they are asked for (`update_totals`), so a user who is
 busy between two snapshots is booked once.
 
 Between checkpoints a partition changes in memory only. `collect_delta` gives what has changed, with the offsets up to
@@ -17,29 +17,29 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from stream.core.families.family import Horizon
-from stream.core.families.registry import families, stored_by
+from stream.core.families.registry import families, state_settings
 from stream.core.messages import Reader, Record
-from stream.core.partition.applying import Applying
-from stream.core.partition.names import NAMED, Names
+from stream.core.partition.batch_applier import BatchApplier
+from stream.core.partition.batch_reader import Batch, BatchReader, Misplaced, Refused
 from stream.core.partition.progress import PROGRESS, Progress, decode_progress
-from stream.core.partition.reading import Batch, Misplaced, Reading, Refused
-from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER, Delta, Rows, Stored
+from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER_PREFIX, Delta, Rows, Stored
+from stream.core.partition.user_index import INDEX_PREFIX, UserIndex
 from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
 from stream.core.time import DAY_MS, MINUTE_MS
 
 # What grows with users and responses, and is looked over from time to time.
-SWEPT = (USER.encode(), NAMED.encode())
+SWEPT_PREFIXES = (USER_PREFIX.encode(), INDEX_PREFIX.encode())
 
 # So often a full row is looked at while what it held is let go: each hour with a lateness of three days.
-_LOOKS_AT_A_FULL_ROW = 72
+_CHECKS_OF_A_FULL_ROW = 72
 
 
-def kept_ms(rules: Rules) -> int:
+def row_retention_ms(rules: Rules) -> int:
     """For how long a row is kept after its user was last heard of, by the watermark."""
     # Windows of hours end with the hour, and sessions close after their last step: so a day more.
-    reach_ms = max(family.reach_ms() for family in families(rules))
-    return max(rules.retention_ms, reach_ms) + (rules.allowed_lateness_ms or 0) + DAY_MS
+    min_retention_ms = max(family.min_retention_ms() for family in families(rules))
+    return max(rules.retention_ms, min_retention_ms) + (rules.allowed_lateness_ms or 0) + DAY_MS
 
 
 class Partition:
@@ -50,12 +50,12 @@ class Partition:
         self.progress = Progress()
         self.families = families(rules)
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
-        self._names = Names()
-        self._reading = Reading(
+        self._user_index = UserIndex()
+        self._reader = BatchReader(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
-        self._applying = Applying(rules, self.families, self._rows, self._names)
-        self._kept_ms = kept_ms(rules)
+        self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
+        self._row_retention_ms = row_retention_ms(rules)
 
     # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
 
@@ -76,12 +76,12 @@ class Partition:
         allowed_ms = self.rules.allowed_lateness_ms
         late_before_ms = -1 if allowed_ms is None else self.progress.watermark_ms - allowed_ms
         batch = Batch(source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
-        self._reading.read(batch, records, reader, belongs)
+        self._reader.read(batch, records, reader, belongs)
         return batch
 
-    def wants(self, batch: Batch, stored: Stored) -> list[bytes]:
+    def keys_to_fetch(self, batch: Batch, stored: Stored) -> list[bytes]:
         """Return the keys that a batch still needs. Fetch their values and call again, until the list is empty."""
-        return self._applying.wants(batch, stored)
+        return self._applier.keys_to_fetch(batch, stored)
 
     def apply(
         self,
@@ -92,15 +92,13 @@ class Partition:
         moves_clock: bool = False,
         waits_for: Collection[str] = (),
     ) -> tuple[list[Refused], list[Misplaced]]:
-        """Apply what was read, in order of arrival, with the values of all keys it `wants`.
+        """Apply what was read, in order of arrival, with the values of all keys it `keys_to_fetch`.
 
         `moves_clock` says that this input is behind, so that watermark and clock follow its events: as far as the
         inputs have come that the watermark also `waits_for`, and the clock not to what is still to come.
         Returns what could not be applied: each such event is counted, and the caller sends it on.
         """
-        self._applying.apply(
-            self.progress, batch, stored, belongs=belongs, moves_clock=moves_clock, waits_for=waits_for
-        )
+        self._applier.apply(self.progress, batch, stored, belongs=belongs, moves_clock=moves_clock, waits_for=waits_for)
         return batch.refused, batch.misplaced
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -122,18 +120,18 @@ class Partition:
 
     # -- totals out ------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
+    def update_totals(self) -> None:
         """Bring the totals up to the rows and the clock."""
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
-            family.settle(now)
+            family.update_totals(now)
 
     def snapshot(self, *, closed_days: int | None = None, all_values: bool = False) -> Snapshot:
         """What this partition adds to every number now, with the last `closed_days` closed days.
 
         With `all_values` every value of a segment is told of: what is sent to others leaves rare ones out.
         """
-        self.settle()
+        self.update_totals()
         progress, last_closed = self.progress, self.last_closed_day()
         return Snapshot(
             now_ms=progress.now_ms,
@@ -160,48 +158,48 @@ class Partition:
     @property
     def unsaved_bytes(self) -> int:
         """About how large the next delta will be, pages not counted."""
-        return self._rows.unsaved_bytes + BYTES_OF_A_CHANGE * len(self._names)
+        return self._rows.unsaved_bytes + BYTES_OF_A_CHANGE * len(self._user_index)
 
     def collect_delta(self) -> Delta:
         """Everything that has changed since the last call, as keys and values; None removes a key."""
-        self.settle()
+        self.update_totals()
         progress, allowed_ms = self.progress, self.rules.allowed_lateness_ms
         watermark_ms = progress.watermark_ms
         horizon = None
         if allowed_ms is not None:
             horizon = Horizon(watermark_ms - allowed_ms, watermark_ms, progress.now_ms // MINUTE_MS)
-        self._rows.look_at_full(watermark_ms)
-        look_again_ms = watermark_ms + (allowed_ms or 0) // _LOOKS_AT_A_FULL_ROW
-        delta = [*self._rows.collect(horizon, look_again_ms=look_again_ms), *self._names.collect()]
+        self._rows.recheck_full_rows(watermark_ms)
+        recheck_ms = watermark_ms + (allowed_ms or 0) // _CHECKS_OF_A_FULL_ROW
+        delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
         for family in self.families:
             if allowed_ms is not None:
                 family.forget_days(self.last_closed_day())
             delta.extend(family.pages())
             if family.ledger is not None and family.ledger.since is not None:
                 progress.days_since[family.name] = family.ledger.since
-        progress.rules = stored_by(self.rules)
+        progress.rules = state_settings(self.rules)
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
-        self._names.forget()
+        self._user_index.forget()
         self._rows.forget(keep=keep)
 
     def sweep(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Look at stored items whether they are still needed; the next delta removes those that are not."""
         if self.rules.allowed_lateness_ms is None:
             return
-        over_before_ms = self.progress.watermark_ms - self._kept_ms
+        expired_before_ms = self.progress.watermark_ms - self._row_retention_ms
         # A day more: of those who are remembered only days are known.
         remembered_ms = (self.rules.memory_days + 2) * DAY_MS + self.rules.allowed_lateness_ms
-        forgotten_before_ms = min(over_before_ms, self.progress.watermark_ms - remembered_ms)
-        users = [item for item in items if item[0].startswith(USER.encode())]
-        names = [item for item in items if item[0].startswith(NAMED.encode())]
+        forgotten_before_ms = min(expired_before_ms, self.progress.watermark_ms - remembered_ms)
+        users = [item for item in items if item[0].startswith(USER_PREFIX.encode())]
+        names = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
         self.progress.users -= self._rows.sweep(
-            users, over_before_ms=over_before_ms, forgotten_before_ms=forgotten_before_ms
+            users, expired_before_ms=expired_before_ms, forgotten_before_ms=forgotten_before_ms
         )
-        self._names.sweep(names, over_before_ms=over_before_ms)
+        self._user_index.sweep(names, expired_before_ms=expired_before_ms)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix.
@@ -209,7 +207,7 @@ class Partition:
         Raises StateRefused.
         """
         for _, value in pages(PROGRESS):
-            self.progress = decode_progress(value, stored_by(self.rules))
+            self.progress = decode_progress(value, state_settings(self.rules))
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, since=self.progress.days_since.get(family.name))

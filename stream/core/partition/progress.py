@@ -64,20 +64,20 @@ class Progress(msgspec.Struct):
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self.now_ms = max(self.now_ms, min(self.watermark_ms, clock_ms) if behind else clock_ms)
 
-    def count(self, source: str, fates: Mapping[str, int], refusals: Collection[Reason]) -> None:
+    def count(self, source: str, outcome_counts: Mapping[str, int], refusals: Collection[Reason]) -> None:
         """Note what became of some events of an input."""
         outcomes = self.outcomes.setdefault(source, {})
-        for fate, count in fates.items():
+        for outcome, count in outcome_counts.items():
             if count:
-                outcomes[fate] = outcomes.get(fate, 0) + count
+                outcomes[outcome] = outcomes.get(outcome, 0) + count
         reasons = self.reasons.setdefault(source, {})
         for reason in refusals:
             reasons[reason.value] = reasons.get(reason.value, 0) + 1
-            fate = _OUTCOME_OF.get(reason, INVALID)
-            outcomes[fate] = outcomes.get(fate, 0) + 1
+            outcome = _OUTCOME_OF.get(reason, INVALID)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
-class _Written(msgspec.Struct):
+class _FormatOnly(msgspec.Struct):
     format: int = 1  # which told of none
 
 
@@ -86,22 +86,22 @@ def decode_progress(value: bytes, rules: Mapping[str, str]) -> Progress:
 
     Raises FormatChanged for that of another version, RulesChanged where settings were others than `rules`.
     """
-    written = msgspec.msgpack.decode(value, type=_Written).format
+    written = msgspec.msgpack.decode(value, type=_FormatOnly).format
     if written != FORMAT:
         raise format_changed(written)
     progress = msgspec.msgpack.decode(value, type=Progress)
     for setting, now in rules.items():
         then = progress.rules.get(setting, now)
         if then != now:
-            told = f"{setting} is {now}, the state was built with {then}"
-            raise RulesChanged(f"{told}: set it back, or take a new app_id to build the state again from the topics")
+            detail = f"{setting} is {now}, the state was built with {then}"
+            raise RulesChanged(f"{detail}: set it back, or take a new app_id to build the state again from the topics")
     return progress
 
 
 def format_changed(written: int) -> FormatChanged:
     """What is said of state in another format."""
-    told = f"the state was written in format {written} by another version, this one has format {FORMAT}"
+    detail = f"the state was written in format {written} by another version, this one has format {FORMAT}"
     return FormatChanged(
-        f"{told}\n  to count again what the topics still hold: engagement state reset --partition N, for each of them;"
+        f"{detail}\n  to count again what the topics still hold: engagement state reset --partition N, for each of them;"
         " or take a new app_id"
     )

@@ -15,10 +15,10 @@ import msgspec
 from stream.core import segments
 from stream.core.events import Event, Login, Step, Summary
 from stream.core.families.activity import samples
-from stream.core.families.activity.lives import NEVER, Lives, first_minutes, that_can_change, with_day
+from stream.core.families.activity.known_periods import NEVER, KnownPeriods, changeable_periods, first_minutes, with_day
 from stream.core.families.activity.metrics import METRICS
 from stream.core.families.activity.part import (
-    NO_QUARTER,
+    NO_QUARTER_HOUR,
     Activity,
     Booked,
     SummaryTimes,
@@ -26,18 +26,18 @@ from stream.core.families.activity.part import (
     add_day,
     add_minute,
     has_day,
-    latest_and_ahead,
+    latest_and_future,
     without_days_before,
 )
 from stream.core.families.activity.samples import ACTIVE_USERS
-from stream.core.families.family import Family, Heard, Horizon, one_by_one
-from stream.core.ring import latest
+from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.ring import latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Sample
-from stream.core.segments import NOT_TOLD, SEGMENTS, Values
+from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, AttributeValues
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
-from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS
+from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS
 from stream.core.windows import ACTIVITY
 
 # Two months of days are kept, so that a month can be compared with the one before; more where a window is longer.
@@ -65,111 +65,115 @@ class ActivityFamily(Family[Activity]):
         self._memory_days = rules.memory_days
 
     @classmethod
-    def stored_by(cls, rules: Rules) -> dict[str, str]:
-        told = {"segments": ",".join(rules.segments) or "none", "memory": f"{rules.memory_days}d"}
-        return {**super().stored_by(rules), **told}
+    def state_settings(cls, rules: Rules) -> dict[str, str]:
+        own = {"segments": ",".join(rules.segments) or "none", "memory": f"{rules.memory_days}d"}
+        return {**super().state_settings(rules), **own}
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
-    def hears(self) -> Mapping[type[Event], Heard]:
+    def handlers(self) -> Mapping[type[Event], EventHandler]:
         return {
-            Step: self.hear_steps,
-            Login: one_by_one(self.hear_login),
-            Summary: one_by_one(self.hear_summary),
-            Event: one_by_one(self.hear_other),
+            Step: self.apply_steps,
+            Login: one_by_one(self.apply_login),
+            Summary: one_by_one(self.apply_summary),
+            Event: one_by_one(self.apply_other),
         }
 
-    def hear_steps(self, part: Activity, steps: Sequence[Step], changed: bytearray, now: int) -> None:
+    def apply_steps(self, part: Activity, steps: Sequence[Step], changed: bytearray, now: int) -> None:
         """A step makes active, unless it says that nobody did it, or is the end of a session."""
-        for place, step in enumerate(steps):
+        for index, step in enumerate(steps):
             if step.is_end or not step.is_interactive:
-                if self.hear_other(part, step, now):
-                    changed[place] = True
-            elif self._was_active(part, step.at_ms, step.segments, now):
-                changed[place] = True
+                if self.apply_other(part, step, now):
+                    changed[index] = True
+            elif self._apply_activity(part, step.at_ms, step.segments, now):
+                changed[index] = True
 
-    def hear_login(self, part: Activity, login: Login, now: int) -> bool:
+    def apply_login(self, part: Activity, login: Login, now: int) -> bool:
         """A login makes active when it succeeds."""
         if not login.success:
-            return self.hear_other(part, login, now)
-        return self._was_active(part, login.at_ms, login.segments, now)
+            return self.apply_other(part, login, now)
+        return self._apply_activity(part, login.at_ms, login.segments, now)
 
-    def hear_other(self, part: Activity, event: Event, now: int) -> bool:
+    def apply_other(self, part: Activity, event: Event, now: int) -> bool:
         """What makes nobody active says that the user is still there."""
-        lives = with_day(part.lives, self._day_of(event.at_ms), NEVER, memory_days=self._memory_days)
-        if lives is part.lives:
+        known_periods = with_day(part.known_periods, self._day_of(event.at_ms), NEVER, memory_days=self._memory_days)
+        if known_periods is part.known_periods:
             return False
         if part.booked is None:
-            self._note(part)
-        part.lives, part.quarter = lives, NO_QUARTER
+            self._record_booked(part)
+        part.known_periods, part.quarter_hour = known_periods, NO_QUARTER_HOUR
         return True
 
-    def _was_active(self, part: Activity, at_ms: int, values: Values, now: int) -> bool:
+    def _apply_activity(self, part: Activity, at_ms: int, values: AttributeValues, now: int) -> bool:
         """An event at this time makes active: the minute, the day, the life and the segments of it."""
-        has_changed = values is not NOT_TOLD and self._has_told(part, at_ms, values)
+        has_changed = values is not NO_ATTRIBUTES and self._update_attributes(part, at_ms, values)
         minute, minutes = at_ms // MINUTE_MS, part.minutes
         if minute in minutes:  # a minute lies in one day
             return has_changed
-        if at_ms // QUARTER_MS == part.quarter and minute > minutes[-1] and minute <= now:  # the common case, fast
+        if (
+            at_ms // QUARTER_HOUR_MS == part.quarter_hour and minute > minutes[-1] and minute <= now
+        ):  # the common case, fast
             if part.booked is None:
-                self._note(part)
+                self._record_booked(part)
             part.minutes = (minute,)
             return True
         after = add_minute(minutes, minute, now)
         day = self._day_of(at_ms)
-        is_known_day, lives = has_day(part.since_day, part.day_bits, day), part.lives
-        after_lives = with_day(lives, day, minute, memory_days=self._memory_days)
-        if not is_known_day or after is not minutes or after_lives is not lives:
+        is_known_day, known_periods = has_day(part.since_day, part.day_bits, day), part.known_periods
+        periods_after = with_day(known_periods, day, minute, memory_days=self._memory_days)
+        if not is_known_day or after is not minutes or periods_after is not known_periods:
             if part.booked is None:
-                self._note(part)
-            part.minutes, part.lives, has_changed = after, after_lives, True
+                self._record_booked(part)
+            part.minutes, part.known_periods, has_changed = after, periods_after, True
             if not is_known_day:
                 part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
         # All later minutes of this quarter of an hour are of a day and of a life that are known.
-        part.quarter = at_ms // QUARTER_MS
+        part.quarter_hour = at_ms // QUARTER_HOUR_MS
         return has_changed
 
-    def _has_told(self, part: Activity, at_ms: int, values: Values) -> bool:
+    def _update_attributes(self, part: Activity, at_ms: int, values: AttributeValues) -> bool:
         """An event tells values of segments: whether anything is known now that was not."""
         if self._segments is not SEGMENTS:
             values = segments.only(values, self._segments)
-        told = part.told
-        if told is not None and values is told.values and not told.times:  # the common case, fast
-            if at_ms <= told.at_ms:
+        attributes = part.attributes
+        if attributes is not None and values is attributes.values and not attributes.times:  # the common case, fast
+            if at_ms <= attributes.at_ms:
                 return False
-            told.at_ms = at_ms
+            attributes.at_ms = at_ms
             return True
-        after = segments.told_at(told, values, at_ms)
-        if after is told:
+        after = segments.newest_attributes(attributes, values, at_ms)
+        if after is attributes:
             return False
         if part.booked is None:
-            self._note(part)
-        part.told = after
+            self._record_booked(part)
+        part.attributes = after
         return True
 
-    def hear_summary(self, part: Activity, summary: Summary, now: int) -> bool:
+    def apply_summary(self, part: Activity, summary: Summary, now: int) -> bool:
         """A whole session makes active when it begins and when it ends, as its highest revision says."""
-        told = segments.told_at(part.told, summary.segments, summary.at_ms, counted=self._segments)
+        attributes = segments.newest_attributes(
+            part.attributes, summary.segments, summary.at_ms, counted=self._segments
+        )
         known = part.summaries.get(summary.session_id)
         first_ms = summary.started_ms
         if summary.start_is_late:
             first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
         times = SummaryTimes(summary.revision, summary.at_ms, first_ms)
         is_newer = known is None or _rank(times) > _rank(known)
-        if not is_newer and told is part.told:
+        if not is_newer and attributes is part.attributes:
             return False
         if part.booked is None:
-            self._note(part)
-        part.told = told
+            self._record_booked(part)
+        part.attributes = attributes
         if is_newer:
             part.summaries[summary.session_id] = times
         return True
 
-    def _note(self, part: Activity) -> None:
+    def _record_booked(self, part: Activity) -> None:
         """Note what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
-        values = NOT_TOLD if part.told is None else part.told.values
-        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.lives)
+        values = NO_ATTRIBUTES if part.attributes is None else part.attributes.values
+        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.known_periods)
         self.changed.append(part)
 
     def new(self) -> Activity:
@@ -180,48 +184,48 @@ class ActivityFamily(Family[Activity]):
 
     def stored(self, part: Activity) -> object:
         if part.summaries:
-            return (part.minutes, part.lives, part.since_day, part.day_bits, part.told, part.summaries)
-        if part.minutes or part.lives or part.told is not None:
-            return (part.minutes, part.lives, part.since_day, part.day_bits, part.told)
+            return (part.minutes, part.known_periods, part.since_day, part.day_bits, part.attributes, part.summaries)
+        if part.minutes or part.known_periods or part.attributes is not None:
+            return (part.minutes, part.known_periods, part.since_day, part.day_bits, part.attributes)
         return None
 
-    def remembered(self, part: Activity) -> Activity | None:
+    def long_term_part(self, part: Activity) -> Activity | None:
         """Since when a user is known who was active, and what the segments were."""
-        last = part.lives[-1:]
-        return Activity(lives=last, told=part.told) if first_minutes(last) else None
+        last = part.known_periods[-1:]
+        return Activity(known_periods=last, attributes=part.attributes) if first_minutes(last) else None
 
-    def let_go(self, part: Activity, horizon: Horizon) -> None:
+    def prune(self, part: Activity, horizon: Horizon) -> None:
         if part.summaries:
-            self._settle_summaries(part, horizon)
+            self._merge_final_summaries(part, horizon)
         if len(part.minutes) > 1:
-            part.minutes = latest_and_ahead(part.minutes, horizon.now)
+            part.minutes = latest_and_future(part.minutes, horizon.now)
         days_kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
         before_day = self._day_of(max(0, horizon.before_ms))
         without_days_before(part, before_day - days_kept)
-        part.quarter = NO_QUARTER
-        if len(part.lives) > 1:
-            part.lives = that_can_change(part.lives, before_day, memory_days=self._memory_days)
+        part.quarter_hour = NO_QUARTER_HOUR
+        if len(part.known_periods) > 1:
+            part.known_periods = changeable_periods(part.known_periods, before_day, memory_days=self._memory_days)
 
-    def _settle_summaries(self, part: Activity, horizon: Horizon) -> None:
+    def _merge_final_summaries(self, part: Activity, horizon: Horizon) -> None:
         """Sessions that no revision can move any more become activity like any other; what is booked stays the same."""
         # As long as sessions keep them: what comes later than that is of another session.
-        settled_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
+        final_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
         for session_id, times in list(part.summaries.items()):
-            if times.last_ms < settled_before_ms:
+            if times.last_ms < final_before_ms:
                 del part.summaries[session_id]
                 for at_ms in (times.first_ms, times.last_ms):
                     minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                     part.minutes = add_minute(part.minutes, minute, horizon.now)
                     part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
-                    part.lives = with_day(part.lives, day, minute, memory_days=self._memory_days)
+                    part.known_periods = with_day(part.known_periods, day, minute, memory_days=self._memory_days)
 
     def last_ms(self, part: Activity) -> int:
         ends = (times.last_ms for times in part.summaries.values())
-        last_day = part.lives[-1].last_day if part.lives else 0
+        last_day = part.known_periods[-1].last_day if part.known_periods else 0
         return max(0, max(part.minutes, default=0) * MINUTE_MS, max(ends, default=0), last_day * DAY_MS)
 
-    def reach_ms(self) -> int:
-        return max(DAYS_KEPT * DAY_MS, super().reach_ms())
+    def min_retention_ms(self) -> int:
+        return max(DAYS_KEPT * DAY_MS, super().min_retention_ms())
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
@@ -234,55 +238,61 @@ class ActivityFamily(Family[Activity]):
             before, part.booked = part.booked, None
             assert before is not None
             if before.summaries or part.summaries:
-                self._book_with_summaries(before, part)
+                self._rebook_with_summaries(before, part)
                 continue
-            gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
-            if before.minutes != part.minutes or gone is not come:
-                self._rebook(before.minutes, gone, part.minutes, come)
+            removed, added = (
+                _amounts(before.values),
+                _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values),
+            )
+            if before.minutes != part.minutes or removed is not added:
+                self._rebook(before.minutes, removed, part.minutes, added)
             if before.day_bits != part.day_bits or before.since_day != part.since_day:
                 change = before.since_day, before.day_bits, part.since_day, part.day_bits
                 days[change] = days.get(change, 0) + 1
-            if before.lives is not part.lives:
-                self._rebook_new(before.lives, part.lives)
+            if before.known_periods is not part.known_periods:
+                self._rebook_new_users(before.known_periods, part.known_periods)
         for (since_before, bits_before, since, bits), users in days.items():
             ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
 
-    def _rebook_new(self, before: Lives, after: Lives) -> None:
-        gone, come = first_minutes(before), first_minutes(after)
-        if gone != come:
-            for minutes, times in ((gone, -1), (come, 1)):
+    def _rebook_new_users(self, before: KnownPeriods, after: KnownPeriods) -> None:
+        removed, added = first_minutes(before), first_minutes(after)
+        if removed != added:
+            for minutes, times in ((removed, -1), (added, 1)):
                 for minute in minutes:
                     self.ring.count(minute, _new_on(self._day_of(minute * MINUTE_MS)), times)
 
     def _rebook(
-        self, before: tuple[int, ...], gone: Mapping[Field, int], after: tuple[int, ...], come: Mapping[Field, int]
+        self, before: tuple[int, ...], removed: Mapping[Field, int], after: tuple[int, ...], added: Mapping[Field, int]
     ) -> None:
         if before:
-            self.ring.book(latest(before, gone), times=-1)
-        self.ring.book(latest(after, come))
+            self.ring.book(latest_bookings(before, removed), times=-1)
+        self.ring.book(latest_bookings(after, added))
 
-    def _book_with_summaries(self, before: Booked, part: Activity) -> None:
-        minutes_before, days_before, lives_before = self._whole(before)
-        minutes, days, lives = self._whole(part)
-        self._rebook_new(lives_before, lives)
-        gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
-        if minutes_before != minutes or gone is not come:
-            self._rebook(minutes_before, gone, minutes, come)
+    def _rebook_with_summaries(self, before: Booked, part: Activity) -> None:
+        minutes_before, days_before, periods_before = self._with_summaries(before)
+        minutes, days, known_periods = self._with_summaries(part)
+        self._rebook_new_users(periods_before, known_periods)
+        removed, added = (
+            _amounts(before.values),
+            _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values),
+        )
+        if minutes_before != minutes or removed is not added:
+            self._rebook(minutes_before, removed, minutes, added)
         assert self.ledger is not None
         if days_before != days:
             self.ledger.book(days_before, days)
 
-    def _whole(self, part: Activity | Booked) -> tuple[tuple[int, ...], list[int], Lives]:
+    def _with_summaries(self, part: Activity | Booked) -> tuple[tuple[int, ...], list[int], KnownPeriods]:
         """Minutes, days and lives of a part with those of sessions told as summaries."""
-        minutes, since_day, day_bits, lives = part.minutes, part.since_day, part.day_bits, part.lives
+        minutes, since_day, day_bits, known_periods = part.minutes, part.since_day, part.day_bits, part.known_periods
         for times in part.summaries.values():
             for at_ms in (times.first_ms, times.last_ms):
                 minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                 minutes = add_minute(minutes, minute, self.ring.now)
                 if not has_day(since_day, day_bits, day):
                     since_day, day_bits = add_day(since_day, day_bits, day)
-                lives = with_day(lives, day, minute, memory_days=self._memory_days)
-        return minutes, active_days(since_day, day_bits), lives
+                known_periods = with_day(known_periods, day, minute, memory_days=self._memory_days)
+        return minutes, active_days(since_day, day_bits), known_periods
 
     def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:
         """New users by the local day of their first activity."""
@@ -323,6 +333,6 @@ def _rank(times: SummaryTimes) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=16_384)
-def _amounts(values: Values) -> Mapping[Field, int]:
+def _amounts(values: AttributeValues) -> Mapping[Field, int]:
     """What one active user adds: one user, and one of each value that is known."""
     return {**_ONE_USER, **segments.fields_of(values)}

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from stream.core.families.activity.lives import Lives
-from stream.core.segments import Told, Values
+from stream.core.families.activity.known_periods import KnownPeriods
+from stream.core.segments import Attributes, AttributeValues
 
-NO_QUARTER = -1
+NO_QUARTER_HOUR = -1
 
 
 class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -29,34 +29,34 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     minutes: tuple[int, ...]
     since_day: int
     day_bits: bytes
-    values: Values
+    values: AttributeValues
     summaries: Mapping[str, SummaryTimes]
-    lives: Lives
+    known_periods: KnownPeriods
 
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
     """When one user was active, and what the activity events told of segments."""
 
     minutes: tuple[int, ...] = ()  # the last that has come, then those still ahead of the clock
-    lives: Lives = ()  # since when the user is known
+    known_periods: KnownPeriods = ()  # since when the user is known
     since_day: int = 0  # the day of bit 0
     day_bits: bytes = b""  # little endian
-    told: Told | None = None  # of segments
+    attributes: Attributes | None = None  # of segments
     summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
     booked: Booked | None = None  # while the totals don't hold the part as it is now; never stored
     # Never stored: a quarter of an hour of whose later minutes day and life are known; days begin with a quarter.
-    quarter: int = NO_QUARTER
+    quarter_hour: int = NO_QUARTER_HOUR
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
     """The minutes after an activity in `minute`, or the very same; the clock shows the minute `now`."""
     if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
         return (minute,) if minute > minutes[0] else minutes
-    after = latest_and_ahead((*minutes, minute), now)
+    after = latest_and_future((*minutes, minute), now)
     return minutes if after == minutes else after
 
 
-def latest_and_ahead(minutes: Iterable[int], now: int) -> tuple[int, ...]:
+def latest_and_future(minutes: Iterable[int], now: int) -> tuple[int, ...]:
     """Of several minutes the latest that has come, and all that have not."""
     ordered = sorted(set(minutes))
     return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])

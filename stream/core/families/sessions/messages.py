@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.events import Step, Summary
 from stream.core.ids import Id, id_of
-from stream.core.messages import ActivityMessage, Count, Messages, Time, identity_of, moment_ms, segments_of
+from stream.core.messages import ActivityMessage, Count, MessageKind, Time, identity_of, segments_of, time_field_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
 
@@ -82,11 +82,11 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
     engaged_ms = message.engaged_ms
     if engaged_ms is not None and type(engaged_ms) is not int:
         engaged_ms = round(engaged_ms)
-    started_ms = moment_ms(message.started_at, "started_at")
-    ended_ms = moment_ms(message.ended_at, "ended_at")
+    started_ms = time_field_ms(message.started_at, "started_at")
+    ended_ms = time_field_ms(message.ended_at, "ended_at")
     if ended_ms < started_ms:
-        told = f"ended_at {iso(ended_ms)} is before started_at {iso(started_ms)}"
-        raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {told}")
+        detail = f"ended_at {iso(ended_ms)} is before started_at {iso(started_ms)}"
+        raise Rejected(Reason.OUT_OF_RANGE, f"a session can't end before it starts: {detail}")
     return Summary(
         user,
         ended_ms,
@@ -102,13 +102,13 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
     )
 
 
-_OF_STEPS = frozenset({"key_event", "interactive", "in_session"})
-_OF_SUMMARIES = frozenset({"started_at", "ended_at", "page_views", "key_events", "revision"})
+_STEP_FIELDS = frozenset({"key_event", "interactive", "in_session"})
+_SUMMARY_FIELDS = frozenset({"started_at", "ended_at", "page_views", "key_events", "revision"})
 
-SESSIONS = Messages(
+SESSIONS = MessageKind(
     "sessions",
     SessionMessage,
     event_of,
-    told_apart_by="type",
-    unused={**dict.fromkeys(_STEP_CODES, _OF_SUMMARIES), "summary": _OF_STEPS},
+    type_field="type",
+    ignored_fields={**dict.fromkeys(_STEP_CODES, _SUMMARY_FIELDS), "summary": _STEP_FIELDS},
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stream.core.families.sessions.part import Counted, Session
+from stream.core.families.sessions.part import CountedSession, Session
 from stream.core.histogram import bin_of, quantile
 from stream.core.samples import Labels, Sample, mean, share
 from stream.core.tally import Tally
@@ -19,7 +19,7 @@ DURATION_MS = 15
 SESSIONS_WITH_ENGAGED_TIME = 16
 ENGAGED_MS = 17
 STEPS = 18
-SESSIONS_THAT_SAY_PROMPTED = 19
+SESSIONS_WITH_PROMPTED = 19
 PROMPTED_SESSIONS = 20
 REPEAT_VISITORS = 21
 # Duration of sessions: one field a bin of stream.core.histogram
@@ -42,16 +42,16 @@ def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
         amounts[SESSIONS_WITH_ENGAGED_TIME] = 1
         if session.engaged_ms:
             amounts[ENGAGED_MS] = session.engaged_ms
-    if session.says_prompted:
-        amounts[SESSIONS_THAT_SAY_PROMPTED] = 1
+    if session.has_prompted:
+        amounts[SESSIONS_WITH_PROMPTED] = 1
     if session.prompted:
         amounts[PROMPTED_SESSIONS] = 1
     if session.views:
-        amounts |= _of_views(session, duration_ms)
+        amounts |= _view_amounts(session, duration_ms)
     return amounts
 
 
-def _of_views(session: Session, duration_ms: int) -> dict[int, int]:
+def _view_amounts(session: Session, duration_ms: int) -> dict[int, int]:
     amounts = {SESSIONS_WITH_VIEWS: 1, PAGE_VIEWS: session.views}
     if session.views == 1 and not session.key_events:
         amounts[SINGLE_PAGE_BOUNCES] = 1
@@ -61,11 +61,11 @@ def _of_views(session: Session, duration_ms: int) -> dict[int, int]:
     return amounts
 
 
-def amounts_of(counted: Counted, *, cap_ms: int) -> dict[int, int]:
+def amounts_of(counted: CountedSession, *, cap_ms: int) -> dict[int, int]:
     """What a session adds in the minute in which it closes. Page views of a summary are its steps where none came."""
     session = counted.session
     amounts = contribution(session, cap_ms=cap_ms)
-    if not counted.steps_told and session.views:
+    if not counted.steps_counted and session.views:
         amounts[STEPS] = session.views
     return amounts
 
@@ -99,7 +99,7 @@ def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
     yield from share("engagement_engaged_session_ratio", labels, engaged_sessions, with_views)
     unprompted = sessions - count(PROMPTED_SESSIONS)
     yield Sample("engagement_unprompted_sessions", labels, unprompted)
-    if count(SESSIONS_THAT_SAY_PROMPTED):
+    if count(SESSIONS_WITH_PROMPTED):
         yield from share("engagement_unprompted_session_ratio", labels, unprompted, sessions)
     yield Sample("engagement_visitors", labels, visitors)
     yield from mean("engagement_time_on_site_seconds", labels, seconds, visitors)

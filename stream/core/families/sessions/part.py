@@ -21,13 +21,13 @@ from stream.core.time import DAY_MS, MINUTE_MS
 
 # More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
 # twice is known among the last so many.
-STEPS_REMEMBERED = 4_000
+MAX_KEPT_STEPS = 4_000
 
 # In order of time.
 _time_of = attrgetter("at_ms")
 
 # Steps of one id that lie further apart belong to two sessions.
-LONGEST_PAUSE_MS = DAY_MS
+MAX_PAUSE_MS = DAY_MS
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -39,7 +39,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     key_events: int = 0
     engaged_ms: int | None = None  # None where the producer sends no engaged time
     prompted: bool | None = None  # what the first step says; None where it says nothing
-    says_prompted: bool = False  # whether any step says something of it
+    has_prompted: bool = False  # whether any step says something of it
     steps: tuple[int, ...] = ()  # identities, to know a step sent twice
 
 
@@ -51,37 +51,37 @@ class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     identity: int
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SummarySession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A session as a summary tells it."""
 
     revision: int
     session: Session
 
 
-class Counted(msgspec.Struct, frozen=True, gc=False):
+class CountedSession(msgspec.Struct, frozen=True, gc=False):
     """A session as it counts: with its end, and when it closes."""
 
     session: Session
     closes_ms: int
-    steps_told: bool = True  # whether its steps are counted by themselves
+    steps_counted: bool = True  # whether its steps are counted by themselves
 
 
-class Track(msgspec.Struct, array_like=True, gc=False):
+class SessionGroup(msgspec.Struct, array_like=True, gc=False):
     """All that was told of one session id, or without one."""
 
     sessions: tuple[Session, ...] = ()  # of steps, in order of time
     ends: tuple[End, ...] = ()  # in order of time
-    summary: Told | None = None
+    summary: SummarySession | None = None
 
-    def copy(self) -> "Track":
+    def copy(self) -> "SessionGroup":
         """The same, for one that is changed to be compared with."""
-        return Track(self.sessions, self.ends, self.summary)
+        return SessionGroup(self.sessions, self.ends, self.summary)
 
-    def counted(self, timeout_ms: int) -> Iterator[Counted]:
+    def counted(self, timeout_ms: int) -> Iterator[CountedSession]:
         """The sessions that follow from what was told."""
         if self.summary is None:
             for session in self.sessions:
-                yield _closed(session, self.ends, timeout_ms)
+                yield _with_closing_time(session, self.ends, timeout_ms)
             return
         whole = self.summary.session
         replaced = False
@@ -89,8 +89,8 @@ class Track(msgspec.Struct, array_like=True, gc=False):
             if _is_near(session, whole):
                 replaced = True
             else:
-                yield _closed(session, self.ends, timeout_ms)
-        yield Counted(whole, whole.last_ms, replaced)
+                yield _with_closing_time(session, self.ends, timeout_ms)
+        yield CountedSession(whole, whole.last_ms, replaced)
 
 
 def _is_near(session: Session, whole: Session) -> bool:
@@ -99,10 +99,10 @@ def _is_near(session: Session, whole: Session) -> bool:
     Steps at the beginning of a longer one are a session of their own: they may have been let go when it is told.
     """
     ends_ms = whole.last_ms
-    return ends_ms - LONGEST_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + LONGEST_PAUSE_MS
+    return ends_ms - MAX_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + MAX_PAUSE_MS
 
 
-def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted:
+def _with_closing_time(session: Session, ends: tuple[End, ...], timeout_ms: int) -> CountedSession:
     last_ms = session.last_ms
     latest_ms = last_ms + timeout_ms
     if ends:
@@ -113,35 +113,35 @@ def _closed(session: Session, ends: tuple[End, ...], timeout_ms: int) -> Counted
             if end.engaged_ms >= 0:
                 engaged_ms = end.engaged_ms + (engaged_ms or 0)
             ended = msgspec.structs.replace(session, last_ms=end.at_ms, engaged_ms=engaged_ms)
-            return Counted(ended, end.at_ms)
-    return Counted(session, latest_ms)
+            return CountedSession(ended, end.at_ms)
+    return CountedSession(session, latest_ms)
 
 
-class Visits(msgspec.Struct, array_like=True, gc=False):
+class UserSessions(msgspec.Struct, array_like=True, gc=False):
     """The sessions of one user that late events can still change, and when the last of the others closed."""
 
-    by_id: dict[str, Track] = {}
-    by_gap: Track = msgspec.field(default_factory=Track)
-    settled_minutes: tuple[int, ...] = ()  # of the last two to close
-    aside: dict[int, int] = {}  # the last steps that are in no session, by identity: their times
+    by_id: dict[str, SessionGroup] = {}
+    without_id: SessionGroup = msgspec.field(default_factory=SessionGroup)
+    final_closing_minutes: tuple[int, ...] = ()  # of the last two to close
+    steps_outside: dict[int, int] = {}  # the last steps that are in no session, by identity: their times
     # Never stored: by id the tracks that have changed since the totals were settled, as they were, where any has.
-    booked: dict[str | None, Track] | None = None
+    booked: dict[str | None, SessionGroup] | None = None
     closings: list[int] | None = None  # never stored: the minutes in which sessions close, as booked; None until asked
 
-    def tracks(self) -> Iterator[Track]:
+    def groups(self) -> Iterator[SessionGroup]:
         """What was told with each id, and without one."""
-        yield self.by_gap
+        yield self.without_id
         yield from self.by_id.values()
 
-    def counted(self, timeout_ms: int) -> Iterator[Counted]:
+    def counted(self, timeout_ms: int) -> Iterator[CountedSession]:
         """Every session, in no particular order."""
-        for track in self.tracks():
-            yield from track.counted(timeout_ms)
+        for group in self.groups():
+            yield from group.counted(timeout_ms)
 
 
-def of_summary(summary: Summary) -> Told:
+def session_of_summary(summary: Summary) -> SummarySession:
     """The session that a summary tells."""
-    return Told(
+    return SummarySession(
         summary.revision,
         Session(
             summary.started_ms,
@@ -155,23 +155,23 @@ def of_summary(summary: Summary) -> Told:
     )
 
 
-def outranks(one: Told, other: Told | None) -> bool:
+def outranks(one: SummarySession, other: SummarySession | None) -> bool:
     """Whether a summary counts instead of another: the highest revision, then the latest end, then larger counts."""
     return other is None or _rank(one) > _rank(other)
 
 
-def _rank(told: Told) -> tuple[int, ...]:
-    session = told.session
+def _rank(summary_session: SummarySession) -> tuple[int, ...]:
+    session = summary_session.session
     engaged = -1 if session.engaged_ms is None else session.engaged_ms
-    counts = (session.views, session.key_events, engaged, _said(session.prompted))
-    return (told.revision, session.last_ms, -session.first_ms, *counts)
+    counts = (session.views, session.key_events, engaged, _prompted_rank(session.prompted))
+    return (summary_session.revision, session.last_ms, -session.first_ms, *counts)
 
 
-def _said(prompted: bool | None) -> int:
+def _prompted_rank(prompted: bool | None) -> int:
     return -1 if prompted is None else int(prompted)
 
 
-def of_step(step: Step) -> Session:
+def session_of_step(step: Step) -> Session:
     """The session that a first step begins."""
     return Session(
         step.at_ms,
@@ -195,7 +195,7 @@ def with_step(session: Session, step: Step) -> Session:
         return session
     elif at_ms < first_ms:
         first_ms, prompted = at_ms, step.prompted
-    elif at_ms == first_ms and _said(step.prompted) > _said(prompted):
+    elif at_ms == first_ms and _prompted_rank(step.prompted) > _prompted_rank(prompted):
         prompted = step.prompted
     engaged_ms = session.engaged_ms
     if step.engaged_ms is not None:
@@ -207,18 +207,18 @@ def with_step(session: Session, step: Step) -> Session:
         session.key_events + 1 if step.is_key_event else session.key_events,
         engaged_ms,
         prompted,
-        session.says_prompted or step.prompted is not None,
-        (*(steps if len(steps) <= STEPS_REMEMBERED else steps[-STEPS_REMEMBERED:]), step.identity),
+        session.has_prompted or step.prompted is not None,
+        (*(steps if len(steps) <= MAX_KEPT_STEPS else steps[-MAX_KEPT_STEPS:]), step.identity),
     )
 
 
 def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
     """The session after more steps, each later than all before it."""
-    views, key_events, engaged_ms, says_prompted = (
+    views, key_events, engaged_ms, has_prompted = (
         session.views,
         session.key_events,
         session.engaged_ms,
-        session.says_prompted,
+        session.has_prompted,
     )
     identities = [*session.steps]
     for step in steps:
@@ -230,7 +230,7 @@ def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
         if step.engaged_ms is not None:
             engaged_ms = step.engaged_ms + (engaged_ms or 0)
         if step.prompted is not None:
-            says_prompted = True
+            has_prompted = True
     return Session(
         session.first_ms,
         steps[-1].at_ms,
@@ -238,8 +238,8 @@ def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
         key_events,
         engaged_ms,
         session.prompted,
-        says_prompted,
-        tuple(identities[-STEPS_REMEMBERED - 1 :]),
+        has_prompted,
+        tuple(identities[-MAX_KEPT_STEPS - 1 :]),
     )
 
 
@@ -248,25 +248,25 @@ def with_steps_in(
 ) -> tuple[tuple[Session, ...], Sequence[int]]:
     """Put steps where they belong, as `with_step_in` does; returns also the places of those that are known already."""
     known: tuple[int, ...] = ()
-    place, count = 0, len(steps)
-    while place < count:
-        end = place
+    index, count = 0, len(steps)
+    while index < count:
+        end = index
         if sessions:
             latest = sessions[-1]
             last_ms = latest.last_ms
             while end < count and last_ms < steps[end].at_ms <= last_ms + pause_ms:
                 last_ms = steps[end].at_ms
                 end += 1
-        if end > place:  # the common case, fast: they only lengthen the latest session
-            grown = with_later_steps(latest, steps[place:end])
+        if end > index:  # the common case, fast: they only lengthen the latest session
+            grown = with_later_steps(latest, steps[index:end])
             sessions = (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
-            place = end
+            index = end
             continue
-        after = with_step_in(sessions, steps[place], pause_ms)
+        after = with_step_in(sessions, steps[index], pause_ms)
         if after is sessions:
-            known = (*known, place)
+            known = (*known, index)
         sessions = after
-        place += 1
+        index += 1
     return sessions, known
 
 
@@ -277,11 +277,11 @@ def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tu
     """
     at_ms = step.at_ms
     if not sessions:
-        return (of_step(step),)
+        return (session_of_step(step),)
     latest = sessions[-1]
     if at_ms >= latest.first_ms:  # the common case, fast: no earlier session is near
         if at_ms > latest.last_ms + pause_ms:
-            return (*sessions, of_step(step))
+            return (*sessions, session_of_step(step))
         grown = with_step(latest, step)
         if grown is latest:
             return sessions
@@ -290,7 +290,7 @@ def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tu
     after = tuple(session for session in sessions if at_ms + pause_ms < session.first_ms)
     near = sessions[len(before) : len(sessions) - len(after)]
     if not near:
-        return (*before, of_step(step), *after)
+        return (*before, session_of_step(step), *after)
     joined = near[0] if len(near) == 1 else _joined(near)
     grown = with_step(joined, step)
     return sessions if grown is joined and len(near) == 1 else (*before, grown, *after)
@@ -305,7 +305,7 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
         sum(session.key_events for session in sessions),
         sum(engaged) if engaged else None,
         sessions[0].prompted,
-        any(session.says_prompted for session in sessions),
+        any(session.has_prompted for session in sessions),
         tuple(identity for session in sessions for identity in session.steps),
     )
 
@@ -313,71 +313,71 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
 def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
     """The ends with one more, or the very same when it is known already."""
     end = End(step.at_ms, -1 if step.engaged_ms is None else step.engaged_ms, step.identity)
-    place = bisect_left(ends, end)
-    if place < len(ends) and ends[place] == end:
+    index = bisect_left(ends, end)
+    if index < len(ends) and ends[index] == end:
         return ends
-    return (*ends[:place], end, *ends[place:])[-STEPS_REMEMBERED:]
+    return (*ends[:index], end, *ends[index:])[-MAX_KEPT_STEPS:]
 
 
-def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
+def prune(user_sessions: UserSessions, *, before_ms: int, timeout_ms: int) -> None:
     """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
-    if visits.aside:
-        for identity in [identity for identity, at_ms in visits.aside.items() if at_ms < before_ms]:
-            del visits.aside[identity]
-    closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
-    for session_id, track in list(visits.by_id.items()):
-        closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
-        if not track.sessions and not track.ends and track.summary is None:
-            del visits.by_id[session_id]
+    if user_sessions.steps_outside:
+        for identity in [identity for identity, at_ms in user_sessions.steps_outside.items() if at_ms < before_ms]:
+            del user_sessions.steps_outside[identity]
+    closings = _prune_group(user_sessions.without_id, before_ms - timeout_ms, before_ms, timeout_ms)
+    for session_id, group in list(user_sessions.by_id.items()):
+        closings += _prune_group(group, before_ms - MAX_PAUSE_MS, before_ms, timeout_ms)
+        if not group.sessions and not group.ends and group.summary is None:
+            del user_sessions.by_id[session_id]
     if closings:
         minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
-        visits.settled_minutes = tuple(sorted((*visits.settled_minutes, *minutes))[-2:])
-        visits.closings = None
+        user_sessions.final_closing_minutes = tuple(sorted((*user_sessions.final_closing_minutes, *minutes))[-2:])
+        user_sessions.closings = None
 
 
-def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
+def _prune_group(group: SessionGroup, final_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
     """Forget what ended before; returns when the sessions closed."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
-    settled_before_ms -= timeout_ms
-    if _is_simple(track) and (not track.sessions or track.sessions[0].last_ms >= settled_before_ms):
+    final_before_ms -= timeout_ms
+    if _is_simple(group) and (not group.sessions or group.sessions[0].last_ms >= final_before_ms):
         return []  # the common case, fast: the first to end has not ended so long ago
-    whole = None if track.summary is None else track.summary.session
-    near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
+    whole = None if group.summary is None else group.summary.session
+    near = [session for session in group.sessions if whole is not None and _is_near(session, whole)]
     # What a summary replaces goes when it goes.
-    goes_whole = whole is not None and all(one.last_ms < settled_before_ms for one in (whole, *near))
+    is_final = whole is not None and all(one.last_ms < final_before_ms for one in (whole, *near))
     kept, closed = [], []
-    for session in track.sessions:
+    for session in group.sessions:
         if any(session is one for one in near):
-            if not goes_whole:
+            if not is_final:
                 kept.append(session)
-        elif session.last_ms < settled_before_ms:
-            closed.append(_closed(session, track.ends, timeout_ms).closes_ms)
+        elif session.last_ms < final_before_ms:
+            closed.append(_with_closing_time(session, group.ends, timeout_ms).closes_ms)
         else:
             kept.append(session)
-    if whole is not None and goes_whole:
+    if whole is not None and is_final:
         closed.append(whole.last_ms)
-        track.summary = None
-    if len(kept) < len(track.sessions):
-        track.sessions = tuple(kept)
-    _let_go_of_ends(track, before_ms)
+        group.summary = None
+    if len(kept) < len(group.sessions):
+        group.sessions = tuple(kept)
+    _prune_ends(group, before_ms)
     return closed
 
 
-def _let_go_of_ends(track: Track, before_ms: int) -> None:
+def _prune_ends(group: SessionGroup, before_ms: int) -> None:
     """Forget the ends that no session is left for."""
-    needed_ms = min((session.first_ms for session in track.sessions), default=before_ms)
-    if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
-        track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
+    needed_ms = min((session.first_ms for session in group.sessions), default=before_ms)
+    if group.ends and group.ends[0].at_ms < min(before_ms, needed_ms):
+        group.ends = tuple(end for end in group.ends if end.at_ms >= min(before_ms, needed_ms))
 
 
-def _is_simple(track: Track) -> bool:
+def _is_simple(group: SessionGroup) -> bool:
     """Whether nothing but steps was told, of which none ended a session."""
-    return track.summary is None and not track.ends
+    return group.summary is None and not group.ends
 
 
-def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:
+def closing_minutes(user_sessions: UserSessions, timeout_ms: int) -> list[int]:
     """The minutes in which sessions close, in order; of those that were let go the last two."""
-    minutes = [counted.closes_ms // MINUTE_MS for counted in visits.counted(timeout_ms)]
-    minutes.extend(visits.settled_minutes)
+    minutes = [counted.closes_ms // MINUTE_MS for counted in user_sessions.counted(timeout_ms)]
+    minutes.extend(user_sessions.final_closing_minutes)
     minutes.sort()
     return minutes

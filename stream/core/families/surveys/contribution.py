@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from stream.core.families.surveys.part import Response
-from stream.core.ring import Booking, successive
+from stream.core.ring import Booking, superseding_bookings
 from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status, satisfied_boxes
 from stream.core.time import MINUTE_MS
 
@@ -22,17 +22,17 @@ CES_SCORE_UNITS = 35
 NPS_PROMOTERS = 36
 NPS_PASSIVES = 37
 NPS_DETRACTORS = 38
-CXI_POSITIVE = {name: 40 + 3 * place for place, name in enumerate(DIMENSIONS)}
-CXI_NEGATIVE = {name: 41 + 3 * place for place, name in enumerate(DIMENSIONS)}
-CXI_ANSWERS = {name: 42 + 3 * place for place, name in enumerate(DIMENSIONS)}
+CXI_POSITIVE = {name: 40 + 3 * index for index, name in enumerate(DIMENSIONS)}
+CXI_NEGATIVE = {name: 41 + 3 * index for index, name in enumerate(DIMENSIONS)}
+CXI_ANSWERS = {name: 42 + 3 * index for index, name in enumerate(DIMENSIONS)}
 
 _SURVEY_STATUSES = (Status.SHOWN, Status.DISMISSED, Status.PARTIAL, Status.COMPLETED)
 RESPONSES = {
-    (kind, status): 60 + 10 * place + step
-    for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))
+    (kind, status): 60 + 10 * index + step
+    for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))
     for step, status in enumerate(_SURVEY_STATUSES)
 }
-COMPLETED_OF_SHOWN = {kind: 69 + 10 * place for place, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+COMPLETED_OF_SHOWN = {kind: 69 + 10 * index for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
 
 # 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
 _EASY_UNITS = 5 * UNITS
@@ -48,18 +48,18 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
             continue
         if response.shown_ms is not None:
             booked.append(Booking(response.shown_ms // MINUTE_MS, _shown_amounts(kind, status)))
-        group = _superseded_by(response)
-        told = (kind, status, response.score, response.scale, response.cxi_scores)
+        group = _group_of(response)
+        content = (kind, status, response.score, response.scale, response.cxi_scores)
         if group is None:
-            booked.append(Booking(response.at_ms // MINUTE_MS, _response_amounts(*told)))
+            booked.append(Booking(response.at_ms // MINUTE_MS, _response_amounts(*content)))
         else:
             booked.append(Booking(response.at_ms // MINUTE_MS, _status_amounts(kind, status)))
-            answer = _answer_amounts(*told)
+            answer = _answer_amounts(*content)
             if answer:
                 succession.setdefault((kind, group), []).append((response.at_ms, name, answer))
     for answers in succession.values():
         answers.sort(key=lambda answer: answer[:2])
-        booked.extend(successive([(at_ms // MINUTE_MS, amounts) for at_ms, _, amounts in answers]))
+        booked.extend(superseding_bookings([(at_ms // MINUTE_MS, amounts) for at_ms, _, amounts in answers]))
     return booked
 
 
@@ -71,7 +71,7 @@ def amounts_of(response: Response) -> Mapping[int, int]:
     return _response_amounts(kind, status, response.score, response.scale, response.cxi_scores)
 
 
-def _superseded_by(response: Response) -> str | None:
+def _group_of(response: Response) -> str | None:
     """What names the answers of which only the latest counts, or None when each counts."""
     if response.kind is Kind.NPS:
         return ""

@@ -8,37 +8,37 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from stream.core.events import Answer, Event, Nameless, ResponseRemoved
-from stream.core.families.family import Family, Heard, Horizon, one_by_one
+from stream.core.events import Answer, Event, EventWithoutUser, ResponseRemoved
+from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
 from stream.core.families.surveys import messages, samples
 from stream.core.families.surveys.contribution import amounts_of, bookings
 from stream.core.families.surveys.metrics import METRICS
-from stream.core.families.surveys.part import Response, Responses, latest_state, state_of
+from stream.core.families.surveys.part import Response, UserResponses, latest_state, state_of
 from stream.core.samples import Sample
 from stream.core.snapshot import Sums
 from stream.core.time import DAY_MS, MINUTE_MS
 from stream.core.windows import SURVEYS
 
-_NONE: dict[str, Response] = {}
+_NO_RESPONSES: dict[str, Response] = {}
 
 _decode = msgspec.msgpack.Decoder(dict[str, Response]).decode
 
 
-class SurveysFamily(Family[Responses]):
+class SurveysFamily(Family[UserResponses]):
     """Survey answers, by the windows of their events."""
 
     name = "surveys"
     number = 4
     windows = SURVEYS
     metrics = METRICS
-    messages = (messages.SURVEYS,)
+    message_kinds = (messages.SURVEYS,)
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
-    def hears(self) -> Mapping[type[Event], Heard]:
-        return {Answer: one_by_one(self.hear_answer)}
+    def handlers(self) -> Mapping[type[Event], EventHandler]:
+        return {Answer: one_by_one(self.apply_answer)}
 
-    def hear_answer(self, part: Responses, answer: Answer, now: int) -> bool:
+    def apply_answer(self, part: UserResponses, answer: Answer, now: int) -> bool:
         """A state of a response counts when it is the latest."""
         new, old = state_of(answer), part.by_id.get(answer.response_id)
         if old is not None:
@@ -46,35 +46,35 @@ class SurveysFamily(Family[Responses]):
             if new == old:
                 return False
         if part.booked is None:
-            part.booked = part.by_id.copy() if part.by_id else _NONE
+            part.booked = part.by_id.copy() if part.by_id else _NO_RESPONSES
             self.changed.append(part)
         part.by_id[answer.response_id] = new
         return True
 
-    def knows(self) -> Mapping[type[Nameless], Callable[[Responses], Iterable[str]]]:
+    def references(self) -> Mapping[type[EventWithoutUser], Callable[[UserResponses], Iterable[str]]]:
         return {ResponseRemoved: lambda part: part.by_id}
 
-    def new(self) -> Responses:
-        return Responses()
+    def new(self) -> UserResponses:
+        return UserResponses()
 
-    def decode(self, stored: msgspec.Raw) -> Responses:
-        return Responses(_decode(stored))
+    def decode(self, stored: msgspec.Raw) -> UserResponses:
+        return UserResponses(_decode(stored))
 
-    def stored(self, part: Responses) -> object:
+    def stored(self, part: UserResponses) -> object:
         return part.by_id or None
 
-    def let_go(self, part: Responses, horizon: Horizon) -> None:
+    def prune(self, part: UserResponses, horizon: Horizon) -> None:
         before_ms = min(horizon.before_ms, horizon.watermark_ms - max(self.lengths.values()) * MINUTE_MS - DAY_MS)
         gone = [name for name, response in part.by_id.items() if response.at_ms < before_ms]
         for name in gone:
             del part.by_id[name]
 
-    def last_ms(self, part: Responses) -> int:
+    def last_ms(self, part: UserResponses) -> int:
         return max((response.at_ms for response in part.by_id.values()), default=0)
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
-    def book(self, parts: list[Responses]) -> None:
+    def book(self, parts: list[UserResponses]) -> None:
         ring = self.ring
         for part in parts:
             before, part.booked = part.booked, None
@@ -84,7 +84,7 @@ class SurveysFamily(Family[Responses]):
                 (response,) = part.by_id.values()
                 minute = response.at_ms // MINUTE_MS
                 if response.shown_ms is None:
-                    if ring.remembers(minute):  # most of an old stream's answers count no more
+                    if ring.covers(minute):  # most of an old stream's answers count no more
                         ring.count(minute, amounts_of(response))
                     continue
             ring.book(bookings(part.by_id))

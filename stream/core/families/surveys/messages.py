@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.events import Answer, ResponseRemoved
 from stream.core.ids import Id, id_of
-from stream.core.messages import Message, Messages, Record, possible_ms
+from stream.core.messages import Message, MessageKind, Record, checked_time_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
 from stream.core.users import user_of
@@ -51,7 +51,7 @@ def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: b
         needed = "scores" if kind is Kind.CXI else "score"
         raise Rejected(Reason.MISSING_FIELD, f"a completed {kind.value} answer needs `$.{needed}`")
     if message.higher_is in ("harder", "worse"):
-        score = _turned_round(score, scale, kind, message.higher_is)
+        score = _reversed_score(score, scale, kind, message.higher_is)
     cxi = None
     if kind is Kind.CXI and scores is not None:
         effort, empathy, understanding, efficiency = (
@@ -71,15 +71,15 @@ def _scale(message: SurveyMessage, kind: Kind) -> Scale:
     highest = default.highest if message.scale_max is None else message.scale_max
     scale = Scale(lowest, highest)
     if kind in (Kind.NPS, Kind.CXI) and scale != default:
-        told = f"scale {lowest}-{highest}, {kind.value} is asked on {default.lowest}-{default.highest}"
-        raise Rejected(Reason.OUT_OF_RANGE, told)
+        detail = f"scale {lowest}-{highest}, {kind.value} is asked on {default.lowest}-{default.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, detail)
     # A thousand boxes is more than any survey has, and keeps sums of scores exact.
     if not 0 < highest - lowest <= 1_000 or abs(lowest) > 1_000_000:
         raise Rejected(Reason.OUT_OF_RANGE, f"scale {lowest}-{highest} is no scale of 2 to 1001 boxes")
     return scale
 
 
-def _turned_round(score: int | None, scale: Scale, kind: Kind, higher_is: str) -> int | None:
+def _reversed_score(score: int | None, scale: Scale, kind: Kind, higher_is: str) -> int | None:
     if kind in (Kind.NPS, Kind.CXI):
         raise Rejected(Reason.OUT_OF_RANGE, f"{higher_is!r} at `$.higher_is`: high is good in {kind.value}")
     return None if score is None else scale.lowest + scale.highest - score
@@ -89,14 +89,14 @@ def _on_scale(score: int | float, scale: Scale, place: str) -> int:
     if score != int(score):
         raise Rejected(Reason.OUT_OF_RANGE, f"a score is a whole number: {score} at `{place}`")
     if not scale.lowest <= score <= scale.highest:
-        told = f"score {score} at `{place}` is outside its scale {scale.lowest}-{scale.highest}"
-        raise Rejected(Reason.OUT_OF_RANGE, told)
+        detail = f"score {score} at `{place}` is outside its scale {scale.lowest}-{scale.highest}"
+        raise Rejected(Reason.OUT_OF_RANGE, detail)
     return int(score)
 
 
-def removal_of(record: Record) -> ResponseRemoved:
+def event_of_tombstone(record: Record) -> ResponseRemoved:
     """A null message: its key names the user and a header the response, or the key the response. Raises Rejected."""
-    at_ms = possible_ms(record.timestamp, record.timestamp, "timestamp")
+    at_ms = checked_time_ms(record.timestamp, record.timestamp, "timestamp")
     key = (record.key or b"").decode(errors="replace")
     response_id = _response_id(record)
     if response_id is None or not key:
@@ -111,11 +111,11 @@ def _response_id(record: Record) -> str | None:
     return next(filter(None, named), None)
 
 
-SURVEYS = Messages(
+SURVEYS = MessageKind(
     "surveys",
     SurveyMessage,
     event_of,
-    removal_of,
-    told_apart_by="kind",
-    unused={kind.value: frozenset({"score" if kind is Kind.CXI else "scores"}) for kind in Kind},
+    event_of_tombstone,
+    type_field="kind",
+    ignored_fields={kind.value: frozenset({"score" if kind is Kind.CXI else "scores"}) for kind in Kind},
 )

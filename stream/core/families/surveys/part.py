@@ -25,7 +25,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shown_ms: int | None = None
 
 
-class Responses(msgspec.Struct, gc=False):
+class UserResponses(msgspec.Struct, gc=False):
     """The responses of one user."""
 
     by_id: dict[str, Response] = {}
@@ -59,5 +59,5 @@ def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
     # states of the same moment the further one counts, then the one with the greater score, and of what is still equal
     # any, but always the same one.
     score = (state.score is not None, state.score or 0)
-    told = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id)
-    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], score, repr(told))
+    content = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id)
+    return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], score, repr(content))

@@ -6,7 +6,7 @@ from stream.core.messages import Reader, Record
 from stream.core.rules import Rules
 
 
-def reader_of_events(rules: Rules) -> Reader:
+def forwarded_event_reader(rules: Rules) -> Reader:
     """What reads records that carry an event instead of a message."""
     types = events(rules)
 

@@ -5,38 +5,38 @@ from typing import Any
 
 import msgspec
 
-from stream.core.events import Event, Nameless, Rejection, Several, encode_event
+from stream.core.events import Event, EventWithoutUser, MultipleEvents, Rejection, encode_event
 from stream.core.messages import Record
 from stream.core.partition.partition import Partition
 from stream.core.rejections import Reason, Rejected
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS
-from stream.inputs.carried import reader_of_events
+from stream.inputs.forwarded import forwarded_event_reader
 from tests.core.live import deliver
 from tests.native import LOGINS, READERS, SURVEYS, Message
 
 NOON_MS = 1_704_110_400_000
 
 
-def login(user: str, after_ms: int = 0, **told: Any) -> dict[str, Any]:
-    return {"kind": LOGINS, "user_id": user, "event_time": NOON_MS + after_ms, **told}
+def login(user: str, after_ms: int = 0, **sent: Any) -> dict[str, Any]:
+    return {"kind": LOGINS, "user_id": user, "event_time": NOON_MS + after_ms, **sent}
 
 
 def answer(user: str) -> dict[str, Any]:
     return {**login(user), "kind": SURVEYS, "response_id": "r1", "survey": "nps", "score": 9}
 
 
-def batch(*told: Mapping[str, Any], **record: Any) -> Message:
-    return Message(msgspec.json.encode(told), **record)
+def batch(*sent: Mapping[str, Any], **record: Any) -> Message:
+    return Message(msgspec.json.encode(sent), **record)
 
 
-def read_batch(record: Record) -> Several:
+def read_batch(record: Record) -> MultipleEvents:
     """A format that sends many messages in one, each with its kind."""
     events: list[tuple[int, Event]] = []
     rejections = []
-    for place, told in enumerate(msgspec.json.decode(record.value or b"[]")):
-        kind = told.pop("kind")
-        content = {**told, "kind": told.pop("survey")} if kind == SURVEYS else told
+    for place, sent in enumerate(msgspec.json.decode(record.value or b"[]")):
+        kind = sent.pop("kind")
+        content = {**sent, "kind": sent.pop("survey")} if kind == SURVEYS else sent
         try:
             event = READERS[kind](Message(msgspec.json.encode(content), key=record.key))
         except Rejected as rejection:
@@ -44,7 +44,7 @@ def read_batch(record: Record) -> Several:
             continue
         assert isinstance(event, Event)
         events.append((place, event))
-    return Several(tuple(events), tuple(rejections))
+    return MultipleEvents(tuple(events), tuple(rejections))
 
 
 def is_ann(user: str) -> bool:
@@ -55,7 +55,7 @@ def test_each_thing_that_a_message_tells_has_its_own_outcome() -> None:
     partition = Partition(Rules(allowed_lateness_ms=DAY_MS))
     partition.tick(NOON_MS, behind=())
     partition.progress.watermark_ms = NOON_MS
-    told = [
+    sent = [
         login("ann"),
         login("ann"),
         login("null"),
@@ -67,16 +67,16 @@ def test_each_thing_that_a_message_tells_has_its_own_outcome() -> None:
     ]
 
     refused, misplaced = deliver(
-        partition, "gateway", [batch(*told)], reader=read_batch, not_after_ms=NOON_MS + HOUR_MS, belongs=is_ann
+        partition, "gateway", [batch(*sent)], reader=read_batch, not_after_ms=NOON_MS + HOUR_MS, belongs=is_ann
     )
 
     counts = {"applied": 2, "duplicate": 1, "invalid": 1, "rekeyed": 1, "future": 1, "late": 1, "bot": 1}
     assert partition.progress.outcomes["gateway"] == counts
-    assert sum(counts.values()) == len(told)
-    assert [(one.user, one.place) for one in misplaced] == [("bob", 3)]
+    assert sum(counts.values()) == len(sent)
+    assert [(one.user, one.event_index) for one in misplaced] == [("bob", 3)]
     assert [one.reason for one in refused] == [Reason.FUTURE, Reason.LATE, Reason.BAD_USER]
     assert [one.detail.split(":")[0] for one in refused] == [f"of what it tells, number {n}" for n in (4, 5, 2)]
-    assert all(one.record.value == batch(*told).value for one in refused)
+    assert all(one.record.value == batch(*sent).value for one in refused)
 
 
 def test_a_message_that_tells_nothing_is_read_and_counts_as_nothing() -> None:
@@ -94,7 +94,9 @@ def test_an_event_that_is_sent_on_counts_where_its_user_is_and_once_whatever_is_
             here, "gateway", [message], reader=read_batch, not_after_ms=NOON_MS + HOUR_MS, belongs=is_ann
         )
         carried = [Message(encode_event(one.event)) for one in misplaced]
-        sent_on = deliver(there, "gateway", carried, reader=reader_of_events(Rules()), not_after_ms=NOON_MS + HOUR_MS)
+        sent_on = deliver(
+            there, "gateway", carried, reader=forwarded_event_reader(Rules()), not_after_ms=NOON_MS + HOUR_MS
+        )
         assert sent_on == ([], [])
 
     assert here.progress.outcomes["gateway"] == {"applied": 1, "rekeyed": 4, "duplicate": 1}
@@ -106,14 +108,14 @@ def test_an_event_that_is_sent_on_counts_where_its_user_is_and_once_whatever_is_
 
 def test_a_name_that_is_left_among_several_events_finds_its_user() -> None:
     partition = Partition(Rules())
-    told = batch(login("bob"), answer("bob"), key=b"r1")
-    deliver(partition, SURVEYS, [told], reader=read_batch, not_after_ms=NOON_MS, belongs=is_ann)
+    sent = batch(login("bob"), answer("bob"), key=b"r1")
+    deliver(partition, SURVEYS, [sent], reader=read_batch, not_after_ms=NOON_MS, belongs=is_ann)
     null = READERS[SURVEYS](Message(None, timestamp=NOON_MS, key=b"r1"))
-    assert isinstance(null, Nameless)
+    assert isinstance(null, EventWithoutUser)
 
     _, misplaced = deliver(
         partition, SURVEYS, [Message(b"")], reader=lambda _: null, not_after_ms=NOON_MS, belongs=is_ann
     )
 
     assert [one.user for one in misplaced] == ["bob"]
-    assert misplaced[0].event == null.of("bob")
+    assert misplaced[0].event == null.with_user("bob")

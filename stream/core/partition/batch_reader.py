@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream.core.events import Event, Nameless, Several
+from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.messages import Reader, Record
-from stream.core.partition.rows import USER, Row
+from stream.core.partition.rows import USER_PREFIX, Row
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import iso
 
@@ -28,7 +28,7 @@ class Misplaced(NamedTuple):
     record: Record
     user: str
     event: Event
-    place: int | None  # which of several events of its message; None where the message tells nothing else
+    event_index: int | None  # which of several events of its message; None where the message tells nothing else
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,14 +40,14 @@ class Batch:
     late_before_ms: int
     records: list[Record] = field(default_factory=list)  # of each event
     events: list[Event] = field(default_factory=list)
-    nameless: list[Nameless] = field(default_factory=list)  # those among the events
-    strangers: dict[str, bytes] = field(default_factory=dict)  # users whose rows are not in memory: keys of these
-    elsewhere: set[str] = field(default_factory=set)  # users among the events that belong to other partitions
+    without_user: list[EventWithoutUser] = field(default_factory=list)  # those among the events
+    rows_to_fetch: dict[str, bytes] = field(default_factory=dict)  # users whose rows are not in memory: keys of these
+    users_elsewhere: set[str] = field(default_factory=set)  # users among the events that belong to other partitions
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
-    of_bots: int = 0
+    bot_events: int = 0
 
-    def is_of_a_bot(self, event: Event) -> bool:
+    def is_bot_event(self, event: Event) -> bool:
         """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
         at_ms = event.at_ms
         if at_ms > self.not_after_ms:
@@ -59,7 +59,7 @@ class Batch:
         return False
 
 
-class Reading:
+class BatchReader:
     """Sorts the records of a batch."""
 
     def __init__(
@@ -74,41 +74,41 @@ class Reading:
         self, batch: Batch, records: Iterable[Record], reader: Reader, belongs: Callable[[str], bool] | None
     ) -> None:
         """Sort records into a batch. `belongs` tells whether a user belongs to this partition."""
-        not_after_ms, late_before_ms, most = batch.not_after_ms, batch.late_before_ms, self._max_message_bytes
-        full, users, strangers = self._full, self._users, batch.strangers
+        not_after_ms, late_before_ms, max_bytes = batch.not_after_ms, batch.late_before_ms, self._max_message_bytes
+        full, users, rows_to_fetch = self._full, self._users, batch.rows_to_fetch
         read, events = batch.records, batch.events
         for record in records:
             try:
                 value = record.value
-                if value is not None and len(value) > most:
-                    raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {most} are allowed")
+                if value is not None and len(value) > max_bytes:
+                    raise Rejected(Reason.TOO_LARGE, f"{len(value)} bytes, {max_bytes} are allowed")
                 event = reader(record)
             except Rejected as rejection:
                 batch.refused.append(Refused(record, rejection.reason, str(rejection)))
                 continue
-            if type(event) is Several:
-                self._sort_several(batch, record, event, belongs)
+            if type(event) is MultipleEvents:
+                self._sort_multiple(batch, record, event, belongs)
                 continue
             # Nearly all events are of a usual time and of a user of this partition: these need no further call.
             user = event.user
-            if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.tells_earlier or full):
-                if user not in users and user not in strangers:
+            if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.has_start_time or full):
+                if user not in users and user not in rows_to_fetch:
                     if not user or (belongs is not None and not belongs(user)):
                         self._sort(batch, record, event, None, belongs)
                         continue
-                    strangers[user] = (USER + user).encode()
+                    rows_to_fetch[user] = (USER_PREFIX + user).encode()
                 read.append(record)
                 events.append(event)
             else:
                 self._sort(batch, record, event, None, belongs)
 
-    def _sort_several(
-        self, batch: Batch, record: Record, several: Several, belongs: Callable[[str], bool] | None
+    def _sort_multiple(
+        self, batch: Batch, record: Record, multiple: MultipleEvents, belongs: Callable[[str], bool] | None
     ) -> None:
-        for place, event in several.events:
-            self._sort(batch, record, event, place, belongs)
-        for rejection in several.rejections:
-            detail = f"of what it tells, number {rejection.place}: {rejection.detail}"
+        for event_index, event in multiple.events:
+            self._sort(batch, record, event, event_index, belongs)
+        for rejection in multiple.rejections:
+            detail = f"of what it tells, number {rejection.event_index}: {rejection.detail}"
             batch.refused.append(Refused(record, rejection.reason, detail))
 
     def _sort(
@@ -116,31 +116,33 @@ class Reading:
         batch: Batch,
         record: Record,
         event: Event,
-        place: int | None,
+        event_index: int | None,
         belongs: Callable[[str], bool] | None,
     ) -> None:
         """Put one event of a record where it goes."""
-        if isinstance(event, Nameless):  # its time is looked at when its user is known
-            batch.nameless.append(event)
+        if isinstance(event, EventWithoutUser):  # its time is looked at when its user is known
+            batch.without_user.append(event)
         else:
             user = event.user
             try:
-                if batch.is_of_a_bot(event):
-                    batch.of_bots += 1
+                if batch.is_bot_event(event):
+                    batch.bot_events += 1
                     return
                 if user in self._full:
                     raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
             except Rejected as rejection:
-                detail = str(rejection) if place is None else f"of what it tells, number {place}: {rejection}"
+                detail = (
+                    str(rejection) if event_index is None else f"of what it tells, number {event_index}: {rejection}"
+                )
                 batch.refused.append(Refused(record, rejection.reason, detail))
                 return
-            if user not in self._users and user not in batch.strangers:
+            if user not in self._users and user not in batch.rows_to_fetch:
                 if belongs is not None and not belongs(user):
-                    batch.misplaced.append(Misplaced(record, user, event, place))
-                    if not event.leaves_name:
+                    batch.misplaced.append(Misplaced(record, user, event, event_index))
+                    if not event.has_reference:
                         return
-                    batch.elsewhere.add(user)  # a message that gives that name instead of the user will ask here
+                    batch.users_elsewhere.add(user)  # a message that gives that name instead of the user will ask here
                 else:
-                    batch.strangers[user] = (USER + user).encode()
+                    batch.rows_to_fetch[user] = (USER_PREFIX + user).encode()
         batch.records.append(record)
-        batch.events.append(event.without_late(batch.late_before_ms))
+        batch.events.append(event.without_late_start(batch.late_before_ms))
