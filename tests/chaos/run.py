@@ -25,8 +25,6 @@ from tests.chaos.world import World
 from tests.integration.deployment import Load
 from tests.timeouts import TIMEOUT_SECONDS
 
-# Nobody needs so long; a machine that others use too may.
-
 # Outages may add up to more than the minute after which a producer gives up.
 _PATIENT: dict[str, Any] = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
