@@ -1,4 +1,4 @@
-"""Files of events as they are found: packed or not, from a pipe, after a power cut, without an end of a line."""
+"""Files of events in practice: compressed or not, from a pipe, damaged by a power cut, without a last line end."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""A family is a module and a line in the list: a toy one goes through all of it, and `stream/` knows nothing of it."""
+"""A family is a module and a line in the list: a toy family is part of all, though `stream/` does not name it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A family that no product has: what children play with, and how often it breaks.
+"""A family for tests only: which toys children play with, and how often they break.
 
-It is whole: messages of its own, an event, a part of the row, windows, a ring, closed days, and a share with its
-interval. It is here to show that a family is one module and one line in the list: nothing in `stream/` knows of it.
-`tests/toy_engagement.py` is `engagement` with it.
+It is complete: it has messages of its own, an event, a part of the row, windows, a ring, closed days, and a share with
+its interval. It shows that a family is one module and one line in the list, because nothing in `stream/` names it.
+`tests/toy_engagement.py` is `engagement` with this family.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,14 +52,14 @@ class Played(Event, frozen=True, gc=False):
 
 
 def event_of(message: PlayMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Played:
-    """The play that a message tells. Raises Rejected."""
+    """The event of a message. Raises Rejected."""
     if not message.toy:
         raise Rejected(Reason.OUT_OF_RANGE, "`$.toy` is empty")
     return Played(user, at_ms, is_bot, identity_of(at_ms, message.toy, message.broke), message.broke)
 
 
 class Plays(msgspec.Struct, gc=False):
-    """What one user has played with: what may be sent again, and on which days."""
+    """What one user has played with: the toys that may be sent again, and the days."""
 
     toys: dict[int, int] = {}  # by identity: the time in milliseconds, negative when the toy broke
     days: list[int] = []  # in order
@@ -68,7 +68,7 @@ class Plays(msgspec.Struct, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Plays as they lie in a row."""
+    """The form in which plays are stored in a row."""
 
     toys: dict[int, int]
     days: list[int]
@@ -78,7 +78,7 @@ _decode = msgspec.msgpack.Decoder(Stored).decode
 
 
 class ToysFamily(Family[Plays]):
-    """Toys, by the windows in which they were played with."""
+    """Toys in windows of event time."""
 
     name = "toys"
     number = 1_000
@@ -91,7 +91,7 @@ class ToysFamily(Family[Plays]):
         return {Played: one_by_one(self.apply_play)}
 
     def apply_play(self, part: Plays, play: Played, now: int) -> bool:
-        """A toy counts unless it is known already."""
+        """Count a toy unless it is known already."""
         if play.identity in part.toys:
             return False
         if part.booked_days is None:

@@ -43,7 +43,7 @@ class State(Protocol):
         ...
 
     async def take_over(self, still_ours: Callable[[], bool] = lambda: True) -> None:
-        """Become the owner. Raises PartitionTakenOver if another worker has just become the owner and keeps the partition."""
+        """Become the owner. Raises PartitionTakenOver if another worker became the owner meanwhile and stays it."""
         ...
 
     async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:

@@ -1,7 +1,7 @@
-"""Every metric: those of the families, and those that tell how the pipeline fares.
+"""The list of all metrics: those of the families, and those about the health of the pipeline.
 
-/metrics, its help texts, /api/v1/definitions, the README's table and the dashboards are made from this list; a test
-holds them to it.
+/metrics, its help texts, /api/v1/definitions and the README's table are made from this list. A test checks that they
+and the dashboards agree with it.
 """
 
 from stream.core.families import cross_family
@@ -113,7 +113,7 @@ _HEALTH = (
     Metric("engagement_build_info", "The version that runs; always 1.", ("version",)),
 )
 
-# Metrics that are computed from events, and not about the pipeline.
+# Metrics that are calculated from events; the others are about the pipeline.
 BUSINESS: tuple[Metric, ...] = (*(metric for family in FAMILIES for metric in family.metrics), *cross_family.METRICS)
 
 CATALOGUE: tuple[Metric, ...] = (*BUSINESS, *_HEALTH)

@@ -1,10 +1,10 @@
-"""How the checkpoints of a partition lie in its changelog, and which of them count.
+"""How the checkpoints of a partition are stored in its changelog, and which of them count.
 
-A checkpoint is a run of records that was appended whole; its last record, the seal, says who wrote it: the epoch of a
-takeover, and a name that no other writer has. Each takeover begins a higher epoch with a first sealed run. A worker
-that lost the partition without knowing it may still append once: its run lies after the first one of a higher epoch,
-or of the same epoch and another writer, and so it does not count. Whoever reads the log finds that out by himself,
-and its owner writes over what such a run has touched, before compaction could make it the only copy.
+A checkpoint is a run of records that is appended as a whole. Its last record, the seal, says who wrote it: the epoch of
+a takeover, and a unique name of the writer. Each takeover begins a higher epoch with a first sealed run. A worker that
+has lost the partition without knowing it may still append a run. That run comes after the first one of a higher epoch,
+or of the same epoch and another writer, so it does not count. Every reader of the changelog can see that. The owner of
+the partition writes the keys of such a run again, before compaction could delete their earlier values.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,15 +18,15 @@ SEAL = b"seal"
 class Seal(msgspec.Struct, frozen=True, array_like=True):
     """The last record of a run: value of the key `seal`."""
 
-    epoch: int  # counts takeovers
-    writer: str  # one of a kind
-    records: int  # of the run, this one too
+    epoch: int  # the number of takeovers so far
+    writer: str  # a unique name
+    records: int  # the number of records of the run, with this one
     written_ms: int  # wall clock of the writer
-    whole_from: int = 0  # the changelog offset from which on the log holds the whole state
-    topic_id: str = ""  # Kafka's id of the changelog; empty where the broker doesn't tell
+    whole_from: int = 0  # the offset from which on the changelog has the whole state
+    topic_id: str = ""  # the id that Kafka has given to the changelog; empty if the broker has no such ids
 
     def outranks(self, other: "Seal | None") -> bool:
-        """Whether a run of this seal counts after one of the other."""
+        """Whether a run with this seal counts after a run with the other."""
         return other is None or self.epoch > other.epoch or (self.epoch, self.writer) == (other.epoch, other.writer)
 
 
@@ -35,7 +35,7 @@ decode_seal = msgspec.msgpack.Decoder(Seal).decode
 
 
 class Entry(Protocol):
-    """What a log must tell of a record (aiokafka's ConsumerRecord has it)."""
+    """The fields of a changelog record that are needed. aiokafka's ConsumerRecord has them."""
 
     @property
     def offset(self) -> int: ...
@@ -46,23 +46,23 @@ class Entry(Protocol):
 
 
 class ReplayedRows(NamedTuple):
-    """What counts of the records read so far and was not told before."""
+    """The rows that count, of the records that were read since the last call."""
 
     items: list[tuple[bytes, bytes | None]]
-    offset: int  # of the last sealed record
-    replaces_all: bool  # all that was there before is void
+    offset: int  # of the last seal
+    replaces_all: bool  # all rows that were read before are void
 
 
 class Replay:
-    """Reads a changelog in order and tells what counts. `seal` is the last one that the reader's state holds."""
+    """Reads a changelog in order and returns what counts. `seal` is the last one that the reader's state has."""
 
     def __init__(self, seal: Seal | None = None) -> None:
         self.seal = seal
-        self.overwritten: set[bytes] = set()  # keys that a run which does not count has touched last
+        self.overwritten: set[bytes] = set()  # keys whose last record belongs to a run that does not count
         self._unsealed: list[Entry] = []
 
     def read(self, records: Sequence[Entry]) -> ReplayedRows | None:
-        """Take the next records; None while no run is complete."""
+        """Read the next records. Returns None if they complete no run."""
         indexes = [index for index, record in enumerate(records) if record.key == SEAL]
         if not indexes:
             self._unsealed += records
@@ -73,7 +73,8 @@ class Replay:
             run: Sequence[Entry] = [*self._unsealed, *records[done : index + 1]]
             self._unsealed, done = [], index + 1
             seal = decode_seal(run[-1].value or b"")
-            # Of runs that compaction has left a part of, but not the seal, it was told when the seal was there.
+            # Compaction may leave records of a run without its seal. Those that count belong to a run that was accepted
+            # when its seal was still there.
             if not seal.outranks(self.seal):
                 run = self._without_rejected_run(run, seal)
             else:
@@ -88,7 +89,7 @@ class Replay:
         return ReplayedRows(items, records[indexes[-1]].offset, replaces_all)
 
     def _without_rejected_run(self, run: Sequence[Entry], seal: Seal) -> Sequence[Entry]:
-        """The records before a run that does not count."""
+        """The records before a run that does not count. Its keys are added to `overwritten`."""
         first = run[-1].offset - seal.records + 1
         self.overwritten |= keys_of(record for record in run if record.offset >= first)
         return [record for record in run if record.offset < first]

@@ -1,7 +1,7 @@
-"""What can happen: the events that readers of inputs make, and that families hear.
+"""The events that the readers of inputs make and that the families process.
 
-An event says who, when and what; it does not say where it came from. A family that is told something nobody told before
-adds its event here, or beside itself when no other family hears it.
+An event says who did what and when. It does not say where it came from. A new kind of event is defined here, or in the
+module of its family if no other family processes it.
 """
 
 from typing import ClassVar, final
@@ -16,19 +16,19 @@ from stream.core.survey_scales import SCALES, Kind, Scale, Status
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that a user did."""
 
-    has_start_time: ClassVar[bool] = False  # whether it tells of an earlier moment too, which may be late by itself
-    has_reference: ClassVar[bool] = False  # whether its user can be found by a name that it carries
+    has_start_time: ClassVar[bool] = False  # whether it has an earlier time too, which may be late by itself
+    has_reference: ClassVar[bool] = False  # whether it may have a reference by which its user can be found
 
     user: str
     at_ms: int
     is_bot: bool
 
     def without_late_start(self, before_ms: int) -> "Event":
-        """The event without what it tells of moments before `before_ms`, which are too late to be applied."""
+        """The event, without its start time if that is before `before_ms` and so too late to be applied."""
         return self
 
     def user_reference(self) -> str | None:
-        """The name by which a later message may mean the user of this event."""
+        """The reference by which a later message may refer to the user of this event."""
         return None
 
 
@@ -42,13 +42,13 @@ class Step(Event, frozen=True, gc=False):
     is_key_event: bool
     is_interactive: bool
     in_session: bool
-    prompted: bool | None  # whether a push, a mail or an ad has brought the user; None where nothing is said
+    prompted: bool | None  # whether a push message, a mail or an ad has brought the user; None if unknown
     engaged_ms: int | None
     segments: AttributeValues
 
 
 class Summary(Event, frozen=True, gc=False):
-    """A whole session, told at once; a higher revision corrects it. Its time is its end."""
+    """A whole session in one event. A higher revision replaces it. Its time is the end of the session."""
 
     has_start_time: ClassVar[bool] = True
 
@@ -60,14 +60,14 @@ class Summary(Event, frozen=True, gc=False):
     revision: int
     prompted: bool | None
     segments: AttributeValues
-    start_is_late: bool = False  # then it makes nobody active at its start
+    start_is_late: bool = False  # then the user does not count as active at the start
 
     def without_late_start(self, before_ms: int) -> "Summary":
         return self if self.started_ms >= before_ms else msgspec.structs.replace(self, start_is_late=True)
 
 
 class Login(Event, frozen=True, gc=False):
-    """One attempt to log in. A failed one makes nobody active."""
+    """One attempt to log in. After a failed one the user does not count as active."""
 
     identity: int
     success: bool
@@ -82,75 +82,75 @@ class Answer(Event, frozen=True, gc=False):
     response_id: str
     kind: Kind
     status: Status
-    score: int | None  # turned round where the scale says that high is bad
+    score: int | None  # reversed if a high score is bad on the scale, so that a high one is always good
     scale: Scale
     cxi_scores: tuple[int, int, int, int] | None
     interaction_id: str | None
-    name: str | None = None  # what a later message may name instead of the user
+    name: str | None = None  # the reference: a later message may have it instead of the user
 
     def user_reference(self) -> str | None:
         return self.name
 
 
 class EventWithoutUser(Event, frozen=True, gc=False):
-    """Something that is told without saying of whom; `user` is empty.
+    """An event that does not say whose it is: its `user` is empty, and `reference` is to be looked up.
 
-    The user is the first of `users` who has the `reference`, else the last of them; or, where there are none, the one whose
-    earlier event left the name `reference`.
+    If there are `users`, the user is the first of them whose stored part has the `reference`, or else the last one.
+    Otherwise it is the user of the earlier event that had this `user_reference`.
     """
 
     reference: str
     users: tuple[str, ...] = ()
 
     def with_user(self, user: str) -> Event:
-        """The event, now that the user is known."""
+        """The event of this user."""
         raise NotImplementedError
 
     def unknown_user(self) -> tuple[Reason, str]:
-        """Why the event is refused when nobody left that name: the reason and a text."""
+        """Why the event is refused if no user has this reference: the reason and a text."""
         raise NotImplementedError
 
 
 class ResponseRemoved(EventWithoutUser, frozen=True, gc=False):
-    """A survey response, the `reference`, is taken back by a null message."""
+    """A null message retracts a survey response. The `reference` is the id of the response."""
 
     def with_user(self, user: str) -> Answer:
         return retraction(user, self.reference, at_ms=self.at_ms)
 
     def unknown_user(self) -> tuple[Reason, str]:
-        told = (
+        detail = (
             f"a null message with key {self.reference!r}: no response of that id is known, nor a header `response_id`"
         )
-        return Reason.NO_RESPONSE, told
+        return Reason.NO_RESPONSE, detail
 
 
 def retraction(user: str, response_id: str, *, at_ms: int) -> Answer:
-    """A survey response is taken back."""
+    """The event that retracts a survey response."""
     return Answer(user, at_ms, False, response_id, Kind.CSAT, Status.RETRACTED, None, SCALES[Kind.CSAT], None, None)
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A part of a message that can't be used."""
 
-    event_index: int  # which of the things that the message tells, from 0
+    event_index: int  # the position in the message, from 0
     reason: Reason
     detail: str
 
 
 @final
 class MultipleEvents(msgspec.Struct, frozen=True, gc=False):
-    """What a message tells that tells more than one thing: events, parts that can't be used, or both."""
+    """What a message with several events is read as: the events, and the parts that can't be used."""
 
-    events: tuple[tuple[int, Event], ...]  # with the place of each in the message, from 0
+    events: tuple[tuple[int, Event], ...]  # each with its position in the message, from 0
     rejections: tuple[Rejection, ...] = ()
 
 
 def encode_event(event: Event) -> bytes:
-    """An event as bytes, for another partition of the same deployment."""
+    """Encode an event for another partition of the same deployment."""
     return msgspec.msgpack.encode((type(event).__name__, event))
 
 
 def decode_event(value: bytes, types: dict[str, type[Event]]) -> Event:
-    """An event that another partition has encoded. `types` are those that are heard, by name."""
+    """Decode an event that another partition has encoded. `types` are the known types of events, by name."""
     name, content = msgspec.msgpack.decode(value, type=tuple[str, msgspec.Raw])
     return msgspec.msgpack.decode(content, type=types[name])

@@ -1,8 +1,8 @@
-"""Durations as logarithmic bins: quantiles within 1 % that add and subtract.
+"""Durations in logarithmic bins, for quantiles that are at most 1 % wrong.
 
-A bin is 2 % wider than the one before it and is reported by the value in its relative middle, so no duration in it
-is more than 1 % away (the bins of DDSketch, Masson et al. 2019). A histogram is nothing but counts of bins: a late
-step takes a session out of its bin and puts it into another, partitions add.
+A bin is 2 % wider than the one before it. It is represented by the value in its relative middle, so no duration in it
+differs from that by more than 1 % (the bins of DDSketch, Masson et al. 2019). A histogram is only a count for each bin.
+So a session can be moved from one bin to another after a late step, and the histograms of partitions can be added.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ def bin_of(value: int) -> int:
 
 
 def value_of(number: int) -> float:
-    """The value that stands for all of a bin, at most 1 % from each of them."""
+    """The value that represents a bin. Every value of the bin differs from it by at most 1 %."""
     return 0.0 if number == 0 else 2 * _WIDTH ** (number - 1) / (1 + _WIDTH)
 
 
 def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
-    """The value that `share` of the counted ones do not exceed (nearest rank), or None when nothing was counted.
+    """The value that this share of the counted values do not exceed (nearest rank), or None if nothing was counted.
 
-    `counts` are pairs of bin number and count >= 0, in any order.
+    `counts` are pairs of a bin number and a count >= 0, in any order.
     """
     ordered = sorted(counts)
     total = sum(count for _, count in ordered)

@@ -1,16 +1,16 @@
-"""Ids as producers send them, and the one text that each means: trimmed, in Unicode normal form C.
+"""Ids are compared as text: trimmed, and in Unicode normal form C.
 
-A whole number is taken as its decimal text: `42` and `"42"` are one id. An empty text, and what clients send for
-"nobody", count as if the field were not there.
+A whole number is the same id as its decimal text: `42` and `"42"` are one id. An empty text and a placeholder, which
+clients send if they know no id, are treated as if the field were absent.
 """
 
 from unicodedata import normalize
 
-# How an id may be sent.
+# The types in which an id may be sent.
 Id = str | int
 
-# What clients send where they know no id: counted as one busy user it would spoil every number (the list of PostHog,
-# less "0", which real systems use as an id).
+# What clients send if they know no id. Counted as one very active user it would make every number wrong. The list is
+# PostHog's without "0", which real systems use as an id.
 _PLACEHOLDERS = frozenset(
     {
         *("", "null", "undefined", "anonymous", "none", "nil", "nan", "guest", "distinctid", "distinct_id", "id"),
@@ -20,15 +20,15 @@ _PLACEHOLDERS = frozenset(
 )
 _MAX_PLACEHOLDER_LENGTH = max(map(len, _PLACEHOLDERS))
 
-# Ids of things as they were sent, and what each means: the steps of a session carry the same one. A cache of a few
-# megabytes, cleared when it is full.
+# By id as it was sent: the id as text. Many events have the same one, for example all steps of a session. A cache of a
+# few megabytes, which is cleared when it is full.
 _cache: dict[Id | None, str | None] = {}
 _MAX_CACHED = 20_000
 _MAX_CACHED_LENGTH = 64
 
 
 def text_of(raw: Id) -> str:
-    """An id, or any other short text, as it is compared."""
+    """An id, or any other short text, in the form in which it is compared."""
     if type(raw) is int:
         return str(raw)
     text: str = raw  # type: ignore[assignment]
@@ -36,12 +36,12 @@ def text_of(raw: Id) -> str:
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a trimmed text tells nothing: it is empty, or what clients send where they know no value."""
+    """Whether a trimmed text has no meaning: it is empty, or clients send it if they know no value."""
     return len(text) <= _MAX_PLACEHOLDER_LENGTH and text.lower() in _PLACEHOLDERS
 
 
 def id_of(raw: Id | None) -> str | None:
-    """The id of a thing (a session, a response, an interaction), or None where none is told."""
+    """The id of a session, a response or an interaction as text, or None if there is no usable one."""
     try:
         return _cache[raw]
     except KeyError:

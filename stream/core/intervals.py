@@ -1,7 +1,8 @@
-"""How sure a share is: 95 % intervals that stay honest for small samples.
+"""95 % confidence intervals of shares, which are valid for small samples too.
 
-Wilson (1927) for a share of independent things, adjusted-Wald for the Net Promoter Score (Sauro and Lewis, after
-Agresti and Coull: three answers are added, a quarter of them promoters, a quarter detractors).
+Wilson's interval (1927) is for a share of independent things. The adjusted-Wald interval is for the Net Promoter Score:
+three answers are added, of which a quarter are promoters and a quarter detractors (Sauro and Lewis, after Agresti and
+Coull).
 """
 
 from math import sqrt
@@ -12,17 +13,18 @@ _Z = 1.96
 
 
 class Interval(NamedTuple):
-    """Both ends of a confidence interval, in the unit of the number it is for."""
+    """Both ends of a confidence interval, in the unit of its number."""
 
     lower: float
     upper: float
 
 
 def wilson(part: float, whole: int) -> Interval | None:
-    """Interval of the share part / whole, or None for a share of nothing.
+    """The interval of the share part / whole, or None if the whole is 0.
 
-    `part` may be a sum of fractions: a mean of values between 0 and 1 varies at most as much as a coin of the
-    same mean, so the interval is then wider than need be, never narrower. Raises ValueError for a part that is none.
+    `part` may be a sum of fractions. A mean of values between 0 and 1 varies at most as much as a share of the same
+    size, so the interval may then be wider than necessary, but never narrower. Raises ValueError if the part is larger
+    than the whole or negative.
     """
     if whole == 0:
         return None
@@ -36,7 +38,7 @@ def wilson(part: float, whole: int) -> Interval | None:
 
 
 def net_score(positive: int, negative: int, whole: int) -> Interval | None:
-    """Interval of 100 x (positive - negative) / whole, such as NPS, or None for no answers."""
+    """The interval of 100 x (positive - negative) / whole, such as NPS, or None without answers."""
     if whole == 0:
         return None
     answers = whole + 3

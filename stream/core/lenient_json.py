@@ -1,11 +1,13 @@
-"""JSON objects as real producers write them, where the strict and fast decoder gives up.
+"""Decodes JSON objects of real producers that the strict and fast decoder refuses.
 
-Two things in them are no reason to lose an event. Text cut in the middle of a character: a title of 100 letters that
-ends within an emoji leaves an unpaired surrogate, or bytes that are no UTF-8; the character becomes U+FFFD, the
-replacement character of Unicode. And nesting: the decoder follows a thousand levels at most; what lies deeper than a
-hundred is checked and becomes null, for nothing that we read is nested.
+Two faults are no reason to refuse an event. The first is text that is cut in the middle of a character: a title that is
+cut after 100 letters, within an emoji, ends with an unpaired surrogate, or with bytes that are not UTF-8. The cut
+character becomes U+FFFD, the replacement character of Unicode. The second is deep nesting: the decoder follows at most
+a thousand levels. Here, what is nested deeper than a hundred is checked and becomes null, because no field that we read
+is nested.
 
-What is no JSON object stays none. This is many times slower than the strict decoder: ask that one first.
+Anything else that is not a JSON object is still refused. This is many times slower than the strict decoder, which
+should be tried first.
 """
 
 import re
@@ -13,11 +15,11 @@ from collections.abc import Collection
 
 import msgspec
 
-# What the strict decoder raises for bytes that it can't decode.
+# The errors of the strict decoder for bytes that it can't decode.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# Characters that are cut, and escapes that are none but look like them. Bytes that are no UTF-8 are read as U+DC80 and
-# more ("surrogateescape"), which no decoded text holds otherwise.
+# Cut characters, and escapes that look like them. Bytes that are not UTF-8 are read as U+DC80 and above
+# ("surrogateescape"), which a decoded text does not have otherwise.
 _CUT = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
     r"|(?P<cut>\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[\udc80-\udcff]+)"
@@ -26,12 +28,13 @@ _CUT = re.compile(
     re.DOTALL,
 )
 _MAY_BE_CUT = re.compile(r"\\u(?:[dD][89a-fA-F]|[fF]{3}[dD])|[\udc80-\udcff]")
-# A replaced character is written as an escape, and one that was sent is not: so the first can be told from the second.
+# A cut character is replaced by the escape of U+FFFD, and a U+FFFD that was sent is written as a character. So the two
+# can be distinguished.
 _REPLACED = r"\ufffd"
 _ESCAPES = re.compile(rb"\\(?:(?P<replaced>ufffd)|.)", re.DOTALL)
 
 _LEVELS = 100
-_MOST_LEVELS = 100_000  # to follow as many takes a fifth of a second
+_MOST_LEVELS = 100_000  # to follow so many takes a fifth of a second
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -45,11 +48,11 @@ _check = msgspec.json.Decoder(_Anything).decode
 
 
 def fields_of(value: bytes) -> dict[str, msgspec.Raw]:
-    """The fields of an object, each as its JSON. Raises msgspec.DecodeError for what is no object."""
+    """The fields of an object, each as JSON. Raises msgspec.DecodeError if it is not an object."""
     text = value.decode("utf-8", "surrogateescape")
-    if _MAY_BE_CUT.search(text):  # else looking at each escape would take long for nothing
+    if _MAY_BE_CUT.search(text):  # otherwise the slow check of each escape is not necessary
         text = _CUT.sub(_replaced, text)
-    whole = text.encode(errors="replace")  # what is left of bytes that are no UTF-8 is no JSON either
+    whole = text.encode(errors="replace")  # if there are still bytes that are not UTF-8, this is not JSON either
     try:
         return _fields(whole)
     except RecursionError:
@@ -73,8 +76,8 @@ def _replaced(found: re.Match[str]) -> str:
 
 
 def _without_deep_parts(value: bytes) -> bytes:
-    """The same, with null for what is nested deeper. Raises msgspec.DecodeError where that is broken."""
-    outer: list[list[bytes]] = []  # of each part that has begun, what lies around it
+    """The same object, with null for what is nested too deep. Raises msgspec.DecodeError if that part is not JSON."""
+    outer: list[list[bytes]] = []  # for each deep part that has begun: the text around it
     around: list[bytes] = []
     depth = taken = 0
     for found in _STRING_OR_BRACKET.finditer(value):
@@ -91,6 +94,6 @@ def _without_deep_parts(value: bytes) -> bytes:
                 _check(b'{"":%s}' % b"".join([*around, value[taken : here + 1]]))
                 around, taken = [*outer.pop(), b"null"], here + 1
             depth -= 1
-    if outer:  # the first part that has no end: what lies before it is as broken as the whole
+    if outer:  # a part without an end: the text before it can't be decoded either, and shows the same fault
         return b"".join(outer[0])
     return b"".join([*around, value[taken:]])

@@ -1,7 +1,7 @@
-"""What native messages look like: the fields that all have, and what a family says of its own kinds.
+"""Native messages: the fields that all of them have, and how a family declares a kind of its own.
 
-A family that brings a kind of messages declares its shape and the function that makes an event of one; reading bytes,
-ids and times is the same for all and lies in `stream/inputs/native.py`. The contract is in README.md.
+A family declares the fields of its kind of messages, and a function that makes an event of a message. Bytes, ids and
+times are read in the same way for all kinds, in `stream/inputs/native.py`. README.md documents the messages.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Record(Protocol):
-    """What is read of a Kafka record (aiokafka's ConsumerRecord has it)."""
+    """The fields of a Kafka record that we read. aiokafka's ConsumerRecord has them."""
 
     @property
     def offset(self) -> int: ...
@@ -39,7 +39,7 @@ class Record(Protocol):
     def headers(self) -> Iterable[tuple[str, bytes]]: ...
 
 
-# What reads a record of an input: what it tells. Raises Rejected.
+# Makes events of a record of an input. Raises Rejected.
 Reader = Callable[[Record], Event | MultipleEvents]
 
 
@@ -55,7 +55,7 @@ class Message(msgspec.Struct, gc=False):
 
 
 class ActivityMessage(Message, gc=False):
-    """What sessions and logins tell of segments, of any type: a label that can't be used costs no event."""
+    """The fields of sessions and logins that hold segments. They may be of any type: bad values refuse no event."""
 
     platform: object = None
     plan: object = None
@@ -64,11 +64,11 @@ class ActivityMessage(Message, gc=False):
 
 
 def segments_of(message: ActivityMessage) -> AttributeValues:
-    """What a message tells of each segment."""
+    """The values that a message has for the segments."""
     labels = message.platform, message.plan, message.country, message.app_version
     try:
         return cached_attribute_values[labels]
-    except (KeyError, TypeError):  # not seen before, or an object, which can't be looked up
+    except (KeyError, TypeError):  # these values are not cached, or one of them is an object, which has no hash
         return attribute_values_of(labels)
 
 
@@ -76,10 +76,10 @@ def segments_of(message: ActivityMessage) -> AttributeValues:
 class MessageKind:
     """One kind of native messages.
 
-    `event_of` is given the message, its user, time in milliseconds, whether a bot sent it, and the record's key; it
-    raises Rejected for what can't be. `event_of_tombstone` says what a null message means, where it means anything. `ignored_fields`
-    names, by the value of the field `type_field`, the fields that such a message has no use for: whatever they hold,
-    they are ignored.
+    `event_of` gets the message, its user, its time in milliseconds, whether a bot sent it, and the record's key. It
+    raises Rejected for a message that can't be used. `event_of_tombstone` makes an event of a null message, if the kind
+    has such messages. `ignored_fields` says which fields a message does not use, by the value of its field
+    `type_field`. These may hold anything.
     """
 
     kind: str
@@ -91,13 +91,14 @@ class MessageKind:
 
 
 def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
-    """64 bits that are the same for the same event sent twice: its time, its content and its `event_id`.
+    """64 bits that are equal if the same event is sent twice: its time, its content and its `event_id`.
 
-    As Mixpanel does ($insert_id, time, event and user together). Kept per user and per few days, 32 bits of time
-    (49 days of milliseconds) never repeat, and two events of one user share them only in the same millisecond.
+    Mixpanel deduplicates in the same way, by $insert_id, time, event and user together. Identities are kept per user
+    and for a few days. In that time the 32 bits of the event time (49 days of milliseconds) do not repeat, so two
+    different events of a user can be confused only if they are of the same millisecond.
     """
     if event_id:
-        # The common case needs no call.
+        # In the common case no function is called.
         text = event_id.strip() if isinstance(event_id, str) and event_id.isascii() else text_of(event_id)
         content = crc32(text.encode(), content)
     elif event_id == 0:
@@ -106,7 +107,7 @@ def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:
 
 
 def time_field_ms(time: dt.datetime | int | float | None, field: str) -> int:
-    """Milliseconds of a time as a message tells it. Raises Rejected for one that is none."""
+    """The milliseconds of a time in a message. Raises Rejected if it is not a valid time."""
     if isinstance(time, dt.datetime):
         since = time - EPOCH
         return checked_time_ms(
@@ -114,13 +115,12 @@ def time_field_ms(time: dt.datetime | int | float | None, field: str) -> int:
         )
     at_ms = None if time is None else epoch_ms(time)
     if at_ms is None:
-        told = f"{time} at `$.{field}` has not 10 (s), 13 (ms) or 16 (us) digits"
-        raise Rejected(Reason.BAD_TIME, told)
+        raise Rejected(Reason.BAD_TIME, f"{time} at `$.{field}` has not 10 (s), 13 (ms) or 16 (us) digits")
     return at_ms
 
 
-def checked_time_ms(at_ms: int, told: object, field: str) -> int:
-    """The same milliseconds. Raises Rejected where no calendar has them."""
+def checked_time_ms(at_ms: int, as_sent: object, field: str) -> int:
+    """Return the same milliseconds. Raises Rejected if they are not between 1970 and 9999."""
     if 0 <= at_ms < LATEST_MS:
         return at_ms
-    raise Rejected(Reason.BAD_TIME, f"{told} at `$.{field}` is not between 1970 and 9999")
+    raise Rejected(Reason.BAD_TIME, f"{as_sent} at `$.{field}` is not between 1970 and 9999")

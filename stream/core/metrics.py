@@ -1,4 +1,4 @@
-"""What is said of a metric: its name, what it means, and which others belong to it."""
+"""The description of a metric: its name, its meaning, and the metrics that it is calculated from."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 Type = Literal["gauge", "counter", "histogram", "summary"]
 
 
-# The label of everything that is told for rolling windows.
+# The label of every metric that has a value for each rolling window.
 WINDOW = ("window",)
 
 
@@ -14,8 +14,9 @@ WINDOW = ("window",)
 class Metric:
     """One metric.
 
-    `labels` are label names in order; `interval` says which 95 % interval `_lower` and `_upper` hold. The last of
-    `parts` counts what the number was taken from, its sample; where that counts more, `sample_labels` narrow it.
+    `labels` are its label names in order. `interval` says which 95 % interval `_lower` and `_upper` are. The last of
+    `parts` is the sample size, which counts the things that the number was calculated from. If that metric has more
+    labels, `sample_labels` select those that belong to this one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Numbers from events at rest: the same core, one partition, no lateness limit, every day kept."""
+"""Calculates numbers from files of events: with the same core, one partition, no lateness limit, and all days."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ from stream.core.snapshot import Snapshot
 
 _END_OF_TIME_MS = 1 << 62
 
-# Events between two looks at the clock: few enough that rows stay small, many enough that looking costs nothing.
+# After so many events the clock is moved. This is often enough for small rows, and rare enough to cost nothing.
 _BATCH = 1_000
 
-_NO_INPUT = ""  # of lines whose topic is not known
+_NO_INPUT = ""  # stands for the input of lines whose topic is not known
 
 
 class UnusableLine(NamedTuple):
     """A line that can't be used, and why."""
 
-    number: int  # of the line, from 1
+    number: int  # the number of the line, from 1
     reason: Reason
     detail: str
 
@@ -46,7 +46,7 @@ class Computed:
 
 
 class OversizedLine(bytes):
-    """Stands for a line that is too large to be kept: it is empty, and tells how many bytes there were."""
+    """Replaces a line that is too large to be kept in memory: it is empty, and has the size of the line."""
 
     size: int
 
@@ -66,7 +66,7 @@ _line = msgspec.json.Decoder(_Line).decode
 
 
 class _FileRecord(msgspec.Struct, gc=False):
-    """A line of a file, as the record it would be in Kafka."""
+    """A line of a file as a record, as if it were read from Kafka."""
 
     value: bytes | None
     offset: int  # the number of the line
@@ -76,10 +76,11 @@ class _FileRecord(msgspec.Struct, gc=False):
 
 
 class Offline:
-    """Applies lines of JSON, each with its `topic`, in the order given. `readers` read the lines of each topic.
+    """Applies lines of JSON, each with its `topic`, in the given order. `readers` read the lines of each topic.
 
-    The numbers are those of `at_ms`, else of the newest event. Events after `at_ms` or, where that is not given, after
-    the clock, `clock_ms`, are of the future: a wrong date must not move all windows.
+    The numbers are those at `at_ms`, or if that is not given, at the time of the newest event. Events after `at_ms`, or
+    without it after the clock `clock_ms`, are refused as events of the future, because a wrong date must not move all
+    windows.
     """
 
     def __init__(
@@ -96,10 +97,10 @@ class Offline:
         self._at_ms = at_ms
         self._not_after_ms = clock_ms if at_ms is None else at_ms
         self._max_message_bytes = max_message_bytes
-        self.lines = 0  # given so far
+        self.lines = 0  # how many were given so far
 
     def apply(self, lines: Iterable[bytes]) -> Iterator[UnusableLine]:
-        """Apply lines that follow those given before; yields those that can't be used."""
+        """Apply lines that follow the lines given before. Yields those that can't be used."""
         rest = iter(lines)
         while chunk := list(islice(rest, _BATCH)):
             first = self.lines + 1
@@ -107,13 +108,13 @@ class Offline:
             yield from self.apply_numbered(range(first, first + len(chunk)), chunk)
 
     def apply_numbered(self, numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:
-        """Apply some lines of these numbers; returns those that can't be used."""
+        """Apply some lines with these numbers. Returns those that can't be used."""
         unusable: list[UnusableLine] = []
         topic = ""
-        head: bytes | tuple[()] = ()  # of a line of this topic; none as long as there is none
+        head: bytes | tuple[()] = ()  # how the lines of this topic begin; an empty tuple matches no line
         records: list[_FileRecord] = []
         for number, line in zip(numbers, lines, strict=True):
-            # Files of one topic begin each line alike: then the line is parsed once instead of twice.
+            # In files of one topic all lines begin in the same way. Then a line is parsed once instead of twice.
             if line.startswith(head):
                 records.append(_FileRecord(line, number))
                 continue
@@ -145,15 +146,15 @@ class Offline:
         return max(self._partition.progress.newest_ms.values(), default=-1)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """All that is known at a moment, not before the newest event: every closed day, every value of a segment.
+        """The sums at a time, which is not before the newest event, with all closed days and all values of segments.
 
-        Where the users of one file were shared out among several, these add up to what one would have said.
+        If the users of a file are divided among several processes, their snapshots add up to that of a single process.
         """
         self._partition.tick(now_ms, behind=())
         return self._partition.snapshot(closed_days=_END_OF_TIME_MS, all_values=True)
 
     def computed(self, *, days: int = 1) -> Computed:
-        """The numbers now that all lines are applied, with the last `days` closed days."""
+        """The numbers after all lines were applied, with the last `days` closed days."""
         return computed_of(self.snapshot(self.newest_ms), self._partition.rules, days=days)
 
     def _topic_of(self, line: bytes) -> str:
@@ -174,7 +175,7 @@ class Offline:
 
 
 def computed_of(snapshot: Snapshot, rules: Rules, *, days: int) -> Computed:
-    """The numbers that a snapshot makes, with the last `days` closed days."""
+    """The numbers that follow from a snapshot, with the last `days` closed days."""
     events = {outcome: 0 for outcome in OUTCOMES if outcome != REKEYED}
     for counts in snapshot.outcomes.values():
         for outcome, count in counts.items():

@@ -1,10 +1,10 @@
-"""Why a message or an event can't be used. The fault is always the producer's."""
+"""The reasons why a message or an event can't be used. It is always the producer who has to change something."""
 
 from enum import Enum
 
 
 class Reason(str, Enum):
-    """The set is short and fixed: reasons are labels of counters."""
+    """Why something is refused. The set is short and fixed, because reasons are labels of counters."""
 
     NOT_JSON = "not_json"
     MISSING_FIELD = "missing_field"
@@ -21,7 +21,7 @@ class Reason(str, Enum):
 
 
 class Rejected(ValueError):
-    """A message or an event that can't be used: `reason` is a label, the text names the place and the value."""
+    """A message or an event that can't be used. `reason` is a label; the text names the field and its value."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

@@ -1,6 +1,6 @@
-"""From sums to numbers: the samples of every metric, live and of closed days. Each family makes its own.
+"""Calculates the samples of all metrics from sums, live and of closed days. Each family calculates its own.
 
-What is undefined is absent: a ratio over nothing has no sample, never 0.
+An undefined number has no sample. So a ratio whose denominator is 0 is absent, and not 0.
 """
 
 from stream.core.families import cross_family
@@ -11,7 +11,7 @@ from stream.core.snapshot import Snapshot
 
 
 def live_samples(snapshot: Snapshot, rules: Rules) -> list[Sample]:
-    """Every live number at the snapshot's clock. Before the first event there is none."""
+    """All live numbers at the time of the snapshot. Before the first event there are none."""
     if snapshot.now_ms < 0:
         return []
     samples = [sample for family in families(rules) for sample in family.live(snapshot.family(family.name))]
@@ -19,7 +19,7 @@ def live_samples(snapshot: Snapshot, rules: Rules) -> list[Sample]:
 
 
 def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
-    """Every number of one closed day. None for a day before the first event."""
+    """All numbers of one closed day. A day before the first event has none."""
     if snapshot.last_closed_day is None or day > snapshot.last_closed_day:
         return []
     samples: list[Sample] = []

@@ -1,12 +1,12 @@
 """Rolling windows as sums of time buckets.
 
 Everything that is counted is booked in the minute in which it begins to count. A window is then a sum of buckets:
-the minutes at its edges and the whole hours between them. What does not count yet lies in a minute that has not
-come, and enters by itself as the clock passes: no timers.
+the minutes at its edges and the whole hours between them. What does not count yet is booked in a future minute. It
+enters the windows when the clock reaches that minute, so no timers are needed.
 
-Of some things only the latest counts: a user's last activity, a user's last NPS answer. Such a booking is made
-*until* the minute of the next one. While that minute lies ahead of the clock the booking stays, and a debit that
-falls due then takes it out. What is booked *since* a minute ahead is a credit that falls due then.
+Of some things only the latest counts: a user's last activity, a user's last NPS answer. An earlier one is booked
+*until* the minute of the next one. While that minute is in the future, the booking stays, and its removal is scheduled
+for that minute. In the same way a booking *since* a future minute is scheduled for that minute.
 
 Nothing counts before its minute has come, and windows end with the current minute. Windows longer than a day begin
 with a whole hour.
@@ -27,9 +27,10 @@ Pages = Iterator[tuple[bytes, bytes | None]]
 
 
 class Booking(msgspec.Struct, frozen=True, gc=False):
-    """What one thing contributes: `amounts`, from a minute on, until another minute if it is then superseded.
+    """What one thing contributes: `amounts` in the bucket of `minute`.
 
-    `since` is for what is known only later to count in its minute: until then it counts nowhere.
+    It counts only until the clock reaches the minute `until`, when something later supersedes it, and only since the
+    clock has reached the minute `since`.
     """
 
     minute: int
@@ -39,22 +40,23 @@ class Booking(msgspec.Struct, frozen=True, gc=False):
 
 
 def superseding_bookings(minutes: Sequence[tuple[int, Mapping[Any, int]]]) -> list[Booking]:
-    """Bookings of things of which only the latest counts, given in order of time."""
+    """The bookings of things of which only the latest counts, in order of time."""
     following: list[int | None] = [*(minute for minute, _ in minutes[1:]), None]
     return [Booking(*latest_bookings, until) for latest_bookings, until in zip(minutes, following, strict=False)]
 
 
 def latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
-    """The same of one thing that counts alike in each of these minutes, given in order."""
+    """The bookings of one thing that happened in each of these minutes, in order, and counts in the latest of them."""
     if len(minutes) == 1:  # the common case, fast
         return [Booking(minutes[0], amounts)]
     return superseding_bookings([(minute, amounts) for minute in minutes])
 
 
 def second_latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -> list[Booking]:
-    """Bookings of one thing that counts where it happened the last time but one: it then has happened twice since.
+    """The bookings of one thing that counts in the second latest of these minutes, which are in order.
 
-    Of the minutes, given in order, each becomes the last but one when the next of them comes.
+    A window that contains that minute contains at least two of the minutes. Each minute becomes the second latest when
+    the clock reaches the next one.
     """
     following: list[int | None] = [*minutes[2:], None]
     return [
@@ -64,35 +66,35 @@ def second_latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -
 
 
 class Ring:
-    """The buckets of one group of metrics and the sums of its windows.
+    """The buckets of one family of metrics and the sums of its windows.
 
-    `windows` are lengths in minutes; lengths over a day are whole hours. `now` is the clock's minute; it never goes
-    back. Buckets older than the longest window are forgotten, and booking there changes nothing.
+    `windows` are lengths in minutes; lengths over a day are whole hours. `now` is the minute of the clock, which never
+    goes back. Buckets that are older than the longest window are deleted, and a booking there changes nothing.
     """
 
     def __init__(self, name: str, windows: Iterable[int]) -> None:
         self.name = name
         self.windows = tuple(sorted(set(windows)))
         self.now = -1
-        # What was counted since buckets were last asked for, by minute: of things that move from one minute to another
-        # much cancels between two reports, and what is left is put into few buckets.
+        # By minute: what was counted since the buckets were last needed. Users move from one minute to another, and
+        # between two reports many of these changes cancel out. The rest is added to a few buckets.
         self._pending: dict[int, Bucket] = {}
         self._minutes: dict[int, Bucket] = {}
         self._hours: dict[int, Bucket] = {}
         self._scheduled: dict[int, dict[int, Bucket]] = {}
         self._whole_hours = {window: max(0, window // _HOUR - 1) for window in self.windows}
-        # Minutes are kept for a day and the current hour: windows up to a day begin within an hour.
+        # Minutes are kept for a day and the current hour, because a window up to a day may begin within an hour.
         self._longest = max(24, *self._whole_hours.values())
-        # Sums of each window's whole hours before the current one, but for what `_late_amounts` holds by hour.
+        # By window: the sum of its whole hours before the current one, without what is in `_late_amounts`.
         self._whole_hour_sums: dict[int, Bucket] = {window: {} for window in self.windows}
         self._late_amounts: dict[int, Bucket] = {}
-        # Numbers of the buckets changed since `pages` were told.
+        # The numbers of the buckets that have changed since the last call of `pages`.
         self._changed_minutes: set[int] = set()
         self._changed_hours: set[int] = set()
         self._changed_scheduled: set[int] = set()
 
     def book(self, bookings: Iterable[Booking], *, times: int = 1) -> None:
-        """Count bookings, or with `times=-1` take them out again."""
+        """Add bookings, or remove them again with `times=-1`."""
         now = self.now
         forgotten = (now // _HOUR - self._longest) * _HOUR
         for booking in bookings:
@@ -110,16 +112,16 @@ class Ring:
                 self._schedule(until, minute, booking.amounts, -times)
 
     def _schedule(self, due: int, minute: int, amounts: Mapping[Any, int], times: int) -> None:
-        """Count amounts in `minute` as soon as the minute `due` has come."""
+        """Count amounts in `minute` when the clock reaches the minute `due`."""
         add(self._scheduled.setdefault(due, {}).setdefault(minute, {}), amounts, times)
         self._changed_scheduled.add(due)
 
     def covers(self, minute: int) -> bool:
-        """Whether a booking in this minute can still count."""
+        """Whether a booking in this minute can still be in a window."""
         return minute >= (self.now // _HOUR - self._longest) * _HOUR
 
     def count(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
-        """Count what is never superseded, as `book` does."""
+        """Add amounts that nothing supersedes, as `book` does."""
         if self.covers(minute):
             self._add_pending(minute, amounts, times)
 
@@ -130,7 +132,7 @@ class Ring:
         add(bucket, amounts, times)
 
     def _apply_pending(self) -> None:
-        """Put what was counted where it is summed up."""
+        """Add what was counted to the buckets."""
         for minute, amounts in self._pending.items():
             if amounts:
                 self._add_to_buckets(minute, amounts)
@@ -157,7 +159,7 @@ class Ring:
             add(bucket, amounts)
 
     def advance(self, now: int) -> None:
-        """Move the clock to the minute `now`. An earlier one changes nothing."""
+        """Move the clock to the minute `now`. An earlier minute changes nothing."""
         if now <= self.now:
             return
         self._apply_pending()
@@ -192,7 +194,7 @@ class Ring:
         self._late_amounts.clear()
 
     def sums(self) -> dict[int, Bucket]:
-        """What each window holds now, by its length in minutes."""
+        """The sum of each window now, by its length in minutes."""
         self._apply_pending()
         current = self.now // _HOUR
         for hour, tally in self._late_amounts.items():
@@ -218,17 +220,17 @@ class Ring:
         return summed
 
     def ahead(self, field: int) -> int:
-        """How much of a field lies in minutes that have not come."""
+        """The amount of a field that is booked in future minutes."""
         self._apply_pending()
         return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
 
     def size(self) -> int:
-        """How many pages it holds."""
+        """The number of pages."""
         self._apply_pending()
         return len(self._minutes) + len(self._hours) + len(self._scheduled)
 
     def pages(self) -> Pages:
-        """The pages changed since the last call, as key and value; None where a page is gone."""
+        """The pages that have changed since the last call, as key and value; the value is None for a deleted page."""
         self._apply_pending()
         changed: Iterable[tuple[str, dict[int, Any], set[int]]] = (
             ("due", self._scheduled, self._changed_scheduled),
@@ -244,7 +246,7 @@ class Ring:
             numbers.clear()
 
     def restore(self, pages: Iterable[tuple[bytes, bytes]], *, now: int) -> None:
-        """Take over pages written before, as they were when the clock showed the minute `now`."""
+        """Load stored pages, which were written when the clock showed the minute `now`."""
         for key, value in pages:
             _, _, kind, number = key.decode().split("/")
             if kind == "minute":

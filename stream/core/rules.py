@@ -1,4 +1,4 @@
-"""The rules of a deployment that numbers depend on, as one value."""
+"""The settings of a deployment on which its numbers depend, as one value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,23 +10,24 @@ from stream.core.windows import Windows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What may differ from one deployment to the next without being another product."""
+    """The settings on which numbers depend. Two deployments may differ in them."""
 
     days: Days = field(default_factory=Days)
     session_timeout_ms: int = 30 * MINUTE_MS
-    # Longer ones count as this long: it bounds the histogram of durations, and what one forgotten tab does to a mean.
+    # Longer sessions count as this long. That limits the bins of the histogram, and the effect of a forgotten tab on
+    # the mean.
     session_cap_ms: int = DAY_MS
-    # None: nothing is late, and all is kept (an offline run).
+    # None in an offline run: no event is late, and everything is kept.
     allowed_lateness_ms: int | None = 3 * DAY_MS
     future_limit_ms: int = HOUR_MS
     close_after_ms: int = HOUR_MS
-    # How long a user without any event is remembered; longer where the windows need it.
+    # How long all data of a user is kept after the last event; longer if the windows need it.
     retention_ms: int = 100 * DAY_MS
-    # How long what is then left of a user is known: whoever comes back after more days is a new one.
+    # How long it is known that a user exists. Who comes back after more days is a new user.
     memory_days: int = 400
-    windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, where they are not the default
+    windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, if they differ from the default
     segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
 
     def windows_of(self, windows: Windows) -> tuple[str, ...]:
-        """The windows that this deployment tells."""
+        """The windows that this deployment calculates."""
         return self.windows.get(windows.name, windows.default)

@@ -1,4 +1,4 @@
-"""Samples: one value of one metric, and how shares, means and net scores become some."""
+"""Samples, which are single values of metrics, and those of means, shares and net scores."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -17,19 +17,19 @@ class Sample(NamedTuple):
 
 
 def mean(name: str, labels: Labels, amount: float, count: int) -> Iterable[Sample]:
-    """The mean of `count` things that add up to `amount`; none of nothing."""
+    """The mean of `count` things that add up to `amount`; no sample if `count` is 0."""
     return (Sample(name, labels, amount / count),) if count else ()
 
 
 def share(name: str, labels: Labels, part: float, whole: int) -> Iterator[Sample]:
-    """A share with its Wilson interval; none of nothing."""
+    """A share with its Wilson interval; no sample if `whole` is 0."""
     interval = wilson(part, whole)
     if interval is not None:
         yield from _with_ends(Sample(name, labels, part / whole), interval)
 
 
 def net(name: str, labels: Labels, positive: int, negative: int, whole: int) -> Iterator[Sample]:
-    """The share of positive answers minus that of negative ones, times 100, with its interval; none of nothing."""
+    """100 times the share of positive answers minus that of negative ones, with its interval; no sample without any."""
     interval = net_score(positive, negative, whole)
     if interval is not None:
         yield from _with_ends(Sample(name, labels, 100 * (positive - negative) / whole), interval)

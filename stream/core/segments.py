@@ -1,13 +1,14 @@
-"""Active users by segment: on which platform, plan, country and version of the app.
+"""Active users by segment: by platform, plan, country and version of the app.
 
-A user counts once in each segment, under the value that the newest of the user's activity events told (by event time;
-of equal times the greatest value). An event that tells no value leaves it as it was; who never told one is `unknown`.
-Values are booked with the user, in the minute of the last activity, so a segment's values and `unknown` add up to the
-active users of each window. `unknown` itself is never booked, it is what is left: so rows that were written before
-segments were counted need no other treatment.
+A user has one attribute for each segment: the value of the newest activity event that has one, by event time. If
+several events have the same time, the greatest value counts. An event without a value changes nothing. The user counts
+once in each segment, under that value, or as `unknown` if no event has had one. Attributes are booked with the user, in
+the minute of the last activity. So the values of a segment and `unknown` add up to the active users of each window.
+`unknown` is not booked, but calculated as the rest. So rows that were written before segments were counted need no
+special treatment.
 
-The 20 values of a segment with the most users in the longest window, over all partitions, have a name; the rest is
-`other`. A value that producers call `other` counts there too, and one called `unknown` is none.
+The 20 values of a segment with the most users in the longest window, over all partitions, are shown by name. All others
+are shown as `other`. A value that producers call `other` counts as `other` too, and a value `unknown` as no value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,31 +21,32 @@ import msgspec
 from stream.core.ids import is_placeholder
 from stream.core.tally import Field, Tally, add
 
-# What is counted apart, and nothing else: a label must have few values. Their places are stored: new ones come last.
+# There are no others, because a label must have few values. Their positions are stored, so new ones go to the end.
 PLATFORM, PLAN, COUNTRY, APP_VERSION = SEGMENTS = ("platform", "plan", "country", "app_version")
 
 OTHER, UNKNOWN = "other", "unknown"
 
-# Values that are shown by name. Of more a chart tells nothing, and each is a time series in each window.
+# How many values are shown by name. More can't be read in a chart, and each is a time series for each window.
 NAMED_VALUES = 20
-# Values that one partition tells of: many more than are shown, so that those to show are found among all partitions,
-# and few enough that a report stays small whatever producers send.
+# How many values a partition reports. These are many more than are shown, so that the server finds the largest ones of
+# all partitions, and few enough for a small report whatever producers send.
 _MAX_REPORTED_VALUES = 200
 
 _MAX_VALUE_LENGTH = 64
 _UNREADABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
-# One text a segment, in the order of SEGMENTS; empty where nothing was told.
+# One text for each segment, in the order of SEGMENTS; empty if there is no value.
 AttributeValues = tuple[str, ...]
 NO_ATTRIBUTES: AttributeValues = ("",) * len(SEGMENTS)
 
-# Labels as sent, and what they mean: most events of a deployment share a few hundred. A cache, cleared when full.
+# By labels as they were sent: the values. Most events of a deployment share a few hundred combinations. A cache, which
+# is cleared when it is full.
 cached_attribute_values: dict[tuple[object, ...], AttributeValues] = {(None,) * len(SEGMENTS): NO_ATTRIBUTES}
 _MAX_CACHED = 20_000
 
 
 def attribute_values_of(labels: tuple[object, ...]) -> AttributeValues:
-    """What an event tells of each segment. A label that is none is as if it were not there: it costs no event."""
+    """The values of an event for each segment. A label that can't be used is treated as absent."""
     values: AttributeValues = tuple(map(_cleaned_value, labels))
     if values == NO_ATTRIBUTES:
         values = NO_ATTRIBUTES
@@ -56,15 +58,15 @@ def attribute_values_of(labels: tuple[object, ...]) -> AttributeValues:
 
 
 def _is_cacheable(label: object) -> bool:
-    # 1 and true would be found as the same; and what is long might be a message long.
+    # As keys of a dictionary 1 and true would be the same. A long text would need much memory.
     return label is None or (type(label) is str and len(label) <= 2 * _MAX_VALUE_LENGTH)
 
 
 def _cleaned_value(label: object) -> str:
-    """Text, trimmed and in Unicode normal form C, or a whole number. 3.10 as a number would already be 3.1.
+    """The value of a text, trimmed and in Unicode normal form C, or of a whole number.
 
-    Empty where nothing is told: by an empty text, a placeholder, a text that is too long, or one that does not read as
-    what it is.
+    Fractions are not accepted, because the version 3.10 would be 3.1. Empty if there is no value, which an empty text,
+    a placeholder, a text that is too long, and one that is not readable mean too.
     """
     if type(label) is int:
         value = str(label) if abs(label) < 10**_MAX_VALUE_LENGTH else ""
@@ -78,39 +80,39 @@ def _cleaned_value(label: object) -> str:
 
 
 def _is_readable(value: str) -> bool:
-    """Whether a text shows all that it holds.
+    """Whether a text has no invisible characters.
 
-    Control characters and separators of lines (Cc, Zl, Zp) would break the lines of whoever shows it. Format characters
-    (Cf), such as a space of no width or a change of direction, would make it read as another one.
+    Control characters and line separators (Cc, Zl, Zp) would break the lines of a program that shows the text. With
+    format characters (Cf), such as a zero-width space or a change of direction, it would look like another text.
     """
     return value.isprintable() or _UNREADABLE.isdisjoint(map(category, value))
 
 
 def in_order(segments: Iterable[str]) -> tuple[str, ...]:
-    """The names as they are stored, in whatever order they were listed."""
+    """The names in the order in which their values are stored, in whatever order they are given."""
     named = set(segments)
     return SEGMENTS if named == set(SEGMENTS) else tuple(name for name in SEGMENTS if name in named)
 
 
 @lru_cache(maxsize=4_096)
 def only(values: AttributeValues, segments: tuple[str, ...]) -> AttributeValues:
-    """The values of those segments that are counted."""
+    """The values, without those of segments that are not counted."""
     kept = tuple(value if name in segments else "" for name, value in zip(SEGMENTS, values, strict=True))
     return NO_ATTRIBUTES if kept == NO_ATTRIBUTES else kept
 
 
 class Attributes(msgspec.Struct, array_like=True, gc=False):
-    """What the activity events of one user have told. Changed in place where they tell the same again, later."""
+    """The attributes of one user. A later event with the same values changes `at_ms` in place."""
 
-    at_ms: int  # of the newest one that told any value
+    at_ms: int  # of the newest event that had a value
     values: AttributeValues
-    times: tuple[int, ...] = ()  # when each value was told, where not all were at `at_ms`; -1 where none was
+    times: tuple[int, ...] = ()  # by segment: the time of its value, or -1 without one; empty if all are of `at_ms`
 
 
 def newest_attributes(
     known: Attributes | None, values: AttributeValues, at_ms: int, *, counted: tuple[str, ...] = SEGMENTS
 ) -> Attributes | None:
-    """What is known after an activity event that told `values`, or the very same when nothing changes."""
+    """The attributes after an activity event with `values`; returns `known` itself if nothing changes."""
     if counted is not SEGMENTS:
         values = only(values, counted)
     if values is NO_ATTRIBUTES:
@@ -134,9 +136,9 @@ def newest_attributes(
 
 @lru_cache(maxsize=16_384)
 def fields_of(values: AttributeValues) -> Mapping[Field, int]:
-    """What one thing of these values adds beside what it adds anyway: the fields of its values.
+    """The fields of a tally in which a user with these values is counted, in addition to the active users.
 
-    The field of a value is the place of its segment and the value.
+    The name of a field is the position of the segment, followed by the value.
     """
     return {f"{place}{value}": 1 for place, value in enumerate(values) if value}
 
@@ -156,7 +158,7 @@ def users_of(
 ) -> Users:
     """The users of each value in the sums of some windows.
 
-    Unless `all_values` are asked for, of each segment those with the most users, and the rest as `other`.
+    Unless `all_values` is true, each segment has only the values with the most users, and the rest as `other`.
     """
     users: Users = {segment: {} for segment in segments}
     lengths = sorted(windows)
@@ -174,7 +176,7 @@ def users_of(
 
 
 def named(of_value: Mapping[str, Tally], window: int) -> dict[str, Tally]:
-    """The values that are shown by name, largest first, and `other` if there are more."""
+    """The values that are shown by name, those with the most users first, and `other` if there are more."""
     return _largest_values(
         {value: users for value, users in of_value.items() if users.get(window)}, window, NAMED_VALUES
     )
@@ -197,7 +199,7 @@ def _largest_values(of_value: Mapping[str, Tally], window: int, count: int) -> d
 
 
 def added(one: Users, other: Users) -> Users:
-    """The users of several partitions."""
+    """The sum of the users of several partitions."""
     result: Users = {}
     for segment in sorted({*one, *other}):
         result[segment] = {value: dict(users) for value, users in one.get(segment, {}).items()}

@@ -1,7 +1,7 @@
-"""What one partition adds to every number: sums that add up over partitions and workers.
+"""What one partition contributes to every number: sums, which can be added over partitions and workers.
 
-Ratios, quantiles and distinct counts can't be added, divided or averaged afterwards; what they are made of can. Users
-of different partitions are different users, so even distinct counts are plain sums.
+Ratios and quantiles can't be added, but the sums from which they are calculated can. Users of different partitions are
+different users, so distinct counts can be added too.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     """The sums of one family."""
 
     live: dict[int, Tally] = {}  # by window length in minutes
-    ahead: Tally = {}  # what lies in minutes that have not come, of the fields that the family tells of
+    ahead: Tally = {}  # amounts in future minutes, of the fields for which the family reports them
     segments: dict[str, dict[str, Tally]] = {}  # by segment and value: amounts by window length in minutes
     closed: dict[int, Tally] = {}  # by closed day
     by_day: dict[int, Tally] = {}  # by window length in minutes and local day
@@ -37,7 +37,7 @@ NO_SUMS = Sums()
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The sums of one partition, or of several."""
 
-    now_ms: int = -1  # the clock; -1 where no event was seen
+    now_ms: int = -1  # the clock; -1 before the first event
     first_ms: int | None = None  # the time of the first event
     families: dict[str, Sums] = {}  # by name of the family
     last_closed_day: int | None = None
@@ -55,7 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             families={
                 name: self.family(name) + other.family(name) for name in sorted({*self.families, *other.families})
             },
-            # A day is closed when it is for all.
+            # A day is closed only if it is closed in all partitions.
             last_closed_day=min(closed, default=None),
             outcomes=_counted(self.outcomes, other.outcomes),
             reasons=_counted(self.reasons, other.reasons),
@@ -64,11 +64,11 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
         )
 
     def family(self, name: str) -> Sums:
-        """The sums of a family; empty ones where nothing of it was counted."""
+        """The sums of a family; they are empty if it has counted nothing."""
         return self.families.get(name, NO_SUMS)
 
     def days(self) -> dict[int, dict[str, Tally]]:
-        """The closed days of which something is known, oldest first: the sums of each family."""
+        """By closed day, oldest first: the sums of each family. Days of which nothing is known are absent."""
         days = sorted({day for sums in self.families.values() for day in sums.closed})
         return {
             day: {name: sums.closed[day] for name, sums in self.families.items() if day in sums.closed} for day in days

@@ -1,7 +1,7 @@
-"""What the worker asks of a store: read rows, and take a delta whole with the offset it was written at.
+"""The interface of a state store: it returns rows, and writes a delta as a whole, together with its changelog offset.
 
-A store holds one partition. Its keys and values are those of a checkpoint, so that what is written and what a restart
-reads are the same thing.
+A store has the state of one partition. Its keys and values are those of a checkpoint, so a restart reads what a
+checkpoint has written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,41 +11,42 @@ Items = Iterable[tuple[bytes, bytes | None]]
 
 
 class StoreFailed(RuntimeError):
-    """The store can't be read or written. The worker stops before it acknowledges anything."""
+    """The store can't be read or written. The worker ends, and commits no further offset."""
 
 
 class StoreUnavailable(StoreFailed):
-    """The store can't be reached now. What was asked may be asked again: nothing is lost by waiting."""
+    """The store can't be reached now. The same request can be repeated later, and nothing is lost by waiting."""
 
 
 class PartitionTakenOver(StoreFailed):
-    """Another worker has taken the partition over: this one must not write."""
+    """Another worker has taken the partition over, so this one must not write."""
 
 
 class StateLost(StoreFailed):
-    """The store holds less than was written to it: emptied, or set back to an older copy."""
+    """The store has less than was written to it: it was emptied, or replaced by an older copy."""
 
 
 class Store(Protocol):
     """The state of one partition."""
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of some keys, None for each that is not there."""
+        """The values of some keys; None for each key that is not in the store."""
         ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Every item whose key begins with `prefix`, in order of key."""
+        """All items whose keys begin with `prefix`, in order of their keys."""
         ...
 
     def scan_some(self, prefix: bytes, *, after: bytes, count: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """About `count` items whose key begins with `prefix`, and where to go on: empty at the end of a round.
+        """About `count` items whose keys begin with `prefix`, and where to continue; empty at the end of a round.
 
-        In any order; an item that stays is in each round at least once. The first round begins with an empty `after`.
+        Pass the second value as `after` in the next call; a round begins with an empty one. Items come in any order. An
+        item that is in the store during a whole round comes at least once in it.
         """
         ...
 
     def write(self, items: Items, *, offset: int) -> None:
-        """Put values, remove keys whose value is None, and note `offset`: all of it or nothing.
+        """Write values, delete keys whose value is None, and store `offset`: all of it or nothing.
 
         The same write may be repeated after StoreUnavailable.
         """
@@ -56,14 +57,14 @@ class Store(Protocol):
         ...
 
     def clear(self) -> None:
-        """Remove everything, the offset too."""
+        """Delete everything, the offset too."""
         ...
 
     @property
     def epoch(self) -> int:
-        """Counts who has opened a store that all workers share, this one too; 0 where a changelog counts takeovers."""
+        """How often a store that workers share was opened, this time included; 0 if a changelog counts takeovers."""
         ...
 
     def close(self) -> None:
-        """Release the store; it may be opened again."""
+        """Close the store, so that it can be opened again."""
         ...

@@ -1,8 +1,7 @@
-"""Tallies: counts by field that add and subtract.
+"""Tallies: counts by field, which can be added and subtracted.
 
-A field is a small number that its family gives a meaning, or a text where the values themselves
-are counted (`stream.core.segments`). A field that is zero is not in the tally, so an empty tally means that nothing was
-counted.
+A field is a small number, whose meaning its family defines, or a text if values are counted by name
+(`stream.core.segments`). A field that is zero is not in the tally, so an empty tally means that nothing was counted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +13,8 @@ _Field = TypeVar("_Field", int, Field)
 
 
 def add(tally: dict[_Field, int], amounts: Mapping[Any, int], times: int = 1) -> None:
-    """Add `amounts`, `times` over, to a tally in place; -1 takes them out again."""
-    get = tally.get  # this runs some times for each event
+    """Add `amounts` to a tally in place, so many times; `times=-1` subtracts them."""
+    get = tally.get  # looked up only once, because this function is called several times for each event
     for field, amount in amounts.items():
         total = get(field, 0) + amount * times
         if total:
@@ -25,7 +24,7 @@ def add(tally: dict[_Field, int], amounts: Mapping[Any, int], times: int = 1) ->
 
 
 def total(tallies: Iterable[Mapping[_Field, int]]) -> dict[_Field, int]:
-    """The sum of several tallies, as a new one."""
+    """The sum of several tallies, as a new tally."""
     result: dict[_Field, int] = {}
     for tally in tallies:
         add(result, tally)

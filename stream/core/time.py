@@ -1,8 +1,8 @@
 """Event time: milliseconds, minutes, hours and the calendar days of one zone.
 
 All times are integer milliseconds since 1970-01-01T00:00Z. A *minute* is a bucket number, `at_ms // 60_000`.
-A *day* is the number of a local calendar day since 1970-01-01; only days know about time zones, and a day
-has 23 or 25 hours when its zone says so.
+A *day* is the number of a local calendar day since 1970-01-01. Only days depend on the time zone. A day has 23 or 25
+hours when the clocks of the zone change.
 """
 
 import datetime as dt
@@ -16,18 +16,20 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 DAY_SECONDS = DAY_MS // SECOND_MS
 
-# Calendars end with the year 9999, in every time zone.
+# Python's calendar ends with the year 9999. This moment lies before its end in every time zone.
 LATEST_MS = 253_402_214_400_000
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
-# No zone has ever changed its offset within a quarter of an hour of UTC since 1972, so a quarter never holds two days.
+# Since 1972 all offsets from UTC are multiples of a quarter of an hour, and no zone has changed its offset within one.
+# So each quarter of an hour lies in one day.
 QUARTER_HOUR_MS = 900_000
 
-# Three months of quarters of an hour, two megabytes: what the longest windows reach.
+# Three months of quarters of an hour, as long as the longest windows. They take two megabytes.
 _MAX_CACHED_QUARTER_HOURS = 10_000
 
-# 10 digits are seconds, 13 milliseconds, 16 microseconds : multiply by, then divide by.
+# By number of digits: 10 are seconds, 13 milliseconds, 16 microseconds. Multiply by the first number, divide by the
+# second.
 _UNIT_OF_DIGITS = {10: (SECOND_MS, 1), 13: (1, 1), 16: (1, 1_000)}
 
 _EPOCH_NUMBER = re.compile(r"[1-9]\d{9}(?:\d{3}){0,2}(?:\.\d+)?", re.ASCII)
@@ -42,7 +44,7 @@ _ISO_8601 = re.compile(
 class Days:
     """The calendar of one IANA time zone: which local day a moment lies in, and when a day begins.
 
-    Raises `zoneinfo.ZoneInfoNotFoundError` for a name that is no zone.
+    Raises `zoneinfo.ZoneInfoNotFoundError` if there is no such zone.
     """
 
     def __init__(self, zone: str = "UTC") -> None:
@@ -67,7 +69,7 @@ class Days:
         return round(midnight.timestamp() * SECOND_MS)
 
     def last_closed(self, now_ms: int, *, close_after_ms: int) -> int:
-        """Number of the newest day that is over since `close_after_ms` or longer."""
+        """Number of the newest day that ended `close_after_ms` ago or earlier."""
         return self.day_of(max(now_ms - close_after_ms, 0)) - 1
 
 
@@ -77,14 +79,14 @@ def date_of(day: int) -> dt.date:
 
 
 def iso(at_ms: int) -> str:
-    """ISO 8601 text of a moment in UTC, with milliseconds only where there are some."""
+    """ISO 8601 text of a moment in UTC, with milliseconds only if they are not 0."""
     moment = dt.datetime.fromtimestamp(at_ms // SECOND_MS, dt.timezone.utc).replace(tzinfo=None)
     fraction = at_ms % SECOND_MS
     return f"{moment.isoformat()}.{fraction:03d}Z" if fraction else f"{moment.isoformat()}Z"
 
 
 def epoch_ms(number: int | float) -> int | None:
-    """Milliseconds of an epoch number whose unit follows from its digits, or None when they say nothing."""
+    """Milliseconds of an epoch number, whose unit follows from its number of digits; None for any other number."""
     whole = int(number)
     unit = _UNIT_OF_DIGITS.get(len(str(whole))) if whole > 0 else None
     if unit is None:
@@ -94,12 +96,13 @@ def epoch_ms(number: int | float) -> int | None:
         return whole * times // divided
     exact = number * times / divided
     at_ms = int(exact)
-    # The float nearest to 2147483648.075 s is a little less: where it is so close, its text decides.
+    # The float nearest to 2147483648.075 s is a little less. If it is so close to the next millisecond, the decimal
+    # text of the number decides.
     return at_ms if round(exact, 3) < at_ms + 1 else int(Decimal(repr(number)) * times / divided)
 
 
 def parse_time(text: str) -> int | None:
-    """Milliseconds of a time as text: ISO 8601 as `parse_iso` takes it, or an epoch number, or None."""
+    """Milliseconds of a text, which is ISO 8601 as `parse_iso` reads it or an epoch number; None for any other text."""
     text = text.strip()
     if _EPOCH_NUMBER.fullmatch(text) is None:
         return parse_iso(text)
@@ -109,10 +112,10 @@ def parse_time(text: str) -> int | None:
 
 
 def parse_iso(text: str) -> int | None:
-    """Milliseconds of an ISO 8601 date and time with an offset, extended or basic form, or None.
+    """Milliseconds of an ISO 8601 date and time with an offset, in extended or basic form; None for any other text.
 
-    Less than a millisecond is cut off. 24:00 ends a day, at the same moment as the next one begins. A leap second,
-    23:59:60 in UTC, belongs to the day that it ends: it is the last millisecond of the second before it.
+    Fractions of a millisecond are cut off. 24:00 is the end of a day, which is the moment when the next one begins. A
+    leap second, 23:59:60 in UTC, belongs to the day that it ends: it becomes the last millisecond of 23:59:59.
     """
     match = _ISO_8601.fullmatch(text.strip())
     if match is None:
@@ -161,7 +164,7 @@ def seconds_of(length: str) -> int:
 
 
 def minutes_of(window: str) -> int:
-    """Minutes of a window such as `5m` or `30d`. Raises ValueError when it is not made of whole buckets.
+    """Minutes of a window such as `5m` or `30d`. Raises ValueError if it is not a whole number of buckets.
 
     A bucket is a minute for windows up to a day and an hour for longer ones.
     """

@@ -1,24 +1,24 @@
-"""Who an event is of: one name for each user, however producers write the id.
+"""The user of an event: one text for each user, however producers write the id.
 
-A user known only by `anonymous_id` is another one than the user of the same `user_id`.
+An `anonymous_id` and a `user_id` of the same text are two different users.
 """
 
 from stream.core.ids import Id, is_placeholder, text_of
 from stream.core.rejections import Reason, Rejected
 
-ANONYMOUS_PREFIX = "\x1f"  # a control character that trimming removes from any real id
+ANONYMOUS_PREFIX = "\x1f"  # no `user_id` begins with this control character, because ids are trimmed
 
 MAX_ID_LENGTH = 512
 
-# User ids as they were sent, and the user each means. A cache of at most five megabytes, cleared when it is full.
+# By user id as it was sent: the user. A cache of at most five megabytes, which is cleared when it is full.
 users_by_id: dict[Id, str] = {}
 MAX_CACHED_IDS = 50_000
 
 
 def user_of(user_id: Id | None, anonymous_id: Id | None) -> str:
-    """The one name of a user: by `user_id`, or by `anonymous_id` where the other tells nobody.
+    """The user of a message: its `user_id`, or its `anonymous_id` if there is no usable `user_id`.
 
-    Raises Rejected where neither does.
+    Raises Rejected if neither can be used.
     """
     user = _checked_id(user_id, "user_id")
     if user and user_id is not None:
@@ -41,7 +41,7 @@ def _problem_with(raw: Id | None, field: str) -> str:
 
 
 def _checked_id(raw: Id | None, field: str) -> str:
-    """The id as text; empty where it is of nobody."""
+    """The id as text; empty if there is none or if it is a placeholder. Raises Rejected if it is too long."""
     if raw is None:
         return ""
     name = text_of(raw)
@@ -53,5 +53,5 @@ def _checked_id(raw: Id | None, field: str) -> str:
 
 
 def partition_key(user: str) -> bytes:
-    """What producers key a user's records by: the id itself."""
+    """The key that producers give to the records of a user: the id itself."""
     return user.removeprefix(ANONYMOUS_PREFIX).encode()

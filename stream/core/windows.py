@@ -1,4 +1,4 @@
-"""Rolling windows: which of them a family tells, unless the settings say otherwise."""
+"""Rolling windows: for which of them a family calculates its numbers, unless the settings say otherwise."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ _MINUTES_OF_A_DAY = 1_440
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of one or several families: the setting `windows.<name>`, and what holds without it."""
+    """The windows of one or several families: the name of the setting `windows.<name>`, and its default."""
 
     name: str
     default: tuple[str, ...]
     help: str
 
 
-# What more than one family uses. A family with windows of its own names them in its module.
+# Windows that may be used by more than one family. A family with windows of its own defines them in its module.
 ACTIVITY = Windows("activity", ("5m", "1h", "1d", "7d", "28d", "30d"), "of active users and stickiness")
 SESSIONS = Windows("sessions", ("1h", "1d", "7d", "28d", "30d"), "of sessions and logins")
 SURVEYS = Windows("surveys", ("1d", "7d", "28d", "30d", "90d"), "of survey answers")
 
 
 def whole_days(windows: Iterable[str]) -> tuple[int, ...]:
-    """Lengths in days of those windows that are whole days, and the single day."""
+    """The lengths in days of those windows that are whole days. A window of one day is always among them."""
     minutes = map(minutes_of, windows)
     return tuple(sorted({length // _MINUTES_OF_A_DAY for length in minutes if length % _MINUTES_OF_A_DAY == 0} | {1}))

@@ -1,4 +1,4 @@
-"""The files of the live page, read once: they lie beside this module, in `page`."""
+"""The files of the live page, from the folder `page` beside this module. They are read once."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ _TYPES = {
 
 
 class Asset(NamedTuple):
-    """A file as it is served."""
+    """A file that is served."""
 
     body: bytes
     content_type: str
@@ -24,7 +24,7 @@ class Asset(NamedTuple):
 
 
 def page_assets() -> dict[str, Asset]:
-    """Every file of the page, by the path it is served at; `/` is the page itself."""
+    """All files of the page, by the path at which each is served; `/` is the page itself."""
     found = {}
     for file in sorted(_FOLDER.rglob("*")):
         name = file.relative_to(_FOLDER).as_posix()

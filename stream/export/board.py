@@ -1,4 +1,4 @@
-"""The newest report of each partition, and what they add up to."""
+"""The newest report of each partition, and the sums of all of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
@@ -20,54 +20,54 @@ log = structlog.get_logger(__name__)
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
-    """How one partition stands."""
+    """The status of one partition."""
 
     partition: int
-    worker: str | None  # that told last
-    age_seconds: float | None  # of its newest numbers
-    stale: bool  # its numbers are too old, or nobody owns it
-    reason: str  # why its numbers can't be trusted now; empty when they can
-    standbys: dict[str, int]  # by worker that follows it: rows of the changelog not yet in its store
+    worker: str | None  # the worker that sent the last report of it
+    age_seconds: float | None  # the age of its newest numbers
+    stale: bool  # whether its numbers are too old, or no worker owns it
+    reason: str  # why its numbers can't be trusted now; empty if they can
+    standbys: dict[str, int]  # by standby worker: the number of changelog records that are not yet in its store
 
 
 class Board:
-    """What is known of every partition. `now_ms` is the wall clock, for the age of reports."""
+    """What is known of all partitions. `now_ms` is the wall clock, which gives the age of reports."""
 
     def __init__(self, settings: Settings, *, now_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.rules = settings.rules
         self.now_ms = now_ms
         self._shared = settings.shared
-        self.preparing = ""  # why numbers are not to be trusted before all has been sent; the demo's history
+        self.preparing = ""  # why the numbers can't be trusted yet, while the demo still sends its history; else empty
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
         self._counters: dict[int, Counters] = {}
         self._standbys: dict[tuple[int, str], Standby] = {}
-        self._arrived_ms: dict[int, int] = {}  # of reports
+        self._arrived_ms: dict[int, int] = {}  # by partition: when its newest report arrived
         self._takeovers = Takeovers(
             session_timeout_seconds=seconds_of(settings.kafka.session_timeout),
             stale_seconds=seconds_of(settings.server.stale_after),
         )
         self._merged: Snapshot | None = None
-        self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
+        self._live: tuple[list[Sample] | None] | None = None  # calculated once after each change
 
-    def put(self, told: AnyReport) -> None:
-        """Take in what is told next of a partition. Kafka's order counts, not the clocks of workers.
+    def put(self, report: AnyReport) -> None:
+        """Take over the next report of a worker. Their order in Kafka counts, not the clocks of workers.
 
-        What an owner tells that has lost the partition meanwhile is left out.
+        Reports of a worker that has lost the partition are ignored.
         """
-        if not self._takeovers.take(told, now_ms=self.now_ms()) or isinstance(told, Idle):
+        if not self._takeovers.take(report, now_ms=self.now_ms()) or isinstance(report, Idle):
             return
-        if isinstance(told, Standby):
-            self._standbys[told.partition, told.worker] = told
+        if isinstance(report, Standby):
+            self._standbys[report.partition, report.worker] = report
             return
-        if isinstance(told, Unowned):
-            self._unowned[told.partition] = told
+        if isinstance(report, Unowned):
+            self._unowned[report.partition] = report
             return
-        self._unowned.pop(told.partition, None)
-        self._reports[told.partition] = told
-        self._arrived_ms[told.partition] = self.now_ms()
-        self._counters.setdefault(told.partition, Counters(self.settings.input_topics)).take(told)
+        self._unowned.pop(report.partition, None)
+        self._reports[report.partition] = report
+        self._arrived_ms[report.partition] = self.now_ms()
+        self._counters.setdefault(report.partition, Counters(self.settings.input_topics)).take(report)
         self._merged = self._live = None
 
     @property
@@ -82,17 +82,17 @@ class Board:
             self._merged = reduce(add, (report.snapshot for report in self.reports), Snapshot())
         return self._merged
 
-    # -- can it be trusted -----------------------------------------------------------------------------------------
+    # -- whether the numbers can be trusted ------------------------------------------------------------------------
 
     def age_seconds(self, report: Report) -> float:
-        """How old a report is. A worker whose clock is ahead makes none younger than it is here."""
+        """The age of a report. If the worker's clock is fast, it is the time since the report arrived."""
         return self._seconds_since(min(report.reported_ms, self._arrived_ms.get(report.partition, report.reported_ms)))
 
     def _seconds_since(self, at_ms: int) -> float:
         return max(0.0, (self.now_ms() - at_ms) / SECOND_MS)
 
     def standbys(self) -> list[Standby]:
-        """Who follows which partition, by number, without those not heard of for too long."""
+        """The standby workers, by number of partition, without those that have not reported for too long."""
         limit = seconds_of(self.settings.server.stale_after)
         return [
             standby
@@ -101,14 +101,14 @@ class Board:
         ]
 
     def stale(self) -> list[int]:
-        """Partitions whose owner has not reported for too long, or never, or that have none."""
+        """The partitions that have no owner, or whose owner has never reported, or not for too long."""
         limit = seconds_of(self.settings.server.stale_after)
         fresh = {report.partition for report in self.reports if self.age_seconds(report) <= limit}
         fresh -= self._unowned.keys()
         return [number for number in range(self.settings.topics.partitions) if number not in fresh]
 
     def disagreements(self) -> list[str]:
-        """Settings in which a worker and this server differ: then its numbers can't be added or shown."""
+        """Settings in which a worker and this server differ, so that its numbers can't be added or shown."""
         found = {
             f"{name} is {own} here and {report.settings[name]} at worker {report.worker}"
             for report in self.reports
@@ -118,7 +118,7 @@ class Board:
         return sorted(found)
 
     def partitions(self) -> list[PartitionStatus]:
-        """How each partition stands."""
+        """The status of each partition."""
         stale, standbys = self.stale(), self.standbys()
         frequent = {one.partition: one for one in self.frequent_takeovers()}
         return [
@@ -130,10 +130,10 @@ class Board:
         self, number: int, stale: list[int], standbys: list[Standby], frequent: Mapping[int, FrequentTakeovers]
     ) -> PartitionStatus:
         report = self._reports.get(number)
-        told = self._unowned.get(number, report)
+        last = self._unowned.get(number, report)
         return PartitionStatus(
             partition=number,
-            worker=None if told is None else told.worker,
+            worker=None if last is None else last.worker,
             age_seconds=None if report is None else self.age_seconds(report),
             stale=number in stale,
             reason=self._reason(number, stale, frequent),
@@ -158,16 +158,16 @@ class Board:
         )
 
     def _why_unowned(self, unowned: Unowned) -> str:
-        told = unowned.why
+        reason = unowned.why
         if unowned.rows_left is not None:
-            told += f", {unowned.rows_left:,} records to go"
+            reason += f", {unowned.rows_left:,} records to go"
         if unowned.seconds_left is not None:
-            told += f", about {unowned.seconds_left:.0f} s"
+            reason += f", about {unowned.seconds_left:.0f} s"
         age = self._seconds_since(unowned.reported_ms)
-        return told if age <= seconds_of(self.settings.server.stale_after) else f"{told} (told {age:.0f} s ago)"
+        return reason if age <= seconds_of(self.settings.server.stale_after) else f"{reason} (told {age:.0f} s ago)"
 
     def frequent_takeovers(self) -> list[FrequentTakeovers]:
-        """The partitions that change hands again and again, as `takeovers` defines it."""
+        """The partitions with frequent takeovers, as the module `takeovers` defines them."""
         return self._takeovers.frequent_takeovers(now_ms=self.now_ms())
 
     def unready(self) -> list[str]:
@@ -183,8 +183,8 @@ class Board:
         stale = self.stale()
         if found := self.frequent_takeovers():
             numbers = ", ".join(str(frequent.partition) for frequent in found)
-            told = f"partitions {numbers} change" if len(found) > 1 else f"partition {numbers} changes"
-            yield f"{told} hands again and again: {self._takeovers.describe(found)}"
+            change = f"partitions {numbers} change" if len(found) > 1 else f"partition {numbers} changes"
+            yield f"{change} hands again and again: {self._takeovers.describe(found)}"
         for number, unowned in sorted(self._unowned.items()):
             yield f"partition {number}: {self._why_unowned(unowned)}"
         silent = [number for number in stale if number not in self._unowned]
@@ -196,7 +196,7 @@ class Board:
             if report.behind and report.partition not in stale:
                 yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
             if report.partition not in stale:
-                yield from (f"partition {report.partition}: {told}" for told in _open_transaction_reasons(report))
+                yield from (f"partition {report.partition}: {reason}" for reason in _open_transaction_reasons(report))
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -204,11 +204,11 @@ class Board:
         return len(self._reports) >= self.settings.topics.partitions and not self.disagreements()
 
     def live(self) -> list[Sample]:
-        """The live number of every metric; none until every partition has reported once."""
+        """The live numbers of all metrics; none until every partition has reported once."""
         return (self._samples() or []) if self._is_whole() else []
 
     def _samples(self) -> list[Sample] | None:
-        """The live numbers, or None where the sums of the workers make no sense."""
+        """The live numbers, or None if the sums of the workers contradict one another."""
         if self._live is None:
             try:
                 self._live = (live_samples(self.merged, self.rules),)
@@ -221,11 +221,10 @@ class Board:
         """The samples of the last closed days, oldest first."""
         if not self._is_whole() or self._samples() is None:
             return []
-        told = closed_days(self.merged, count=days)
-        return [(day, closed_samples(self.merged, self.rules, day)) for day in told]
+        return [(day, closed_samples(self.merged, self.rules, day)) for day in closed_days(self.merged, count=days)]
 
     def health(self) -> list[Sample]:
-        """How the pipeline fares, as gauges and counters."""
+        """The health of the pipeline, as gauges and counters."""
         merged = self.merged
         samples = [
             Sample("engagement_events_total", {"topic": topic, "outcome": outcome}, count)
@@ -301,11 +300,11 @@ class Board:
 
 
 def _open_transaction_reasons(report: Report) -> Iterator[str]:
-    """What can't be read of a partition, for it lies behind the beginning of a transaction that hangs open."""
+    """Which records of a partition can't be read, because they come after the start of an open transaction."""
     for topic, found in sorted(report.open_transactions.items()):
         since = iso((report.reported_ms // SECOND_MS - round(found.seconds)) * SECOND_MS)
-        told = f"a producer's transaction in {topic} has been open for {found.seconds:.0f} s, since {since}"
-        yield f"{told}: {found.records:,} records wait for its end"
+        problem = f"a producer's transaction in {topic} has been open for {found.seconds:.0f} s, since {since}"
+        yield f"{problem}: {found.records:,} records wait for its end"
 
 
 def _open_seconds(report: Report, topic: str) -> float:

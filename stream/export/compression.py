@@ -1,6 +1,6 @@
-"""Answers that are compressed for those who ask for it: by zstd or by gzip, whichever they like better.
+"""Responses, which are compressed by zstd or gzip if the client asks for it.
 
-Prometheus asks for gzip, browsers take both. Five weeks of numbers shrink to a tenth.
+Prometheus asks for gzip; browsers accept both. Five weeks of numbers shrink to a tenth of their size.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 import cramjam
 from aiohttp import web
 
-# Compressing more than this takes milliseconds, in which the event loop should answer others.
+# To compress more than this takes milliseconds, so it is done in a thread, while the event loop serves other requests.
 _LONG_BYTES = 100_000
-# Compressing less saves no packet.
+# To compress less than this saves no packet.
 _SHORTEST_BYTES = 256
 
-# Of equal wishes the first: zstd is as small as gzip in a third of the time.
+# If a client prefers none of them, the first one is used. zstd makes a body as small as gzip does, in a third of the
+# time.
 _CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
     "zstd": lambda body: bytes(cramjam.zstd.compress(body, level=3)),
     "gzip": lambda body: gzip.compress(body, compresslevel=5, mtime=0),
@@ -26,7 +27,7 @@ _OTHER_NAMES = {"x-gzip": "gzip"}  # RFC 9110, 8.4.1.3
 async def compressed_response(
     request: web.Request, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """An answer with this body, compressed as the request asks. `headers` has its Content-Type."""
+    """A response with this body, compressed as the request asks. `headers` has its Content-Type."""
     response_headers = {**(headers or {}), "Vary": "Accept-Encoding"}
     coding = coding_of(request.headers.get("Accept-Encoding", "")) if len(body) >= _SHORTEST_BYTES else None
     if coding is not None:
@@ -37,7 +38,7 @@ async def compressed_response(
 
 
 def coding_of(accepted: str) -> str | None:
-    """The coding that a header Accept-Encoding likes best, as RFC 9110 reads it; None for none."""
+    """The coding that a header Accept-Encoding prefers, according to RFC 9110; None for no compression."""
     weights: dict[str, float] = {}
     for one in accepted.lower().split(","):
         name, *parameters = (part.strip() for part in one.split(";"))
@@ -48,7 +49,7 @@ def coding_of(accepted: str) -> str | None:
 
 
 def _weight(parameters: list[str]) -> float:
-    """What `q=` says; 1 where nothing is said, 0 where it is no number."""
+    """The value of `q=`; 1 if there is none, 0 if it is not a number."""
     for parameter in parameters:
         name, _, number = parameter.partition("=")
         if name.strip() == "q":

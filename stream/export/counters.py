@@ -1,12 +1,13 @@
-"""Counters that never fall, whoever owns a partition.
+"""Counters that never fall when a partition gets another owner.
 
-What a partition has counted is part of its state: a worker that takes over begins with the last checkpoint and is a
-second behind what its predecessor told. Timings live in the memory of a worker and begin with nothing. Prometheus takes
-each fall for a restart and adds all that was ever counted, so the server keeps what it has told: a count waits until it
-is reached again, timings go on from where they were. Only state that was reset counts from nothing, and so do these.
+The counts of a partition are part of its state. A worker that takes over starts from the last checkpoint, so its counts
+are about a second behind those that its predecessor reported. Timings are in the memory of a worker and begin at 0.
+Prometheus takes each fall of a counter for a restart, and counts everything again. So the server keeps the values that
+it has shown. A count stays until the new owner has reached it, and timings are added to those of earlier owners. Only
+after a reset of the state do the counters begin at 0 again.
 
-What can be counted is there from the first report on, as 0: `increase()` takes the first sample of a series for what it
-begins with, and would miss the first dead letter ever.
+From the first report on, all counters exist with the value 0. Otherwise `increase()` would miss the first dead letter,
+because it takes the first sample of a series as the start value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,13 +20,13 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 class Counters:
-    """What the counters of one partition have told, of the inputs named."""
+    """The counters of one partition, for these inputs."""
 
     def __init__(self, inputs: Iterable[str]) -> None:
         self._inputs = tuple(inputs)
         self._count_from_nothing(since_ms=0)
-        self._before: dict[str, Timings] = {}  # of workers that owned the partition before
-        self._now: dict[str, Timings] = {}
+        self._before: dict[str, Timings] = {}  # of earlier owners of the partition
+        self._now: dict[str, Timings] = {}  # of its owner
 
     def _count_from_nothing(self, *, since_ms: int) -> None:
         self.outcomes = {topic: dict.fromkeys(OUTCOMES, 0) for topic in self._inputs}
@@ -33,24 +34,24 @@ class Counters:
         self._since_ms = since_ms
 
     def take(self, report: Report) -> None:
-        """Take in the next report of the partition."""
+        """Take over the next report of the partition."""
         if report.counted_since_ms != self._since_ms:
             self._count_from_nothing(since_ms=report.counted_since_ms)
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
-        for name, told in (("event_latency", report.event_latency), ("checkpoints", report.checkpoints)):
+        for name, timings in (("event_latency", report.event_latency), ("checkpoints", report.checkpoints)):
             last = self._now.get(name, Timings())
-            if sum(told.counts) < sum(last.counts):
+            if sum(timings.counts) < sum(last.counts):
                 self._before[name] = self._before.get(name, Timings()) + last
-            self._now[name] = told
+            self._now[name] = timings
 
     def timings(self, name: str) -> Timings:
-        """All timings told so far."""
+        """The timings of all owners so far."""
         return self._before.get(name, Timings()) + self._now.get(name, Timings())
 
 
 def added(counts: Iterable[Counts]) -> dict[str, dict[str, int]]:
-    """Sums of counts, by topic and name, in order."""
+    """The sums of counts, by topic and name, in order of both."""
     sums: dict[str, dict[str, int]] = {}
     for one in counts:
         for topic, by_name in one.items():
@@ -60,8 +61,8 @@ def added(counts: Iterable[Counts]) -> dict[str, dict[str, int]]:
     return {topic: dict(sorted(sums[topic].items())) for topic in sorted(sums)}
 
 
-def _raise(told: dict[str, dict[str, int]], counts: Counts) -> None:
+def _raise(shown: dict[str, dict[str, int]], counts: Counts) -> None:
     for topic, by_name in counts.items():
-        known = told.setdefault(topic, {})
+        known = shown.setdefault(topic, {})
         for name, count in by_name.items():
             known[name] = max(count, known.get(name, 0))

@@ -1,4 +1,4 @@
-"""Numbers as JSON documents: what the API serves and `engagement compute` prints."""
+"""Numbers as JSON documents, for the API and for `engagement compute`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from stream.core.time import date_of, iso
 
 
 def as_json(sample: Sample) -> dict[str, Any]:
-    """A sample as other programs read it."""
+    """A sample as a JSON object."""
     return {"name": sample.name, "labels": dict(sample.labels), "value": sample.value}
 
 
 def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Samples as other programs read them; each ratio, mean and quantile tells how many things it is taken from."""
+    """Samples as JSON objects. Each ratio, mean and quantile has its sample size."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.name, []).append(sample)
@@ -36,7 +36,7 @@ def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 
 def definitions() -> list[dict[str, Any]]:
-    """Every metric of the catalogue: what it means, its unit, labels, parts and interval."""
+    """All metrics of the catalogue: the meaning of each, its unit, labels, parts and interval."""
     return [
         {
             "name": metric.name,
@@ -54,7 +54,7 @@ def definitions() -> list[dict[str, Any]]:
 
 
 def as_document(computed: Computed) -> dict[str, Any]:
-    """What `engagement compute --format json` prints; undefined values are left out."""
+    """The document that `engagement compute --format json` prints. Undefined values are absent."""
     return {
         "at": iso(computed.at_ms) if computed.at_ms >= 0 else None,
         "live": [as_json(sample) for sample in computed.live],

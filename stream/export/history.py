@@ -1,8 +1,9 @@
-"""The last hours of the live numbers, as this server has seen them.
+"""The history of the live numbers in the last day, as far as this server has seen them.
 
-The server keeps nothing, so its past begins when it starts, and it says since when. A point is taken each minute for a
-day, and each five seconds for the last quarter of an hour, on the clock of the numbers. While the numbers can't be
-trusted, or only for a moment between two backlogs, there is none: an empty point marks the gap.
+The server stores nothing, so its history begins when it starts; the document says when that was. There is a point for
+each minute of the last day, and one for each five seconds of the last quarter of an hour, in the time of the numbers.
+While the numbers can't be trusted, and while they can be trusted for only a moment between two backlogs, no point is
+added. An empty point marks such a gap.
 """
 
 from collections import deque
@@ -17,26 +18,26 @@ from stream.export.board import Board
 
 _FINE_STEP_MS = 5 * SECOND_MS
 _FINE_SPAN_MS = 15 * MINUTE_MS
-# Looks in a row, a second each, at numbers that can be trusted, before the first point is taken.
+# How many updates in a row, one each second, must find numbers that can be trusted before the first point is added.
 _STEADY_UPDATES = 5
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Point(NamedTuple):
-    """The values of every series at a moment; None where one is undefined."""
+    """The values of all series at one time; None for each that is undefined."""
 
     at_ms: int
     values: tuple[float | None, ...]
 
     @property
     def is_gap(self) -> bool:
-        """Whether it says that nothing is known from here to the next point."""
+        """Whether nothing is known between this point and the next one."""
         return all(value is None for value in self.values)
 
 
 class PointBuffer:
-    """Points of the last `span_ms`, one in each `step_ms` at most."""
+    """The points of the last `span_ms`, at most one for each `step_ms`."""
 
     def __init__(self, *, step_ms: int, span_ms: int) -> None:
         self._step_ms = step_ms
@@ -44,18 +45,18 @@ class PointBuffer:
         self.points: deque[Point] = deque(maxlen=span_ms // step_ms)
 
     def is_due(self, at_ms: int) -> bool:
-        """Whether the step of this moment has no point yet. An earlier moment than the last has its point."""
+        """Whether the step of this time has no point yet. It is False for a time before the last point."""
         return not self.points or at_ms // self._step_ms > self.points[-1].at_ms // self._step_ms
 
     def put(self, point: Point) -> None:
-        """Take a point in, and forget those that are too old."""
+        """Add a point, and drop those that are too old."""
         self.points.append(point)
         while self.points[0].at_ms <= point.at_ms - self._span_ms:
             self.points.popleft()
 
 
 class History:
-    """What the live numbers were while this server watched."""
+    """The history of the live numbers since this server started."""
 
     def __init__(self, rules: Rules) -> None:
         self._series = _series(rules)
@@ -64,7 +65,7 @@ class History:
         self._fine = PointBuffer(step_ms=_FINE_STEP_MS, span_ms=_FINE_SPAN_MS)
 
     def update(self, board: Board) -> None:
-        """Take a point when one is due and the numbers can be trusted. Called once a second."""
+        """Add a point if one is due and the numbers can be trusted. It is called once a second."""
         self._steady_updates = 0 if board.unready() else self._steady_updates + 1
         if self._steady_updates == 0:
             self._leave_gap()
@@ -82,7 +83,7 @@ class History:
                 ring.put(Point(ring.points[-1].at_ms + 1, (None,) * len(self._series)))
 
     def document(self) -> dict[str, Any]:
-        """All points, oldest first, a list a series; `since` is the oldest."""
+        """All points, oldest first, with a list for each series; `since` is the time of the oldest."""
         points = list(self._fine.points)
         since_fine = points[0].at_ms if points else 0
         points = [point for point in self._minutes.points if point.at_ms < since_fine] + points
@@ -115,12 +116,15 @@ def _series(rules: Rules) -> tuple[Key, ...]:
 
 
 def _window(windows: tuple[str, ...], wanted: str) -> str:
-    """The window that a headline takes: the usual one, else the longest there is."""
+    """The window of a headline number: the usual one, or the longest if that is not configured."""
     return wanted if wanted in windows else max(windows, key=minutes_of)
 
 
 def totals(health: Iterable[Sample]) -> list[Sample]:
-    """Events read and records waiting, over all topics and partitions. A forwarded record is counted where it ends."""
+    """Events that were read and records that wait, over all topics and partitions.
+
+    A forwarded event is counted only in the partition to which it was forwarded.
+    """
     sums: dict[str, float] = {"engagement_events_total": 0, "engagement_lag_events": 0}
     for sample in health:
         if sample.name in sums and sample.labels.get("outcome") != "rekeyed":
@@ -134,10 +138,10 @@ def _values(series: Iterable[Key], samples: Iterable[Sample]) -> list[float | No
 
 
 def key_of(name: str, labels: Mapping[str, str]) -> Key:
-    """What names a sample, whatever the order of its labels."""
+    """The key of a sample, which does not depend on the order of its labels."""
     return name, tuple(sorted(labels.items()))
 
 
 def _rounded(value: float | None) -> float | None:
-    # Finer than a chart shows; whole numbers stay whole.
+    # More digits than a chart shows. Whole numbers stay whole.
     return round(value, 4) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""The HTTP server: the live page, /metrics, the API, and what orchestrators ask."""
+"""The HTTP server: the live page, /metrics, the API, and the pages for orchestrators."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ _MOST_DAYS = 35
 
 
 class Server:
-    """Serves a board on one address. Nothing else is opened."""
+    """Serves a board on one address."""
 
     def __init__(self, board: Board, *, version: str) -> None:
         self._board = board
@@ -47,7 +47,7 @@ class Server:
         return app
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the address is taken."""
+        """Start to listen. Raises OSError if the address is in use."""
         server = self._board.settings.server
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -60,7 +60,7 @@ class Server:
             await self._runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        # As the exporters of Prometheus's own libraries take it: the names of metrics, or of samples such as *_bucket.
+        # As in Prometheus's own client libraries, these are names of metrics or of samples such as *_bucket.
         page = exposition(self._board, version=self._version, names=request.query.getall("name[]", None))
         return await compressed_response(request, page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

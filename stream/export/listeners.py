@@ -1,6 +1,7 @@
-"""One message to many listeners, none of whom can hold up the rest.
+"""Sends messages to many listeners, none of whom can delay the others.
 
-Each listener has a short queue. Whoever leaves it full is let go; who is one too many is refused.
+Each listener has a short queue. A listener whose queue is full is disconnected. There is a largest number of listeners;
+further ones are refused.
 """
 
 import asyncio
@@ -9,18 +10,18 @@ from contextlib import contextmanager
 
 
 class TooManyListeners(Exception):
-    """There is room for no more. The text says for how many there is."""
+    """The largest number of listeners is reached. The text says how many that is."""
 
 
 class Listener:
-    """Who hears: iterate over it for the messages, until it is let go or all is over."""
+    """One listener. Iterate over it to get its messages, until it is disconnected or everything is closed."""
 
     def __init__(self, *, backlog: int, disconnect: Callable[[], None]) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(backlog)
         self.disconnect = disconnect
 
     def offer(self, message: bytes | None) -> bool:
-        """Take a message, or None for the end. False when too many are waiting already."""
+        """Put a message into the queue, or None for the end. Returns False if the queue is full."""
         try:
             self._queue.put_nowait(message)
         except asyncio.QueueFull:
@@ -33,7 +34,7 @@ class Listener:
 
 
 class Listeners:
-    """Tells at most `most` listeners, each of whom may be `backlog` messages behind."""
+    """Sends messages to at most `most` listeners. Each may have up to `backlog` messages in its queue."""
 
     def __init__(self, *, most: int = 64, backlog: int = 16) -> None:
         self._most = most
@@ -46,7 +47,7 @@ class Listeners:
 
     @contextmanager
     def listening(self, *, disconnect: Callable[[], None]) -> Iterator[Listener]:
-        """A listener as long as the context lasts. `disconnect` cuts it off at once. Raises TooManyListeners."""
+        """A listener for as long as the context lasts. `disconnect` ends its connection. Raises TooManyListeners."""
         if self._is_over or len(self._listeners) >= self._most:
             raise TooManyListeners(f"{self._most} listen already")
         listener = Listener(backlog=self._backlog, disconnect=disconnect)
@@ -57,11 +58,11 @@ class Listeners:
             self._listeners.discard(listener)
 
     def send(self, message: bytes) -> None:
-        """Tell all; let go of those who can't keep up."""
+        """Send a message to all listeners. Disconnect those whose queue is full."""
         self._send(message)
 
     def close(self) -> None:
-        """All is over: no more listeners, and those there are hear the end."""
+        """End the iteration of all listeners, and refuse new ones."""
         self._is_over = True
         self._send(None)
 

@@ -1,6 +1,7 @@
-"""The live page, and what it reads beside the API: the stream of changes and the last hours.
+"""Serves the live page, and what it reads besides the API: the stream of changes and the history.
 
-The page and its scripts come from here alone and reach nowhere else: the headers say so to the browser.
+The page and its scripts are loaded from this server and connect to no other. The headers tell the browser to allow
+nothing else.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_RETRY_SECONDS = 30  # for whom there is no room
+_RETRY_SECONDS = 30  # after so long a client may try again, if there were too many listeners
 
 
 class PageServer:
@@ -42,7 +43,7 @@ class PageServer:
         self._updates = updates
 
     def add_to(self, app: web.Application) -> None:
-        """Add routes, headers, and what starts and ends with the application."""
+        """Add routes and headers, and the task that runs as long as the application."""
         for path, asset in page_assets().items():
             app.router.add_get(path, _serving(asset))
         app.router.add_get("/api/v1/stream", self._stream, allow_head=False)
@@ -66,12 +67,12 @@ class PageServer:
             return web.json_response({"error": str(error)}, status=503, headers=again)
 
     async def _send_updates(self, request: web.Request, listener: Listener) -> web.StreamResponse:
-        # `no` asks proxies such as nginx not to hold messages back until there are many.
+        # `no` asks proxies such as nginx to pass each message on at once.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         response.content_type = "text/event-stream"
         first = self._updates.whole()
-        with suppress(ConnectionError):  # gone, or let go of
+        with suppress(ConnectionError):  # the client has left, or was disconnected
             await response.prepare(request)
             await response.write(first)
             async for message in listener:
@@ -91,7 +92,7 @@ class PageServer:
 
 def _serving(asset: Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def serve(request: web.Request) -> web.Response:
-        # Names stay the same from version to version: a browser asks each time, and mostly hears that nothing changed.
+        # The paths are the same in each version. So a browser must ask each time whether a file has changed.
         headers = {"Cache-Control": "no-cache", "ETag": f'"{asset.etag}"'}
         known = request.if_none_match
         if known is not None and any(tag.value in (asset.etag, "*") for tag in known):

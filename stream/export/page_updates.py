@@ -1,8 +1,8 @@
-"""Once a second a look at the board: a point for the history, and for those who listen what changed.
+"""Looks at the board once a second: adds a point to the history, and sends to the listeners what has changed.
 
-A listener first hears all numbers (`numbers`), then only the samples that differ (`changes`): new values, and what is
-gone because it is undefined now. Closed days are not told, only that they are others now. When nothing differs for a
-while a `beat` says that the server is there.
+A listener first gets all numbers (event `numbers`), and then only the samples that differ (event `changes`): new
+values, and those that are gone because they are undefined now. Of closed days it gets only the information that they
+have changed. If nothing changes for a while, the event `beat` shows that the server is still there.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from stream.export.readiness import board_status
 
 _BEAT_SECONDS = 5.0
 _EVERY_SECONDS = 1.0
-# It grows by itself, every second, for each partition: who listens has a clock.
+# Not sent, because it grows every second for each partition. A listener can calculate it from its own clock.
 _EXCLUDED_METRIC = "engagement_snapshot_age_seconds"
 
 _encode = msgspec.json.Encoder().encode
@@ -30,7 +30,7 @@ Samples = Mapping[Key, dict[str, Any]]
 
 
 class PageUpdates:
-    """Watches a board, remembers, and tells. `update` is one beat; `run` makes one a second."""
+    """Watches a board, keeps the history, and sends changes. `run` calls `update` once a second."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class PageUpdates:
         self.history = History(board.rules)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Update until cancelled."""
         while True:
             self.update()
             await asyncio.sleep(self._every_seconds)
 
     def update(self) -> None:
-        """Take a point, and tell what changed since the last look."""
+        """Add a point to the history, and send what has changed since the last update."""
         self.history.update(self._board)
         if not len(self.listeners):
             return
@@ -69,14 +69,14 @@ class PageUpdates:
             self.listeners.send(server_sent_event("beat", {}))
 
     def whole(self) -> bytes:
-        """All numbers, as somebody who has just begun to listen needs them before the next changes."""
-        if len(self.listeners) <= 1:  # nobody has been told for a while
+        """All numbers, which a new listener needs before the next changes."""
+        if len(self.listeners) <= 1:  # nothing was sent for a while, because there was no listener
             self._last_state = PageState.of(self._board)
         return server_sent_event("numbers", self._last_state.whole())
 
 
 class PageState(msgspec.Struct, frozen=True):
-    """What was told at one look."""
+    """Everything that the page shows, at one update."""
 
     board_status: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
@@ -85,16 +85,16 @@ class PageState(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, board: Board) -> "PageState":
-        """What there is to tell of a board now."""
+        """The current state of a board."""
         health = [sample for sample in board.health() if sample.name != _EXCLUDED_METRIC]
         return cls(board_status(board), _by_key(board.live()), _by_key(health), board.merged.days())
 
     def whole(self) -> dict[str, Any]:
-        """Everything."""
+        """All numbers, as they are sent to a new listener."""
         return {**self.board_status, "live": list(self.live.values()), "health": list(self.health.values())}
 
     def changes_since(self, before: "PageState") -> dict[str, Any]:
-        """Only the samples that are not as they were."""
+        """Only the samples that differ from those before."""
         gone = [*_gone(before.live, self.live), *_gone(before.health, self.health)]
         return {
             **self.board_status,
@@ -106,7 +106,7 @@ class PageState(msgspec.Struct, frozen=True):
 
 
 def server_sent_event(event: str, content: Mapping[str, Any]) -> bytes:
-    """A server-sent event. JSON holds no line break, so the data is one line."""
+    """A server-sent event. Its data is one line, because the encoded JSON has no line breaks."""
     return b"event: %s\ndata: %s\n\n" % (event.encode(), _encode(content))
 
 

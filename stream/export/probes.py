@@ -1,10 +1,10 @@
-"""Is it alive, is it ready: the two pages of a worker, and the question that a container asks.
+"""The liveness and readiness pages of a worker, and the readiness check of a container.
 
-A worker serves no numbers, so by default it opens no port. Where something must decide whether to restart it or to go
-on with the next one (Kubernetes, Compose), `worker.port` opens two pages:
+A worker serves no numbers, so by default it opens no port. An orchestrator (Kubernetes, Compose) must know whether to
+restart it, and when to go on with the next worker. For that, `worker.port` opens two pages:
 
-- `/livez`: the event loop turns, for it is what answers. It never depends on Kafka.
-- `/readyz`: the worker is in its group, and the state of every partition it was given is recovered.
+- `/livez` responds as long as the event loop runs. It does not depend on Kafka.
+- `/readyz` says whether the worker is in its group and has recovered the state of all partitions assigned to it.
 """
 
 import http.client
@@ -14,12 +14,12 @@ from aiohttp import web
 
 from stream.export.address import host_and_port
 
-# An answer takes milliseconds; who is silent for longer is not alive.
+# A response takes milliseconds. A process that has not responded after this time is not alive.
 _TIMEOUT_SECONDS = 4.0
 
 
 class Probes:
-    """Serves `/livez` and `/readyz` on one address. `unready` tells why not; nothing means ready."""
+    """Serves `/livez` and `/readyz` on one address. `unready` returns why the worker is not ready; empty if it is."""
 
     def __init__(self, host: str, port: int, *, unready: Callable[[], list[str]]) -> None:
         self._host = host
@@ -28,7 +28,7 @@ class Probes:
         self.port = port
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the address is taken."""
+        """Start to listen. Raises OSError if the address is in use."""
         app = web.Application()
         app.router.add_get("/livez", self._live)
         app.router.add_get("/readyz", self._ready)
@@ -49,16 +49,16 @@ class Probes:
 
 
 def readiness(reasons: list[str]) -> web.Response:
-    """The page /readyz: 200, or 503 and the reasons."""
+    """The response of /readyz: status 200, or 503 with the reasons."""
     return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
 
 
 def ask(host: str, port: int) -> tuple[bool, str]:
-    """Ask a server or worker whether it is ready; returns the answer and its text.
+    """Ask a server or worker whether it is ready. Returns whether it is, and the text of the response.
 
-    Asked on this machine where it listens on every address. Raises OSError when nobody answers.
+    If it listens on all addresses, it is asked on this machine. Raises OSError if there is no response.
     """
-    # No proxy is asked, whatever the environment of the container says.
+    # http.client uses no proxy, whatever the environment of the container says.
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/readyz")
@@ -70,4 +70,4 @@ def ask(host: str, port: int) -> tuple[bool, str]:
         connection.close()
 
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  asked about, not listened on
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  nothing listens on these addresses here

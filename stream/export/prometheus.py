@@ -1,4 +1,4 @@
-"""/metrics: every number as a plain gauge, from the newest reports, with the help of the catalogue."""
+"""/metrics: all numbers from the newest reports, most of them as gauges, with the help texts of the catalogue."""
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate
@@ -15,7 +15,7 @@ from stream.telemetry import Timings
 
 
 class BoardCollector(Collector):
-    """Collects from the board at each scrape. A label that is gone from the board is gone from the page."""
+    """Collects all numbers from the board at each scrape. A label that the board does not have any more is absent."""
 
     def __init__(self, board: Board, *, version: str) -> None:
         self._board = board
@@ -46,7 +46,7 @@ def _family(metric: metrics.Metric, name: str, index: int, samples: list[Sample]
     help_text = (
         metric.help if index == 0 else f"{('Lower', 'Upper')[index - 1]} end of the 95 % interval of {metric.name}."
     )
-    if metric.type == "summary":  # quantiles alone: what they are taken from has names of its own
+    if metric.type == "summary":  # only its quantiles, because its sum and count are metrics of their own
         summary = Metric(name, help_text, "summary")
         for sample in samples:
             summary.add_sample(name, dict(sample.labels), sample.value)
@@ -68,7 +68,7 @@ def _histogram(name: str, bounds: tuple[float, ...], timings: Timings) -> Metric
 
 
 def exposition(board: Board, *, version: str, names: Collection[str] | None = None) -> bytes:
-    """The page that Prometheus scrapes, in its text format; `names` asks for some metrics or samples alone."""
+    """The page that Prometheus scrapes, in its text format. `names` selects some metrics or samples."""
     registry = CollectorRegistry(auto_describe=False)
     collector = BoardCollector(board, version=version)
     registry.register(collector if names is None else _Some(collector, names))
@@ -76,7 +76,7 @@ def exposition(board: Board, *, version: str, names: Collection[str] | None = No
 
 
 class _Some(Collector):
-    """Of what another one collects, the metrics and the samples of these names."""
+    """Selects the metrics and samples with these names from another collector."""
 
     def __init__(self, collector: Collector, names: Collection[str]) -> None:
         self._collector = collector

@@ -1,12 +1,12 @@
-"""Can the numbers be trusted now, in one word and in sentences.
+"""Whether the numbers can be trusted now, as one word and with the reasons.
 
-live         every partition has reported lately and has read all there is
-starting     some partition has never reported: no number is shown yet
-rebalancing  partitions change hands again and again among the same workers, so that little is read
-recovering   some partition's state is being read back
-behind       a backlog is being read, the numbers are those of its clock; or an open transaction holds a partition back
-stale        some partition's owner is silent, has left or can't go on: what its users do is missing
-mismatch     what workers report does not fit this server, or together: no number is shown
+live         every partition has reported lately and has read all records
+starting     some partition has never reported, so no number is shown yet
+rebalancing  partitions are taken over again and again among the same workers, so that little is read
+recovering   the state of some partition is being restored
+behind       a backlog is being read, and the numbers are those of its time; or an open transaction blocks a partition
+stale        the owner of some partition does not report, has left, or can't continue, so its events are missing
+mismatch     the reports of workers do not fit this server, or one another, so no number is shown
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _RECOVERY = ("engagement_recovery_rows_remaining", "engagement_recovery_remainin
 
 
 def state_of(board: Board) -> str:
-    """The word for the state of the stream; `live` exactly when the board is ready."""
+    """The word for the state of the stream. It is `live` exactly if the board is ready."""
     if not board.unready():
         return "live"
     if board.disagreements():
@@ -36,9 +36,9 @@ def state_of(board: Board) -> str:
 
 
 def board_status(board: Board) -> dict[str, Any]:
-    """What all numbers of a board have in common: their time, their trust, and how they are cut.
+    """What all numbers of a board have in common: their time, whether they can be trusted, and their windows.
 
-    `first_day` is the first day of which something is known: a closed window that reaches back before it is not whole.
+    `first_day` is the first day with events. A closed window that begins before it is incomplete.
     """
     merged, settings = board.merged, board.settings
     days = list(merged.days())
@@ -51,5 +51,5 @@ def board_status(board: Board) -> dict[str, Any]:
         "first_day": date_of(days[0]).isoformat() if days else None,
         "last_closed_day": date_of(closed[-1][0]).isoformat() if closed else None,
         "timezone": settings.timezone,
-        "windows": {told.name: settings.windows_of(told) for told in windows()},
+        "windows": {of_family.name: settings.windows_of(of_family) for of_family in windows()},
     }

@@ -1,4 +1,4 @@
-"""Reads the reports of workers from Kafka: the newest of each partition, then each new one."""
+"""Reads the reports of workers from Kafka: first the newest ones of each partition, then each new one."""
 
 import asyncio
 from typing import Any
@@ -15,20 +15,21 @@ from stream.telemetry import decode_report
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
-# The last things told of a partition may be that nobody owns it, and who stands by: its numbers lie before them.
+# How many messages of each partition are read at the start. The last ones may say only that nobody owns it, or which
+# workers stand by; the report with its numbers is before these.
 _MESSAGES_TO_READ_BACK = 40
 
 
 class ReportReader:
-    """Fills a board from the snapshots topic. Joins no group: each server reads all of it."""
+    """Fills a board from the snapshots topic. It joins no group, because each server reads the whole topic."""
 
     def __init__(self, board: Board, client_options: dict[str, Any], *, request_timeout_seconds: float) -> None:
-        """A connection on which a request is not answered for `request_timeout_seconds` is given up for a new one."""
+        """A connection that does not answer a request within `request_timeout_seconds` is replaced by a new one."""
         self._board = board
         self._client_options = {**client_options, "request_timeout_ms": int(request_timeout_seconds * 1_000)}
 
     async def run(self) -> None:
-        """Put each report on the board until cancelled. Without Kafka it tries again, and the board grows stale."""
+        """Put each report on the board until cancelled. If Kafka can't be reached, try again."""
         while True:
             consumer = AIOKafkaConsumer(
                 **self._client_options, enable_auto_commit=False, auto_offset_reset="latest", fetch_max_wait_ms=500
@@ -43,7 +44,7 @@ class ReportReader:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        """Begin with the last reports of each partition, then take each new one."""
+        """Begin with the last reports of each partition, and continue with each new one."""
         settings = self._board.settings
         partitions = [TopicPartition(settings.snapshots_topic, number) for number in range(settings.topics.partitions)]
         consumer.assign(partitions)
@@ -65,6 +66,6 @@ class ReportReader:
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it is gone."""
+    """Cancel a task and wait until it has ended."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

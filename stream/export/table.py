@@ -15,7 +15,7 @@ Values = Mapping[tuple[str, str], float]
 
 
 def print_computed(computed: Computed, console: Console) -> None:
-    """Print every number but counts of nothing, a row a metric and a column a window."""
+    """Print all numbers, with a row for each metric and a column for each window, except counts that are all 0."""
     at = iso(computed.at_ms) if computed.at_ms >= 0 else "no event"
     console.print(_windows_table(f"live at {at}", computed.live))
     for day, samples in computed.closed:
@@ -33,12 +33,12 @@ def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
             if BY_NAME[sample.name].parts:
                 derived.add(name)
             rows.setdefault(name, {})[sample.labels.get("window", "")] = sample.value
-    # A ratio of 0 was measured; a count of 0 in every window says that nobody sends such events.
+    # A ratio of 0 is a measurement. A count of 0 in every window means that no such events are sent.
     shown = {name: values for name, values in rows.items() if name in derived or any(values.values())}
     windows = dict.fromkeys(window for values in shown.values() for window in values)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    # What has no window comes first.
+    # Metrics without windows come first.
     ordered = sorted(windows, key=lambda window: minutes_of(window) if window else 0)
     for window in ordered:
         table.add_column(window, justify="right")
@@ -48,7 +48,7 @@ def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
 
 
 def number(value: float | None) -> str:
-    """A value as people read it; what is undefined is a dash, never 0."""
+    """A value for people. An undefined one is a dash, and not 0."""
     if value is None:
         return "–"
     if value == int(value):
@@ -57,7 +57,7 @@ def number(value: float | None) -> str:
 
 
 def headline(live: list[Sample], closed: list[Sample]) -> Table:
-    """The numbers to watch: what, now, its 95 % interval, and on the last closed day."""
+    """The most important numbers: for each its name, its value now, its 95 % interval, and the last closed day."""
     values = {_key(sample): sample.value for sample in (*live, *closed)}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, width in (("", 33), ("now", 8), ("95 % interval", 16), ("last closed day", 15)):  # 80 in all
@@ -81,7 +81,7 @@ def _shown(value: float | None, share: bool) -> str:
 
 
 _CLOSED = "engagement_active_users_closed"
-# Title, metric, its labels, its closed twin, and whether it is a share.
+# Title, metric, its labels, the metric of the same number on closed days, and whether it is a share.
 _HEADLINES = (
     ("daily active users (DAU)", "engagement_active_users", "1d", _CLOSED, False),
     ("weekly active users (WAU)", "engagement_active_users", "7d", _CLOSED, False),

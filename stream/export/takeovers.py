@@ -1,17 +1,17 @@
-"""How often partitions change hands, and which of two owners of a partition is the later one.
+"""Counts takeovers of partitions, and decides which of two owners of a partition is the later one.
 
-Each takeover of a partition begins a higher epoch, which is kept with its state, and each rebalance of the group a
-higher generation, which Kafka keeps. So both are counted exactly, even those that no report came from. And what a
-worker still tells of a partition that it has lost, after Kafka was away or the worker was frozen, is known by its lower
-epoch: it must not replace the numbers of the new owner.
+Each takeover of a partition begins a higher epoch, which is stored with its state. Each rebalance of the group begins a
+higher generation, which Kafka stores. So both are counted exactly, even if no report arrived in between. A worker may
+still report a partition that it has lost, after it was frozen or Kafka could not be reached. Such a report has a lower
+epoch, and must not replace the numbers of the new owner.
 
-At a rebalance every worker gives all its partitions up and takes them over again. In a rollout each rebalance has a
-reason: a worker comes or goes. A group that rebalances without end gives the same partitions to the same workers, as
-often as these ask the group for news: every quarter of a session timeout. So a partition **changes hands again and
-again** when it was taken over six times within three session timeouts (30 s) and since a worker last came or left. That
-is half as often as in such a group, and twice as often as after a worker that comes, leaves or dies, when one rebalance
-follows, at times two or three. Workers that start again and again are not meant here, however often they take others
-along: the alert `EngagementRebalancing` watches a longer time and asks for no reason.
+At a rebalance every worker gives up all its partitions and takes them over again. In a rollout each rebalance has a
+reason: a worker joins or leaves. A group that rebalances for ever gives the same partitions to the same workers, as
+often as these send heartbeats: every quarter of a session timeout. So the takeovers of a partition are **frequent** if
+it was taken over six times within three session timeouts (30 s) and since a worker last joined or left. That is half as
+often as in such a group, and twice as often as after a worker joins, leaves or dies, when one rebalance follows, or
+sometimes two or three. Workers that start again and again do not count as frequent takeovers, however many rebalances
+they cause. For these there is the alert `EngagementRebalancing`, which looks at a longer time and needs no reason.
 """
 
 from collections import deque
@@ -24,88 +24,92 @@ from stream.telemetry import AnyReport, Idle, Report, Standby, Unowned
 _FREQUENT_TAKEOVERS = 6
 _WINDOW_SESSION_TIMEOUTS = 3
 
-# Who was not heard of for so long is new when it is heard of again.
+# A worker that has not reported for so long counts as new when it reports again.
 _REMEMBERED_MS = 600_000
 
 
 class FrequentTakeovers(NamedTuple):
-    """A partition that changes hands again and again."""
+    """A partition with frequent takeovers."""
 
     partition: int
     times: int
-    worker: str  # that has taken it over last
+    worker: str  # the one that took it over last
 
 
 @dataclass(slots=True)
 class _RisingCount:
-    """A number that rises, told by several workers, some of them late.
+    """A number that only rises, and that several workers report, some of them late.
 
-    It is told anew from a low one on when Kafka, or whoever else kept it, has lost it: then nobody tells the high one
-    any more.
+    It may begin again from a low value if Kafka, or the store that has it, was emptied. Then no worker reports the high
+    value any more.
     """
 
     highest: int = 0
-    heard_ms: int = 0  # of the highest
-    total: int = 0  # all its rises; never falls
+    heard_ms: int = 0  # when the highest value was last reported
+    total: int = 0  # the sum of all rises, which never falls
 
-    def take(self, told: int, *, now_ms: int, trusted_ms: float) -> int | None:
-        """By how much it rises; None for one that comes late: a higher one was heard of in the last `trusted_ms`."""
-        if told < self.highest and now_ms - self.heard_ms <= trusted_ms:
+    def take(self, reported: int, *, now_ms: int, trusted_ms: float) -> int | None:
+        """Take over a reported value. Returns by how much it rises.
+
+        Returns None for a late report, which means that a higher value was reported in the last `trusted_ms`.
+        """
+        if reported < self.highest and now_ms - self.heard_ms <= trusted_ms:
             return None
-        risen = max(0, told - self.highest)
-        self.highest, self.heard_ms = told, now_ms
+        risen = max(0, reported - self.highest)
+        self.highest, self.heard_ms = reported, now_ms
         self.total += risen
         return risen
 
 
 @dataclass(slots=True)
 class _Owner:
-    """The newest owner of a partition that has told its epoch."""
+    """The newest owner of a partition that has reported its epoch."""
 
     worker: str = ""
     counted_since_ms: int = 0
     epoch: _RisingCount = field(default_factory=_RisingCount)
-    latest: deque[tuple[int, int]] = field(default_factory=deque)  # when it was taken over, and how often till then
+    latest: deque[tuple[int, int]] = field(default_factory=deque)  # times of reports, each with its new takeovers
 
 
 class Takeovers:
-    """Hears all that workers tell. Times are of the server's clock, or of a worker's where that is behind."""
+    """Counts takeovers by the reports of workers. Times are of the server's clock, or of a worker's that is slower."""
 
     def __init__(self, *, session_timeout_seconds: float, stale_seconds: float) -> None:
-        """Owners of a lower epoch are believed again when the last one was not heard of for `stale_seconds`."""
+        """A lower epoch is accepted again if the owner with the highest has not reported for `stale_seconds`."""
         self.seconds = _WINDOW_SESSION_TIMEOUTS * session_timeout_seconds
         self._trusted_ms = stale_seconds * 1_000
         self._owners: dict[int, _Owner] = {}  # by partition
-        self._generation: _RisingCount | None = None  # None until somebody tells it
+        self._generation: _RisingCount | None = None  # None until a worker has reported it
         self._last_heard_ms: dict[tuple[str, int], int] = {}  # by worker and start of its process
-        self._changed_ms = 0  # when a worker last came or left
+        self._changed_ms = 0  # when a worker last joined or left
 
-    def take(self, told: AnyReport, *, now_ms: int) -> bool:
-        """Take in what a worker tells; returns False for what an owner tells after the partition has had a later one.
+    def take(self, report: AnyReport, *, now_ms: int) -> bool:
+        """Take over a report. Returns False if it is of an owner that has lost the partition to a later one.
 
-        Who tells no epoch is believed: a worker of an earlier version, or one that is about to take the partition over.
+        A report without an epoch is accepted. It is of a worker of an earlier version, or of one that is about to take
+        the partition over.
         """
-        self._note_process(told, now_ms)
-        if isinstance(told, Report) and told.generation >= 0:
+        self._note_process(report, now_ms)
+        if isinstance(report, Report) and report.generation >= 0:
             self._generation = self._generation or _RisingCount()
-            self._generation.take(told.generation, now_ms=now_ms, trusted_ms=self._trusted_ms)
-        if isinstance(told, (Standby, Idle)) or not told.epoch:
+            self._generation.take(report.generation, now_ms=now_ms, trusted_ms=self._trusted_ms)
+        if isinstance(report, (Standby, Idle)) or not report.epoch:
             return True
-        return self._take_epoch(told, now_ms)
+        return self._take_epoch(report, now_ms)
 
-    def _take_epoch(self, told: Report | Unowned, now_ms: int) -> bool:
-        is_first = told.partition not in self._owners
-        owner = self._owners.setdefault(told.partition, _Owner())
-        was_reset = isinstance(told, Report) and told.counted_since_ms != owner.counted_since_ms
-        risen = owner.epoch.take(told.epoch, now_ms=now_ms, trusted_ms=-1 if was_reset else self._trusted_ms)
+    def _take_epoch(self, report: Report | Unowned, now_ms: int) -> bool:
+        is_first = report.partition not in self._owners
+        owner = self._owners.setdefault(report.partition, _Owner())
+        was_reset = isinstance(report, Report) and report.counted_since_ms != owner.counted_since_ms
+        risen = owner.epoch.take(report.epoch, now_ms=now_ms, trusted_ms=-1 if was_reset else self._trusted_ms)
         if risen is None:
             return False
-        if isinstance(told, Report):
-            owner.counted_since_ms = told.counted_since_ms
+        if isinstance(report, Report):
+            owner.counted_since_ms = report.counted_since_ms
         if risen:
-            owner.worker = told.worker
+            owner.worker = report.worker
             if not is_first:
-                owner.latest.append((min(told.reported_ms, now_ms), risen))
+                owner.latest.append((min(report.reported_ms, now_ms), risen))
                 self._forget_old(owner, now_ms)
         return True
 
@@ -113,10 +117,10 @@ class Takeovers:
         while owner.latest and owner.latest[0][0] <= now_ms - self.seconds * 1_000:
             owner.latest.popleft()
 
-    def _note_process(self, told: AnyReport, now_ms: int) -> None:
-        """Notice who comes and who leaves."""
-        who = told.worker, told.started_ms
-        leaves = isinstance(told, Unowned) and told.epoch > 0
+    def _note_process(self, report: AnyReport, now_ms: int) -> None:
+        """Notice whether a worker joins or leaves."""
+        who = report.worker, report.started_ms
+        leaves = isinstance(report, Unowned) and report.epoch > 0
         if leaves or who not in self._last_heard_ms:
             self._changed_ms = now_ms
             self._last_heard_ms = {
@@ -126,15 +130,15 @@ class Takeovers:
 
     @property
     def rebalances(self) -> int | None:
-        """How often the group was rebalanced, since Kafka knows it; None while nobody has told."""
+        """How often the group was rebalanced since Kafka has known it; None until a worker has reported it."""
         return None if self._generation is None else self._generation.total
 
     def counts(self) -> Iterator[tuple[int, int]]:
-        """By partition: how often it was taken over, since its state is kept. Never falls while the server runs."""
+        """By partition: how often it was taken over since its state exists. It never falls while the server runs."""
         return ((partition, owner.epoch.total) for partition, owner in sorted(self._owners.items()))
 
     def frequent_takeovers(self, *, now_ms: int) -> list[FrequentTakeovers]:
-        """The partitions that change hands again and again."""
+        """The partitions with frequent takeovers."""
         since_ms = max(now_ms - self.seconds * 1_000, self._changed_ms)
         found = (
             FrequentTakeovers(partition, sum(times for at_ms, times in owner.latest if at_ms > since_ms), owner.worker)
@@ -145,8 +149,8 @@ class Takeovers:
     def describe(self, found: Sequence[FrequentTakeovers]) -> str:
         """In words: how often some partitions were taken over, and by whom."""
         times = sorted({frequent.times for frequent in found})
-        told = f"{times[0]}" if len(times) == 1 else f"{times[0]} to {times[-1]}"
+        count = f"{times[0]}" if len(times) == 1 else f"{times[0]} to {times[-1]}"
         workers = ", ".join(sorted({frequent.worker for frequent in found}))
         return (
-            f"taken over {told} times in the last {self.seconds:g} s, though no worker came or left; last by {workers}"
+            f"taken over {count} times in the last {self.seconds:g} s, though no worker came or left; last by {workers}"
         )

@@ -1,1 +1,1 @@
-"""Inputs: how the bytes of a message become events. Pure, as the core is, but for `files`, which opens them."""
+"""Makes events of the bytes of messages. Like the core it does no I/O, except `files`, which reads files."""

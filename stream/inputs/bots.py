@@ -1,11 +1,11 @@
-"""Which user agents are those of crawlers."""
+"""Recognises the user agents of crawlers."""
 
 import re
 
 from stream.core.users import MAX_ID_LENGTH
 
-# Crawlers name themselves; the words are those most published lists of crawler user agents have in common. Cubot makes
-# telephones.
+# Crawlers say in their user agent what they are. Most published lists of crawlers have these words. Cubot is not a
+# crawler, but a maker of telephones.
 _CRAWLER = re.compile(
     r"(?<!cu)bot\b|crawl|spider|slurp|headless|phantomjs|curl/|wget/|python-requests|httpclient", re.IGNORECASE
 )

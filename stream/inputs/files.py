@@ -1,6 +1,6 @@
-"""Files of events: JSON objects, one a line, packed by gzip or not; also named pipes, and standard input.
+"""Reads files of events: one JSON object on each line, compressed by gzip or not. Pipes and standard input work too.
 
-Whether a file is packed is seen by its first bytes, whatever its name says.
+The first bytes of a file show whether it is compressed; its name does not matter.
 """
 
 import gzip
@@ -17,10 +17,10 @@ from stream.core.offline import OversizedLine
 STDIN = "-"
 
 _BLOCK_BYTES = 1024 * 1024
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # which some programs write at the beginning of UTF-8
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some programs write it at the beginning of UTF-8
 
 _GZIP = b"\x1f\x8b"
-# The first bytes of what is often taken for a file of lines, and is none that we read.
+# The first bytes of other formats, which are often given by mistake.
 _UNSUPPORTED_FORMATS = {
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"BZh": "packed by bzip2",
@@ -37,11 +37,11 @@ _MAX_HEAD = max(map(len, _UNSUPPORTED_FORMATS))
 def lines_of(
     path: str, *, max_line_bytes: int, on_bytes_read: Callable[[int], None] = lambda read: None
 ) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, without their ends; `-` is standard input.
+    """Yield the lines of a file without their line ends; `-` is standard input.
 
-    A line of more than `max_line_bytes` may come as an `OversizedLine`, for so much is not kept. A byte order mark is
-    skipped. `on_bytes_read` is told how many bytes of the file are read so far. Raises OSError, also for a file that is no whole
-    gzip file, or of another kind.
+    A line of more than `max_line_bytes` may be replaced by an `OversizedLine`, so that it is not kept in memory. A byte
+    order mark is skipped. `on_bytes_read` is called with the number of bytes of the file that were read so far. Raises
+    OSError, also for a gzip file that is cut off and for a file of another format.
     """
     with ExitStack() as stack:
         raw = _Source(sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb")))
@@ -62,7 +62,7 @@ def _display_name(path: str) -> str:
 
 
 class _Source:
-    """A file that is read once, from its beginning, as a pipe can be; its first bytes are known beforehand."""
+    """A file that is read once from its beginning, so that it may be a pipe. Its first bytes can be seen before."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -70,7 +70,7 @@ class _Source:
         self.bytes_read = 0
 
     def read(self, size: int) -> bytes:
-        """So many bytes; less at the end."""
+        """Read so many bytes; fewer at the end."""
         block, self._unread = self._unread[:size], self._unread[size:]
         block += self._file.read(size - len(block))
         self.bytes_read += len(block)
@@ -80,8 +80,8 @@ class _Source:
 def _blocks_of_lines(
     source: _Source | gzip.GzipFile, max_line_bytes: int, on_bytes_read: Callable[[], None]
 ) -> Iterator[list[bytes]]:
-    """Some thousand lines at a time: reading them singly takes as long as decoding them."""
-    line = _Line(max_line_bytes)  # the one that goes on in the next block
+    """Yield the lines of a block at a time, because to read them one by one takes as long as to decode them."""
+    line = _Line(max_line_bytes)  # the line that continues in the next block
     is_first = True
     while block := source.read(_BLOCK_BYTES):
         end, *lines = block.split(b"\n")
@@ -91,11 +91,11 @@ def _blocks_of_lines(
             yield [line.whole(is_first=is_first), *lines[:-1]]
             line, is_first = _Line(max_line_bytes), False
             line.add(lines[-1])
-    yield [line.whole(is_first=is_first)]  # empty where the file ends with the end of a line
+    yield [line.whole(is_first=is_first)]  # it is empty if the file ends with a line end
 
 
 class _Line:
-    """A line, put together of its parts as long as it is not too large."""
+    """A line that is read in parts. If it is too large, its parts are dropped."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

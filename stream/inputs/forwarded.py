@@ -1,4 +1,4 @@
-"""Events that another partition has read and sent here, because their users belong here."""
+"""Reads events that another partition has forwarded, because their users belong to this partition."""
 
 from stream.core.events import Event, decode_event
 from stream.core.families.registry import events
@@ -7,12 +7,12 @@ from stream.core.rules import Rules
 
 
 def forwarded_event_reader(rules: Rules) -> Reader:
-    """What reads records that carry an event instead of a message."""
+    """A reader of records whose value is an event instead of a message."""
     types = events(rules)
 
     def read(record: Record) -> Event:
         value = record.value
-        assert value is not None, "who sends an event on sends all of it"
+        assert value is not None, "a forwarded record has an event"
         return decode_event(value, types)
 
     return read

@@ -1,4 +1,4 @@
-"""The slow way into a native message, for what real producers send and the fast one can't decode, or not exactly."""
+"""The slow decoder of native messages, for messages of real producers that the fast one refuses or reads inexactly."""
 
 from collections.abc import Callable, Collection
 from typing import Any, get_type_hints
@@ -13,11 +13,11 @@ from stream.core.time import iso, parse_time
 
 
 def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes], Any]:
-    """What decodes messages of a kind leniently, and raises Rejected for those that can't be used all the same.
+    """A function that decodes messages of a kind leniently. It raises Rejected for those that still can't be used.
 
-    It takes text that is cut in the middle of a character, but for ids: another id may be cut to the same text. It
-    takes labels of any kind, anything in a field that the message has no use for, any depth in what is ignored, and
-    every form of time that `parse_time` reads.
+    It accepts text that is cut in the middle of a character, except in ids, because two ids may be cut to the same
+    text. It accepts labels of any type, anything in a field that the message does not use, any depth of nesting in
+    fields that are ignored, and every form of time that `parse_time` reads.
     """
     message_type = messages.message_type
     decode, hints = msgspec.json.Decoder(message_type).decode, get_type_hints(message_type, include_extras=True)
@@ -46,7 +46,7 @@ def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes], Any]:
 
 
 def _text_in(fields: dict[str, msgspec.Raw], name: str) -> str:
-    """The text that a field holds; empty where it holds none."""
+    """The text in a field; empty if it has no text."""
     try:
         return msgspec.json.decode(fields.get(name, b'""'), type=str)
     except msgspec.ValidationError:
@@ -54,7 +54,7 @@ def _text_in(fields: dict[str, msgspec.Raw], name: str) -> str:
 
 
 def _normalize_fields(fields: dict[str, msgspec.Raw], *, times: Collection[str], labels: Collection[str]) -> None:
-    """Write times as the fast decoder takes them, and leave out labels that it can't take. Raises Rejected."""
+    """Change times to a form that the fast decoder accepts, and remove labels that it refuses. Raises Rejected."""
     for name in fields.keys() & labels:
         if not _is_readable(fields[name]):
             del fields[name]
@@ -72,7 +72,7 @@ def _is_readable(label: msgspec.Raw) -> bool:
 
 
 def _in_rfc_3339(time: msgspec.Raw, field: str) -> msgspec.Raw:
-    """A time as the fast decoder takes it. Raises Rejected for a text that is none."""
+    """A time in the form that the fast decoder accepts. Raises Rejected if it is a text but not a time."""
     if not bytes(time).startswith(b'"'):
         return time
     text = msgspec.json.decode(time, type=str)
@@ -84,14 +84,14 @@ def _in_rfc_3339(time: msgspec.Raw, field: str) -> msgspec.Raw:
 
 def _refuse_cut_id(message: Message, name: str) -> None:
     if name == "anonymous_id" and message.user_id is not None and not is_placeholder(text_of(message.user_id)):
-        message.anonymous_id = None  # the other one says who it is
+        message.anonymous_id = None  # it is not needed, because there is a `user_id`
         return
     reason = Reason.BAD_USER if name in ("user_id", "anonymous_id") else Reason.WRONG_TYPE
     raise Rejected(reason, f"{getattr(message, name)!r} at `$.{name}` is cut in the middle of a character")
 
 
 def _reason_of(error_text: str) -> Reason:
-    # A message of msgspec names the type that was expected; only of an unknown value it repeats what was sent.
+    # Messages of msgspec name the expected type. Only the one for an unknown value repeats what was sent.
     if error_text.startswith("Object missing required field"):
         return Reason.MISSING_FIELD
     if error_text.startswith("Invalid enum value"):

@@ -1,8 +1,8 @@
-"""The format `native`: a JSON object a message, as README.md describes it. Each tells one event.
+"""The format `native`: each message is a JSON object with one event, as README.md describes it.
 
-What a kind of messages looks like is said by the family that brings it (`stream/core/messages.py`); here its bytes are
-read, and what all kinds have in common: who it is of, when it happened, and whether a bot sent it. Unknown fields are
-ignored, whatever they hold.
+The families define the fields of their kinds of messages (`stream/core/messages.py`). This module decodes the bytes and
+reads what all kinds have in common: the user, the time, and whether a bot sent the message. Unknown fields are ignored
+and may hold anything.
 """
 
 import datetime as dt
@@ -23,12 +23,13 @@ from stream.inputs.lenient import lenient_decoder_of
 
 _FIRST_13_DIGITS, _LAST_13_DIGITS = 10**12, 10**13 - 1
 
-# The decoder rounds to microseconds: so much of a second becomes the next millisecond, and may become the next day.
+# The decoder rounds to microseconds. Such a fraction of a second would be rounded up to the next millisecond, which may
+# lie in the next day.
 _ROUNDED_UP = re.compile(rb"\.\d{3}999[5-9]")
 
 
 def reader_of(messages: MessageKind) -> Reader:
-    """What reads the messages of one kind."""
+    """A reader of the messages of one kind."""
     decode, read_slowly = msgspec.json.Decoder(messages.message_type).decode, _slow_reader_of(messages)
     event_of, known_users = messages.event_of, users_by_id
 
@@ -40,7 +41,7 @@ def reader_of(messages: MessageKind) -> Reader:
             message = decode(value)
         except UNDECODABLE:
             return read_slowly(record)
-        # Who and when: both have a common case that needs no call, for this runs for each event.
+        # User and time have a common case without a function call, because this code runs for each event.
         user_id, time = message.user_id, message.event_time
         user = known_users.get(user_id) or user_of(user_id, message.anonymous_id)  # type: ignore[arg-type]
         if type(time) is int and _FIRST_13_DIGITS <= time <= _LAST_13_DIGITS:  # milliseconds as they are
@@ -62,7 +63,7 @@ def reader_of(messages: MessageKind) -> Reader:
 
 
 def _slow_reader_of(messages: MessageKind) -> Callable[[Record], Event]:
-    """What reads the messages of one kind that are unlike most: null messages, and what is decoded leniently."""
+    """A reader for the rare messages of one kind: null messages, and those that must be decoded leniently."""
     decode, event_of_tombstone = lenient_decoder_of(messages), messages.event_of_tombstone
 
     def read(record: Record) -> Event:
@@ -90,7 +91,7 @@ _ids_of = msgspec.json.Decoder(_Ids).decode
 
 
 def user_of_message(value: bytes) -> str | None:
-    """The user of a message, by a look at its ids alone; None where it can't be said and reading it would fail too."""
+    """The user of a message, for which only its ids are decoded; None if it can't be read, and the message neither."""
     try:
         try:
             ids = _ids_of(value)

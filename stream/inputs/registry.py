@@ -1,4 +1,4 @@
-"""The formats of inputs, and what reads a message of each."""
+"""The formats of inputs, and the readers of each."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from stream.inputs import native
 
 NATIVE = "native"
 
-# By format: what makes a reader for messages of a kind. Raises KeyError for a kind that is none of the format's.
+# By format: a function that returns the reader of a kind of messages. It raises KeyError for an unknown kind.
 _FORMATS: Mapping[str, Callable[[str], Reader]] = {NATIVE: lambda kind: native.reader_of(message_kinds()[kind])}
 
 FORMATS = tuple(_FORMATS)
@@ -20,5 +20,5 @@ def kinds() -> tuple[str, ...]:
 
 
 def reader(*, format: str, kind: str) -> Reader:  # noqa: A002  as the setting is called
-    """What reads the messages of an input."""
+    """The reader of an input."""
     return _FORMATS[format](kind)

@@ -74,7 +74,10 @@ class Redis:
 
 
 class RedisStore:
-    """The state of one partition in Redis. Opening it takes the partition over, and raises StoreUnavailable, StoreFailed."""
+    """The state of one partition in Redis. Opening it takes the partition over.
+
+    Raises StoreUnavailable, StoreFailed.
+    """
 
     def __init__(self, client: Client, app_id: str, partition: int) -> None:
         self._client = client

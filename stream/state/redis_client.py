@@ -1,7 +1,7 @@
 """A client for Redis that turns its errors into StoreUnavailable or StoreFailed.
 
-StoreUnavailable is for problems that end by themselves: no connection, or a server that is loading, failing over, full or
-unable to write to its disk. StoreFailed is for problems that a person must solve: a wrong password, a missing
+StoreUnavailable is for problems that end by themselves: no connection, or a server that is loading, failing over, full
+or unable to write to its disk. StoreFailed is for problems that a person must solve: a wrong password, a missing
 permission, an unknown certificate.
 
 After a lost connection the client tries once more at once, because the server may have closed an idle connection. All
@@ -55,7 +55,10 @@ _ACCESS_ERRORS = (
 
 
 class Client:
-    """A client of one server or cluster, for use by several threads. Raises StoreUnavailable and StoreFailed with its URL."""
+    """A client of one server or cluster, for use by several threads.
+
+    The messages of StoreUnavailable and StoreFailed have its URL.
+    """
 
     def __init__(
         self, url: RedisUrl, *, password: str, cafile: str = "", certfile: str = "", keyfile: str = ""

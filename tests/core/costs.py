@@ -1,11 +1,11 @@
-"""What an event costs in each stage of its way: calls of our functions, calls of built-in ones, and what it leaves.
+"""The cost of an event in each stage: calls of our functions, calls of built-in functions, and memory that stays used.
 
-Counts instead of times: they are the same on every machine, however busy, and the same load gives the same counts.
+Calls are counted instead of times measured, because the counts are the same on every machine, however busy it is.
 `python -m tests.core.costs` prints them with the functions that are called most.
 
-Counted are calls of functions of `stream`, and calls of built-in functions from there, by `sys.setprofile`. Both mean
-the same in each version of Python that we run on, but for comprehensions: Python 3.12 and later make no call of them,
-so they are left out. What libraries call inside of them is theirs to change.
+`sys.setprofile` counts the calls of functions of `stream`, and the calls of built-in functions from there. The counts
+are the same in each version of Python that we support, except for comprehensions: since Python 3.12 they are no calls,
+so they are left out. Calls inside of libraries are not counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stream.core.time import HOUR_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.native import READERS, Message
 
-# Of these a worker makes one snapshot and one checkpoint: few enough that both are seen in what an event costs.
+# How many events there are for each snapshot and checkpoint. With so few, both are visible in the cost of an event.
 _EVENTS_OF_A_CHECKPOINT: Final = 500
 _ROWS_KEPT: Final = 500  # in memory, so that some are read again
 _START_MS: Final = 1_704_067_200_000  # 2024-01-01, a Monday
@@ -48,7 +48,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an event costs in one stage, in the mean."""
+    """The mean cost of an event in one stage."""
 
     ours: float  # calls of functions of ours
     builtin: float  # calls of built-in functions by ours
@@ -110,11 +110,11 @@ def _as_compute_does(stage: Stage) -> None:
 
 
 def costs() -> tuple[dict[str, Cost], dict[str, Calls]]:
-    """What an event costs by stage, and the calls that it consists of."""
+    """The cost of an event by stage, and the calls of each stage."""
     _run(_unmeasured)  # fills caches that other tests may have filled too
     calls, left = dict[str, Calls](), Counter[str]()
     _run(lambda name: _counting_calls(calls.setdefault(name, Calls())))
-    gc.freeze()  # what others have left is not looked at with each collection
+    gc.freeze()  # so that collections do not look at the objects of other tests
     _run(lambda name: _counting_blocks(left, name))
     gc.unfreeze()
     count = len(events())

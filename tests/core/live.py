@@ -1,4 +1,4 @@
-"""A live stream in a dict: partitions that read, tick, checkpoint, forget and are restored, as workers do."""
+"""A live stream in memory: partitions that read, tick, write checkpoints, forget and are restored, as in a worker."""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import isclose
@@ -37,7 +37,7 @@ def line(event: Mapping[str, Any]) -> bytes:
 
 
 class Store(dict[bytes, bytes]):
-    """What checkpoints have written, and which keys were asked for."""
+    """A store that is a dict, and remembers which keys were read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def deliver(
     reader: Reader | None = None,
     **options: Any,
 ) -> tuple[list[Refused], list[Misplaced]]:
-    """Read, fetch what is wanted, apply: as a worker does."""
+    """Read records, fetch the rows that they need, and apply them, as a worker does."""
     held = Store() if store is None else store
     batch = partition.read(topic, messages, reader or READERS[topic], not_after_ms=not_after_ms, belongs=belongs)
     rows: dict[bytes, bytes | None] = {}
@@ -139,7 +139,7 @@ class Stream:
         return first
 
     def agrees_with_recount(self, events: list[EventFields], at_ms: int, *, days_back: int = 3) -> None:
-        """Live numbers at the clock and those of the last closed days are what a recount gives."""
+        """Assert that the live numbers and those of the last closed days are those of a recount."""
         snapshot = self.snapshot()
         assert_same(live_samples(snapshot, self.rules), oracle.live(events, at_ms, self.rules))
         last = oracle.last_closed(at_ms, self.rules)
@@ -150,7 +150,7 @@ class Stream:
 
 
 def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
-    """The same samples, none more; quantiles within 1 %, the rest to the rounding of floats."""
+    """Assert that the samples are the expected ones. Quantiles may differ by 1 %, the rest by rounding errors."""
     found: Samples = {}
     for sample in samples:
         event = key(sample.name, **sample.labels)

@@ -1,7 +1,7 @@
-"""The naive recount: METRICS.md, sections 1 to 3, in lists, sets and sorting, and nothing of the code it checks.
+"""The naive recount of METRICS.md, sections 1 to 3, with lists, sets and sorting, and without the code that it checks.
 
 Events are JSON objects with their `topic`; times in them are epoch milliseconds. An event the pipeline would refuse
-must not be among them. A sample is told as (name, labels) -> value; what is undefined is not there.
+must not be among them. Samples are a dictionary from (name, labels) to a value; an undefined number is absent.
 """
 
 import datetime as dt
@@ -36,7 +36,7 @@ from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, m
 
 
 def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
-    """Every live sample when the clock shows `at_ms`."""
+    """All live samples when the clock shows `at_ms`."""
     samples: Samples = {}
     active = activity(events)
     users = {}
@@ -67,7 +67,7 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
 
 
 def _segments(samples: Samples, events: list[EventFields], at_ms: int, rules: Rules) -> None:
-    """Each active user under the last value told; the 20 values with the most users by name, the rest as other."""
+    """Each active user under the newest value; the 20 values with the most users by name, the rest as `other`."""
     active = activity(events)
     people = {
         name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.windows_of(ACTIVITY)
@@ -208,7 +208,7 @@ def last_closed(at_ms: int, rules: Rules) -> int:
 
 
 def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
-    """Every sample of one closed day; none for a day before the first active one."""
+    """All samples of one closed day; none for a day before the first active one."""
     active = sorted((day_of(at, rules.days.zone), person) for person, at in activity(events))
     people = {number: {person for _, person in group} for number, group in groupby(active, key=itemgetter(0))}
     samples: Samples = {}

@@ -1,4 +1,4 @@
-"""What happened, told once: sessions, activity, logins and survey responses out of raw events, as METRICS.md has it."""
+"""Sessions, activity, logins and survey responses, each once, from raw events, as METRICS.md defines them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -18,7 +18,7 @@ DIMENSIONS = ("effort", "empathy", "understanding", "efficiency")
 
 
 class Visit(NamedTuple):
-    """One session as told by all of its steps, or by its winning summary."""
+    """One session according to all of its steps, or to the summary that counts."""
 
     who: Person
     first: int
@@ -39,13 +39,13 @@ NOBODY = {"", "null", "undefined", "guest"}  # of those that are generated
 
 
 def id_of(event: EventFields, field: str) -> str | None:
-    """An id as text, or None where none is told."""
+    """An id as text, or None if there is none."""
     text = str(event.get(field, "")).strip() if event.get(field) is not None else ""
     return None if text.lower() in NOBODY else text
 
 
 def who(event: EventFields) -> Person:
-    """`user_id`, else `anonymous_id`: another user than that of the same `user_id`."""
+    """The `user_id`, or else the `anonymous_id`, which is another user than that of the same `user_id`."""
     user = id_of(event, "user_id")
     if user is not None:
         return "user", user
@@ -55,12 +55,12 @@ def who(event: EventFields) -> Person:
 
 
 def is_step(event: EventFields) -> bool:
-    """Whether somebody did it: no ping, and no end."""
+    """Whether a user did it: it is interactive and not an end."""
     return bool(event.get("interactive", True)) and event["type"] != "end"
 
 
 def moment(event: EventFields) -> int:
-    """When it happened: a summary at its end, whenever it was sent."""
+    """The time of an event; that of a summary is the end of the session, whenever it was sent."""
     return int(event["ended_at"] if event.get("type") == "summary" else event["event_time"])
 
 
@@ -69,7 +69,7 @@ def of_topic(events: Iterable[EventFields], topic: str) -> list[EventFields]:
 
 
 def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields], list[EventFields]]:
-    """Each step once (user, session, type, time, event id and what counts tell it), and all summaries."""
+    """Each step once (identified by user, session, type, time, event id and what counts), and all summaries."""
     steps, summaries = {}, []
     for event in of_topic(events, "sessions"):
         if event["type"] == "summary":
@@ -83,13 +83,13 @@ def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields
 
 
 def winners(summaries: Iterable[EventFields]) -> dict[tuple[Person, str], EventFields]:
-    """Of each session the summary of the highest revision, then of the latest end."""
+    """By session: the summary with the highest revision, then the one with the latest end."""
     ranked = sorted(summaries, key=lambda event: (event.get("revision", 0), event["ended_at"]))
     return {(who(event), str(id_of(event, "session_id"))): event for event in ranked}
 
 
 def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
-    """Every session. One that a summary tells stands for the steps of its id within a day of it."""
+    """All sessions. A summary replaces the steps of its id within a day of its end."""
     steps, summaries = steps_and_summaries(events)
     won = winners(summaries)
     found = [
@@ -114,7 +114,7 @@ def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
 
 
 def volume(events: Iterable[EventFields]) -> list[int]:
-    """The time of each step; of a session that a summary alone tells its end, once for each page view."""
+    """The time of each step; of a session of which there is only a summary its end, once for each page view."""
     steps, summaries = steps_and_summaries(events)
     times = [event["event_time"] for event in steps if is_step(event)]
     for (person, session), event in winners(summaries).items():
@@ -205,7 +205,7 @@ def beginnings(events: list[EventFields], rules: Rules) -> list[int]:
 
 
 def newest_values(events: list[EventFields], segment: str) -> dict[Person, str]:
-    """The value that each person's newest activity event told that told any; of equal times the greatest."""
+    """By person: the value of the newest activity event that has one; of equal times the greatest."""
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
@@ -240,7 +240,7 @@ class Reply(NamedTuple):
 
     @property
     def one_of(self) -> tuple[object, ...]:
-        """What shares one place among the answers: of these only the latest counts."""
+        """The group of the answer. In each group only the latest answer counts."""
         kind, interaction = self.event["kind"], id_of(self.event, "interaction_id")
         if kind == "nps":
             return kind, self.who
@@ -255,7 +255,7 @@ def _how_far(event: EventFields) -> tuple[bool, int, int]:
 
 
 def responses(events: Iterable[EventFields]) -> list[Reply]:
-    """Every response that was not taken back."""
+    """All responses that were not retracted."""
     states: dict[tuple[Person, str], list[EventFields]] = {}
     for event in of_topic(events, "surveys"):
         states.setdefault((who(event), str(id_of(event, "response_id"))), []).append(event)
@@ -275,14 +275,14 @@ def scale_of(event: EventFields) -> tuple[int, int]:
 
 
 def score(event: EventFields, to: tuple[int, int]) -> Fraction:
-    """The score, turned round where high is bad, linearly on the scale `to`."""
+    """The score, reversed if high is bad, and converted linearly to the scale `to`."""
     low, high = scale_of(event)
     given = low + high - event["score"] if event.get("higher_is") in ("harder", "worse") else event["score"]
     return to[0] + Fraction(int(given) - low, high - low) * (to[1] - to[0])
 
 
 def logins(events: Iterable[EventFields]) -> list[tuple[bool, int]]:
-    """Each login once (user, success, time and event id tell it): whether it succeeded, and when."""
+    """Each login once (identified by user, success, time and event id): whether it succeeded, and when."""
     told_once = {
         (who(event), event.get("success", True), event["event_time"], event.get("event_id"))
         for event in of_topic(events, "logins")

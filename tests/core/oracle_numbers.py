@@ -24,7 +24,7 @@ class Window(NamedTuple):
         return int(self.name[:-1]) * MINUTES[self.name[-1]]
 
     def __contains__(self, at: object) -> bool:
-        """Is its minute over or running, and its bucket one of those the window covers?"""
+        """Whether the minute has come, and its bucket is one of the window."""
         assert isinstance(at, int)
         bucket = MINUTE if self.minutes <= MINUTES["d"] else HOUR
         covered = self.minutes * MINUTE // bucket

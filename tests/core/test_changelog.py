@@ -1,4 +1,4 @@
-"""Which runs of a changelog count: those of who owned the partition, whatever a late worker appends."""
+"""Only the runs of the owner of the partition count in a changelog, whatever a late worker appends."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -112,7 +112,7 @@ def test_a_log_that_begins_anew_forgets_what_lay_before() -> None:
 
     assert rows_of(log.entries) == {"c": "1", "d": "1"}
     assert rows_of(log.entries, at_a_time=1) == {"c": "1", "d": "1"}
-    # The reset's own seal may be gone, and rows from before may not be yet.
+    # Compaction may have removed the seal of the reset already, and rows before it not yet.
     assert rows_of([entry for entry in log.entries if entry.offset not in (2, 4)]) == {"c": "1", "d": "1"}
 
 
@@ -155,7 +155,7 @@ def test_a_reader_ends_with_what_the_owners_wrote_whatever_late_workers_append(
             continue
         epoch += kind == "takeover"
         wanted.update(rows)
-        # An owner finds out with its next run, and writes again what was touched.
+        # An owner notices it with its next run, and writes the keys of the late run again.
         touched = Replay()
         rows_of(log.entries, touched)
         mended = {key.decode(): wanted.get(key.decode()) for key in touched.overwritten if key != SEAL}

@@ -51,7 +51,7 @@ EVERYTHING = (
 
 
 def apply(worker: Worker, topic: str, event: dict[str, Any]) -> str:
-    """Apply an event and tell what became of it."""
+    """Apply an event and return its outcome."""
     before = dict(worker.partition.progress.outcomes.get(topic, {}))
     worker.apply(topic, [message(event)], not_after_ms=NEVER_MS)
     after = worker.partition.progress.outcomes[topic]

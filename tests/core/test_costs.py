@@ -1,8 +1,7 @@
-"""What an event costs is guarded, in counts and not in times: a function more for each event is seen at once.
+"""The cost of an event does not rise unnoticed. It is counted in calls, so one more call for each event is detected.
 
-The figures are those of `tests/core/costs.py`, with what they may exceed them by. A stage that costs more is either
-worth it, and then its new figure goes here, or not. One that costs less gets its new figure too, or it could become
-dearer again unseen.
+The figures are those of `tests/core/costs.py`. If a stage costs more and that is worth it, its new figure goes here. If
+a stage costs less, its new figure goes here too, because otherwise it could rise again unnoticed.
 """
 
 from functools import cache
@@ -11,7 +10,7 @@ import pytest
 
 from tests.core.costs import APPLY, DELTA, OFFLINE, READ, SNAPSHOT, Cost, costs
 
-# By stage, for each event of the load, which makes a snapshot and a checkpoint of 500 of them.
+# By stage, for each event. There is a snapshot and a checkpoint for each 500 events.
 FIGURES = {
     READ: Cost(ours=5.09, builtin=10.12, left=3.53),
     APPLY: Cost(ours=6.07, builtin=6.90, left=2.47),
@@ -19,11 +18,11 @@ FIGURES = {
     DELTA: Cost(ours=2.26, builtin=2.82, left=0.69),
     OFFLINE: Cost(ours=20.24, builtin=34.77, left=4.45),
 }
-# Counts of one load are the same each time. With a tenth more of calls, one more for each event could pass unseen.
+# The counts are the same each time. With a margin of a tenth, one more call for each event could remain unnoticed.
 CALLS_MARGIN = 0.05
-# Versions of Python differ a little in what they allocate.
+# Versions of Python differ a little in how much memory they allocate.
 BLOCKS_MARGIN = 0.1
-# For small figures, of which that is next to nothing.
+# The smallest margin, for figures near 0.
 LEAST_MARGIN = 0.1
 
 KINDS = {
@@ -36,7 +35,7 @@ found = cache(costs)
 
 
 def too_dear(stage: str, cost: Cost, figure: Cost) -> list[str]:
-    """What a stage costs more than before."""
+    """Say by how much a stage costs more than before."""
     excesses = []
     for kind, what in KINDS.items():
         now, before = getattr(cost, kind), getattr(figure, kind)

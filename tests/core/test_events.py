@@ -1,4 +1,4 @@
-"""The one door in: what every message needs, and why one is refused. Sessions and logins; surveys are next door."""
+"""How messages become events: what every message needs, and why one is refused. Here for sessions and logins."""
 
 from typing import Any
 from unicodedata import normalize

@@ -1,4 +1,4 @@
-"""Anything at all may lie in a topic: it becomes an event or one known rejection, never another error."""
+"""Any bytes in a topic become an event or a known rejection, and never another error."""
 
 from contextlib import suppress
 from typing import Any
@@ -66,7 +66,7 @@ def test_json_that_is_broken_is_refused_wherever_it_is_broken(topic: str, broken
     assert refusal(topic, b'%s,"x":%s}' % (message, broken))[0] is Reason.NOT_JSON
 
 
-# What a field can hold in a message that is JSON, though perhaps not for the strict.
+# Values of fields in lenient JSON, which the strict decoder may refuse.
 characters = st.one_of(
     st.characters(exclude_categories=["Cc", "Cs"], exclude_characters='"\\').map(str.encode),
     st.integers(0xD800, 0xDFFF).map(lambda unit: b"\\u%04x" % unit),

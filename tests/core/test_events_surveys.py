@@ -1,4 +1,4 @@
-"""Survey answers at the door: kinds, scales and scores."""
+"""How messages of surveys become events: kinds, scales and scores."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every family is held to."""
+"""Rules for every family."""
 
 from __future__ import annotations
 

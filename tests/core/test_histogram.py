@@ -1,4 +1,4 @@
-"""Histograms: within 1 %, and nothing is left when all is taken out."""
+"""Histograms are exact to 1 %, and empty when everything is subtracted again."""
 
 from collections import Counter
 from math import ceil

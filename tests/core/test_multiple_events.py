@@ -1,4 +1,4 @@
-"""A message may tell several things: of different users, of different kinds, and some of them can't be used."""
+"""A message may have several events: of different users and kinds, and some of them can't be used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -75,7 +75,7 @@ def test_each_thing_that_a_message_tells_has_its_own_outcome() -> None:
     assert sum(counts.values()) == len(sent)
     assert [(one.user, one.event_index) for one in misplaced] == [("bob", 3)]
     assert [one.reason for one in refused] == [Reason.FUTURE, Reason.LATE, Reason.BAD_USER]
-    assert [one.detail.split(":")[0] for one in refused] == [f"of what it tells, number {n}" for n in (4, 5, 2)]
+    assert [one.detail.split(":")[0] for one in refused] == [f"part {n} of the message" for n in (4, 5, 2)]
     assert all(one.record.value == batch(*sent).value for one in refused)
 
 

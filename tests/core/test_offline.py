@@ -1,4 +1,4 @@
-"""Numbers of files, lines that can't be used, and the figures that others computed from the same data."""
+"""Numbers of files, lines that can't be used, and numbers that other programs calculated from the same data."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One partition: what becomes of each record, when one is late, and null messages. Numbers are checked by recount."""
+"""One partition: the outcome of each record, late events, and null messages. `test_recount.py` checks the numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +96,7 @@ def test_an_event_is_late_only_when_it_is_further_behind_the_watermark_than_allo
 
 
 def test_a_summary_is_two_facts_each_of_its_own_time() -> None:
-    """That a session began is too late to be told, that it has ended is not; when it was told says nothing."""
+    """The start of a session may be too late while its end is not. When the summary was sent does not matter."""
     told = login(-9 * DAY_MS, type="summary", session_id="s", page_views=1, ended_at=NOON_MS)
     for rules, active_yesterday in ((HOUR_RULES, 0), (Rules(), 1)):
         partition = Partition(rules)

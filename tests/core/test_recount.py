@@ -1,4 +1,4 @@
-"""Whatever happened, in whatever order it arrived: the numbers are those of a naive recount."""
+"""For any events in any order of arrival, the numbers are those of a naive recount."""
 
 from random import Random
 

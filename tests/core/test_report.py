@@ -1,4 +1,4 @@
-"""From sums to samples: what is undefined is absent, and each ratio has its parts."""
+"""Samples that follow from sums: undefined ones are absent, and each ratio has its parts."""
 
 from typing import Any
 

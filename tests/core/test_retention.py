@@ -1,4 +1,4 @@
-"""What is forgotten, and what a row may hold: state stays as large as the population that the windows know."""
+"""What is forgotten, and how large a row may be: the state grows only with the users that are in the windows."""
 
 import msgspec
 from hypothesis import given
@@ -18,7 +18,7 @@ START_MS = 1_699_999_200_000  # an hour begins
 NEVER_MS = 1 << 60
 # 100 days of retention, three of lateness, one more.
 KEPT_DAYS = 104
-# What is remembered of those who are let go has tests of its own, below.
+# The long-term parts of users have tests of their own below.
 RULES = Rules(memory_days=1)
 
 
@@ -36,13 +36,13 @@ def apply(worker: Worker, topic: str, *sent: dict[str, object], key: bytes | Non
 
 
 def move_to(worker: Worker, day: float) -> None:
-    """The clock and the watermark come to a day."""
+    """Move the clock and the watermark to a day."""
     worker.partition.tick(START_MS + int(day * DAY_MS), behind=())
     worker.partition.progress.watermark_ms = START_MS + int(day * DAY_MS)
 
 
 def swept(worker: Worker) -> Store:
-    """What is stored once all of it was looked over."""
+    """What is stored after all of it was checked."""
     worker.checkpoint()
     for prefix in SWEPT_PREFIXES:
         worker.partition.sweep(worker.store.pages(prefix))

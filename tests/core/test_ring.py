@@ -12,13 +12,13 @@ FIELD, OTHER = 1, 2
 
 
 def covers(window: int, *, minute: int, now: int) -> bool:
-    """What a live window covers, straight from its definition."""
+    """Whether a live window covers a minute, directly by its definition."""
     bucket = 1 if window <= DAY else HOUR
     return minute <= now and now // bucket - window // bucket < minute // bucket
 
 
 def counts_at(booking: Booking, now: int) -> bool:
-    """A booking counts until another one has come; where both share a minute, the later one."""
+    """A booking counts until the next one has come. If both are in the same minute, the later one counts."""
     since = booking.minute if booking.since is None else booking.since
     return since <= now and (booking.until is None or (booking.until > now and booking.until > since))
 

@@ -1,10 +1,10 @@
-"""How long a user is known of whom nothing more is heard, where neither windows nor the retention ask for longer."""
+"""How long a user without further events is known, if neither windows nor the retention need it for longer."""
 
 from stream.core.rules import Rules
 from tests.core.live import Worker
 from tests.core.test_retention import LOGINS, apply, login, move_to, swept
 
-# 64 days for what follows from closed days, three of lateness, one more.
+# 64 days for closed days, three of lateness, and one more.
 KEPT_DAYS = 68
 
 

@@ -1,4 +1,4 @@
-"""Active users by segment: what a label means, which event tells, and which values have a name."""
+"""Active users by segment: how labels are read, which event counts, and which values are shown by name."""
 
 from collections import Counter
 from functools import reduce
@@ -266,7 +266,9 @@ def crowd(of_value: dict[str, int], *, first: int = 0) -> list[dict[str, Any]]:
 
 
 def test_the_20_values_with_the_most_users_over_all_partitions_have_a_name() -> None:
-    # A value that is small in each partition may be large in all, and one that leads in one of them small in all.
+    # A value with few users in each partition may have many in all of them, and the largest one of a partition may be
+    # small
+    # in the sum.
     here = {f"v{number:02}": 3 for number in range(20)} | {"everywhere": 2}
     there = {f"w{number:02}": 3 for number in range(5)} | {"everywhere": 2}
     one, other = counted(*crowd(here)).snapshot(), counted(*crowd(there)).snapshot()

@@ -38,7 +38,7 @@ def summary(start: int, end: int, **sent: object) -> Summary:
 
 
 def heard(known: UserSessions, event: Step | Summary) -> bool:
-    """Whether an event changes the visits."""
+    """Whether an event changes the sessions."""
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     changed = bytearray(1)
     family.handlers()[type(event)](known, [event], changed, 0)
@@ -251,7 +251,7 @@ def test_engaged_time_counts_only_where_it_is_sent() -> None:
 
 
 def booked(*sent: Step | Summary, clock_ms: int) -> dict[int, int]:
-    """What the longest window holds of these events when the clock shows so much."""
+    """The sums of the longest window after these events, at a time of the clock."""
     family = SessionsFamily(Rules(session_timeout_ms=TIMEOUT))
     known = family.new()
     for event in sent:

@@ -49,7 +49,7 @@ def responses(*sent: Answer) -> dict[str, Response]:
 
 
 def counted(*sent: Answer, now: int = 1 << 40) -> dict[int, int]:
-    """Sum of what is booked when the clock shows the minute `now` after the first."""
+    """The sum of the bookings when the clock shows `now` minutes after the first event."""
     found: Counter[int] = Counter()
     for booking in bookings(responses(*sent)):
         superseded = booking.until is not None and (booking.until <= MINUTE + now or booking.until <= booking.minute)

@@ -1,7 +1,7 @@
-"""Random histories for properties: what happened, in what order it arrives, and what the worker does in between.
+"""Random histories for property tests: the events, their order of arrival, and what the worker does in between.
 
-Times cluster where rules have edges: at a timeout and one beside it, at minutes, hours and local midnights, on days
-when the clocks change.
+Many times are near the limits of rules: at a timeout and just beside it, at minutes, hours and local midnights, and on
+days when the clocks change.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class World:
-    """A history as it arrives, under some rules."""
+    """A history in the order of arrival, with the rules under which it is counted."""
 
     rules: Rules
     arrivals: list[Arrival]
@@ -73,7 +73,7 @@ def moments(draw: st.DrawFn, base: int, span_days: int) -> int:
     return base + hours * HOUR_MS + draw(st.one_of(st.sampled_from(_HOUR_EDGES), st.integers(0, HOUR_MS - 1)))
 
 
-# Some that are the same, some that are none, and those that our own names could be mistaken for.
+# Some ids that mean the same, some that are none, and those that could be confused with names of our own.
 _LABELS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
     {},
     optional={
@@ -88,7 +88,7 @@ _Family = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
 
 
 def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool) -> list[dict[str, Any]]:
-    """A burst of steps, with a session id or without; no pause in it is longer than two timeouts."""
+    """A burst of steps with or without a session id. No pause in it is longer than two timeouts."""
     session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
     steps = []
     offsets = (*_OFFSETS, DAY_MS, DAY_MS + 1, DAY_MS + TIMEOUT) if ids else _OFFSETS
@@ -205,7 +205,7 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
 
 @st.composite
 def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",), span_days: int = 12) -> World:
-    """A history of the families under rules that make none of it late."""
+    """A history of the families, with rules under which no event is late."""
     zone = draw(st.sampled_from(zones))
     base = draw(st.sampled_from(ANCHORS[zone]))
     # Ids are used again only where lateness lets them; short lateness lets rows settle in between.
@@ -234,7 +234,7 @@ def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",
 
 
 def _arriving(draw: st.DrawFn, happened: list[EventFields], rules: Rules, delay_ms: int) -> World:
-    """The events in order of arrival: a clock may be an hour wrong, and an event as late as is allowed."""
+    """The events in order of arrival. A clock may be wrong by an hour, and an event as late as is allowed."""
     delays = st.one_of(st.just(0), st.integers(-HOUR_MS, delay_ms), st.sampled_from((-HOUR_MS, delay_ms)))
     actions: st.SearchStrategy[Action] = st.sampled_from(_ACTIONS)
     arrivals = [Arrival(event, moment(event) + draw(delays), draw(actions)) for event in happened]
@@ -247,7 +247,7 @@ def _arriving(draw: st.DrawFn, happened: list[EventFields], rules: Rules, delay_
 
 
 def _identity(event: EventFields) -> tuple[object, ...]:
-    """What makes two events the same one, or two states of one response that the contract can't rank."""
+    """The identity of an event, which may also be two states of a response that the contract can't rank."""
     fields = ("topic", "session_id", "type", "event_id", "response_id", "status", "revision")
     success = event.get("success", True) if event["topic"] == "logins" else None
     return (who(event), moment(event), success, *(event.get(field) for field in fields))

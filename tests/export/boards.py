@@ -1,4 +1,4 @@
-"""A board with one small, fixed world on it, for the tests of what is shown."""
+"""A board with a small, fixed set of events, for the tests of what is shown."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ NOW = "2026-03-10T12:00:00Z"
 
 @dataclass
 class Event:
-    """A record as Kafka would give it."""
+    """A record as it would be read from Kafka."""
 
     value: bytes | None
     offset: int

@@ -1,4 +1,4 @@
-"""A board on which a simulated population has left seven weeks, for the tests of what people see."""
+"""A board with seven weeks of a simulated population, for the tests of what people see."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -64,7 +64,7 @@ def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady") -> 
 
 
 def of_millions(shown: Board, times: int = 5_000_000) -> Board:
-    """The same board, but so many times as much of everything that counts."""
+    """The same board with all counts multiplied."""
     for report in shown.reports:
         told = report.snapshot
         grown = msgspec.structs.replace(
@@ -81,7 +81,7 @@ def _times(counts: Mapping[Key, Mapping[Name, int]], times: int) -> dict[Key, di
 
 
 def later(report: Report, milliseconds: int) -> Report:
-    """The same report, some time later: nothing happened since."""
+    """The same report some time later, without any events in between."""
     snapshot = msgspec.structs.replace(report.snapshot, now_ms=report.snapshot.now_ms + milliseconds)
     return msgspec.structs.replace(report, reported_ms=report.reported_ms + milliseconds, snapshot=snapshot)
 

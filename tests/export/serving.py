@@ -1,4 +1,4 @@
-"""A server that serves a board on a port of its own, in a thread of its own, for those who come by HTTP."""
+"""A server that serves a board on a port of its own, in a thread of its own, for tests by HTTP."""
 
 import asyncio
 import threading
@@ -47,12 +47,12 @@ class Serving:
 
     @property
     def listeners(self) -> int:
-        """How many follow the stream."""
+        """The number of clients that follow the stream."""
         return len(self._server._live_page._updates.listeners)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """The server says nothing meanwhile, though its connections stay."""
+        """Stop the server from sending anything for a while, though its connections stay open."""
         thaw = threading.Event()
         self._loop.call_soon_threadsafe(thaw.wait, TIMEOUT_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""What a board says of partitions nobody owns, of stores that are away, and of counters when workers change."""
+"""A board with partitions without owner, with stores that can't be reached, and with counters of several owners."""
 
 from itertools import pairwise
 

@@ -160,7 +160,7 @@ def test_a_server_with_other_settings_than_the_workers_shows_no_number_and_says_
 
 
 def raw(shown: Board, path: str, accepted: str) -> tuple[str | None, str | None, bytes]:
-    """What the answer is encoded by and varies with, and its body as it is sent."""
+    """Content-Encoding and Vary of a response, and its body as it is sent."""
 
     async def ask() -> tuple[str | None, str | None, bytes]:
         application = Server(shown, version="1.2.3").application()

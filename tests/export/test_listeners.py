@@ -1,4 +1,4 @@
-"""One message to many, none of whom holds up the rest."""
+"""A message goes to many listeners, none of whom delays the others."""
 
 import asyncio
 

@@ -27,7 +27,7 @@ expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Serving]:
-    """A server that shows a population of seven weeks; left as it is by those who share it."""
+    """A server that shows a population of seven weeks. Tests share it and must not change it."""
     with Serving(crowd()) as serving:
         yield serving
 
@@ -166,7 +166,7 @@ _MONDAYS = ("2026-03-09", "2026-03-02")
 
 
 def with_stickiness(share_of_day: float) -> Board:
-    """The crowd, but on its last closed day so many of the month's users were active."""
+    """The crowd, with this number of the month's users active on its last closed day."""
     shown = crowd()
     for told in shown.reports:
         users = dict(told.snapshot.families["activity"].closed)

@@ -1,4 +1,4 @@
-"""The live page over HTTP: its files and headers, the stream of changes, and how both end."""
+"""The live page over HTTP: its files and headers, the stream of changes, and how connections end."""
 
 import asyncio
 import gzip
@@ -55,7 +55,7 @@ async def streaming(updates: PageUpdates) -> AsyncIterator[TestServer]:
 
 @asynccontextmanager
 async def heard(updates: PageUpdates) -> AsyncIterator[aiohttp.StreamReader]:
-    """What somebody hears who listens to a server with this updates."""
+    """The stream of a server with these updates."""
     async with (
         streaming(updates) as server,
         aiohttp.ClientSession() as session,

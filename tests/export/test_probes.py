@@ -1,4 +1,4 @@
-"""The pages of a worker, and the question that a container asks."""
+"""The pages of a worker, and the readiness check of a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, to the letter."""
+"""The exact text that Prometheus scrapes."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which owner of a partition is believed, how takeovers are counted, and which partitions change hands too often."""
+"""Which owner of a partition counts, how takeovers are counted, and which partitions have frequent takeovers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def counts(shown: Board, name: str = "engagement_takeovers_total") -> list[float
     return [sample.value for sample in shown.health() if sample.name == name]
 
 
-# -- who is believed ---------------------------------------------------------------------------------------------------
+# -- which owner counts ------------------------------------------------------------------------------------------------
 
 
 def test_what_an_owner_tells_after_the_partition_has_had_a_later_one_is_left_out() -> None:
@@ -145,7 +145,7 @@ def test_a_group_that_kafka_has_forgotten_counts_on() -> None:
     assert counts(shown, "engagement_rebalances_total") == [8]
 
 
-# -- again and again ---------------------------------------------------------------------------------------------------
+# -- frequent takeovers ------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -184,7 +184,7 @@ class Group:
         self.rebalance()
 
     def last(self, seconds: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         end_ms = self.now_ms + int(seconds * 1_000)
         while self.now_ms < end_ms:
             for partition, (worker, started_ms) in enumerate(self.owners):

@@ -13,8 +13,6 @@ from tests.chaos.world import ProxiedKafka
 from tests.integration.deployment import Deployment, simulated
 from tests.integration.fixtures import Deploy
 
-# aiokafka's own time for a request is 40 s, Faust's 90 s. Ours is 11 s here, and a worker that joins again needs some.
-
 
 @pytest.mark.chaos
 def test_a_worker_whose_connections_have_died_makes_new_ones_and_misses_nothing(

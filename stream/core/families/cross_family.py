@@ -1,5 +1,7 @@
-"""Numbers that follow from more than the sums of one family: from those of several, which keep nothing of one another,
-or from when the whole stream began.
+"""Numbers that can't be calculated from the sums of one family alone.
+
+They need the sums of several families, which store nothing of one another, or the time of the first event of the whole
+stream.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Logins and failed logins, each counted once, in its minute."""
+"""Logins and failed logins. Each is counted once, in its minute."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +13,7 @@ from stream.core.snapshot import Sums
 from stream.core.time import MINUTE_MS
 from stream.core.windows import SESSIONS
 
-# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+# Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
 LOGINS = 3
 LOGIN_FAILURES = 4
 
@@ -33,23 +33,23 @@ class LoginMessage(ActivityMessage, gc=False):
 
 
 def event_of(message: LoginMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Login:
-    """The login that a message tells."""
+    """The login of a message."""
     success = message.success is not False
     return Login(user, at_ms, is_bot, identity_of(at_ms, message.event_id, success), success, segments_of(message))
 
 
 class UserLogins(msgspec.Struct, gc=False):
-    """The logins of one user that may be sent again."""
+    """The logins of one user that are new enough to be sent again."""
 
-    times: dict[int, int] = {}  # by identity: the time in milliseconds, negative for a failed one
-    unbooked: list[int] | None = None  # the times that the totals don't hold yet; never stored
+    times: dict[int, int] = {}  # by identity: the time in milliseconds, negative for a failed login
+    unbooked: list[int] | None = None  # the times that are not in the totals yet; never stored
 
 
 _decode = msgspec.msgpack.Decoder(dict[int, int]).decode
 
 
 class LoginsFamily(Family[UserLogins]):
-    """Logins, by the windows of their events."""
+    """Logins in windows of event time."""
 
     name = "logins"
     number = 3
@@ -61,7 +61,7 @@ class LoginsFamily(Family[UserLogins]):
         return {Login: one_by_one(self.apply_login)}
 
     def apply_login(self, part: UserLogins, login: Login, now: int) -> bool:
-        """A login counts unless it is known already."""
+        """Count a login unless it is known already."""
         if login.identity in part.times:
             return False
         at_ms = part.times[login.identity] = login.at_ms if login.success else -login.at_ms

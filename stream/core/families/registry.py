@@ -21,7 +21,7 @@ def families(rules: Rules) -> list[Family[Any]]:
 
 
 def windows() -> list[Windows]:
-    """The windows of all families, each once."""
+    """The windows of all families. Windows that several families share are listed once."""
     return list({family.windows.name: family.windows for family in FAMILIES}.values())
 
 
@@ -31,13 +31,13 @@ def message_kinds() -> dict[str, MessageKind]:
 
 
 def events(rules: Rules) -> dict[str, type[Event]]:
-    """The types of events that any family hears, by name."""
+    """The types of events that any family processes, by name."""
     return {event.__name__: event for family in families(rules) for event in family.handlers() if event is not Event}
 
 
 def state_settings(rules: Rules) -> dict[str, str]:
-    """The settings that what is stored depends on, in a fixed order."""
-    told = {"timezone": rules.days.zone}
+    """The settings on which the stored state depends, in a fixed order."""
+    settings = {"timezone": rules.days.zone}
     for family in FAMILIES:
-        told |= family.state_settings(rules)
-    return told
+        settings |= family.state_settings(rules)
+    return settings

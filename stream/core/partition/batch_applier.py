@@ -1,4 +1,4 @@
-"""Applying: each event of a batch changes the parts of its user's row that hear of it."""
+"""Applies batches: each event changes the parts of its user's row, by the handlers of the families."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,45 +15,45 @@ from stream.core.rejections import Rejected
 from stream.core.rules import Rules
 from stream.core.time import MINUTE_MS
 
-# Where no store is behind the rows in memory: a row that is not there is a new one.
+# Used if there is no store: then a row that is not in memory is new.
 NOTHING_STORED: Stored = {}
 
 _NEVER_MS = 1 << 62
 
 
 def _by_kind_and_user(events: Iterable[Event]) -> Mapping[type[Event], Mapping[str, Sequence[Event]]]:
-    """What each user did, kind by kind, in the order of arrival."""
+    """Group events by type and user, in the order of arrival."""
     by_kind: defaultdict[type[Event], dict[str, list[Event]]] = defaultdict(dict)
     for event in events:
         of_kind, user = by_kind[event.__class__], event.user
-        told = of_kind.get(user)
-        if told is None:
+        of_user = of_kind.get(user)
+        if of_user is None:
             of_kind[user] = [event]
         else:
-            told.append(event)
+            of_user.append(event)
     return by_kind
 
 
 class BatchApplier:
     """Applies batches to the rows of one partition."""
 
-    def __init__(self, rules: Rules, families: list[Family[Any]], rows: Rows, names: UserIndex) -> None:
+    def __init__(self, rules: Rules, families: list[Family[Any]], rows: Rows, user_index: UserIndex) -> None:
         self._future_limit_ms = rules.future_limit_ms
         self._rows = rows
-        self._user_index = names
-        # Who hears which events, and who may know what is meant without a user: by type, with the place of the family.
+        self._user_index = user_index
+        # By type of event, each with the index of its family: the handlers, and the function that returns references.
         self._handlers: dict[type[Event], tuple[tuple[int, EventHandler], ...]] = {}
         self._references: dict[type[EventWithoutUser], tuple[int, Callable[[Any], Iterable[str]]]] = {}
-        heard_by = [family.handlers() for family in families]
-        for event in {event: None for heard in heard_by for event in heard if event is not Event}:
-            # Who hears `Event` hears all that it does not name.
-            hearing = [(index, heard.get(event, heard.get(Event))) for index, heard in enumerate(heard_by)]
-            self._handlers[event] = tuple((index, handler) for index, handler in hearing if handler is not None)
+        by_family = [family.handlers() for family in families]
+        for event in {event: None for handlers in by_family for event in handlers if event is not Event}:
+            # The handler of `Event` gets all types that its family does not name.
+            found = [(index, handlers.get(event, handlers.get(Event))) for index, handlers in enumerate(by_family)]
+            self._handlers[event] = tuple((index, handler) for index, handler in found if handler is not None)
         for index, family in enumerate(families):
             for without_user, references in family.references().items():
                 self._references[without_user] = (index, references)
 
-    def apply(  # noqa: C901  the way of each event, in one piece for speed
+    def apply(  # noqa: C901  one long function, because this code runs for each event and calls take time
         self,
         progress: Progress,
         batch: Batch,
@@ -66,24 +66,24 @@ class BatchApplier:
         """Apply a batch in order of arrival, as `Partition.apply` says."""
         rows, source = self._rows, batch.source
         others_ms = min((progress.newest_ms.get(other, -1) for other in waits_for), default=batch.not_after_ms)
-        # How far the clock may follow the events; it does not where the limit lies before all time.
+        # How far the clock may follow the events. It does not follow them if this limit is negative.
         clock_limit_ms = min(batch.not_after_ms - self._future_limit_ms, others_ms) if moves_clock else -1
         newest_ms, now = progress.newest_ms.get(source, -1), progress.now_ms // MINUTE_MS
         first_ms = _NEVER_MS if progress.first_ms is None else progress.first_ms
-        heard = applied = 0
+        total = applied = 0
         users, rows_to_fetch, unsaved = rows.users, batch.rows_to_fetch, rows.unsaved
         for events in self._event_groups(progress, batch, stored, belongs):
             times = [event.at_ms for event in events]
             first_ms, newest_ms = min(first_ms, *times), max(newest_ms, *times)
             if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
                 now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
-            heard += len(events)
-            for kind, told in _by_kind_and_user(events).items():
-                hearing = self._handlers[kind]
-                for user, of_user in told.items():
+            total += len(events)
+            for kind, by_user in _by_kind_and_user(events).items():
+                handlers = self._handlers[kind]
+                for user, of_user in by_user.items():
                     row = users.get(user) or self._load(progress, user, stored, rows_to_fetch.get(user))
                     parts, changed = row.parts, bytearray(len(of_user))
-                    for index, handler in hearing:
+                    for index, handler in handlers:
                         part = parts[index]
                         if part is None:
                             part = rows.open_part(row, index)
@@ -93,7 +93,7 @@ class BatchApplier:
                         applied += changes
                         if user not in unsaved:
                             rows.mark_changed(user, row)
-        duplicate = heard - applied
+        duplicate = total - applied
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:
             progress.newest_ms[source] = newest_ms
@@ -102,8 +102,8 @@ class BatchApplier:
         if moves_clock:
             progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
-        fates = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.bot_events, REKEYED: len(batch.misplaced)}
-        progress.count(source, fates, [refused.reason for refused in batch.refused])
+        outcomes = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.bot_events, REKEYED: len(batch.misplaced)}
+        progress.count(source, outcomes, [refused.reason for refused in batch.refused])
 
     def _load(self, progress: Progress, user: str, stored: Stored, key: bytes | None) -> Row:
         rows = self._rows
@@ -116,17 +116,17 @@ class BatchApplier:
         row = rows.users[user] = rows.new()
         return row
 
-    # -- events without a user, and names that lead to one ---------------------------------------------------------
+    # -- events without a user, and references by which one is found -----------------------------------------------
 
     def keys_to_fetch(self, batch: Batch, stored: Stored) -> list[bytes]:
-        """The keys whose values are needed and not in `stored`, as `Partition.keys_to_fetch` says."""
+        """The keys whose values are needed and are not in `stored`; see `Partition.keys_to_fetch`."""
         keys = dict.fromkeys(batch.rows_to_fetch.values())
         for event in batch.without_user:
             users = event.users
             if not users:
-                name = self._user_index.key_to_fetch(event.reference, stored)
-                if name is not None:
-                    keys[name] = None
+                key = self._user_index.key_to_fetch(event.reference, stored)
+                if key is not None:
+                    keys[key] = None
                     continue
                 user = self._user_index.user(event.reference, stored)
                 users = () if user is None else (user,)
@@ -136,9 +136,9 @@ class BatchApplier:
     def _event_groups(
         self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None
     ) -> Iterable[Sequence[Event]]:
-        """The events of a batch that belong here, each with its user; those that can be heard at once together.
+        """The events of a batch that belong to this partition, each with its user, in groups to be applied together.
 
-        All of a batch, unless who is meant by one event may follow from those before it.
+        All events are one group, unless the user of an event may depend on an event before it in the batch.
         """
         if (
             batch.without_user
@@ -156,9 +156,9 @@ class BatchApplier:
             if isinstance(event, EventWithoutUser):
                 found = self._with_its_user(progress, batch, record, event, stored, belongs)
             elif event.has_reference:
-                name = event.user_reference()
-                if name is not None:
-                    self._user_index.put(name, event.user, event.at_ms)
+                reference = event.user_reference()
+                if reference is not None:
+                    self._user_index.put(reference, event.user, event.at_ms)
                 if event.user in batch.users_elsewhere and event.user not in self._rows.users:
                     continue
             if found is not None:
@@ -173,10 +173,10 @@ class BatchApplier:
         stored: Stored,
         belongs: Callable[[str], bool] | None,
     ) -> Event | None:
-        """The event with its user; None when it was refused or belongs elsewhere."""
+        """The event with its user; None if it was refused or belongs to another partition."""
         try:
             found = event.with_user(self._user_of(progress, event, stored))
-            batch.is_bot_event(found)  # refuses what is late or of the future
+            batch.is_bot_event(found)  # called because it refuses late and future events
         except Rejected as rejection:
             batch.refused.append(Refused(record, rejection.reason, str(rejection)))
             return None
@@ -187,7 +187,7 @@ class BatchApplier:
         return found
 
     def _user_of(self, progress: Progress, event: EventWithoutUser, stored: Stored) -> str:
-        """Of whom something is told that does not say so. Raises Rejected."""
+        """The user of an event that does not have one. Raises Rejected if it is not known."""
         if not event.users:
             user = self._user_index.user(event.reference, stored)
             if user is None:

@@ -1,6 +1,6 @@
-"""Reading: records of an input become events of this partition, or are refused, or belong elsewhere.
+"""Reads the records of a batch. Their events belong to this partition, or to another one, or are refused.
 
-Reading changes nothing, so it can be done before the rows that a batch needs are fetched.
+Reading does not change the state, so it can be done before the rows that a batch needs are fetched.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from stream.core.time import iso
 
 
 class Refused(NamedTuple):
-    """Something in a record that can't be used, and why."""
+    """A record, or a part of one, that can't be used, and why."""
 
     record: Record
     reason: Reason
@@ -28,19 +28,19 @@ class Misplaced(NamedTuple):
     record: Record
     user: str
     event: Event
-    event_index: int | None  # which of several events of its message; None where the message tells nothing else
+    event_index: int | None  # its position among several events of a message; None if it is the only one
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Records of one input that were read, and what comes of them."""
+    """Records of one input that were read, and their events."""
 
     source: str  # the input
     not_after_ms: int
     late_before_ms: int
     records: list[Record] = field(default_factory=list)  # of each event
     events: list[Event] = field(default_factory=list)
-    without_user: list[EventWithoutUser] = field(default_factory=list)  # those among the events
+    without_user: list[EventWithoutUser] = field(default_factory=list)  # the events that have no user
     rows_to_fetch: dict[str, bytes] = field(default_factory=dict)  # users whose rows are not in memory: keys of these
     users_elsewhere: set[str] = field(default_factory=set)  # users among the events that belong to other partitions
     refused: list[Refused] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Batch:
     bot_events: int = 0
 
     def is_bot_event(self, event: Event) -> bool:
-        """Whether an event counts for no headline metric. Raises Rejected for one of another time."""
+        """Whether a bot sent the event. Raises Rejected if the event is late or of the future."""
         at_ms = event.at_ms
         if at_ms > self.not_after_ms:
             raise Rejected(Reason.FUTURE, f"{iso(at_ms)} is after {iso(self.not_after_ms)}")
@@ -60,7 +60,7 @@ class Batch:
 
 
 class BatchReader:
-    """Sorts the records of a batch."""
+    """Reads the records of a batch and sorts their events."""
 
     def __init__(
         self, users: dict[str, Row], full: dict[str, int], *, max_message_bytes: int, max_user_bytes: int
@@ -73,7 +73,7 @@ class BatchReader:
     def read(
         self, batch: Batch, records: Iterable[Record], reader: Reader, belongs: Callable[[str], bool] | None
     ) -> None:
-        """Sort records into a batch. `belongs` tells whether a user belongs to this partition."""
+        """Read records into a batch. `belongs` returns whether a user belongs to this partition."""
         not_after_ms, late_before_ms, max_bytes = batch.not_after_ms, batch.late_before_ms, self._max_message_bytes
         full, users, rows_to_fetch = self._full, self._users, batch.rows_to_fetch
         read, events = batch.records, batch.events
@@ -89,7 +89,7 @@ class BatchReader:
             if type(event) is MultipleEvents:
                 self._sort_multiple(batch, record, event, belongs)
                 continue
-            # Nearly all events are of a usual time and of a user of this partition: these need no further call.
+            # Nearly all events are of an acceptable time and of a user of this partition. They need no further call.
             user = event.user
             if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.has_start_time or full):
                 if user not in users and user not in rows_to_fetch:
@@ -108,7 +108,7 @@ class BatchReader:
         for event_index, event in multiple.events:
             self._sort(batch, record, event, event_index, belongs)
         for rejection in multiple.rejections:
-            detail = f"of what it tells, number {rejection.event_index}: {rejection.detail}"
+            detail = f"part {rejection.event_index} of the message: {rejection.detail}"
             batch.refused.append(Refused(record, rejection.reason, detail))
 
     def _sort(
@@ -119,8 +119,8 @@ class BatchReader:
         event_index: int | None,
         belongs: Callable[[str], bool] | None,
     ) -> None:
-        """Put one event of a record where it goes."""
-        if isinstance(event, EventWithoutUser):  # its time is looked at when its user is known
+        """Put one event of a record into the list of the batch where it belongs."""
+        if isinstance(event, EventWithoutUser):  # its time is checked when its user is known
             batch.without_user.append(event)
         else:
             user = event.user
@@ -131,9 +131,7 @@ class BatchReader:
                 if user in self._full:
                     raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
             except Rejected as rejection:
-                detail = (
-                    str(rejection) if event_index is None else f"of what it tells, number {event_index}: {rejection}"
-                )
+                detail = str(rejection) if event_index is None else f"part {event_index} of the message: {rejection}"
                 batch.refused.append(Refused(record, rejection.reason, detail))
                 return
             if user not in self._users and user not in batch.rows_to_fetch:
@@ -141,7 +139,8 @@ class BatchReader:
                     batch.misplaced.append(Misplaced(record, user, event, event_index))
                     if not event.has_reference:
                         return
-                    batch.users_elsewhere.add(user)  # a message that gives that name instead of the user will ask here
+                    # A later message that has the reference instead of the user will come to this partition.
+                    batch.users_elsewhere.add(user)
                 else:
                     batch.rows_to_fetch[user] = (USER_PREFIX + user).encode()
         batch.records.append(record)

@@ -1,15 +1,15 @@
 """One partition of the stream: its users, its totals, and how far it has read.
 
-Inputs are partitioned by user, so a partition knows all of its users and no other partition knows any of them: totals
-of partitions simply add. Events change rows at once; totals follow when they are asked for (`update_totals`), so a user who is
-busy between two snapshots is booked once.
+Inputs are partitioned by user. So all events of a user are in one partition, and the totals of several partitions can
+be added. Events change rows at once. Totals are updated when they are needed (`update_totals`), so a user with many
+events between two snapshots is booked once.
 
-Between checkpoints a partition changes in memory only. `collect_delta` gives what has changed, with the offsets up to
-which the input has been applied: written as one, a partition that is restored from it continues as if nothing had
-happened.
+Between checkpoints a partition changes in memory only. `collect_delta` returns what has changed, with the offsets up to
+which the inputs have been applied. This delta is written as a whole. A partition that is restored from the store
+continues as if it had never stopped.
 
-The state is a set of items: `user/<user>` a row, `named/<name>` whom a name means, `ring/<family>/...` and
-`days/<family>/...` pages of totals, `progress` the rest.
+The state is a set of items. `user/<user>` is a row, `named/<reference>` the user of a reference, `ring/<family>/...`
+and `days/<family>/...` are pages of totals, and `progress` is everything else.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -28,22 +28,22 @@ from stream.core.rules import Rules
 from stream.core.snapshot import Snapshot
 from stream.core.time import DAY_MS, MINUTE_MS
 
-# What grows with users and responses, and is looked over from time to time.
+# The keys of items whose number grows with users and responses. They are checked from time to time.
 SWEPT_PREFIXES = (USER_PREFIX.encode(), INDEX_PREFIX.encode())
 
-# So often a full row is looked at while what it held is let go: each hour with a lateness of three days.
+# How often a full row is checked within the allowed lateness: once an hour if that is three days.
 _CHECKS_OF_A_FULL_ROW = 72
 
 
 def row_retention_ms(rules: Rules) -> int:
-    """For how long a row is kept after its user was last heard of, by the watermark."""
-    # Windows of hours end with the hour, and sessions close after their last step: so a day more.
+    """How long a row is kept after the last event of its user, in event time."""
+    # A day more, because windows of hours end with the hour, and sessions close after their last step.
     min_retention_ms = max(family.min_retention_ms() for family in families(rules))
     return max(rules.retention_ms, min_retention_ms) + (rules.allowed_lateness_ms or 0) + DAY_MS
 
 
 class Partition:
-    """The state of one partition. Rows that are not in memory are given to it: it asks for them by key."""
+    """The state of one partition. It names the keys of rows that are not in memory, and the caller fetches them."""
 
     def __init__(self, rules: Rules, *, max_message_bytes: int = 1_000_000, max_user_bytes: int = 256 * 1024) -> None:
         self.rules = rules
@@ -57,7 +57,7 @@ class Partition:
         self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
         self._row_retention_ms = row_retention_ms(rules)
 
-    # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
+    # -- events: read them, fetch the rows that they need, apply them ----------------------------------------------
 
     def read(
         self,
@@ -68,9 +68,9 @@ class Partition:
         not_after_ms: int,
         belongs: Callable[[str], bool] | None = None,
     ) -> Batch:
-        """Read records of an input and sort out what can't be applied. Changes nothing.
+        """Read records of an input and separate what can't be applied. Changes nothing.
 
-        Events later than `not_after_ms` are refused as `future`. `belongs` tells whether a user belongs to this
+        Events later than `not_after_ms` are refused as `future`. `belongs` returns whether a user belongs to this
         partition.
         """
         allowed_ms = self.rules.allowed_lateness_ms
@@ -92,11 +92,11 @@ class Partition:
         moves_clock: bool = False,
         waits_for: Collection[str] = (),
     ) -> tuple[list[Refused], list[Misplaced]]:
-        """Apply what was read, in order of arrival, with the values of all keys it `keys_to_fetch`.
+        """Apply a batch in order of arrival. `stored` has the values of all keys that `keys_to_fetch` has named.
 
-        `moves_clock` says that this input is behind, so that watermark and clock follow its events: as far as the
-        inputs have come that the watermark also `waits_for`, and the clock not to what is still to come.
-        Returns what could not be applied: each such event is counted, and the caller sends it on.
+        `moves_clock` says that this input is behind, so that watermark and clock follow its events. The watermark does
+        not pass the other inputs that it `waits_for`, and the clock does not follow events of the future. Returns what
+        could not be applied. These events are counted, and the caller sends them on.
         """
         self._applier.apply(self.progress, batch, stored, belongs=belongs, moves_clock=moves_clock, waits_for=waits_for)
         return batch.refused, batch.misplaced
@@ -104,13 +104,13 @@ class Partition:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str] = ()) -> None:
-        """Move watermark and clock on.
+        """Move the watermark and the clock forward. Neither ever goes back.
 
-        `behind` are the inputs that still have records to read, `active` those that brought some a moment ago: more may
-        be on their way. The watermark is the newest event time of the least advanced of both, so reading one input
-        faster than another makes nobody late. A partition that is behind shows the time of its watermark, so a backlog
-        is replayed as if it were live, but none later than `clock_ms` (a client's clock may run ahead); one that has
-        caught up shows `clock_ms`. Neither ever goes back.
+        `behind` are the inputs that still have records to read. `active` are those that had records a moment ago, so
+        more may be on their way. The watermark is the newest event time of the least advanced of both. So no event is
+        late only because one input is read faster than another. While the partition is behind, its clock shows the time
+        of the watermark, so a backlog is processed as if it were live; but it does not pass `clock_ms`, because a
+        client's clock may be fast. When the partition has caught up, its clock shows `clock_ms`.
         """
         self.progress.tick(clock_ms, behind=behind, active=active)
 
@@ -118,18 +118,19 @@ class Partition:
         """The newest closed day at the partition's clock."""
         return self.rules.days.last_closed(self.progress.now_ms, close_after_ms=self.rules.close_after_ms)
 
-    # -- totals out ------------------------------------------------------------------------------------------------
+    # -- totals ----------------------------------------------------------------------------------------------------
 
     def update_totals(self) -> None:
-        """Bring the totals up to the rows and the clock."""
+        """Update the totals to the current rows and the clock."""
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.update_totals(now)
 
     def snapshot(self, *, closed_days: int | None = None, all_values: bool = False) -> Snapshot:
-        """What this partition adds to every number now, with the last `closed_days` closed days.
+        """What this partition contributes to every number now, with the last `closed_days` closed days.
 
-        With `all_values` every value of a segment is told of: what is sent to others leaves rare ones out.
+        With `all_values` it has every value of a segment. Otherwise rare values are left out, so that a report is
+        small.
         """
         self.update_totals()
         progress, last_closed = self.progress, self.last_closed_day()
@@ -140,7 +141,7 @@ class Partition:
                 family.name: family.sums(last_closed_day=last_closed, days=closed_days, all_values=all_values)
                 for family in self.families
             },
-            # A partition without any event yet keeps no day of the others open.
+            # A partition without events must not keep a day open that is closed in the others.
             last_closed_day=last_closed if progress.now_ms >= 0 else None,
             outcomes={source: dict(counts) for source, counts in progress.outcomes.items()},
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
@@ -152,16 +153,16 @@ class Partition:
 
     @property
     def unsaved_rows(self) -> int:
-        """How many rows the next delta will hold, pages not counted."""
+        """The number of rows in the next delta, without pages."""
         return len(self._rows.unsaved)
 
     @property
     def unsaved_bytes(self) -> int:
-        """About how large the next delta will be, pages not counted."""
+        """The approximate size of the next delta, without pages."""
         return self._rows.unsaved_bytes + BYTES_OF_A_CHANGE * len(self._user_index)
 
     def collect_delta(self) -> Delta:
-        """Everything that has changed since the last call, as keys and values; None removes a key."""
+        """Everything that has changed since the last call, as keys and values. The value None deletes a key."""
         self.update_totals()
         progress, allowed_ms = self.progress, self.rules.allowed_lateness_ms
         watermark_ms = progress.watermark_ms
@@ -182,27 +183,27 @@ class Partition:
         return delta
 
     def forget_users(self, *, keep: int) -> None:
-        """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
+        """Drop the least recently used rows from memory until `keep` are left. Call it when a delta is stored."""
         self._user_index.forget()
         self._rows.forget(keep=keep)
 
     def sweep(self, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """Look at stored items whether they are still needed; the next delta removes those that are not."""
+        """Check whether stored items are still needed. The next delta deletes those that are not."""
         if self.rules.allowed_lateness_ms is None:
             return
         expired_before_ms = self.progress.watermark_ms - self._row_retention_ms
-        # A day more: of those who are remembered only days are known.
+        # More by some days, because only whole days are known of the users who are kept for that long.
         remembered_ms = (self.rules.memory_days + 2) * DAY_MS + self.rules.allowed_lateness_ms
         forgotten_before_ms = min(expired_before_ms, self.progress.watermark_ms - remembered_ms)
         users = [item for item in items if item[0].startswith(USER_PREFIX.encode())]
-        names = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
+        index_entries = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
         self.progress.users -= self._rows.sweep(
             users, expired_before_ms=expired_before_ms, forgotten_before_ms=forgotten_before_ms
         )
-        self._user_index.sweep(names, expired_before_ms=expired_before_ms)
+        self._user_index.sweep(index_entries, expired_before_ms=expired_before_ms)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
-        """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix.
+        """Load what checkpoints have written. `pages` returns the stored items whose keys begin with a prefix.
 
         Raises StateRefused.
         """

@@ -1,4 +1,4 @@
-"""How far a partition has read, what became of the events, and what its watermark and clock show."""
+"""How far a partition has read, the outcomes of its events, and its watermark and clock."""
 
 from collections.abc import Collection, Mapping
 
@@ -16,7 +16,7 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "rekeyed",
 )
 
-# Of everything that a checkpoint writes. 1: rows were one value, before they had parts.
+# The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts.
 FORMAT = 2
 
 PROGRESS = b"progress"
@@ -25,22 +25,22 @@ _OUTCOME_OF = {Reason.FUTURE: FUTURE, Reason.LATE: LATE}
 
 
 class StateRefused(ValueError):
-    """The stored state can't be gone on with. The text says why, and what decides it."""
+    """The stored state can't be used. The text says why, and what can be done about it."""
 
 
 class RulesChanged(StateRefused):
-    """The stored state was booked under other rules. The text names the setting and both values."""
+    """The stored state was counted with other settings. The text names the setting and both values."""
 
 
 class FormatChanged(StateRefused):
-    """The stored state was written by another version, whose format this one does not read."""
+    """The stored state was written by another version, whose format this version can't read."""
 
 
 class Progress(msgspec.Struct):
-    """How far a partition has read, and what became of the events. Part of each checkpoint."""
+    """How far a partition has read, and the outcomes of its events. Each checkpoint stores it."""
 
     offsets: dict[str, int] = {}  # by Kafka topic: the next offset to apply
-    topic_ids: dict[str, str] = {}  # by Kafka topic: Kafka's id of it, where the broker tells
+    topic_ids: dict[str, str] = {}  # by Kafka topic: the id that Kafka has given to it, if the broker has such ids
     newest_ms: dict[str, int] = {}  # by input: the newest event time applied
     watermark_ms: int = -1
     now_ms: int = -1
@@ -48,14 +48,14 @@ class Progress(msgspec.Struct):
     outcomes: dict[str, dict[str, int]] = {}  # by input and outcome
     reasons: dict[str, dict[str, int]] = {}  # by input and reason of rejection
     users: int = 0
-    counted_since_ms: int = 0  # wall clock of the reset after which all was counted again; 0 without one
-    partitions: int = 0  # of each topic, when this was counted; 0 where nobody told
-    days_since: dict[str, int] = {}  # by family: the first closed day that is kept for itself, once some are not
-    rules: dict[str, str] = {}  # by setting: what the stored totals were booked under
+    counted_since_ms: int = 0  # wall clock of the last reset, after which everything was counted again; 0 if none
+    partitions: int = 0  # the number of partitions of each topic when this was counted; 0 if unknown
+    days_since: dict[str, int] = {}  # by family: the first closed day that is stored by itself, if some are not
+    rules: dict[str, str] = {}  # by setting: the value with which the stored totals were counted
     format: int = FORMAT
 
     def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str]) -> None:
-        """Move watermark and clock on, as `Partition.tick` says."""
+        """Move the watermark and the clock forward; see `Partition.tick`."""
         newest = self.newest_ms
         if behind or active:
             watermark_ms = min(newest.get(source, -1) for source in (*behind, *active))
@@ -65,7 +65,7 @@ class Progress(msgspec.Struct):
         self.now_ms = max(self.now_ms, min(self.watermark_ms, clock_ms) if behind else clock_ms)
 
     def count(self, source: str, outcome_counts: Mapping[str, int], refusals: Collection[Reason]) -> None:
-        """Note what became of some events of an input."""
+        """Count the outcomes of some events of an input."""
         outcomes = self.outcomes.setdefault(source, {})
         for outcome, count in outcome_counts.items():
             if count:
@@ -78,13 +78,13 @@ class Progress(msgspec.Struct):
 
 
 class _FormatOnly(msgspec.Struct):
-    format: int = 1  # which told of none
+    format: int = 1  # in format 1 this field did not exist
 
 
 def decode_progress(value: bytes, rules: Mapping[str, str]) -> Progress:
-    """Progress as a checkpoint has written it.
+    """Decode the progress that a checkpoint has written.
 
-    Raises FormatChanged for that of another version, RulesChanged where settings were others than `rules`.
+    Raises FormatChanged if another version has written it, RulesChanged if the settings differ from `rules`.
     """
     written = msgspec.msgpack.decode(value, type=_FormatOnly).format
     if written != FORMAT:
@@ -99,9 +99,9 @@ def decode_progress(value: bytes, rules: Mapping[str, str]) -> Progress:
 
 
 def format_changed(written: int) -> FormatChanged:
-    """What is said of state in another format."""
+    """The error for state in another format."""
     detail = f"the state was written in format {written} by another version, this one has format {FORMAT}"
     return FormatChanged(
-        f"{detail}\n  to count again what the topics still hold: engagement state reset --partition N, for each of them;"
-        " or take a new app_id"
+        f"{detail}\n  to count again what the topics still hold: engagement state reset --partition N, for each of them"
+        "; or take a new app_id"
     )

@@ -1,7 +1,8 @@
 """The rows of a partition's users: which are in memory, which have changed, and how they are stored.
 
-A row holds a part for each family, in the order of the families. A part is encoded by itself; it is decoded when an
-event touches it, and else goes back as it came. A stored row is a map: 0 gives the format, a family's number its part.
+A row has a part for each family, in the order of the families. Each part is encoded by itself. It is decoded only when
+an event needs it; otherwise it is written back as it was. A stored row is a map: the key 0 has the format, and the
+number of a family has its part.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from stream.core.partition.progress import FORMAT, format_changed
 
 USER_PREFIX = "user/"
 
-# A row that nothing is known of yet, and what a step, a login or an answer adds to one, at most but for long ids.
+# The size of a new row, and by how much a step, a login or an answer makes one larger at most, except for long ids.
 _BYTES_OF_A_ROW, BYTES_OF_A_CHANGE = 60, 64
 
 Delta = list[tuple[bytes, bytes | None]]
@@ -30,13 +31,13 @@ _FORMAT = _encode(FORMAT)
 class Row(msgspec.Struct, gc=False):
     """The row of one user."""
 
-    parts: list[Any]  # by family; None for a part that no event has touched
-    stored: dict[int, msgspec.Raw] | None  # by number of the family: parts that are stored and not decoded
-    size: int  # bytes of the row when it was read or written last
+    parts: list[Any]  # by index of the family; None for a part that no event has needed
+    stored: dict[int, msgspec.Raw] | None  # by number of the family: parts that are not decoded
+    size: int  # bytes of the row when it was last read or written
 
 
 class Rows:
-    """The rows of a partition. `max_bytes` is what a row may have before further events of its user are refused."""
+    """The rows of a partition. If a row has more than `max_bytes`, further events of its user are refused."""
 
     def __init__(self, families: list[Family[Any]], *, max_bytes: int) -> None:
         self.families = families
@@ -44,9 +45,9 @@ class Rows:
         self.users: dict[str, Row] = {}
         self.unsaved: dict[str, None] = {}  # users whose rows have changed, in order of their first change
         self.unsaved_bytes = 0
-        self.expired: set[bytes] = set()  # keys that nothing needs any more
-        self.expired_in_last_delta: set[bytes] = set()  # those of the last delta, which the store may not have yet
-        self.full: dict[str, int] = {}  # users whose rows have no room for more: the watermark to look at them again
+        self.expired: set[bytes] = set()  # keys that are not needed any more
+        self.expired_in_last_delta: set[bytes] = set()  # those of the last delta, which the store may still have
+        self.full: dict[str, int] = {}  # by user whose row is too large: the watermark at which it is checked again
         self._no_parts = [None] * len(families)
 
     def load(self, user: str, value: bytes, *, watermark_ms: int) -> Row:
@@ -56,14 +57,14 @@ class Rows:
         return row
 
     def new(self) -> Row:
-        """The row of a user of whom nothing is known."""
+        """The row of a new user."""
         return Row(self._no_parts.copy(), None, _BYTES_OF_A_ROW)
 
     def decode(self, value: bytes) -> Row:
-        """A row as it is stored, with no part decoded. Raises FormatChanged."""
+        """Decode a stored row, but none of its parts. Raises FormatChanged."""
         try:
             stored = _decode(value)
-        except msgspec.ValidationError:  # no map: that is how rows were before they had parts
+        except msgspec.ValidationError:  # it is not a map: in format 1 rows had no parts
             raise format_changed(1) from None
         written = stored.pop(_FORMAT_KEY)
         if bytes(written) != _FORMAT:
@@ -71,19 +72,19 @@ class Rows:
         return Row(self._no_parts.copy(), stored, len(value))
 
     def open_part(self, row: Row, index: int) -> Any:
-        """The part of the family at a place, decoded; an empty one where there is none."""
+        """Decode the part of the family with this index. Makes a new part if there is none."""
         family = self.families[index]
         stored = row.stored.pop(family.number, None) if row.stored else None
         part = row.parts[index] = family.new() if stored is None else family.decode(stored)
         return part
 
     def part(self, row: Row, index: int) -> Any:
-        """The part of the family at a place."""
+        """The part of the family with this index."""
         part = row.parts[index]
         return self.open_part(row, index) if part is None else part
 
     def encode(self, row: Row) -> bytes:
-        """A row as it is stored."""
+        """Encode a row to be stored."""
         fields: dict[int, Any] = {_FORMAT_KEY: FORMAT}
         for family, part in zip(self.families, row.parts, strict=True):
             if part is not None:
@@ -95,25 +96,25 @@ class Rows:
         return _encode(fields)
 
     def mark_changed(self, user: str, row: Row) -> None:
-        """Note that a row is not stored as it is now."""
+        """Remember that a row has changed since it was stored."""
         if user not in self.unsaved:
             self.unsaved[user] = None
             self.unsaved_bytes += row.size
 
     def check_size(self, user: str, size: int, *, recheck_ms: int) -> None:
-        """Note whether a row has room for more."""
+        """Remember whether a row is too large for more events."""
         if size > self.max_bytes:
             self.full[user] = recheck_ms
         elif self.full:
             self.full.pop(user, None)
 
     def collect(self, horizon: Horizon | None, *, recheck_ms: int) -> Delta:
-        """The rows that have changed since the last call, without what can be let go by now; None keeps all of it."""
+        """The rows that have changed since the last call, after they are pruned. Without `horizon` they are not."""
         delta: Delta = []
         users, families = self.users, self.families
         for user in self.unsaved:
             row = users.pop(user)
-            users[user] = row  # now the last one to be forgotten
+            users[user] = row  # moved to the end, because rows are dropped from memory in this order
             if horizon is not None:
                 for family, part in zip(families, row.parts, strict=True):
                     if part is not None:
@@ -130,22 +131,22 @@ class Rows:
         return delta
 
     def recheck_full_rows(self, watermark_ms: int) -> None:
-        """What full rows hold becomes old: now and then write them again without it. Each time would be too dear."""
+        """Write full rows again from time to time, without what has become old. Each time would cost too much."""
         for user in [user for user, recheck_ms in self.full.items() if recheck_ms <= watermark_ms]:
             row = self.users.get(user)
             if row is None:
-                del self.full[user]  # when it is read again its size is seen
+                del self.full[user]  # its size is checked when it is read again
                 continue
             for index in range(len(self.families)):
-                self.part(row, index)  # what is not decoded would be kept as it is
+                self.part(row, index)  # only decoded parts are pruned
             self.unsaved[user] = None
 
     def last_ms(self, row: Row) -> int:
-        """The last moment that anything in a row is of."""
+        """The latest time of anything in a row."""
         return max(family.last_ms(self.part(row, index)) for index, family in enumerate(self.families))
 
     def forget(self, *, keep: int) -> None:
-        """Drop rows from memory, the longest unused first, until `keep` are left. Those not stored yet stay."""
+        """Drop the least recently used rows from memory until `keep` are left. Rows that are not stored yet stay."""
         self.expired_in_last_delta.clear()
         surplus = len(self.users) - keep
         if surplus > 0:
@@ -154,10 +155,10 @@ class Rows:
                 del self.users[user]
 
     def sweep(self, items: Iterable[tuple[bytes, bytes]], *, expired_before_ms: int, forgotten_before_ms: int) -> int:
-        """Look at stored rows whether they are still needed; returns how many are not.
+        """Check whether stored rows are still needed. Returns how many are not.
 
-        Of whom nothing was heard since `expired_before_ms` only what families remember is kept; since
-        `forgotten_before_ms` nothing is.
+        If the last event of a user is before `expired_before_ms`, only the long-term parts are kept. If it is before
+        `forgotten_before_ms`, nothing is kept.
         """
         gone = 0
         for key, value in items:
@@ -179,6 +180,6 @@ class Rows:
         return gone
 
     def _long_term_row(self, row: Row) -> Row | None:
-        """What is left of a row, or None where that is nothing."""
+        """The row with only its long-term parts, or None if there are none."""
         parts = [family.long_term_part(self.part(row, index)) for index, family in enumerate(self.families)]
         return None if all(part is None for part in parts) else Row(parts, None, _BYTES_OF_A_ROW)

@@ -1,7 +1,7 @@
-"""Names under which users can be found: whose a survey response is, for messages that name nothing else.
+"""An index from references to users, for messages that have a reference instead of a user.
 
-Some producers key survey messages by the response, and can take one back only by that key. The answer leaves the name
-in the partition of its key; a null message with the same key finds there whose response it is.
+Some producers use the response id as the key of survey messages. Then they can remove a response only by a null message
+with that key. The partition of the key stores the user of each response, and so finds the user of the null message.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ INDEX_PREFIX = "named/"
 
 
 class IndexEntry(msgspec.Struct, frozen=True, array_like=True):
-    """Whom a name means, and when that was told."""
+    """The user of a reference, and the time of the event that had it."""
 
     user: str
     at_ms: int
@@ -25,24 +25,24 @@ _decode = msgspec.msgpack.Decoder(IndexEntry).decode
 
 
 class UserIndex:
-    """The names of one partition, as far as the store does not hold them yet."""
+    """The index of one partition. In memory it has only the entries that are not in the store yet."""
 
     def __init__(self) -> None:
         self._unsaved: dict[str, IndexEntry] = {}
-        self._collected: dict[str, IndexEntry] = {}  # those of the last delta: the store may not have them yet
+        self._collected: dict[str, IndexEntry] = {}  # those of the last delta, which may not be in the store yet
         self._expired: set[bytes] = set()
 
     def put(self, reference: str, user: str, at_ms: int) -> None:
-        """Note whom a name means."""
+        """Store the user of a reference."""
         self._unsaved[reference] = IndexEntry(user, at_ms)
 
     def key_to_fetch(self, reference: str, stored: Stored) -> bytes | None:
-        """The key whose value is needed to tell whom a name means; None when nothing is."""
+        """The key that must be fetched to find the user of a reference, or None if it is in memory or in `stored`."""
         key = (INDEX_PREFIX + reference).encode()
         return key if self._in_memory(reference) is None and key not in stored else None
 
     def user(self, reference: str, stored: Stored) -> str | None:
-        """Whom a name means; None when nobody left it."""
+        """The user of a reference, or None if there is none."""
         entry = self._in_memory(reference)
         if entry is None:
             value = stored.get((INDEX_PREFIX + reference).encode())
@@ -56,7 +56,7 @@ class UserIndex:
         return len(self._unsaved)
 
     def collect(self) -> Delta:
-        """The names that have changed since the last call."""
+        """The entries that have changed since the last call."""
         delta: Delta = [
             ((INDEX_PREFIX + reference).encode(), _encode(entry)) for reference, entry in self._unsaved.items()
         ]
@@ -66,11 +66,11 @@ class UserIndex:
         return delta
 
     def forget(self) -> None:
-        """The last delta is stored."""
+        """Drop the entries of the last delta from memory. Call it when that delta is stored."""
         self._collected.clear()
 
     def sweep(self, items: Iterable[tuple[bytes, bytes]], *, expired_before_ms: int) -> None:
-        """Look at stored names whether they are still needed."""
+        """Check whether stored entries are still needed."""
         for key, value in items:
             if (
                 key.decode().removeprefix(INDEX_PREFIX) not in self._unsaved

@@ -1,15 +1,15 @@
-// All who follow the stream together: one connection for any number of windows, and none when nobody looks.
+// The windows of a browser that follow the stream together: one connection for all of them, none if all are hidden.
 
 import { connect } from "./connection.js";
 import { Numbers } from "./numbers.js";
 
-const MOST_SILENT_MS = 120_000; // a window that looks says so every 20 seconds; one that has crashed does not
+const MOST_SILENT_MS = 120_000; // a visible window reports every 20 seconds; one that has crashed does not
 
 /** Each follower has `tell(event, message)`, which is also told `cut`, and `paused` when it follows no more. */
 export class Audience {
   #url;
-  #followers = new Map(); // whether it is seen, and when it last said so
-  #numbers = null; // null before the first have come
+  #followers = new Map(); // by window: whether it is visible, and when it last reported
+  #numbers = null; // null until the first numbers have come
   #end = null;
 
   constructor(url) {
@@ -40,7 +40,7 @@ export class Audience {
       cut: () => {
         this.#numbers = null;
         this.#tell("cut", null);
-        // Nobody looks: whoever is seen again connects again.
+        // No window is visible. The first one that is visible again makes a new connection.
         if (![...this.#followers.values()].some(({ isSeen }) => isSeen)) this.#disconnect();
       },
     });

@@ -1,4 +1,4 @@
-// A chart over time with its legend, and the same numbers as a table for those who can't see it.
+// A chart over time with its legend, and the same numbers as a table for people who can't see it.
 
 import { term } from "./definitions.js";
 import { colour, h, s, say } from "./dom.js";

@@ -1,7 +1,7 @@
-// A connection to the stream of changes: notices silence, and comes back by itself.
+// A connection to the stream of changes. It is made again if it ends or if nothing comes for too long.
 
 const EVENTS = ["numbers", "changes", "beat"];
-const MOST_SILENT_MS = 12_000; // the server says something every five seconds
+const MOST_SILENT_MS = 12_000; // the server sends something every five seconds
 const MOST_WAIT_MS = 15_000;
 
 /** Connect to `url`. `hear(event, message)` for each event; `cut()` each time the connection is lost or refused.

@@ -67,7 +67,7 @@ export function days(root, note) {
       whole(daily).map((one) => dayMs(one.day)),
       [column(whole(daily)), column(whole(smoothed)), column(whole(daily), "lower"), column(whole(daily), "upper")],
     );
-    // Of a state begun anew no day is known, though this page still has days of the old one.
+    // After the state was reset no day is known, but this page may still have days from before.
     const told = numbers.closed.length && since !== null ? `Shaded: weekends, and the 95% interval. Each line begins where its days are whole; the first seen is ${day(since)}.` : "";
     say(note, told);
   };

@@ -1,4 +1,4 @@
-// What a number means: on hover, on focus and on a tap. Escape or a tap elsewhere closes it.
+// Shows what a number means, on hover, on focus and on a tap. Escape or a tap elsewhere closes it.
 
 import { h, say } from "./dom.js";
 
@@ -40,7 +40,7 @@ export function term(text, metric) {
 let hiding = null;
 
 function hideSoon() {
-  // Time to move the pointer onto the text, to read or copy it.
+  // This gives time to move the pointer onto the text, to read or copy it.
   hiding = setTimeout(hide, 250);
 }
 
@@ -74,7 +74,7 @@ function place(beside) {
 
 /** Put the box into the page, and let Escape and taps elsewhere close it. */
 export function start() {
-  // The text is told by the button it belongs to: the box is for eyes only.
+  // Screen readers get the text from its button, so the box is hidden from them.
   box.setAttribute("aria-hidden", "true");
   box.addEventListener("pointerenter", () => clearTimeout(hiding));
   box.addEventListener("pointerleave", hideSoon);

@@ -1,4 +1,4 @@
-// Elements. Text is always set as text: nothing that comes from data can become markup.
+// Makes elements. Text is always set as text, so nothing in the data can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

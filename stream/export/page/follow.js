@@ -1,10 +1,10 @@
-// Follow the stream of changes, together with the other windows of this browser, as long as somebody looks.
+// Follows the stream of changes, together with the other windows of this browser, as long as this one is visible.
 
 import { Audience } from "./audience.js";
 
-const MOST_HIDDEN_MS = 60_000; // so long a tab that nobody sees goes on, for who only looks up something
+const MOST_HIDDEN_MS = 60_000; // a hidden tab goes on for so long, because its user may come back soon
 const SEEN_EVERY_MS = 20_000;
-const MOST_SILENT_MS = 45_000; // the worker says something every five seconds, or every 15 while it is cut off
+const MOST_SILENT_MS = 45_000; // the worker sends something every five seconds, or every 15 while it has no connection
 
 /** Follow `url`. `hear(event, message)` for each event; `cut()` each time the connection is lost or refused;
  *  `pause()` when nobody looks, until somebody does: hidden tabs hold no connection and open none. */
@@ -14,7 +14,7 @@ export function follow(url, { hear, cut, pause }) {
   let hiding = null;
 
   function tell(event, message) {
-    if (!isFollowing) return; // it was on its way when this window left
+    if (!isFollowing) return; // this message was sent before the window left
     heardAt = performance.now();
     if (event === "cut") cut();
     else if (event === "paused") stop();
@@ -57,7 +57,7 @@ export function follow(url, { hear, cut, pause }) {
     heardAt = performance.now();
     cut();
     audience.leave();
-    audience = together(tell) ?? alone(url, tell); // the worker is gone: another one begins
+    audience = together(tell) ?? alone(url, tell); // the worker has ended, so another one is started
     audience.look(true);
   }, 1_000);
 

@@ -1,4 +1,4 @@
-// A table of intervals: a row a window, the interval drawn on a line that all rows share, the value and its sample.
+// A table of intervals with a row for each window: the interval on a common scale, the value and its sample size.
 
 import { term } from "./definitions.js";
 import { h } from "./dom.js";

@@ -1,4 +1,4 @@
-// The eight numbers to watch: value, interval, trend and sparkline.
+// The eight most important numbers, each with its value, interval, trend and sparkline.
 
 import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
@@ -8,7 +8,7 @@ import { KINDS, NO_DATA, counted, day, interval, length, shown, spelt, windowNam
 
 const ACTIVE = { name: "engagement_active_users", family: "activity", kind: "count", closed: "engagement_active_users_closed" };
 
-// `closed` is the metric's twin of closed days; a number without one is compared with another window of its own.
+// `closed` is the metric of the same number on closed days. A number without one is compared with another window.
 const CARDS = [
   { ...ACTIVE, title: "Daily active users", short: "DAU", window: "1d" },
   { ...ACTIVE, title: "Weekly active users", short: "WAU", window: "7d" },

@@ -1,4 +1,4 @@
-// The last hours of live numbers, as far as this server has watched.
+// The history of the live numbers, since this server was started.
 
 import { chart } from "./chart.js";
 import { h, say } from "./dom.js";

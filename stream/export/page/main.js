@@ -60,13 +60,13 @@ async function load() {
   loadedAt = performance.now();
   try {
     const [all, history] = await Promise.all([`api/v1/metrics?days=${CLOSED_DAYS}`, "api/v1/history"].map(read));
-    // Who follows the stream has newer numbers, and the next changes are changes of those.
+    // A page that follows the stream has newer numbers, and the next changes apply to those.
     numbers.take(all, { isFollowing });
     past.take(history);
     define(numbers.definitions);
     render();
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // no connection: the state says so
+    if (!(error instanceof TypeError)) throw error; // there is no connection, which the state shows
   } finally {
     isLoading = false;
     if (isAskedAgain) loadSoon();
@@ -110,7 +110,7 @@ function cut() {
   isPaused = false;
   cutSince ??= heardAt;
   isFollowing = false;
-  load(); // a server without room for one more listener still answers
+  load(); // a server with too many listeners still answers
   render();
 }
 

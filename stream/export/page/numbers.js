@@ -1,4 +1,4 @@
-// What is known: the samples of the API, kept up to date by the stream.
+// The samples of the API, which the stream keeps up to date.
 
 const key = (name, labels) => {
   const parts = Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`);

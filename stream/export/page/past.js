@@ -1,4 +1,4 @@
-// The last hours: points that the server has kept since it started, and those that have come since.
+// The history: the points that the server had when the page was loaded, and those that have come since.
 
 import { Numbers } from "./numbers.js";
 

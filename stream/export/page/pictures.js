@@ -1,4 +1,4 @@
-// Small pictures: sparklines, and intervals on a common line. The numbers beside them say the same.
+// Small charts: sparklines, and intervals on a common scale. The numbers beside them show the same.
 
 import { s } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The stream itself: how fast it is read, what became of the events, what waits.
+// The pipeline: how fast events are read, their outcomes, and how many wait.
 
 import { chart } from "./chart.js";
 import { term } from "./definitions.js";

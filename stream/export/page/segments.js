@@ -1,4 +1,4 @@
-// Active users by platform, plan, country and version of the app: a table each, the share drawn beside its number.
+// Active users by platform, plan, country and version of the app: a table for each, with a bar for each share.
 
 import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
@@ -8,7 +8,7 @@ import { KINDS, NO_DATA, listed, shown, windowName } from "./text.js";
 const ACTIVE = "engagement_active_users";
 const METRIC = "engagement_segment_active_users";
 const TITLES = { platform: "Platform", plan: "Plan", country: "Country", app_version: "App version" };
-// Of more a table is not read; the API has all that have a name.
+// A longer table is too long to read. The API has all values that have a name.
 const ROWS = 8;
 
 /** Returns what renders the panel, which is hidden where nothing is counted by segment. */

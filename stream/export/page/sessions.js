@@ -1,4 +1,4 @@
-// Sessions: how long, how many bounce under either rule, how many views.
+// Sessions: their duration, the bounce ratio by both rules, and their page views.
 
 import { term } from "./definitions.js";
 import { forest } from "./forest.js";

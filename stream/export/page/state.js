@@ -1,4 +1,4 @@
-// Can the numbers be trusted now: in words, with the server's reasons.
+// Whether the numbers can be trusted now, in words and with the server's reasons.
 
 import { h, say } from "./dom.js";
 import { length, time } from "./text.js";
@@ -17,7 +17,7 @@ const WORDS = {
 /** Returns what renders the state. `cutSince` is when the connection to the server was lost, in milliseconds, or null;
  *  `isPaused` whether nothing is followed, for nobody looks. */
 export function state(root) {
-  // Of these, the words are told to screen readers when they change; the reasons, which may count down, are not.
+  // Screen readers announce changes of the words, but not those of the reasons, which may change every second.
   const title = root.querySelector("b");
   const explanation = root.querySelector("span");
   const list = root.querySelector("ul");
@@ -48,7 +48,7 @@ export function state(root) {
 
 function waiting(numbers, least) {
   const left = numbers.health.named("engagement_lag_events").reduce((sum, sample) => sum + sample.value, 0);
-  // Rounded, or a screen reader would be told each second.
+  // It is rounded, because otherwise a screen reader would announce it each second.
   return left >= least ? `, about ${Number(left.toPrecision(1)).toLocaleString("en-US")} records to go` : "";
 }
 

@@ -1,5 +1,5 @@
 // A SharedWorker: all windows of a browser that show this page follow the stream by one connection.
-// A browser has six to a host, so the seventh window with one of its own would hang for good.
+// A browser opens at most six to a host, so a seventh window with a connection of its own would wait for ever.
 
 import { Audience } from "./audience.js";
 

@@ -1,4 +1,4 @@
-// Numbers as people read them. What is undefined is a dash, never 0.
+// Numbers as text for people. An undefined one is a dash, and not 0.
 
 export const NONE = "–";
 export const NO_DATA = "no data yet";
@@ -7,7 +7,7 @@ const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 });
-// Up to here every one is shown: counts are exact, and look it.
+// Up to here all digits of a count are shown, because counts are exact.
 const MOST_SPELT = 10_000_000;
 
 export const spelt = (count) => grouped.format(count);

@@ -1,9 +1,9 @@
-"""Who was active, and how many: DAU, WAU, MAU and stickiness, who is new, and by which segments.
+"""Active users: DAU, WAU, MAU and stickiness, new users, and active users by segment.
 
-A user is booked in the minute of the last activity. Who returns moves to a newer minute, so a rolling distinct count
-is a sum of buckets and never a walk over users. For closed days each user keeps one bit a day, and the ledger of days
-counts them. The values of segments that the newest activity event told are booked with the user, as fields of their
-own; so a segment's values and `unknown`, which is what is left, add up to the active users of each window.
+A user is booked in the minute of the last activity, and moves to a newer minute with the next one. So a rolling
+distinct count is a sum of buckets, and no loop over users is needed. For closed days each user has one bit for each
+day, and the ledger of days counts the users. The attributes of a user are booked with the user, in fields of their own.
+So the values of a segment and `unknown`, which is the rest, add up to the active users of each window.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from stream.core.tally import Field, Tally
 from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS
 from stream.core.windows import ACTIVITY
 
-# Two months of days are kept, so that a month can be compared with the one before; more where a window is longer.
+# Two months of days are stored, so that a month can be compared with the one before; more if a window is longer.
 DAYS_KEPT = 64
 
 _ONE_USER: dict[Field, int] = {ACTIVE_USERS: 1}
@@ -80,7 +80,7 @@ class ActivityFamily(Family[Activity]):
         }
 
     def apply_steps(self, part: Activity, steps: Sequence[Step], changed: bytearray, now: int) -> None:
-        """A step makes active, unless it says that nobody did it, or is the end of a session."""
+        """A step makes its user active, unless it is not interactive or is the end of a session."""
         for index, step in enumerate(steps):
             if step.is_end or not step.is_interactive:
                 if self.apply_other(part, step, now):
@@ -89,13 +89,13 @@ class ActivityFamily(Family[Activity]):
                 changed[index] = True
 
     def apply_login(self, part: Activity, login: Login, now: int) -> bool:
-        """A login makes active when it succeeds."""
+        """A successful login makes its user active."""
         if not login.success:
             return self.apply_other(part, login, now)
         return self._apply_activity(part, login.at_ms, login.segments, now)
 
     def apply_other(self, part: Activity, event: Event, now: int) -> bool:
-        """What makes nobody active says that the user is still there."""
+        """Any other event does not make its user active, but shows that the user still exists."""
         known_periods = with_day(part.known_periods, self._day_of(event.at_ms), NEVER, memory_days=self._memory_days)
         if known_periods is part.known_periods:
             return False
@@ -105,14 +105,13 @@ class ActivityFamily(Family[Activity]):
         return True
 
     def _apply_activity(self, part: Activity, at_ms: int, values: AttributeValues, now: int) -> bool:
-        """An event at this time makes active: the minute, the day, the life and the segments of it."""
+        """Record that the user was active at this time: the minute, the day, the known period and the attributes."""
         has_changed = values is not NO_ATTRIBUTES and self._update_attributes(part, at_ms, values)
         minute, minutes = at_ms // MINUTE_MS, part.minutes
         if minute in minutes:  # a minute lies in one day
             return has_changed
-        if (
-            at_ms // QUARTER_HOUR_MS == part.quarter_hour and minute > minutes[-1] and minute <= now
-        ):  # the common case, fast
+        # The common case, fast.
+        if at_ms // QUARTER_HOUR_MS == part.quarter_hour and minute > minutes[-1] and minute <= now:
             if part.booked is None:
                 self._record_booked(part)
             part.minutes = (minute,)
@@ -127,12 +126,12 @@ class ActivityFamily(Family[Activity]):
             part.minutes, part.known_periods, has_changed = after, periods_after, True
             if not is_known_day:
                 part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
-        # All later minutes of this quarter of an hour are of a day and of a life that are known.
+        # All later minutes of this quarter of an hour lie in the same day and the same known period.
         part.quarter_hour = at_ms // QUARTER_HOUR_MS
         return has_changed
 
     def _update_attributes(self, part: Activity, at_ms: int, values: AttributeValues) -> bool:
-        """An event tells values of segments: whether anything is known now that was not."""
+        """Take over the attributes of an event. Returns whether anything has changed."""
         if self._segments is not SEGMENTS:
             values = segments.only(values, self._segments)
         attributes = part.attributes
@@ -150,7 +149,7 @@ class ActivityFamily(Family[Activity]):
         return True
 
     def apply_summary(self, part: Activity, summary: Summary, now: int) -> bool:
-        """A whole session makes active when it begins and when it ends, as its highest revision says."""
+        """A whole session makes its user active at its start and at its end, according to its highest revision."""
         attributes = segments.newest_attributes(
             part.attributes, summary.segments, summary.at_ms, counted=self._segments
         )
@@ -170,7 +169,7 @@ class ActivityFamily(Family[Activity]):
         return True
 
     def _record_booked(self, part: Activity) -> None:
-        """Note what is booked of a part before it changes."""
+        """Record what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
         values = NO_ATTRIBUTES if part.attributes is None else part.attributes.values
         part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.known_periods)
@@ -190,7 +189,7 @@ class ActivityFamily(Family[Activity]):
         return None
 
     def long_term_part(self, part: Activity) -> Activity | None:
-        """Since when a user is known who was active, and what the segments were."""
+        """The last known period of a user who was active, and the attributes."""
         last = part.known_periods[-1:]
         return Activity(known_periods=last, attributes=part.attributes) if first_minutes(last) else None
 
@@ -207,8 +206,8 @@ class ActivityFamily(Family[Activity]):
             part.known_periods = changeable_periods(part.known_periods, before_day, memory_days=self._memory_days)
 
     def _merge_final_summaries(self, part: Activity, horizon: Horizon) -> None:
-        """Sessions that no revision can move any more become activity like any other; what is booked stays the same."""
-        # As long as sessions keep them: what comes later than that is of another session.
+        """Treat sessions that no revision can change any more like other activity. What is booked stays the same."""
+        # The family of sessions keeps them for as long. A later event belongs to another session.
         final_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
         for session_id, times in list(part.summaries.items()):
             if times.last_ms < final_before_ms:
@@ -232,7 +231,7 @@ class ActivityFamily(Family[Activity]):
     def book(self, parts: list[Activity]) -> None:
         ledger = self.ledger
         assert ledger is not None
-        # Users whose days have changed in the same way: mostly those who are new today, or here again.
+        # By change of the days: how many users have it. Many users are new today, or active again after the same pause.
         days: dict[tuple[int, bytes, int, bytes], int] = {}
         for part in parts:
             before, part.booked = part.booked, None
@@ -240,10 +239,8 @@ class ActivityFamily(Family[Activity]):
             if before.summaries or part.summaries:
                 self._rebook_with_summaries(before, part)
                 continue
-            removed, added = (
-                _amounts(before.values),
-                _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values),
-            )
+            removed = _amounts(before.values)
+            added = _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values)
             if before.minutes != part.minutes or removed is not added:
                 self._rebook(before.minutes, removed, part.minutes, added)
             if before.day_bits != part.day_bits or before.since_day != part.since_day:
@@ -272,10 +269,8 @@ class ActivityFamily(Family[Activity]):
         minutes_before, days_before, periods_before = self._with_summaries(before)
         minutes, days, known_periods = self._with_summaries(part)
         self._rebook_new_users(periods_before, known_periods)
-        removed, added = (
-            _amounts(before.values),
-            _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values),
-        )
+        removed = _amounts(before.values)
+        added = _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values)
         if minutes_before != minutes or removed is not added:
             self._rebook(minutes_before, removed, minutes, added)
         assert self.ledger is not None
@@ -283,7 +278,7 @@ class ActivityFamily(Family[Activity]):
             self.ledger.book(days_before, days)
 
     def _with_summaries(self, part: Activity | Booked) -> tuple[tuple[int, ...], list[int], KnownPeriods]:
-        """Minutes, days and lives of a part with those of sessions told as summaries."""
+        """The minutes, days and known periods of a part, including those of sessions that were sent as summaries."""
         minutes, since_day, day_bits, known_periods = part.minutes, part.since_day, part.day_bits, part.known_periods
         for times in part.summaries.values():
             for at_ms in (times.first_ms, times.last_ms):
@@ -314,7 +309,8 @@ class ActivityFamily(Family[Activity]):
         return samples.closed(sums, day, self.ledger.lengths)
 
 
-# New users are a field for each local day: which days are whole is known only where all partitions are.
+# New users have a field for each local day, because only the server knows the first event of all partitions, and so the
+# first whole day.
 _NEW = "new "
 
 
@@ -328,11 +324,11 @@ def _is_new(field: Field) -> TypeGuard[str]:
 
 
 def _rank(times: SummaryTimes) -> tuple[int, int, int]:
-    # As sessions do, but for what makes no other time of it.
+    # The same order as in the family of sessions, without the fields that do not change the times.
     return times.revision, times.last_ms, -times.first_ms
 
 
 @lru_cache(maxsize=16_384)
 def _amounts(values: AttributeValues) -> Mapping[Field, int]:
-    """What one active user adds: one user, and one of each value that is known."""
+    """What one active user contributes: one user, and one for each value of a segment."""
     return {**_ONE_USER, **segments.fields_of(values)}

@@ -1,9 +1,9 @@
-"""Since when a user is known: the first activity ever, as far as it is remembered.
+"""Since when a user is known, which decides when the user is new.
 
-What is heard of a user falls into lives: of two neighbouring days on which anything was heard, the later one begins a
-new life when they lie more than `memory` apart. So whoever comes back within it is an old user, and after it a new one;
-and that follows from the times of events alone, in whatever order they come. In each life a user is new once, with its
-first activity.
+The days with events of a user are divided into known periods. If two neighbouring days lie more than `memory` apart, a
+new period begins with the later one. So a user who comes back within that time is known, and one who comes back later
+is new. This follows from the times of events alone, so the order in which they arrive does not matter. In each period
+the user is new once, at the first activity.
 """
 
 from collections.abc import Iterable
@@ -14,18 +14,21 @@ NEVER = -1
 
 
 class KnownPeriod(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Days on which something was heard of a user, no two neighbours too far apart."""
+    """A range of days with events of a user, in which no pause is longer than `memory`."""
 
     first_day: int
     last_day: int
-    first_minute: int  # of the first activity; NEVER where all that was heard makes nobody active
+    first_minute: int  # of the first activity; NEVER if no event made the user active
 
 
 KnownPeriods = tuple[KnownPeriod, ...]  # in order of time
 
 
 def with_day(periods: KnownPeriods, day: int, minute: int, *, memory_days: int) -> KnownPeriods:
-    """The lives of a user heard of on a day, active in a minute of it (or NEVER); the very same if nothing changes."""
+    """The periods after an event on a day that made the user active in a minute, or NEVER.
+
+    Returns `periods` itself if nothing changes.
+    """
     if len(periods) == 1:  # nearly always
         (period,) = periods
         if period.first_day <= day <= period.last_day and (minute == NEVER or NEVER < period.first_minute <= minute):
@@ -45,8 +48,11 @@ def with_day(periods: KnownPeriods, day: int, minute: int, *, memory_days: int) 
 
 
 def changeable_periods(periods: KnownPeriods, before_day: int, *, memory_days: int) -> KnownPeriods:
-    """The lives that nothing heard on `before_day` or later leaves as they are; the last one in any case."""
-    return (*(period for period in periods[:-1] if period.last_day + memory_days >= before_day), *periods[-1:])
+    """The periods that an event on `before_day` or later can change. The last period is always among them."""
+    return (
+        *(period for period in periods[:-1] if period.last_day + memory_days >= before_day),
+        *periods[-1:],
+    )
 
 
 def first_minutes(periods: Iterable[KnownPeriod]) -> list[int]:

@@ -1,7 +1,7 @@
-"""What is kept of one user's activity: when the last one was, and on which days there was any.
+"""What is stored of one user's activity: when the last one was, and on which days there was any.
 
-The minutes kept are the last one that has come, and those that lie ahead of the clock (clocks differ, topics are read
-at different speeds). Of days each has one bit.
+The stored minutes are the last one that has come, and all future ones. There are future ones because clocks differ and
+topics are read at different speeds. Each day has one bit.
 """
 
 from bisect import bisect_right
@@ -16,7 +16,7 @@ NO_QUARTER_HOUR = -1
 
 
 class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """When a session began and ended that was told as a summary, which a higher revision can still move."""
+    """When a session began and ended that was sent as a summary. A higher revision can still change it."""
 
     revision: int
     last_ms: int
@@ -24,7 +24,7 @@ class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Booked(msgspec.Struct, frozen=True, gc=False):
-    """What a part had contributed when the totals were settled last."""
+    """What a part had contributed when the totals were last updated."""
 
     minutes: tuple[int, ...]
     since_day: int
@@ -35,21 +35,25 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
 
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
-    """When one user was active, and what the activity events told of segments."""
+    """When one user was active, and the attributes of the user."""
 
-    minutes: tuple[int, ...] = ()  # the last that has come, then those still ahead of the clock
+    minutes: tuple[int, ...] = ()  # the last that has come, then those in the future
     known_periods: KnownPeriods = ()  # since when the user is known
     since_day: int = 0  # the day of bit 0
     day_bits: bytes = b""  # little endian
     attributes: Attributes | None = None  # of segments
     summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
-    booked: Booked | None = None  # while the totals don't hold the part as it is now; never stored
-    # Never stored: a quarter of an hour of whose later minutes day and life are known; days begin with a quarter.
+    booked: Booked | None = None  # what is in the totals, if the part has changed since then; never stored
+    # A quarter of an hour in which all later minutes have a known day and period, because days begin with one. Never
+    # stored.
     quarter_hour: int = NO_QUARTER_HOUR
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
-    """The minutes after an activity in `minute`, or the very same; the clock shows the minute `now`."""
+    """The minutes after an activity in `minute`, when the clock shows the minute `now`.
+
+    Returns `minutes` itself if nothing changes.
+    """
     if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
         return (minute,) if minute > minutes[0] else minutes
     after = latest_and_future((*minutes, minute), now)
@@ -57,13 +61,13 @@ def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ..
 
 
 def latest_and_future(minutes: Iterable[int], now: int) -> tuple[int, ...]:
-    """Of several minutes the latest that has come, and all that have not."""
+    """The latest of several minutes that has come, and all that are in the future."""
     ordered = sorted(set(minutes))
     return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])
 
 
 def has_day(since_day: int, day_bits: bytes, day: int) -> bool:
-    """Whether a day is among those of the bits."""
+    """Whether the bit of a day is set."""
     bit = day - since_day
     return 0 <= bit < 8 * len(day_bits) and bool(day_bits[bit >> 3] >> (bit & 7) & 1)
 
@@ -81,7 +85,7 @@ def add_day(since_day: int, day_bits: bytes, day: int) -> tuple[int, bytes]:
 
 
 def active_days(since_day: int, day_bits: bytes) -> list[int]:
-    """The days of the bits, in order."""
+    """The days whose bits are set, in order."""
     if day_bits == b"\x01":
         return [since_day]
     digits = f"{int.from_bytes(day_bits, 'little'):b}"
@@ -89,7 +93,7 @@ def active_days(since_day: int, day_bits: bytes) -> list[int]:
 
 
 def without_days_before(activity: Activity, day: int) -> None:
-    """Forget the days before `day`."""
+    """Remove the days before `day`."""
     if not activity.day_bits or day <= activity.since_day:
         return
     days = [kept for kept in active_days(activity.since_day, activity.day_bits) if kept >= day]

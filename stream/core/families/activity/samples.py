@@ -1,4 +1,4 @@
-"""From sums of active users to their numbers."""
+"""The numbers of active users, calculated from sums."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from stream.core.samples import Sample, share
 from stream.core.snapshot import Sums
 from stream.core.tally import Tally
 
-# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+# Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
 ACTIVE_USERS = 1
 
 _DAY = 1_440
@@ -29,7 +29,10 @@ def live(sums: Sums, lengths: Mapping[str, int], counted: Sequence[str]) -> Iter
 def _segment(
     segment: str, of_value: Mapping[str, Tally], active: Mapping[str, int], lengths: Mapping[str, int]
 ) -> Iterator[Sample]:
-    """Active users by value. A value that nobody has in the longest window is absent, in shorter ones it may be 0."""
+    """Active users by value of a segment.
+
+    A value without users in the longest window is absent. In shorter windows a value may be 0.
+    """
     longest = max(lengths, key=lambda window: lengths[window])
     users = segments.named(of_value, lengths[longest])
     unknown = {window: active[window] - sum(of.get(lengths[window], 0) for of in users.values()) for window in active}
@@ -57,5 +60,5 @@ def closed(sums: Sums, day: int, lengths: Sequence[int]) -> Iterator[Sample]:
         yield from share("engagement_stickiness_closed_ratio", labels, daily, active)
         days = sum(users.get(earlier, {}).get(1, 0) for earlier in range(day - length + 1, day + 1))
         yield Sample("engagement_daily_active_users_summed_closed", labels, days)
-        # Users are the independent things: each has a share of days, between 0 and 1.
+        # The independent things are the users, each of whom has a share of days between 0 and 1.
         yield from share("engagement_stickiness_smoothed_closed_ratio", labels, days / length, active)

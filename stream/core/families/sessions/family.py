@@ -1,7 +1,8 @@
-"""Sessions: how long people stay, how much they look at, and who leaves at once.
+"""Sessions: how long users stay, how many pages they view, and how many bounce.
 
-A session is booked in the minute in which it closes, which lies ahead while it is open: then no timer is needed, it
-enters the windows as the clock passes. A visitor is booked in the minute of the last session that closed.
+A session is booked in the minute in which it will close, which is in the future while it is open. It enters the windows
+when the clock reaches that minute, so no timer is needed. A visitor is booked in the minute in which the last session
+closed.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -40,7 +41,7 @@ _decode = msgspec.msgpack.Decoder(UserSessions).decode
 
 
 class SessionsFamily(Family[UserSessions]):
-    """Sessions, by the windows in which they closed."""
+    """Sessions in windows of their closing time."""
 
     name = "sessions"
     number = 2
@@ -52,7 +53,7 @@ class SessionsFamily(Family[UserSessions]):
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._timeout_ms = rules.session_timeout_ms
-        self._steps: dict[int, int] = {}  # those of each minute that are not booked yet
+        self._steps: dict[int, int] = {}  # by minute: the number of steps that are not booked yet
 
     @classmethod
     def state_settings(cls, rules: Rules) -> dict[str, str]:
@@ -68,8 +69,8 @@ class SessionsFamily(Family[UserSessions]):
         return {Step: self.apply_steps, Summary: one_by_one(self.apply_summary)}
 
     def apply_steps(self, part: UserSessions, steps: Sequence[Step], changed: bytearray, now: int) -> None:
-        """A step lengthens its session, begins one, or joins two; an end may close one."""
-        indexes: dict[str | None, list[int]] = {}  # by session: most of what a batch tells of a user is of one
+        """Apply steps: a step extends its session, begins a new one, or joins two. An end may close a session."""
+        indexes: dict[str | None, list[int]] = {}  # by session id; most steps of a user in a batch have the same one
         for index, step in enumerate(steps):
             if step.is_end or not step.is_interactive or not step.in_session:
                 changed[index] |= self._apply_end(part, step) if step.is_end else self._apply_step_outside(part, step)
@@ -89,7 +90,7 @@ class SessionsFamily(Family[UserSessions]):
                         self._count_step(steps[index].at_ms)
 
     def _group_of(self, part: UserSessions, session_id: str | None) -> tuple[SessionGroup, int]:
-        """What is known of a session, and how far apart its steps may lie."""
+        """The sessions of an id, or those without one, and the longest pause between two steps of a session."""
         if session_id is None:
             return part.without_id, self._timeout_ms
         return part.by_id.get(session_id) or SessionGroup(), MAX_PAUSE_MS
@@ -106,7 +107,7 @@ class SessionsFamily(Family[UserSessions]):
         return True
 
     def _apply_step_outside(self, part: UserSessions, step: Step) -> bool:
-        """A step that takes no part in sessions is known, and counts where somebody did it."""
+        """Remember a step that belongs to no session, and count it if it is interactive."""
         steps_outside = part.steps_outside
         if step.identity in steps_outside:
             return False
@@ -122,7 +123,7 @@ class SessionsFamily(Family[UserSessions]):
         self._steps[minute] = self._steps.get(minute, 0) + 1
 
     def apply_summary(self, part: UserSessions, summary: Summary, now: int) -> bool:
-        """A summary tells a whole session, instead of its steps."""
+        """Apply a summary, which describes a whole session and replaces its steps."""
         summary_session = session_of_summary(summary)
         group = part.by_id.get(summary.session_id) or SessionGroup()
         if not outranks(summary_session, group.summary):
@@ -132,7 +133,7 @@ class SessionsFamily(Family[UserSessions]):
         return True
 
     def _record_booked(self, part: UserSessions, session_id: str | None, group: SessionGroup) -> None:
-        """Note what is booked of a track before it changes."""
+        """Record what is booked of a group before it changes."""
         booked = part.booked
         if booked is None:
             booked = part.booked = {}
@@ -193,7 +194,7 @@ class SessionsFamily(Family[UserSessions]):
                         self.ring.book(second_latest_bookings(minutes, _REPEAT_VISITOR), times=times)
 
     def _rebook(self, old: SessionGroup, new: SessionGroup, closings: list[int]) -> None:
-        """Take out the sessions of a track as it was, and book them as it is; most of a long one are the same."""
+        """Take the old sessions of a group out of the totals and book the new ones, except those that are the same."""
         kept: set[int] = set()
         if len(new.sessions) > 1 and old.ends is new.ends and old.summary is new.summary is None:
             kept = {id(session) for session in old.sessions} & {id(session) for session in new.sessions}
@@ -216,5 +217,5 @@ class SessionsFamily(Family[UserSessions]):
 
 
 def _minutes_to_book(closings: list[int], now: int) -> list[int]:
-    """Of minutes in order the last two that have come, and those ahead: a visitor is booked in no other."""
+    """The closing minutes in which a visitor is booked: the last two that have come, and all future ones."""
     return closings[max(0, bisect_right(closings, now) - 2) :]

@@ -10,7 +10,8 @@ from stream.core.messages import ActivityMessage, Count, MessageKind, Time, iden
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
 
-# No session is longer than a day, so no engaged time is. The clocks of browsers tell fractions, which are rounded.
+# No session is longer than a day, so no engaged time is either. Browsers measure fractions of a millisecond, which are
+# rounded.
 _EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)] | Annotated[float, msgspec.Meta(ge=-0.5, le=DAY_MS + 0.5)]
 
 
@@ -33,19 +34,20 @@ class SessionMessage(ActivityMessage, gc=False, kw_only=True):
 
 _STEP_CODES = {"page_view": 0, "screen_view": 1, "heartbeat": 2, "event": 3, "start": 4, "end": 5}
 _STEP_TYPES = len(_STEP_CODES)
-# Bits to be changed, of no meaning but that both are far from what a difference in another field changes.
+# Arbitrary bits that are flipped in an identity. They differ in many places from all changes by other fields.
 _PROMPTED, _UNPROMPTED = 0x9E37_79B9, 0x6A09_E667
 _VIEWS = ("page_view", "screen_view")
 
 
 def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Step | Summary:
-    """The step or the summary that a message tells. Raises Rejected."""
+    """The step or the summary of a message. Raises Rejected."""
     kind = message.type
     if kind == "summary":
         return _summary(message, user, is_bot)
     is_key_event, is_interactive = message.key_event is True, message.interactive is not False
     in_session, prompted, engaged_ms = message.in_session is not False, message.prompted, message.engaged_ms
-    # What counts is part of what a step is. Types, flags and a day of milliseconds just fit into 32 bits.
+    # All values that count are part of the identity of a step. Types, flags and a day of milliseconds just fit into 32
+    # bits.
     content = _STEP_CODES[kind] + _STEP_TYPES * (is_key_event + 2 * is_interactive + 4 * in_session)
     if engaged_ms is not None:
         if type(engaged_ms) is not int:
@@ -71,7 +73,7 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
 
 
 def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
-    """What a summary tells, at the time of its end: that of the message, when it was sent, says nothing."""
+    """The event of a summary. Its time is the end of the session; the time at which it was sent does not matter."""
     session_id = id_of(message.session_id)
     if session_id is None:
         raise Rejected(Reason.MISSING_FIELD, "a session summary needs `$.session_id`")

@@ -1,4 +1,4 @@
-"""What one closed session adds to each number, and the numbers that sums of it make."""
+"""What one closed session contributes to each number, and the numbers that are calculated from the sums."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from stream.core.samples import Labels, Sample, mean, share
 from stream.core.tally import Tally
 from stream.core.time import DAY_MS, SECOND_MS
 
-# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+# Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
 VISITORS = 2
 SESSIONS = 10
 SESSIONS_WITH_VIEWS = 11
@@ -22,18 +22,18 @@ STEPS = 18
 SESSIONS_WITH_PROMPTED = 19
 PROMPTED_SESSIONS = 20
 REPEAT_VISITORS = 21
-# Duration of sessions: one field a bin of stream.core.histogram
+# Durations of sessions: one field for each bin of stream.core.histogram.
 FIRST_DURATION_BIN = 1_000
 LAST_DURATION_BIN = 1_999
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
-# GA4: engaged is a session of 10 s or longer, with a key event, or with two or more views.
+# In GA4 a session is engaged if it lasts 10 s or longer, has a key event, or has two or more views.
 _GA4_ENGAGED_MS = 10_000
 
 
 def contribution(session: Session, *, cap_ms: int = DAY_MS) -> dict[int, int]:
-    """What one closed session adds to each number. One longer than `cap_ms` counts as that long."""
+    """What one closed session contributes to each number. A longer duration than `cap_ms` counts as `cap_ms`."""
     duration_ms = min(session.last_ms - session.first_ms, cap_ms)
     amounts = {SESSIONS: 1, FIRST_DURATION_BIN + bin_of(duration_ms): 1}
     if duration_ms:
@@ -62,7 +62,10 @@ def _view_amounts(session: Session, duration_ms: int) -> dict[int, int]:
 
 
 def amounts_of(counted: CountedSession, *, cap_ms: int) -> dict[int, int]:
-    """What a session adds in the minute in which it closes. Page views of a summary are its steps where none came."""
+    """What a session contributes in the minute in which it closes.
+
+    If only a summary of it was received, and no steps, its page views count as steps.
+    """
     session = counted.session
     amounts = contribution(session, cap_ms=cap_ms)
     if not counted.steps_counted and session.views:

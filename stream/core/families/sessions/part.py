@@ -1,13 +1,13 @@
 """The sessions of one user: how steps, ends and summaries become sessions.
 
-Steps that carry a session id are sessions of that id: one, unless they lie more than a day apart. Steps without one are
-sessions where they lie no more than the timeout apart (30 minutes, as GA4 and Plausible; a gap of exactly that still
-belongs). So a late step between two sessions joins them. An `end` is no step: it closes the session whose last step it
-follows within the timeout, at its own time. Any other session closes a timeout after its last step. A summary tells a
-whole session and closes it at its end.
+Steps with the same session id are one session, unless they are more than a day apart. Steps without an id are one
+session as long as each follows within the timeout (30 minutes, as in GA4 and Plausible; a pause of exactly 30 minutes
+is still within it). So a late step between two sessions joins them. An `end` is not a step. If it follows the last step
+of a session within the timeout, it closes that session, at its own time. Any other session closes a timeout after its
+last step. A summary describes a whole session, and closes it at its end.
 
-Everything that was told is kept apart, as long as late events can change what follows from it, so that no order of
-arrival makes a difference.
+Steps, ends and summaries are stored separately as long as late events can change the sessions that follow from them. So
+the order of arrival does not matter.
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,66 +19,66 @@ import msgspec
 from stream.core.events import Step, Summary
 from stream.core.time import DAY_MS, MINUTE_MS
 
-# More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
-# twice is known among the last so many.
+# How many steps of a session are remembered, to recognise a step that is sent twice. This is more than a day of
+# heartbeats every 30 s. There is a limit because a session may go on for ever.
 MAX_KEPT_STEPS = 4_000
 
 # In order of time.
 _time_of = attrgetter("at_ms")
 
-# Steps of one id that lie further apart belong to two sessions.
+# Steps of one id that are further apart belong to two sessions.
 MAX_PAUSE_MS = DAY_MS
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Steps that belong together, or what a summary tells of them."""
+    """Steps that belong together, or a session according to a summary."""
 
     first_ms: int
     last_ms: int
     views: int = 0
     key_events: int = 0
-    engaged_ms: int | None = None  # None where the producer sends no engaged time
-    prompted: bool | None = None  # what the first step says; None where it says nothing
-    has_prompted: bool = False  # whether any step says something of it
-    steps: tuple[int, ...] = ()  # identities, to know a step sent twice
+    engaged_ms: int | None = None  # None if the producer sends no engaged time
+    prompted: bool | None = None  # the value of the first step; None if it has none
+    has_prompted: bool = False  # whether any step has a value of `prompted`
+    steps: tuple[int, ...] = ()  # identities, to recognise a step that is sent twice
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """An explicit end of a session."""
 
     at_ms: int
-    engaged_ms: int  # -1 where none is told
+    engaged_ms: int  # -1 if there is none
     identity: int
 
 
 class SummarySession(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A session as a summary tells it."""
+    """A session according to a summary."""
 
     revision: int
     session: Session
 
 
 class CountedSession(msgspec.Struct, frozen=True, gc=False):
-    """A session as it counts: with its end, and when it closes."""
+    """A session as it counts in the numbers: with its explicit end, and with the time when it closes."""
 
     session: Session
     closes_ms: int
-    steps_counted: bool = True  # whether its steps are counted by themselves
+    steps_counted: bool = True  # whether its steps were received, and so have been counted one by one
 
 
 class SessionGroup(msgspec.Struct, array_like=True, gc=False):
-    """All that was told of one session id, or without one."""
+    """All sessions, ends and summaries with one session id, or all that have none."""
 
     sessions: tuple[Session, ...] = ()  # of steps, in order of time
     ends: tuple[End, ...] = ()  # in order of time
     summary: SummarySession | None = None
 
     def copy(self) -> "SessionGroup":
-        """The same, for one that is changed to be compared with."""
+        """A copy that stays the same when this group changes."""
         return SessionGroup(self.sessions, self.ends, self.summary)
 
     def counted(self, timeout_ms: int) -> Iterator[CountedSession]:
-        """The sessions that follow from what was told."""
+        """The sessions as they count."""
         if self.summary is None:
             for session in self.sessions:
                 yield _with_closing_time(session, self.ends, timeout_ms)
@@ -94,9 +94,10 @@ class SessionGroup(msgspec.Struct, array_like=True, gc=False):
 
 
 def _is_near(session: Session, whole: Session) -> bool:
-    """Whether a summary tells the steps of this session too: they come within a day of its end, before or after.
+    """Whether a summary includes the steps of this session, which it does up to a day before and after its end.
 
-    Steps at the beginning of a longer one are a session of their own: they may have been let go when it is told.
+    If the session of the summary is longer, earlier steps are a session of their own, because they may already be
+    dropped when the summary arrives.
     """
     ends_ms = whole.last_ms
     return ends_ms - MAX_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + MAX_PAUSE_MS
@@ -118,18 +119,18 @@ def _with_closing_time(session: Session, ends: tuple[End, ...], timeout_ms: int)
 
 
 class UserSessions(msgspec.Struct, array_like=True, gc=False):
-    """The sessions of one user that late events can still change, and when the last of the others closed."""
+    """The sessions of one user that late events can still change, and when the last two of the others closed."""
 
     by_id: dict[str, SessionGroup] = {}
     without_id: SessionGroup = msgspec.field(default_factory=SessionGroup)
-    final_closing_minutes: tuple[int, ...] = ()  # of the last two to close
-    steps_outside: dict[int, int] = {}  # the last steps that are in no session, by identity: their times
-    # Never stored: by id the tracks that have changed since the totals were settled, as they were, where any has.
+    final_closing_minutes: tuple[int, ...] = ()  # of the last two dropped sessions
+    steps_outside: dict[int, int] = {}  # by identity: the times of the last steps that belong to no session
+    # By session id: the groups that have changed since the totals were updated, as they were then. Never stored.
     booked: dict[str | None, SessionGroup] | None = None
-    closings: list[int] | None = None  # never stored: the minutes in which sessions close, as booked; None until asked
+    closings: list[int] | None = None  # the minutes in which the booked sessions close; None until needed; never stored
 
     def groups(self) -> Iterator[SessionGroup]:
-        """What was told with each id, and without one."""
+        """The group without an id, and those of each id."""
         yield self.without_id
         yield from self.by_id.values()
 
@@ -140,7 +141,7 @@ class UserSessions(msgspec.Struct, array_like=True, gc=False):
 
 
 def session_of_summary(summary: Summary) -> SummarySession:
-    """The session that a summary tells."""
+    """The session of a summary."""
     return SummarySession(
         summary.revision,
         Session(
@@ -156,7 +157,7 @@ def session_of_summary(summary: Summary) -> SummarySession:
 
 
 def outranks(one: SummarySession, other: SummarySession | None) -> bool:
-    """Whether a summary counts instead of another: the highest revision, then the latest end, then larger counts."""
+    """Whether a summary replaces another one: by the higher revision, then the later end, then the larger counts."""
     return other is None or _rank(one) > _rank(other)
 
 
@@ -186,12 +187,12 @@ def session_of_step(step: Step) -> Session:
 
 
 def with_step(session: Session, step: Step) -> Session:
-    """The session after one more step, or the very same when the step is known already."""
+    """The session after one more step. Returns `session` itself if the step is known already."""
     at_ms, first_ms, last_ms, steps = step.at_ms, session.first_ms, session.last_ms, session.steps
     prompted = session.prompted
     if at_ms > last_ms:  # the common case, fast
         last_ms = at_ms
-    elif step.identity in steps:  # only a step that is not the newest can be one sent twice
+    elif step.identity in steps:  # a step that is newer than all others can't have been sent before
         return session
     elif at_ms < first_ms:
         first_ms, prompted = at_ms, step.prompted
@@ -213,7 +214,7 @@ def with_step(session: Session, step: Step) -> Session:
 
 
 def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
-    """The session after more steps, each later than all before it."""
+    """The session after more steps, each of which is later than all before it."""
     views, key_events, engaged_ms, has_prompted = (
         session.views,
         session.key_events,
@@ -246,7 +247,7 @@ def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
 def with_steps_in(
     sessions: tuple[Session, ...], steps: Sequence[Step], pause_ms: int
 ) -> tuple[tuple[Session, ...], Sequence[int]]:
-    """Put steps where they belong, as `with_step_in` does; returns also the places of those that are known already."""
+    """Apply several steps as `with_step_in` does. Also returns the indexes of those that are known already."""
     known: tuple[int, ...] = ()
     index, count = 0, len(steps)
     while index < count:
@@ -257,7 +258,7 @@ def with_steps_in(
             while end < count and last_ms < steps[end].at_ms <= last_ms + pause_ms:
                 last_ms = steps[end].at_ms
                 end += 1
-        if end > index:  # the common case, fast: they only lengthen the latest session
+        if end > index:  # the common case, fast: these steps only extend the latest session
             grown = with_later_steps(latest, steps[index:end])
             sessions = (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
             index = end
@@ -271,9 +272,10 @@ def with_steps_in(
 
 
 def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
-    """Put a step where it belongs: into a session, between two that it joins, or on its own.
+    """Apply a step, which extends a session, joins two, or begins a new one.
 
-    Steps no more than `pause_ms` apart belong together. Returns the very same when the step is known already.
+    Steps that are no more than `pause_ms` apart belong together. Returns `sessions` itself if the step is known
+    already.
     """
     at_ms = step.at_ms
     if not sessions:
@@ -311,7 +313,7 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
 
 
 def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
-    """The ends with one more, or the very same when it is known already."""
+    """The ends after one more. Returns `ends` itself if it is known already."""
     end = End(step.at_ms, -1 if step.engaged_ms is None else step.engaged_ms, step.identity)
     index = bisect_left(ends, end)
     if index < len(ends) and ends[index] == end:
@@ -320,7 +322,7 @@ def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
 
 
 def prune(user_sessions: UserSessions, *, before_ms: int, timeout_ms: int) -> None:
-    """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
+    """Drop the sessions that no event from `before_ms` on can change. What they contribute stays booked."""
     if user_sessions.steps_outside:
         for identity in [identity for identity, at_ms in user_sessions.steps_outside.items() if at_ms < before_ms]:
             del user_sessions.steps_outside[identity]
@@ -336,14 +338,14 @@ def prune(user_sessions: UserSessions, *, before_ms: int, timeout_ms: int) -> No
 
 
 def _prune_group(group: SessionGroup, final_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
-    """Forget what ended before; returns when the sessions closed."""
-    # A timeout more: an end follows the last step by as much, and until then the session is open.
+    """Drop the sessions that ended before. Returns when they closed."""
+    # A timeout more, because an end may follow the last step by so much, and until then the session is open.
     final_before_ms -= timeout_ms
     if _is_simple(group) and (not group.sessions or group.sessions[0].last_ms >= final_before_ms):
-        return []  # the common case, fast: the first to end has not ended so long ago
+        return []  # the common case, fast: not even the oldest session ended so long ago
     whole = None if group.summary is None else group.summary.session
     near = [session for session in group.sessions if whole is not None and _is_near(session, whole)]
-    # What a summary replaces goes when it goes.
+    # The sessions that a summary replaces are dropped together with it.
     is_final = whole is not None and all(one.last_ms < final_before_ms for one in (whole, *near))
     kept, closed = [], []
     for session in group.sessions:
@@ -364,19 +366,19 @@ def _prune_group(group: SessionGroup, final_before_ms: int, before_ms: int, time
 
 
 def _prune_ends(group: SessionGroup, before_ms: int) -> None:
-    """Forget the ends that no session is left for."""
+    """Drop the ends that no remaining session needs."""
     needed_ms = min((session.first_ms for session in group.sessions), default=before_ms)
     if group.ends and group.ends[0].at_ms < min(before_ms, needed_ms):
         group.ends = tuple(end for end in group.ends if end.at_ms >= min(before_ms, needed_ms))
 
 
 def _is_simple(group: SessionGroup) -> bool:
-    """Whether nothing but steps was told, of which none ended a session."""
+    """Whether there is neither a summary nor an end."""
     return group.summary is None and not group.ends
 
 
 def closing_minutes(user_sessions: UserSessions, timeout_ms: int) -> list[int]:
-    """The minutes in which sessions close, in order; of those that were let go the last two."""
+    """The minutes in which sessions close, in order, with those of the last two dropped sessions."""
     minutes = [counted.closes_ms // MINUTE_MS for counted in user_sessions.counted(timeout_ms)]
     minutes.extend(user_sessions.final_closing_minutes)
     minutes.sort()

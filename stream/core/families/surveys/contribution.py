@@ -1,7 +1,7 @@
-"""What survey responses add to each number.
+"""What survey responses contribute to each number.
 
-Of NPS answers the latest of each user counts, of CSAT and CES answers the latest of each interaction; the others are
-superseded, which is a booking *until*.
+The latest NPS answer of each user counts, and the latest CSAT or CES answer of each interaction. Earlier answers are
+superseded: each is booked *until* the minute of the next one.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from stream.core.ring import Booking, superseding_bookings
 from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status, satisfied_boxes
 from stream.core.time import MINUTE_MS
 
-# The fields of tallies. They are stored: a new one takes a new number, none is used again.
+# Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
 CSAT_ANSWERS = 30
 CSAT_SATISFIED = 31
 CSAT_SCORE_UNITS = 32
@@ -34,12 +34,12 @@ RESPONSES = {
 }
 COMPLETED_OF_SHOWN = {kind: 69 + 10 * index for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
 
-# 5 to 7 of 7 is easy, 4 to 5 of 5: the rescaled answer is 5 or more.
+# 5 to 7 on a scale to 7 is easy, and 4 to 5 on a scale to 5: the rescaled score is 5 or more.
 _EASY_UNITS = 5 * UNITS
 
 
 def bookings(responses: Mapping[str, Response]) -> list[Booking]:
-    """What one user's responses contribute."""
+    """The bookings of the responses of one user."""
     booked = []
     succession: dict[tuple[Kind, str], list[tuple[int, str, Mapping[int, int]]]] = {}
     for name, response in responses.items():
@@ -64,7 +64,7 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
 
 
 def amounts_of(response: Response) -> Mapping[int, int]:
-    """What a response contributes in the minute of its event while no other of its user supersedes it."""
+    """What a response contributes in the minute of its event if no other response of the user supersedes it."""
     kind, status = response.kind, response.status
     if status is Status.RETRACTED:
         return {}
@@ -72,7 +72,7 @@ def amounts_of(response: Response) -> Mapping[int, int]:
 
 
 def _group_of(response: Response) -> str | None:
-    """What names the answers of which only the latest counts, or None when each counts."""
+    """The name of the group of answers in which only the latest counts, or None if each answer counts."""
     if response.kind is Kind.NPS:
         return ""
     return None if response.kind is Kind.CXI else response.interaction_id
@@ -88,7 +88,7 @@ def _shown_amounts(kind: Kind, status: Status) -> dict[int, int]:
 
 @lru_cache(maxsize=4_096)
 def _status_amounts(kind: Kind, status: Status) -> dict[int, int]:
-    # What was shown is counted where it was shown.
+    # That a response was shown is counted in the minute in which it was shown, by `_shown_amounts`.
     return {} if status is Status.SHOWN else {RESPONSES[kind, status]: 1}
 
 

@@ -1,7 +1,7 @@
-"""What people say: CSAT, NPS, CES and CXI.
+"""Survey answers: CSAT, NPS, CES and CXI.
 
-The latest state of each response is booked in the minute of its event. An answer that a later one supersedes, of the
-same user or the same interaction, is booked *until* that one's minute.
+The latest state of each response is booked in the minute of its event. If a later answer of the same user or the same
+interaction supersedes it, it is booked *until* the minute of that answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ _decode = msgspec.msgpack.Decoder(dict[str, Response]).decode
 
 
 class SurveysFamily(Family[UserResponses]):
-    """Survey answers, by the windows of their events."""
+    """Survey answers in windows of event time."""
 
     name = "surveys"
     number = 4
@@ -39,7 +39,7 @@ class SurveysFamily(Family[UserResponses]):
         return {Answer: one_by_one(self.apply_answer)}
 
     def apply_answer(self, part: UserResponses, answer: Answer, now: int) -> bool:
-        """A state of a response counts when it is the latest."""
+        """Use a state of a response if it is the latest."""
         new, old = state_of(answer), part.by_id.get(answer.response_id)
         if old is not None:
             new = latest_state(old, new)
@@ -84,7 +84,7 @@ class SurveysFamily(Family[UserResponses]):
                 (response,) = part.by_id.values()
                 minute = response.at_ms // MINUTE_MS
                 if response.shown_ms is None:
-                    if ring.covers(minute):  # most of an old stream's answers count no more
+                    if ring.covers(minute):  # when an old stream is read, most answers are in no window
                         ring.count(minute, amounts_of(response))
                     continue
             ring.book(bookings(part.by_id))

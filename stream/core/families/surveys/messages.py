@@ -36,7 +36,7 @@ class SurveyMessage(Message, gc=False, kw_only=True):
 
 
 def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> Answer:
-    """The state of a response that a message tells. Raises Rejected."""
+    """The state of a response in a message. Raises Rejected."""
     response_id = id_of(message.response_id)
     if response_id is None:
         raise Rejected(Reason.MISSING_FIELD, f"{message.response_id!r} at `$.response_id` names no response")
@@ -61,7 +61,7 @@ def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: b
     interaction_id = id_of(message.interaction_id)
     name = None
     if key is not None and response_id != user and id_of(key.decode(errors="replace")) == response_id:
-        name = response_id  # who keys by the response may remove it by its key alone
+        name = response_id  # a producer who uses the response id as key may remove the response by that key alone
     return Answer(user, at_ms, is_bot, response_id, kind, status, score, scale, cxi, interaction_id, name)
 
 
@@ -73,7 +73,7 @@ def _scale(message: SurveyMessage, kind: Kind) -> Scale:
     if kind in (Kind.NPS, Kind.CXI) and scale != default:
         detail = f"scale {lowest}-{highest}, {kind.value} is asked on {default.lowest}-{default.highest}"
         raise Rejected(Reason.OUT_OF_RANGE, detail)
-    # A thousand boxes is more than any survey has, and keeps sums of scores exact.
+    # No survey has a thousand boxes, and up to there sums of scores are exact.
     if not 0 < highest - lowest <= 1_000 or abs(lowest) > 1_000_000:
         raise Rejected(Reason.OUT_OF_RANGE, f"scale {lowest}-{highest} is no scale of 2 to 1001 boxes")
     return scale
@@ -95,18 +95,21 @@ def _on_scale(score: int | float, scale: Scale, place: str) -> int:
 
 
 def event_of_tombstone(record: Record) -> ResponseRemoved:
-    """A null message: its key names the user and a header the response, or the key the response. Raises Rejected."""
+    """The event of a null message, which removes a response. Raises Rejected.
+
+    Its key is the user and a header has the response id, or its key is the response id.
+    """
     at_ms = checked_time_ms(record.timestamp, record.timestamp, "timestamp")
     key = (record.key or b"").decode(errors="replace")
     response_id = _response_id(record)
     if response_id is None or not key:
         return ResponseRemoved("", at_ms, False, id_of(key) or "")
-    # A key does not say which of the two ids it is (`partition_key`): the answer does.
+    # The key does not say whether it is a `user_id` or an `anonymous_id` (see `partition_key`), so both are tried.
     return ResponseRemoved("", at_ms, False, response_id, (user_of(None, key), user_of(key, None)))
 
 
 def _response_id(record: Record) -> str | None:
-    """The response that a header names."""
+    """The response id in a header."""
     named = (id_of(value.decode(errors="replace")) for name, value in record.headers if name == "response_id" and value)
     return next(filter(None, named), None)
 

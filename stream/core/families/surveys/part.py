@@ -1,7 +1,8 @@
-"""The survey responses of one user: each is upserted by its id, and its latest state counts.
+"""The survey responses of one user. Each has an id, and its latest state counts.
 
-`retracted` takes a response out. `shown` and `dismissed` are no answers. A response that was shown stays counted as
-shown when it is answered, so that the response rate is a share: of those shown in the window, how many have completed.
+A `retracted` response does not count. A response that is `shown` or `dismissed` has no answer. A response that was
+shown stays counted as shown after it is answered. So the response ratio is a share of the responses shown in the
+window: how many of them were completed.
 """
 
 import msgspec
@@ -29,11 +30,11 @@ class UserResponses(msgspec.Struct, gc=False):
     """The responses of one user."""
 
     by_id: dict[str, Response] = {}
-    booked: dict[str, Response] | None = None  # while the totals don't hold them as they are now; never stored
+    booked: dict[str, Response] | None = None  # what is in the totals, if they have changed since then; never stored
 
 
 def state_of(answer: Answer) -> Response:
-    """The state of its response that an answer tells."""
+    """The state of a response according to an event."""
     return Response(
         answer.at_ms,
         answer.kind,
@@ -47,7 +48,7 @@ def state_of(answer: Answer) -> Response:
 
 
 def latest_state(one: Response, other: Response) -> Response:
-    """The state that counts of two of the same response, with the earliest moment at which it was shown."""
+    """Of two states of a response the one that counts, with the earliest time at which the response was shown."""
     winner = max(one, other, key=_rank)
     shown = [at_ms for at_ms in (one.shown_ms, other.shown_ms) if at_ms is not None]
     shown_ms = min(shown, default=None)
@@ -55,9 +56,9 @@ def latest_state(one: Response, other: Response) -> Response:
 
 
 def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
-    # What was only shown never takes an answer back: servers tell it, clients tell answers, and clocks differ. Of two
-    # states of the same moment the further one counts, then the one with the greater score, and of what is still equal
-    # any, but always the same one.
+    # `shown` never replaces an answer, however late it is: often a server sends one and a client the other, and their
+    # clocks differ. Of two states of the same time the one with the later status counts, then the one with the greater
+    # score. Between states that are still equal the choice does not matter, but it must always be the same.
     score = (state.score is not None, state.score or 0)
     content = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id)
     return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], score, repr(content))

@@ -1,4 +1,4 @@
-"""From sums of survey answers to their numbers."""
+"""The numbers of survey answers, calculated from sums."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ from stream.core.tally import Tally
 
 
 def of_window(labels: Labels, tally: Tally) -> Iterator[Sample]:
-    """The numbers of the answers of one window."""
+    """The numbers of one window."""
 
     def count(field: int) -> int:
         return tally.get(field, 0)
