@@ -140,6 +140,7 @@ def test_while_a_write_is_in_doubt_no_other_is_taken(redis_server: RedisServer, 
 def test_a_repeated_write_that_had_arrived_is_not_done_again(redis_server: RedisServer, app_id: str) -> None:
     with Proxy(redis_server.port) as proxy:
         store = stores(f"redis://127.0.0.1:{proxy.port}", app_id).open_store(3)
+        store.write(ROWS, offset=7)  # the server knows the script
         proxy.cut_answers()
         with pytest.raises(StoreUnavailable):
             store.write(ROWS, offset=8)
