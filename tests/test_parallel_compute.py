@@ -48,6 +48,17 @@ def test_the_sums_of_some_users_add_up_to_those_of_all(world: World, count: int)
     assert together == whole.computed(days=40)
 
 
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers))
+def test_numbers_and_counts_do_not_depend_on_how_events_are_divided_into_batches(world: World) -> None:
+    lines = [line(told) for told in world.events]
+    together, one_by_one = Offline(world.rules, READERS), Offline(world.rules, READERS)
+    assert list(together.apply(lines)) == []
+    for one in lines:
+        assert list(one_by_one.apply([one])) == []
+
+    assert one_by_one.computed(days=40) == together.computed(days=40)
+
+
 # -- with processes ----------------------------------------------------------------------------------------------------
 
 START_MS = 1_704_067_200_000  # 2024-01-01

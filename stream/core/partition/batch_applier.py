@@ -1,7 +1,6 @@
 """Applies batches: each event changes the parts of its user's row, by the handlers of the families."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from stream.core.events import Event, EventWithoutUser
@@ -21,17 +20,18 @@ NOTHING_STORED: Stored = {}
 _NEVER_MS = 1 << 62
 
 
-def _by_kind_and_user(events: Iterable[Event]) -> Mapping[type[Event], Mapping[str, Sequence[Event]]]:
-    """Group events by type and user, in the order of arrival."""
-    by_kind: defaultdict[type[Event], dict[str, list[Event]]] = defaultdict(dict)
+def _groups(events: Iterable[Event]) -> Iterable[Sequence[Event]]:
+    """Group events that are of one user and of one type. The events of each user stay in the order of arrival."""
+    groups: list[list[Event]] = []
+    newest: dict[str, list[Event]] = {}  # by user: the group that the last event was put into
     for event in events:
-        of_kind, user = by_kind[event.__class__], event.user
-        of_user = of_kind.get(user)
-        if of_user is None:
-            of_kind[user] = [event]
+        group = newest.get(event.user)
+        if group is None or group[0].__class__ is not event.__class__:
+            group = newest[event.user] = [event]
+            groups.append(group)
         else:
-            of_user.append(event)
-    return by_kind
+            group.append(event)
+    return groups
 
 
 class BatchApplier:
@@ -78,21 +78,20 @@ class BatchApplier:
             if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
                 now = max(now, min(newest_ms, clock_limit_ms) // MINUTE_MS)
             total += len(events)
-            for kind, by_user in _by_kind_and_user(events).items():
-                handlers = self._handlers[kind]
-                for user, of_user in by_user.items():
-                    row = users.get(user) or self._load(progress, user, stored, rows_to_fetch.get(user))
-                    parts, changed = row.parts, bytearray(len(of_user))
-                    for index, handler in handlers:
-                        part = parts[index]
-                        if part is None:
-                            part = rows.open_part(row, index)
-                        handler(part, of_user, changed, now)
-                    changes = changed.count(True)
-                    if changes:
-                        applied += changes
-                        if user not in unsaved:
-                            rows.mark_changed(user, row)
+            for group in _groups(events):
+                user = group[0].user
+                row = users.get(user) or self._load(progress, user, stored, rows_to_fetch.get(user))
+                parts, changed = row.parts, bytearray(len(group))
+                for index, handler in self._handlers[group[0].__class__]:
+                    part = parts[index]
+                    if part is None:
+                        part = rows.open_part(row, index)
+                    handler(part, group, changed, now)
+                changes = changed.count(True)
+                if changes:
+                    applied += changes
+                    if user not in unsaved:
+                        rows.mark_changed(user, row)
         duplicate = total - applied
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:
