@@ -6,13 +6,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
-from stream.core.snapshot import Snapshot
+from stream.core.snapshot import ClosedDay, Snapshot
 from stream.masking import HIDDEN
 from stream.settings import Log
 
@@ -66,6 +66,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     away: str = ""  # why the store can't be reached; empty while it can
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
     epoch: int = 0  # of the takeover by which the worker owns the partition; 0 from workers of older versions
+    days_since: int | None = None  # the first closed day that the days topic has of it; None before there is one
     generation: int = -1  # of the consumer group: Kafka counts its rebalances by it; -1 from older versions
     started_ms: int = 0  # when the process began; tells apart processes of one name, such as restarts of a container
 
@@ -103,6 +104,39 @@ class Idle(msgspec.Struct, frozen=True, tag=True):
 
 
 AnyReport = Report | Unowned | Standby | Idle
+
+
+class ClosedDayReport(msgspec.Struct, frozen=True):
+    """What the owner of a partition reports of a closed day, when the day closes and when late events change it.
+
+    Topic: the days topic, compacted. Key: the number of the day, so a newer report replaces the older one. A message
+    without value deletes a day that is kept no longer; a header says which owner does so.
+    """
+
+    partition: int
+    worker: str
+    reported_ms: int  # wall clock of the worker
+    closed: ClosedDay
+    epoch: int = 0  # of the takeover by which the worker owns the partition
+    counted_since_ms: int = 0  # when the state was reset, so that epochs began anew; 0 if it never was
+
+    @property
+    def told_by(self) -> "Owner":
+        """Who has told it."""
+        return Owner(self.counted_since_ms, self.epoch)
+
+
+class Owner(NamedTuple):
+    """An owner of a partition: of two the greater is the later one. Without an epoch nobody knows which it was."""
+
+    counted_since_ms: int
+    epoch: int
+
+
+NOBODY = Owner(0, 0)
+
+encode_closed_day = msgspec.msgpack.Encoder().encode
+decode_closed_day: Callable[[bytes], ClosedDayReport] = msgspec.msgpack.Decoder(ClosedDayReport).decode
 
 encode_report = msgspec.msgpack.Encoder().encode
 decode_report: Callable[[bytes], AnyReport] = msgspec.msgpack.Decoder(AnyReport).decode

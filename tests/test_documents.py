@@ -9,6 +9,9 @@ import pytest
 
 from stream import settings
 from stream.core.catalogue import BY_NAME, CATALOGUE
+from stream.core.families.registry import families
+from stream.core.rules import Rules
+from stream.core.segments import NAMED_VALUES
 from tests.documents import ARCHITECTURE, README, REPOSITORY, with_tables
 
 # Read by the command line itself and by the tests' harness.
@@ -76,6 +79,27 @@ def test_every_file_a_page_names_is_there(page: Path) -> None:
 
     assert [path for path in linked if not path.exists()] == []
     assert [path for path in named if not (REPOSITORY / path).exists() and not (page.parent / path).exists()] == []
+
+
+def test_the_page_says_how_many_series_each_value_of_a_segment_adds() -> None:
+    """The page has as many rows as there are families; of a value all numbers are defined."""
+    rules = Rules()
+    rows = README.read_text().partition("<!-- series -->")[2].partition("<!-- /series -->")[0].splitlines()[3:]
+    said = {cells[1]: cells[3:6] for cells in ([cell.strip() for cell in row.split("|")] for row in rows)}
+
+    expected = {}
+    for family in families(rules):
+        names, fields = family.names_by_segment(rules), family.by_segment
+        numbers = {number: 2 for counted in (fields.fields.values() if fields else ()) for number in counted}
+        count = sum(
+            sample.name in names
+            for lengths in (family.segment_lengths, family.closed_segment_lengths())
+            for sample in family.of_value(dict.fromkeys(lengths.values(), numbers), lengths)
+        )
+        full = 4 * (NAMED_VALUES + 2) * count
+        listed = ", ".join(f"`{name}`" for name in fields.metrics) if fields else ""
+        expected[family.name] = [f"{count}" if count else "none", f"{full:,}" if full else "none", listed]
+    assert said == expected
 
 
 def test_a_page_without_a_place_for_a_table_is_refused() -> None:

@@ -79,6 +79,14 @@ def test_what_may_be_another_day_on_another_machine_is_no_zone(zone: str) -> Non
         load(None, {"ENGAGEMENT_TIMEZONE": zone})
 
 
+def test_cohorts_begin_on_a_day_of_the_calendar() -> None:
+    assert load(None, {"ENGAGEMENT_COHORTS_FROM": "1970-01-02"}).rules.cohorts_from == 1
+    assert load(None, {}).rules.cohorts_from is None
+    for text in ("2026-02-30", "2026-11", "tomorrow", "2026-11-21T00:00:00Z"):
+        with pytest.raises(SettingsError, match=r"^cohorts_from: "):
+            load(None, {"ENGAGEMENT_COHORTS_FROM": text})
+
+
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
     settings = load(None, {"ENGAGEMENT_WINDOWS_SURVEYS": "7d, 365d"})
 
@@ -86,17 +94,44 @@ def test_windows_of_a_variable_are_separated_by_commas() -> None:
 
 
 def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_none() -> None:
-    some = load(None, {"ENGAGEMENT_SEGMENTS": "country, plan"})
+    some = load(None, {"ENGAGEMENT_SEGMENTS_BY": "country, plan"})
 
     assert some.rules.segments == ("plan", "country")
-    assert some.shared["segments"] == "plan,country"
-    assert load(None, {}).shared["segments"] == "platform,plan,country,app_version"
-    assert load(None, {"ENGAGEMENT_SEGMENTS": ""}).shared["segments"] == "none"
+    assert some.shared["segments"] == "plan,country of activity,sessions,surveys"
+    assert load(None, {}).shared["segments"] == "platform,plan,country,app_version of activity,sessions,surveys"
+    assert load(None, {"ENGAGEMENT_SEGMENTS_BY": ""}).shared["segments"] == "none"
+
+
+def test_what_is_counted_by_segment_is_chosen_by_metric() -> None:
+    some = load(None, {"ENGAGEMENT_SEGMENTS_METRICS": "nps, active_users"})
+
+    assert some.rules.segment_metrics == ("nps", "active_users")
+    assert some.shared["segments"] == "platform,plan,country,app_version of activity,surveys"
+    assert some.shared["segments.metrics"] == "active_users,nps"
+    assert load(None, {"ENGAGEMENT_SEGMENTS_METRICS": ""}).shared["segments"] == "none"
+
+
+def test_values_that_have_a_name_are_listed_in_the_file_by_segment(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.toml"
+    file.write_text('[segments.named]\nplatform = ["web", "ios"]\n')
+    assert load(file, {}).rules.named_values == {"platform": ("web", "ios")}
+
+    for text, told in (
+        ('city = ["Bonn"]', "segments.named: 'city' is none of platform, plan, country, app_version"),
+        ('platform = ["web ", "ios"]', "segments.named.platform: 'web ' is no value that a user can have"),
+        ('platform = ["other"]', "segments.named.platform: 'other' is no value that a user can have"),
+        (f"plan = {[f'p{place}' for place in range(21)]}", "segments.named.plan: 21 values are more than 20"),
+    ):
+        file.write_text(f"[segments.named]\n{text}\n")
+        with pytest.raises(SettingsError, match=f"^{told}"):
+            load(file, {})
+    with pytest.raises(SettingsError, match=r"^segments\.named: a table can't be a variable"):
+        load(None, {"ENGAGEMENT_SEGMENTS_NAMED": "web"})
 
 
 def test_every_setting_has_a_variable() -> None:
     for place in setting_names():
-        if place == "inputs":  # tables, which only a file can hold
+        if place in ("inputs", "segments.named"):  # tables, which only a file can hold
             continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
         told = dict(setting_values(load(None, {})))[place]
@@ -113,8 +148,9 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
-        ({"ENGAGEMENT_SEGMENTS": "platform,city"}, "segments: 'city' is none of platform, plan, country, app_version"),
-        ({"ENGAGEMENT_SEGMENTS": "plan, plan"}, "segments: one is named twice: plan, plan"),
+        ({"ENGAGEMENT_SEGMENTS_BY": "platform,city"}, "segments.by: 'city' is none of platform, plan, country, app_"),
+        ({"ENGAGEMENT_SEGMENTS_BY": "plan, plan"}, "segments.by: one is named twice: plan, plan"),
+        ({"ENGAGEMENT_SEGMENTS_METRICS": "logins"}, "segments.metrics: 'logins' is none of active_users, stickiness_"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
         ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is more than 65535"),

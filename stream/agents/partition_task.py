@@ -22,8 +22,10 @@ from aiokafka.structs import ConsumerRecord
 from stream.agents import forwarded_events
 from stream.agents.task_state import State, in_thread
 from stream.core.messages import Reader
+from stream.core.partition.closing import CLOSED
 from stream.core.partition.partition import SWEPT, Partition
 from stream.core.partition.reading import Batch
+from stream.core.snapshot import ClosedDay
 from stream.core.store import StoreAway
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
@@ -33,7 +35,7 @@ from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClosedDayReport, OpenTransaction, Report, Timings
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +103,7 @@ class PartitionTask:
         self._readers = settings.readers
         self._reader_of_events = reader_of_events(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
+        self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # so that no checkpoint comes between a batch and what it sends on
         self._checkpointed_offsets: dict[str, int] = {}
@@ -130,6 +133,7 @@ class PartitionTask:
         progress.partitions = partitions
         self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
         self._checkpointed_offsets = dict(self._core.progress.offsets)
+        self._core.tell_days_again()  # the last owner may have gone before all of them were sent
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -249,6 +253,8 @@ class PartitionTask:
         """Give the partition up: stop waiting for the store."""
         self._closed = True
         self._available.set()
+        if self._telling_all is not None:
+            self._telling_all.cancel()
 
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
@@ -327,7 +333,7 @@ class PartitionTask:
 
     def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
         """Return what this partition adds to every number, and how its processing goes."""
-        snapshot = self._core.snapshot()
+        snapshot = self._core.live_snapshot()
         self._measure_latency(wall_ms)
         return Report(
             partition=self.number,
@@ -335,6 +341,7 @@ class PartitionTask:
             reported_ms=wall_ms,
             counted_since_ms=self._core.progress.counted_since_ms,
             snapshot=snapshot,
+            days_since=self._core.progress.closed_since,
             lag=lag,
             behind=self.behind(),
             event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
@@ -345,6 +352,52 @@ class PartitionTask:
             open_transactions=dict(self._open_transactions),
             epoch=self.epoch,
         )
+
+    def send_closed_days(self, worker: str, *, wall_ms: int) -> None:
+        """Begin to send the days that have closed, or that late events have changed, to the servers.
+
+        Does not wait for Kafka, so that the caller need not: the next checkpoint waits until the days have arrived.
+        """
+        if self._closed:
+            return
+        progress = self._core.progress
+        if progress.tells_all_days and (self._telling_all is None or self._telling_all.done()):
+            if self._telling_all is not None:
+                self._telling_all.result()
+            self._telling_all = asyncio.ensure_future(self._tell_all_days(worker, wall_ms))
+        closed_before = progress.closed_through
+        for closed in self._core.close_days():
+            is_new = closed_before is None or closed.day > closed_before
+            report = self._day_report(worker, wall_ms, closed)
+            expired = self._core.over_day(closed.day) if is_new else None
+            self._sent.append(asyncio.ensure_future(self._send_closed_day(report, expired)))
+
+    async def _send_closed_day(self, report: ClosedDayReport, expired: int | None) -> None:
+        """Send a closed day, and have the day deleted that is older than `history_days` since this one closed."""
+        progress = self._core.progress
+        end_before = progress.days_end
+        sent = [await self._outbox.send_closed_day(report)]
+        if expired is not None:
+            sent.append(await self._outbox.delete_closed_day(self.number, expired, by=report.told_by))
+        offset = (await asyncio.gather(*sent))[0].offset
+        if offset < end_before and not progress.tells_all_days:
+            log.warning("the topic of closed days was created again: all days are told again", partition=self.number)
+            progress.tells_all_days, progress.days_end = True, 0
+            self._core.tell_days_again()
+        progress.days_end = max(progress.days_end, offset + 1)
+
+    async def _tell_all_days(self, worker: str, wall_ms: int) -> None:
+        """Send every closed day that the state holds and that nothing changes any more; the others are told anyway."""
+        async with self._writing:
+            stored = await in_thread(lambda: list(self._state.scan(CLOSED.encode())))
+        for closed in self._core.unchanging(stored):
+            await (await self._outbox.send_closed_day(self._day_report(worker, wall_ms, closed)))
+        self._core.progress.tells_all_days = False
+
+    def _day_report(self, worker: str, wall_ms: int, closed: ClosedDay) -> ClosedDayReport:
+        """What is sent of a closed day."""
+        counted_since_ms = self._core.progress.counted_since_ms
+        return ClosedDayReport(self.number, worker, wall_ms, closed, self.epoch, counted_since_ms)
 
     def _measure_latency(self, wall_ms: int) -> None:
         if self._arrived:
@@ -374,7 +427,11 @@ class PartitionTask:
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
-                if offsets == self._checkpointed_offsets and not self._core.unsaved_rows:
+                if (
+                    offsets == self._checkpointed_offsets
+                    and not self._core.unsaved_rows
+                    and not self._core.unsaved_days
+                ):
                     await self._retry_until_available(self._state.check_changelog)
                     return
                 started = time.monotonic()

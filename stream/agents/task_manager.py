@@ -324,6 +324,7 @@ class TaskManager:
                 lag = task.tick(clock_ms)
                 report = task.report(self.worker, lag, wall_ms=_wall_ms())
                 report = replace(report, generation=self.generation, started_ms=self._started_ms)
+                task.send_closed_days(self.worker, wall_ms=_wall_ms())
                 await self._outbox.report(report)
                 await asyncio.sleep(0)
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._interval_factor() - (time.monotonic() - started)))

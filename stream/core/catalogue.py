@@ -23,6 +23,22 @@ _HEALTH = (
         "counter",
         "messages",
     ),
+    Metric(
+        "engagement_closed_corrections_total",
+        "How often a closed day was changed by events that came late: once for each partition, day and time that it was"
+        " told again. No day changes once it is final: allowed_lateness after its end, by the events' own time.",
+        (),
+        "counter",
+        "corrections",
+    ),
+    Metric(
+        "engagement_segment_values_beyond_total",
+        "Values of segments that a partition counts as other, because it keeps a thousand of each segment apart: how"
+        " often one was met. It grows where producers send an id as a value.",
+        (),
+        "counter",
+        "values",
+    ),
     Metric("engagement_event_time_seconds", "Newest event time applied.", ("topic",), unit="seconds"),
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
     Metric(

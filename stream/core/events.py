@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import msgspec
 
 from stream.core.rejections import Reason
-from stream.core.segments import Values
+from stream.core.segments import NOT_TOLD, Values
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
 
 
@@ -87,6 +87,7 @@ class Answer(Event, frozen=True, gc=False):
     cxi_scores: tuple[int, int, int, int] | None
     interaction_id: str | None
     name: str | None = None  # what a later message may name instead of the user
+    segments: Values = NOT_TOLD
 
     def left_name(self) -> str | None:
         return self.name

@@ -54,8 +54,8 @@ class Message(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class ActivityMessage(Message, gc=False):
-    """What sessions and logins tell of segments, of any type: a label that can't be used costs no event."""
+class LabelledMessage(Message, gc=False):
+    """What a message tells of segments, of any type: a label that can't be used costs no event."""
 
     platform: object = None
     plan: object = None
@@ -63,7 +63,7 @@ class ActivityMessage(Message, gc=False):
     app_version: object = None
 
 
-def segments_of(message: ActivityMessage) -> Values:
+def segments_of(message: LabelledMessage) -> Values:
     """What a message tells of each segment."""
     labels = message.platform, message.plan, message.country, message.app_version
     try:

@@ -123,6 +123,11 @@ class Ring:
         if self.remembers(minute):
             self._put(minute, amounts, times)
 
+    def put(self, minute: int, amounts: Bucket) -> None:
+        """Count what was gathered of one minute, as `count` does."""
+        if minute >= (self.now // _HOUR - self._longest) * _HOUR:
+            self._put_into_buckets_of(minute, amounts)
+
     def _put(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         bucket = self._counted.get(minute)
         if bucket is None:
@@ -221,6 +226,13 @@ class Ring:
         """How much of a field lies in minutes that have not come."""
         self._put_into_buckets()
         return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
+
+    def tallies(self) -> Iterator[Mapping[Field, int]]:
+        """All that is booked, what is due included; what is in minutes is in hours too."""
+        self._put_into_buckets()
+        yield from self._hours.values()
+        for due in self._due.values():
+            yield from due.values()
 
     def size(self) -> int:
         """How many pages it holds."""

@@ -77,8 +77,12 @@ class ReplayLog:
         if self._fences:
             options["transactional_id"] = f"{self._settings.app_id}-dlq-replay"
         self._producer = AIOKafkaProducer(**client_options(self._settings), **options)
-        with range_reader.kafka_errors_as_unavailable(self._settings):
-            await range_reader.start_client(self._producer, self._with_timeout(self._producer.start()))
+        try:
+            with range_reader.kafka_errors_as_unavailable(self._settings):
+                await self._with_timeout(self._producer.start())
+        except BaseException:
+            await range_reader.stop_client(self._producer)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

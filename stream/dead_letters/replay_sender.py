@@ -115,7 +115,11 @@ class KafkaSender:
             max_request_size=_ANY_SIZE,
             request_timeout_ms=int(range_reader.NO_RECORDS_TIMEOUT_SECONDS * 1_000),
         )
-        await range_reader.start_client(self._producer, self._producer.start())
+        try:
+            await self._producer.start()
+        except BaseException:
+            await range_reader.stop_client(self._producer)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,18 +3,31 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import add
+from secrets import token_hex
 
 import msgspec
 import structlog
 
-from stream.core.report import closed_days, closed_samples, live_samples
+from stream.core.report import live_samples
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, iso, seconds_of
+from stream.export.closed_days import ClosedDays
 from stream.export.counters import Counters, added
 from stream.export.takeovers import Often, Takeovers
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, AnyReport, Idle, Report, Standby, Timings, Unowned
+from stream.telemetry import (
+    CHECKPOINT_BOUNDS,
+    LATENCY_BOUNDS,
+    NOBODY,
+    AnyReport,
+    Idle,
+    Owner,
+    Report,
+    Standby,
+    Timings,
+    Unowned,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +61,8 @@ class Board:
             session_timeout_seconds=seconds_of(settings.kafka.session_timeout),
             stale_seconds=seconds_of(settings.server.stale_after),
         )
+        self.closed_days = ClosedDays(settings.rules)
+        self.instance = token_hex(8)  # tells this board from that of another process
         self._merged: Snapshot | None = None
         self._live: tuple[list[Sample] | None] | None = None  # computed once for each change
 
@@ -68,7 +83,17 @@ class Board:
         self._reports[told.partition] = told
         self._arrived_ms[told.partition] = self.now_ms()
         self._counters.setdefault(told.partition, Counters(self.settings.input_topics)).take(told)
+        self.closed_days.put_report(told)
         self._merged = self._live = None
+
+    def put_day(self, partition: int, day: int, value: bytes | None, *, deleted_by: Owner = NOBODY) -> None:
+        """Take in what a partition says of a closed day, or that it is kept no more.
+
+        What an owner says that has lost the partition meanwhile is left out, where a later one has told of the day.
+        """
+        self.closed_days.put(
+            partition, day, value, deleted_by=deleted_by, owner_epoch=self._takeovers.epoch_of(partition)
+        )
 
     @property
     def reports(self) -> list[Report]:
@@ -208,12 +233,26 @@ class Board:
                 self._live = (None,)
         return self._live[0]
 
+    def last_closed_day(self) -> int | None:
+        """The last day that every partition has closed; None before there is one."""
+        if not self._is_whole() or self._samples() is None:
+            return None
+        return self.closed_days.through(self.reports)
+
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole() or self._samples() is None:
-            return []
-        told = closed_days(self.merged, count=days)
-        return [(day, closed_samples(self.merged, self.rules, day)) for day in told]
+        last = self.last_closed_day()
+        told = [] if last is None else self.closed_days.days(last - days + 1, last)
+        return [(day, self.closed_samples(day)) for day in told]
+
+    def closed_between(self, first: int, last: int) -> list[int]:
+        """The closed days between two, both included, of which something is known."""
+        through = self.last_closed_day()
+        return [] if through is None else self.closed_days.days(first, min(last, through))
+
+    def closed_samples(self, day: int) -> list[Sample]:
+        """Every number of a closed day."""
+        return self.closed_days.samples(day, first_ms=self.merged.first_ms)
 
     def health(self) -> list[Sample]:
         """How the pipeline fares, as gauges and counters."""
@@ -228,6 +267,9 @@ class Board:
             for topic, counts in added(counters.reasons for counters in self._counters.values()).items()
             for reason, count in sorted(counts.items())
         ]
+        if self._reports:
+            samples.append(Sample("engagement_closed_corrections_total", {}, merged.corrections))
+            samples.append(Sample("engagement_segment_values_beyond_total", {}, merged.values_beyond))
         samples += [
             Sample("engagement_event_time_seconds", {"topic": topic}, at_ms / SECOND_MS)
             for topic, at_ms in merged.newest_ms.items()

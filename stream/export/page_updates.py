@@ -1,8 +1,9 @@
 """Once a second a look at the board: a point for the history, and for those who listen what changed.
 
 A listener first hears all numbers (`numbers`), then only the samples that differ (`changes`): new values, and what is
-gone because it is undefined now. Closed days are not told, only that they are others now. When nothing differs for a
-while a `beat` says that the server is there.
+gone because it is undefined now. Closed days are not told, only that they are others now; and of the numbers by segment
+those alone that the page shows, for all of them are more than all other numbers. When nothing differs for a while a
+`beat` says that the server is there.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from stream.core.metrics import is_by_segment
 from stream.core.samples import Sample
-from stream.core.tally import Tally
 from stream.export.board import Board
 from stream.export.documents import with_sample_sizes
 from stream.export.history import History, Key, key_of
@@ -23,6 +24,8 @@ _BEAT_SECONDS = 5.0
 _EVERY_SECONDS = 1.0
 # It grows by itself, every second, for each partition: who listens has a clock.
 _UNTOLD = "engagement_snapshot_age_seconds"
+
+_SHOWN_BY_SEGMENT = frozenset({"engagement_segment_active_users"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,13 +84,14 @@ class Told(msgspec.Struct, frozen=True):
     standing: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
-    days: dict[int, dict[str, Tally]] = {}
+    days: int = 0  # counts the changes of closed days
 
     @classmethod
     def of(cls, board: Board) -> "Told":
         """What there is to tell of a board now."""
         health = [sample for sample in board.health() if sample.name != _UNTOLD]
-        return cls(standing(board), _by_key(board.live()), _by_key(health), board.merged.days())
+        live = [one for one in board.live() if one.name in _SHOWN_BY_SEGMENT or not is_by_segment(one.name)]
+        return cls(standing(board), _by_key(live), _by_key(health), board.closed_days.changes)
 
     def whole(self) -> dict[str, Any]:
         """Everything."""

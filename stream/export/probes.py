@@ -8,7 +8,8 @@ on with the next one (Kubernetes, Compose), `worker.port` opens two pages:
 """
 
 import http.client
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -54,16 +55,22 @@ def readiness(reasons: list[str]) -> web.Response:
 
 
 def ask(host: str, port: int) -> tuple[bool, str]:
-    """Ask a server or worker whether it is ready; returns the answer and its text.
+    """Ask a server or worker whether it is ready; returns the answer and its text. Raises OSError as `fetch` does."""
+    status, body = fetch(host, port, "/readyz")
+    return status == 200, body.decode(errors="replace").strip()
+
+
+def fetch(host: str, port: int, path: str, query: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Ask a server or worker for a page; returns the status and the body.
 
     Asked on this machine where it listens on every address. Raises OSError when nobody answers.
     """
     # No proxy is asked, whatever the environment of the container says.
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_PATIENCE_SECONDS)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
         answer = connection.getresponse()
-        return answer.status == 200, answer.read().decode(errors="replace").strip()
+        return answer.status, answer.read()
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP is spoken at {place_of(host, port)}: {error!r}") from None
     finally:

@@ -39,17 +39,20 @@ def standing(board: Board) -> dict[str, Any]:
     """What all numbers of a board have in common: their time, their trust, and how they are cut.
 
     `first_day` is the first day of which something is known: a closed window that reaches back before it is not whole.
+    No event can change the days up to `final_through` any more; since `whole_since` it is known who is new.
     """
     merged, settings = board.merged, board.settings
-    days = list(merged.days())
+    first_ms = merged.first_ms
     closed = board.closed()
     return {
         "at": iso(merged.now_ms) if merged.now_ms >= 0 else None,
         "state": state_of(board),
         "ready": not board.unready(),
         "unready": board.unready(),
-        "first_day": date_of(days[0]).isoformat() if days else None,
+        "first_day": None if first_ms is None else date_of(board.rules.days.day_of(first_ms)).isoformat(),
         "last_closed_day": date_of(closed[-1][0]).isoformat() if closed else None,
+        "final_through": None if merged.final_through is None else date_of(merged.final_through).isoformat(),
+        "whole_since": None if first_ms is None else date_of(board.rules.whole_since(first_ms)).isoformat(),
         "timezone": settings.timezone,
         "windows": {told.name: settings.windows_of(told) for told in windows()},
     }

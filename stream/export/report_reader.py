@@ -1,4 +1,4 @@
-"""Reads the reports of workers from Kafka: the newest of each partition, then each new one."""
+"""Reads what workers tell from Kafka: the newest report of each partition and all closed days, then what is new."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from stream.export.board import Board
-from stream.telemetry import decode_report
+from stream.kafka.headers import DELETED_BY
+from stream.telemetry import NOBODY, Owner, decode_report
 
 log = structlog.get_logger(__name__)
 
@@ -43,25 +44,40 @@ class ReportReader:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        """Begin with the last reports of each partition, then take each new one."""
+        """Begin with the closed days and the last reports of each partition, then take each new one."""
         settings = self._board.settings
         partitions = [TopicPartition(settings.snapshots_topic, number) for number in range(settings.topics.partitions)]
-        consumer.assign(partitions)
+        days = [TopicPartition(settings.days_topic, number) for number in range(settings.topics.partitions)]
+        consumer.assign([*partitions, *days])
+        await consumer.seek_to_beginning(*days)
         first = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
         for partition in partitions:
             consumer.seek(partition, max(first[partition], end[partition] - _LOOKED_BACK))
         while True:
             fetched = await consumer.getmany(timeout_ms=1_000, max_records=1_000)
-            for records in fetched.values():
+            for place, records in fetched.items():
+                take = self._take_day if place.topic == settings.days_topic else self._take
                 for record in records:
-                    self._take(record)
+                    take(record)
 
     def _take(self, record: Any) -> None:
         try:
             self._board.put(decode_report(record.value))
         except (msgspec.MsgspecError, TypeError) as error:
             log.warning("ignored a report that can't be read", offset=record.offset, reason=str(error))
+
+    def _take_day(self, record: Any) -> None:
+        try:
+            self._board.put_day(record.partition, int(record.key), record.value, deleted_by=_deleted_by(record))
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            log.warning("ignored a closed day that can't be read", offset=record.offset, reason=str(error))
+
+
+def _deleted_by(record: Any) -> Owner:
+    """The owner who deletes a day."""
+    found = dict(record.headers).get(DELETED_BY)
+    return NOBODY if found is None else Owner(*map(int, found.split(b"/")))
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

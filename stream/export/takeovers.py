@@ -131,6 +131,11 @@ class Takeovers:
         """By partition: how often it was taken over, since its state is kept. Never falls while the server runs."""
         return ((partition, owner.epoch.total) for partition, owner in sorted(self._owners.items()))
 
+    def epoch_of(self, partition: int) -> int | None:
+        """The epoch of the owner that is believed; None before any has told it."""
+        owner = self._owners.get(partition)
+        return None if owner is None else owner.epoch.highest
+
     def again_and_again(self, *, now_ms: int) -> list[Often]:
         """The partitions that change hands again and again."""
         since_ms = max(now_ms - self.seconds * 1_000, self._changed_ms)

@@ -19,6 +19,7 @@ from stream.core.users import partition_key
 from stream.kafka.headers import (
     ATTEMPTS,
     BY_REFERENCE,
+    DELETED_BY,
     DETAIL,
     FORWARDED_HEADERS,
     ORIGIN_CHECKPOINTED_OFFSET,
@@ -46,7 +47,7 @@ from stream.kafka.timeouts import WaitingProducer, request_timeout_seconds
 from stream.kafka.topic_specs import max_forwarded_message_bytes
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import AnyReport, Idle, Standby, encode_report
+from stream.telemetry import AnyReport, ClosedDayReport, Idle, Owner, Standby, encode_closed_day, encode_report
 
 # Room in a record batch for the headers of the batch and of its records.
 _BATCH_OVERHEAD = 64 * 1024
@@ -215,6 +216,22 @@ class Outbox:
             self._sending_reports[key] = asyncio.create_task(self._send_reports(key))
             if sending is not None:
                 sending.result()
+
+    async def send_closed_day(self, report: ClosedDayReport) -> asyncio.Future[Any]:
+        """Send what a closed day says to the servers, and return a future of its delivery."""
+        topic, key = self._settings.days_topic, str(report.closed.day).encode()
+        producer, value = self._started_producer(), encode_closed_day(report)
+        sent: asyncio.Future[Any] = await producer.send(topic, value, key=key, partition=report.partition)
+        return sent
+
+    async def delete_closed_day(self, partition: int, day: int, *, by: Owner) -> asyncio.Future[Any]:
+        """Have the servers and Kafka delete a day that is kept no longer, and return a future of the delivery."""
+        topic, key = self._settings.days_topic, str(day).encode()
+        headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
+        sent: asyncio.Future[Any] = await self._started_producer().send(
+            topic, None, key=key, partition=partition, headers=headers
+        )
+        return sent
 
     async def _send_reports(self, key: bytes) -> None:
         while key in self._unsent_reports:

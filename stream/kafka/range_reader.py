@@ -5,7 +5,7 @@ Commands on dead letters use this. Records that producers append in the meantime
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -92,15 +92,6 @@ async def read_ranges(consumer: AIOKafkaConsumer, wanted: OffsetRanges) -> Async
 
 def _named(partitions: Collection[TopicPartition]) -> str:
     return ", ".join(sorted({partition.topic for partition in partitions}))
-
-
-async def start_client(client: Any, starting: Awaitable[object]) -> None:
-    """Wait until an aiokafka client has started. One that can't be started is stopped, for it may hold connections."""
-    try:
-        await starting
-    except BaseException:
-        await stop_client(client)
-        raise
 
 
 async def stop_client(client: Any) -> None:

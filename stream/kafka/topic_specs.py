@@ -32,6 +32,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         # time, before compaction can delete the good ones.
         "min.compaction.lag.ms": str(_MIN_COMPACTION_LAG_MS),
     }
+    reports = {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)}
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
@@ -39,11 +40,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(settings.rekey_topic, partitions, letters),
         replayed_topic_spec(settings),
         *([] if is_redis_url(settings.state.url) else [TopicSpec(settings.changelog_topic, partitions, changelog)]),
-        TopicSpec(
-            settings.snapshots_topic,
-            partitions,
-            {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)},
-        ),
+        TopicSpec(settings.snapshots_topic, partitions, reports),
+        TopicSpec(settings.days_topic, partitions, reports),
     ]
 
 

@@ -1,16 +1,16 @@
 """Check that settings are valid, each by itself and together. Every error names the setting and its value."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from stream import redis_url
-from stream.core.families.registry import windows
-from stream.core.segments import SEGMENTS
-from stream.core.time import minutes_of, seconds_of
+from stream.core.families.registry import names_by_segment, windows
+from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, values_of
+from stream.core.time import day_number, minutes_of, seconds_of
 from stream.inputs import registry as formats
 from stream.masking import masked
 from stream.redis_url import RedisUrl
@@ -31,6 +31,8 @@ RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
     "allowed_lateness": ("0s", "30d"),
     "future_limit": ("0s", "30d"),
     "close_after": ("0s", "7d"),
+    "idle_after": ("1h", "30d"),
+    "history_days": (35, 3_650),  # the page draws the last five weeks
     "max_message_bytes": (100, 100_000_000),  # an event has a hundred bytes or more; Kafka's default limit is a million
     "retention": ("0s", "3650d"),
     "memory": ("1d", "3650d"),
@@ -60,6 +62,8 @@ def check(settings: Settings) -> None:
     _check_ranges(settings)
     _check_timezone(settings.timezone)
     _check_windows(settings)
+    if settings.cohorts_from:
+        _parse("cohorts_from", day_number, settings.cohorts_from)
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
     count = settings.worker.processes
@@ -98,11 +102,25 @@ def _check_inputs(settings: Settings) -> None:
 
 
 def _check_segments(settings: Settings) -> None:
-    for name in settings.segments:
-        if name not in SEGMENTS:
-            raise SettingsError(f"segments: {name!r} is none of {', '.join(SEGMENTS)}")
-    if len(set(settings.segments)) < len(settings.segments):
-        raise SettingsError(f"segments: one is named twice: {', '.join(settings.segments)}")
+    _check_chosen("segments.by", settings.segments.by, SEGMENTS)
+    _check_chosen("segments.metrics", settings.segments.metrics, names_by_segment())
+    for segment, values in settings.segments.named.items():
+        if segment not in SEGMENTS:
+            raise SettingsError(f"segments.named: {segment!r} is none of {', '.join(SEGMENTS)}")
+        setting = f"segments.named.{segment}"
+        for value in values:
+            if value == OTHER or values_of((value, *[None] * (len(SEGMENTS) - 1)))[0] != value:
+                raise SettingsError(f"{setting}: {value!r} is no value that a user can have by that name")
+        if len(values) > NAMED_VALUES:
+            raise SettingsError(f"{setting}: {len(values)} values are more than {NAMED_VALUES}")
+
+
+def _check_chosen(setting: str, chosen: Sequence[str], known: Collection[str]) -> None:
+    for name in chosen:
+        if name not in known:
+            raise SettingsError(f"{setting}: {name!r} is none of {', '.join(known)}")
+    if len(set(chosen)) < len(chosen):
+        raise SettingsError(f"{setting}: one is named twice: {', '.join(chosen)}")
 
 
 def _check_state(state: State) -> None:
@@ -138,7 +156,13 @@ def _check_names(settings: Settings) -> None:
     for setting, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{setting}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
+    internal = (
+        settings.changelog_topic,
+        settings.rekey_topic,
+        settings.replayed_topic,
+        settings.snapshots_topic,
+        settings.days_topic,
+    )
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         topic_names = ", ".join(inputs.values())

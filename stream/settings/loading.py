@@ -49,6 +49,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _setting_of_variable(variable: str) -> str:
     name = variable.removeprefix(_PREFIX).lower()
+    if name == "segments_named":
+        raise SettingsError(f"segments.named: a table can't be a variable ({variable}): write it in the settings file")
     for section in (field for field in setting_names() if "." in field):
         if section.replace(".", "_") == name:
             return section
@@ -65,8 +67,8 @@ def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
-    if isinstance(value, str) and (sections == ["windows"] or setting == "segments"):
-        value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
+    if isinstance(value, str) and (sections == ["windows"] or setting in ("segments.by", "segments.metrics")):
+        value = [part.strip() for part in value.split(",")] if value.strip() or sections == ["windows"] else []
     tree[name] = value
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 import msgspec
 
 from stream import redis_url
-from stream.core.families.registry import stored_by
+from stream.core.families.registry import names_by_segment, segment_windows, stored_by
 from stream.core.messages import Reader
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
-from stream.core.time import SECOND_MS, Days, seconds_of
+from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
 from stream.masking import masked, without_credentials
@@ -96,6 +96,14 @@ class Input(Section, frozen=True):
     name: str = ""  # the label `topic` in metrics, and `topic` in files of events; empty: the Kafka topic's name
 
 
+class Segments(Section, frozen=True):
+    """By what numbers are counted apart: platform, plan, country and version of the app."""
+
+    by: tuple[str, ...] = SEGMENTS  # numbers are also counted by these; empty: by none
+    metrics: tuple[str, ...] = names_by_segment()  # what is counted by them; each brings what it is made of
+    named: dict[str, tuple[str, ...]] = {}  # by segment, values that have a name; else the 20 with the most users have
+
+
 class Server(Section, frozen=True):
     """Where the server serves its page, /metrics and the API."""
 
@@ -130,14 +138,17 @@ class Settings(Section, frozen=True):
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
     future_limit: str = "1h"  # events further ahead of the wall clock are refused
     close_after: str = "1h"  # a day closes this long after its end
+    idle_after: str = "24h"  # no day waits any longer for a partition that has read nothing for this long
+    history_days: int = 400  # how many closed days are kept
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # of a user without events for this long, and in no window, only a small row is kept
     memory: str = "400d"  # how long that small row is kept, in whole days; who comes back later is a new user
-    segments: tuple[str, ...] = SEGMENTS  # active users are also counted by these; empty: by none
+    cohorts_from: str = ""  # who is new is known from this day on, as 2026-11-21; empty: the day after the first event
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
+    segments: Segments = msgspec.field(default_factory=Segments)
     windows: dict[str, tuple[str, ...]] = {}  # by family, if they are not its default
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
@@ -153,16 +164,23 @@ class Settings(Section, frozen=True):
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            idle_after_ms=seconds_of(self.idle_after) * SECOND_MS,
+            history_days=self.history_days,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
             memory_days=seconds_of(self.memory) // seconds_of("1d"),
+            cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
             windows=self.windows,
-            segments=in_order(self.segments),
+            segments=in_order(self.segments.by),
+            segment_metrics=self.segments.metrics,
+            named_values=self.segments.named,
         )
 
     @property
     def shared(self) -> dict[str, str]:
         """The settings in which workers and servers must agree, by name."""
-        return {"topics.partitions": str(self.topics.partitions), **stored_by(self.rules)}
+        by_segment = {f"windows.{told.name}": ",".join(self.windows_of(told)) for told in segment_windows()}
+        metrics = {"segments.metrics": ",".join(sorted(self.segments.metrics)) or "none"} if self.segments.by else {}
+        return {"topics.partitions": str(self.topics.partitions), **stored_by(self.rules), **metrics, **by_segment}
 
     @property
     def named_inputs(self) -> dict[str, Input]:
@@ -206,6 +224,11 @@ class Settings(Section, frozen=True):
     def snapshots_topic(self) -> str:
         """The topic of the reports that workers send to the servers."""
         return f"{self.app_id}-snapshots"
+
+    @property
+    def days_topic(self) -> str:
+        """The topic of the closed days that workers send to the servers."""
+        return f"{self.app_id}-days"
 
     def dead_letter_topic(self, topic: str) -> str:
         """Return the topic for messages of a Kafka topic that can't be used."""

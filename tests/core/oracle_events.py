@@ -14,6 +14,7 @@ Person = tuple[str, str]
 DAY = 86_400_000
 STATUSES = ["shown", "dismissed", "partial", "completed", "retracted"]
 SCALES = {"csat": (1, 5), "nps": (0, 10), "ces": (1, 7), "cxi": (1, 5)}
+SEGMENTS = ("platform", "plan", "country", "app_version")
 DIMENSIONS = ("effort", "empathy", "understanding", "efficiency")
 
 
@@ -29,10 +30,18 @@ class Visit(NamedTuple):
     engaged: int | None
     prompted: bool | None  # what the first step says
     says_prompted: bool  # whether any step says something of it
+    values: tuple[str, ...]  # of each segment the one that its steps told last
 
     @property
     def duration(self) -> int:
         return min(self.last - self.first, DAY)
+
+    def has_one_page(self) -> bool:
+        return self.views == 1 and self.key_events == 0
+
+    def is_not_engaged(self) -> bool:
+        attention = self.duration if self.engaged is None else self.engaged
+        return not (attention >= 10_000 or self.views >= 2 or self.key_events >= 1)
 
 
 NOBODY = {"", "null", "undefined", "guest"}  # of those that are generated
@@ -70,7 +79,8 @@ def of_topic(events: Iterable[Told], topic: str) -> list[Told]:
 
 def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]:
     """Each step once (user, session, type, time, event id and what counts tell it), and all summaries."""
-    steps, summaries = {}, []
+    steps: dict[tuple[Any, ...], Told] = {}
+    summaries = []
     for told in of_topic(events, "sessions"):
         if told["type"] == "summary":
             summaries.append(told)
@@ -78,14 +88,20 @@ def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]
             flags = (told.get("key_event"), told.get("interactive"), told.get("in_session"), told.get("prompted"))
             content = (*flags, told.get("engaged_ms"))
             same = (id_of(told, "session_id"), told["type"], told["event_time"], told.get("event_id"), content)
-            steps[who(told), same] = told
+            known = steps.get((who(told), same), told)  # sent again it may tell other values
+            greatest = {name: max(value_told(known, name), value_told(told, name)) for name in SEGMENTS}
+            steps[who(told), same] = {**told, **greatest}
     return list(steps.values()), summaries
 
 
 def winners(summaries: Iterable[Told]) -> dict[tuple[Person, str], Told]:
     """Of each session the summary of the highest revision, then of the latest end."""
-    ranked = sorted(summaries, key=lambda told: (told.get("revision", 0), told["ended_at"]))
+    ranked = sorted(summaries, key=_rank)
     return {(who(told), str(id_of(told, "session_id"))): told for told in ranked}
+
+
+def _rank(told: Told) -> tuple[Any, ...]:
+    return told.get("revision", 0), told["ended_at"], *(value_told(told, name) for name in SEGMENTS)
 
 
 def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
@@ -96,7 +112,7 @@ def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
         Visit(
             person, told["started_at"], told["ended_at"], told["ended_at"],
             told["page_views"], told.get("key_events", 0), told.get("engaged_ms"), told.get("prompted"),
-            told.get("prompted") is not None,
+            told.get("prompted") is not None, tuple(value_told(told, name) or "unknown" for name in SEGMENTS),
         )
         for (person, _), told in won.items()
     ]  # fmt: skip
@@ -167,7 +183,13 @@ def _visit(person: Person, steps: list[Told], ends: list[Told], rules: Rules) ->
         sum(engaged) if engaged else None,
         any(said) if said else None,
         any(told.get("prompted") is not None for told in steps),
+        tuple(_last_told(steps, name) for name in SEGMENTS),
     )
+
+
+def _last_told(steps: list[Told], segment: str) -> str:
+    told = [(step["event_time"], value_told(step, segment)) for step in steps if value_told(step, segment)]
+    return max(told, default=(0, "unknown"))[1]
 
 
 def activity(events: list[Told]) -> set[tuple[Person, int]]:
@@ -204,17 +226,24 @@ def beginnings(events: list[Told], rules: Rules) -> list[int]:
     return found
 
 
+def value_told(told: Told, segment: str) -> str:
+    """The value of a segment that a message tells; empty for none."""
+    label = told.get(segment)
+    value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
+    if not isinstance(value, str) or value.strip() in ("unknown", "null", "a\x07b"):
+        return ""
+    return value.strip()
+
+
 def values_told(events: list[Told], segment: str) -> dict[Person, str]:
     """The value that each person's newest activity event told that told any; of equal times the greatest."""
     sessions = [told for told in of_topic(events, "sessions") if told["type"] == "summary" or is_step(told)]
     logins = [told for told in of_topic(events, "logins") if told.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
     for told in [*sessions, *logins]:
-        label = told.get(segment)
-        value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
-        if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
-            latest = told_last.get(who(told), (-1, ""))
-            told_last[who(told)] = max(latest, (moment(told), value.strip()))
+        value = value_told(told, segment)
+        if value:
+            told_last[who(told)] = max(told_last.get(who(told), (-1, "")), (moment(told), value))
     return {person: value for person, (_, value) in told_last.items()}
 
 

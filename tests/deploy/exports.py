@@ -36,6 +36,8 @@ _DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000)
 # Enough that the days before are already on record where the exports begin.
 _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
+# A demo begins with five weeks of history; two, and the days before all is known, are enough for every panel.
+_DEMO_HISTORY_MS = 17 * DAY_MS
 # For ten minutes of the last hour one partition is recovered.
 _RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
 # Half an hour before the end another version is deployed.
@@ -86,7 +88,7 @@ class Deployment:
             partition=number,
             worker=WORKERS[number % len(WORKERS)],
             reported_ms=at_ms - 400 * number,
-            snapshot=partition.snapshot(),
+            snapshot=partition.snapshot(closed_days=35),
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
             event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),
@@ -119,7 +121,7 @@ def exports(end: int) -> Iterator[tuple[int, str]]:
     lately = range(end - _DEMO_FOR_MS, end + 1, 30_000)
     return merge(
         _exported(JOB, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
-        _exported(DEMO_JOB, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_HISTORY_MS, incidents=False),
+        _exported(DEMO_JOB, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_DEMO_HISTORY_MS, incidents=False),
         key=itemgetter(0),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stream.core.catalogue import BY_NAME, CATALOGUE
-from stream.core.metrics import Metric
+from stream.core.families.registry import names_by_segment
 from tests.deploy.dashboards import (
     SCRAPE_SECONDS,
     Json,
@@ -35,7 +35,6 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, FieldConfig
 
 from deploy.grafana import queries
 from deploy.grafana.documents import FOLDER, documents
-from deploy.grafana.segments import segment_variables, segments
 
 DEPLOY = FOLDER.parent.parent
 BOARDS: dict[str, Json] = {file.stem: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
@@ -176,16 +175,10 @@ def test_a_metric_or_label_that_is_not_in_the_catalogue_gets_into_no_query() -> 
         queries.interval("engagement_sessions", "sessions", where='window="1d"')
 
 
-def test_segments_have_a_row_once_the_catalogue_counts_by_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = Metric("engagement_segment_active_users", "Active users by segment.", ("window", "segment", "value"))
-    monkeypatch.setitem(BY_NAME, metric.name, metric)
+def test_each_number_that_is_counted_by_segment_has_a_panel() -> None:
+    asked = {name for text in expressions(BOARDS["engagement"]) for name in _metrics(text)}
 
-    assert segments([]) == segment_variables([]) == []
-    (row,), (variable,) = segments([metric]), segment_variables([metric])
-    (panel,) = (each.build() for each in row.panels)
-    assert "max by (value) (engagement_segment_active_users{" in panel.targets[0].expr
-    assert panel.description == "**engagement_segment_active_users**: Active users by segment."
-    assert variable.build().name == "segment"
+    assert {f"engagement_segment_{name}" for name in names_by_segment()} <= asked
 
 
 # -- what Prometheus answers ---------------------------------------------------------------------------------------

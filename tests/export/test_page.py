@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.export.board import Board
 from stream.telemetry import Unowned
 from tests.browser import opened
@@ -172,8 +173,11 @@ def with_stickiness(share_of_day: float) -> Board:
         users = dict(told.snapshot.families["activity"].closed)
         last = told.snapshot.last_closed_day
         assert last is not None
-        daily = round(share_of_day * users[last][30])
-        users[last] = {length: daily if length == 1 else max(daily, active) for length, active in users[last].items()}
+        daily = round(share_of_day * users[last][30][ACTIVE_USERS])
+        users[last] = {
+            length: {**told_of, ACTIVE_USERS: daily if length == 1 else max(daily, told_of.get(ACTIVE_USERS, 0))}
+            for length, told_of in users[last].items()
+        }
         shown.put(msgspec.structs.replace(told, snapshot=with_sums(told.snapshot, "activity", closed=users)))
     return shown
 

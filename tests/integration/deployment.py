@@ -492,7 +492,7 @@ class Deployment:
             program.wait_until(equal, "every gauge equals the recount", seconds=seconds)
         except AssertionError as error:
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-            raise AssertionError(f"{error}\n\n" + "\n".join(differing[:_SHOWN]) + more) from None
+            raise AssertionError("\n".join(differing[:_SHOWN]) + more + f"\n\n{error}") from None
         self._check_the_page(program, recount)
 
     def differences(self, program: Program, recount: Computed) -> list[str]:

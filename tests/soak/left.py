@@ -20,12 +20,13 @@ from stream.settings import Settings
 
 
 class Left(NamedTuple):
-    """What the state holds, and how much of it nothing needs any more."""
+    """What the state holds, and how much of it was needed no more `overdue_days` ago."""
 
     users: int
     named: int  # responses whose messages are keyed by their own id
     counted: int  # users, as the partitions count them
     overdue: int
+    overdue_days: float
 
     @property
     def told(self) -> str:
@@ -37,7 +38,7 @@ class Left(NamedTuple):
         """What should not be so, in words."""
         found = []
         if self.overdue:
-            found.append(f"{self.overdue:,} rows are stored that nothing needs")
+            found.append(f"{self.overdue:,} rows are stored that nothing needs since {self.overdue_days:.0f} days")
         if self.counted != self.users:
             found.append(f"the state has {self.users:,} users, but counted {self.counted:,}")
         return found
@@ -48,20 +49,18 @@ def kept_days(rules: Rules) -> int:
     return kept_ms(rules) // DAY_MS
 
 
-def checkpoints_of_a_round(users: int, partitions: int) -> int:
-    """How many checkpoints a partition needs, of about so many users in all, until it has looked at every row.
+def left_in(settings: Settings, *, users: int, days_a_second: float) -> Left:
+    """Look into the state, of about so many users, while no worker runs.
 
-    All rows are looked at in turn, some with each checkpoint. Users are not spread evenly: it is twice the mean.
+    That of a local store is read from its changelog, for this is the truth.
     """
-    return 2 * (users // partitions // SWEPT_ROWS + 1)
+    # All rows are looked at in turn, some with each checkpoint, of which there may be one in two seconds.
+    checkpoints = users / settings.topics.partitions / SWEPT_ROWS + 1
+    overdue_days = 2 * checkpoints * days_a_second
+    return asyncio.run(_left_in(settings, overdue_days))
 
 
-def left_in(settings: Settings) -> Left:
-    """Look into the state while no worker runs. That of a local store is read from its changelog: this is the truth."""
-    return asyncio.run(_left_in(settings))
-
-
-async def _left_in(settings: Settings) -> Left:
+async def _left_in(settings: Settings, overdue_days: float) -> Left:
     users = named = counted = overdue = 0
     with wiring.open_maintenance(settings) as opened:
         async with opened as maintenance:
@@ -70,12 +69,12 @@ async def _left_in(settings: Settings) -> Left:
                 users += held.rows["user"]
                 named += held.rows["named"]
                 counted += held.progress.users
-                overdue += _overdue(held, settings.rules)
-    return Left(users, named, counted, overdue)
+                overdue += _overdue(held, settings.rules, overdue_ms=int(overdue_days * DAY_MS))
+    return Left(users, named, counted, overdue, overdue_days)
 
 
-def _overdue(held: PartitionState, rules: Rules) -> int:
-    needed_since_ms = held.progress.watermark_ms - DAY_MS - kept_ms(rules)
+def _overdue(held: PartitionState, rules: Rules, *, overdue_ms: int) -> int:
+    needed_since_ms = held.progress.watermark_ms - overdue_ms - kept_ms(rules)
     rows = Rows(families(rules), max_bytes=1)
     moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER.encode())]
     moments += [

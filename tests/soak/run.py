@@ -7,21 +7,20 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from stream.core.time import DAY_MS
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import TopicSpec, create_topics
-from tests.integration.deployment import Deployment, Program, login
+from tests.integration.deployment import Deployment, Program
 from tests.integration.kafka_server import start_kafka
 from tests.soak.growth import MIB, Measure, Sample, Trend, are_enough, trend, verdict
-from tests.soak.left import checkpoints_of_a_round, kept_days, left_in
+from tests.soak.left import kept_days, left_in
 from tests.soak.population import Moving
 from tests.soak.recount import Compared, compared
 from tests.soak.sending import Sending
-from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, checkpoints, directory_bytes
+from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, directory_bytes
 from tests.state.redis_server import RedisServer
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -156,10 +155,9 @@ class _Run:
         sending = self._sending(users_a_day, watching)
         self._watch(sending, watching, worker)
         numbers = self._numbers(sending, server)
-        self._wait_for_a_round(server)
         worker.terminate()
         worker.wait_for_exit()
-        left = left_in(self._settings)
+        left = left_in(self._settings, users=wanted.users, days_a_second=self._days_a_second)
         trends = [trend(measure, watching.samples) for measure in self._measures()]
         late = f"{numbers.late:,} refused as late, {sending.too_late:,} of them on purpose"
         return Outcome(
@@ -197,8 +195,6 @@ class _Run:
             pace=self._pace,
             remembered_ms=(self._kept_days + 2) * DAY_MS,
             lag=lambda: watching.samples[-1].values["lag"] if watching.samples else 0.0,
-            checkpoints=lambda: watching.checkpoints / self._settings.topics.partitions,
-            told_every=self._wanted.sampled_every,
         )
 
     def _watch(self, sending: Sending, watching: Watching, worker: Program) -> None:
@@ -235,22 +231,6 @@ class _Run:
             if not numbers.differences or time.monotonic() > deadline:
                 return numbers
             time.sleep(1.0)
-
-    def _wait_for_a_round(self, server: Program) -> None:
-        """Wait until each partition has looked at all of its rows, however long a checkpoint takes here.
-
-        A partition saves nothing while nothing comes: each is sent an event, too late to count, for each checkpoint.
-        """
-        deployment = self._deployment
-        for _ in range(checkpoints_of_a_round(self._wanted.users, self._settings.topics.partitions)):
-            wanted = checkpoints(server.metrics()) + self._settings.topics.partitions
-            deployment.send(login(user, STARTS_MS) for user in deployment.user_of_each_partition)
-            server.wait_until(partial(has_saved, server, wanted), "each partition has saved")
-
-
-def has_saved(server: Program, wanted: int) -> bool:
-    """Whether the partitions have saved at least so often."""
-    return checkpoints(server.metrics()) >= wanted
 
 
 def _progress(sample: Sample) -> str:

@@ -21,17 +21,13 @@ _MADE_UP_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
 # It waits for a worker that is behind by more than this. A load that no machine could bear would show nothing.
 _MOST_BEHIND_SECONDS: Final = 2.0
-# And for one whose partitions save less often than this: with each checkpoint some rows are looked at, and what is kept
-# is bounded by how many days pass between two of them.
-_LEAST_CHECKPOINTS_A_SECOND: Final = 0.5
 
 
 class Sending(threading.Thread):
     """Sends messages as their time comes, `pace` milliseconds of event time a second, until it is stopped.
 
-    The clock stands still while a worker is far behind: `lag` tells by how many messages, `checkpoints` how often each
-    partition has saved, both as of at most `told_every` seconds ago. Messages of the last `remembered_ms` are kept for
-    a recount.
+    The clock stands still while a worker is far behind: `lag` tells by how many messages. Those of the last
+    `remembered_ms` are kept for a recount.
     """
 
     def __init__(
@@ -44,16 +40,13 @@ class Sending(threading.Thread):
         pace: float,
         remembered_ms: int,
         lag: Callable[[], float],
-        checkpoints: Callable[[], float],
-        told_every: float,
     ) -> None:
         super().__init__(name="sending", daemon=True)
         self._messages = iter(messages)
         self._topics = topics
         self._producer = KafkaProducer(**client, compression_type="gzip", linger_ms=20)
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
-        self._lag, self._checkpoints, self._seconds = lag, checkpoints, 0.0
-        self._most_unsaved_seconds = 2 * told_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
+        self._lag, self._seconds = lag, 0.0
         self._enough = threading.Event()
         self._failure: BaseException | None = None
         self._recent: deque[Message] = deque()
@@ -77,7 +70,7 @@ class Sending(threading.Thread):
         at = time.monotonic()
         while not self._enough.wait(_TICK_SECONDS):
             before, at = at, time.monotonic()
-            if self._is_worker_behind():
+            if self._lag() * self._seconds > self.sent * _MOST_BEHIND_SECONDS:
                 continue
             passed = min(at - before, _MADE_UP_SECONDS)
             self._seconds += passed
@@ -87,11 +80,6 @@ class Sending(threading.Thread):
                 waiting = next(self._messages)
             while self._recent and self._recent[0].arrives_ms < self._now_ms - self._remembered_ms:
                 self._recent.popleft()
-
-    def _is_worker_behind(self) -> bool:
-        unsaved_seconds = self._seconds - self._checkpoints() / _LEAST_CHECKPOINTS_A_SECOND
-        too_many = self._lag() * self._seconds > self.sent * _MOST_BEHIND_SECONDS
-        return too_many or unsaved_seconds > self._most_unsaved_seconds
 
     def _send_one(self, message: Message) -> None:
         self._producer.send(

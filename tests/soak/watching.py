@@ -104,7 +104,6 @@ class Watching(threading.Thread):
         self._before: dict[str, float] = {}
         self._failure: BaseException | None = None
         self.samples: list[Sample] = []
-        self.checkpoints = 0  # of all partitions, up to now
 
     def run(self) -> None:
         """Sample until it is enough."""
@@ -142,9 +141,8 @@ class Watching(threading.Thread):
             "at": time.monotonic(),
             "applied": _sum(page, "engagement_events_total"),
             "seconds": _sum(page, "engagement_checkpoint_seconds_sum"),
-            "checkpoints": checkpoints(page),
+            "checkpoints": _sum(page, "engagement_checkpoint_seconds_count"),
         }
-        self.checkpoints = round(now["checkpoints"])
         before, self._before = self._before or {**now, "at": self._began}, now
         since = {name: value - before[name] for name, value in now.items()}
         return {
@@ -155,11 +153,6 @@ class Watching(threading.Thread):
             "applied": since["applied"] / since["at"],
             "checkpoint": since["seconds"] / max(1, since["checkpoints"]),
         }
-
-
-def checkpoints(page: Mapping[str, float]) -> int:
-    """How often the partitions have saved, by what a server tells."""
-    return round(_sum(page, "engagement_checkpoint_seconds_count"))
 
 
 def _sum(page: Mapping[str, float], name: str) -> float:

@@ -93,6 +93,8 @@ class Applying:
                         applied += changes
                         if user not in unsaved:
                             rows.note_change(user, row)
+        if batch.records or batch.refused:
+            progress.quiet_since_ms = -1
         duplicate = heard - applied
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:

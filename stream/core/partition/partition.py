@@ -9,27 +9,38 @@ which the input has been applied: written as one, a partition that is restored f
 happened.
 
 The state is a set of items: `user/<user>` a row, `named/<name>` whom a name means, `ring/<family>/...` and
-`days/<family>/...` pages of totals, `progress` the rest.
+`days/<family>/...` pages of totals, `closed/<day>` what a closed day says, `progress` the rest.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from stream.core.families.family import Horizon
+from stream.core.days import OfWindows
+from stream.core.families.family import Family, Horizon
 from stream.core.families.registry import families, stored_by
 from stream.core.messages import Reader, Record
 from stream.core.partition.applying import Applying
+from stream.core.partition.closing import CLOSED, Closing, decode_closed
 from stream.core.partition.names import NAMED, Names
 from stream.core.partition.progress import PROGRESS, Progress, decode_progress
 from stream.core.partition.reading import Batch, Misplaced, Reading, Refused
 from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER, Delta, Rows, Stored
 from stream.core.rules import Rules
-from stream.core.snapshot import Snapshot
+from stream.core.segments import Apart, with_most_used
+from stream.core.snapshot import ClosedDay, Snapshot, Sums
 from stream.core.time import DAY_MS, MINUTE_MS
 
 # What grows with users and responses, and is looked over from time to time.
 SWEPT = (USER.encode(), NAMED.encode())
+
+# Of so many closed days a snapshot tells.
+_DAYS_TOLD = 3
+
+# Closed days that are looked at together: some ten milliseconds, or a batch would wait for them.
+_DAYS_AT_ONCE = 4
 
 # So often a full row is looked at while what it held is let go: each hour with a lateness of three days.
 _LOOKS_AT_A_FULL_ROW = 72
@@ -49,12 +60,17 @@ class Partition:
         self.rules = rules
         self.progress = Progress()
         self.families = families(rules)
+        self._apart = Apart()
+        for family in self.families:
+            family.share(self._apart)
+        self._apart_looked_at = -1  # the day on which it was looked at last which of them are still booked
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
         self._names = Names()
         self._reading = Reading(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
         self._applying = Applying(rules, self.families, self._rows, self._names)
+        self._closing = Closing(rules, self.families)
         self._kept_ms = kept_ms(rules)
 
     # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
@@ -112,9 +128,10 @@ class Partition:
         be on their way. The watermark is the newest event time of the least advanced of both, so reading one input
         faster than another makes nobody late. A partition that is behind shows the time of its watermark, so a backlog
         is replayed as if it were live, but none later than `clock_ms` (a client's clock may run ahead); one that has
-        caught up shows `clock_ms`. Neither ever goes back.
+        caught up shows `clock_ms`. Neither ever goes back. One that has caught up and reads nothing for `idle_after`
+        takes the clock for its watermark: a quiet partition holds no day open.
         """
-        self.progress.tick(clock_ms, behind=behind, active=active)
+        self.progress.tick(clock_ms, behind=behind, active=active, idle_after_ms=self.rules.idle_after_ms)
 
     def last_closed_day(self) -> int:
         """The newest closed day at the partition's clock."""
@@ -127,28 +144,97 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.settle(now)
+        self._closing.note(self.progress)
 
-    def snapshot(self, *, closed_days: int | None = None, all_values: bool = False) -> Snapshot:
+    def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
         """What this partition adds to every number now, with the last `closed_days` closed days.
 
         With `all_values` every value of a segment is told of: what is sent to others leaves rare ones out.
         """
+        live = self.live_snapshot(all_values=all_values)
+        # A partition without any event yet keeps no day of the others open.
+        last = self.last_closed_day() if self.progress.now_ms >= 0 else None
+        families = {
+            family.name: structs.replace(
+                live.family(family.name), closed=self._closed_days(family, self.last_closed_day(), closed_days)
+            )
+            for family in self.families
+        }
+        return structs.replace(live, families=families, last_closed_day=last)
+
+    def live_snapshot(self, *, all_values: bool = False) -> Snapshot:
+        """The same without closed days, which are told apart (`close_days`)."""
         self.settle()
-        progress, last_closed = self.progress, self.last_closed_day()
+        progress = self.progress
+        families = {family.name: family.sums() for family in self.families}
         return Snapshot(
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
-            families={
-                family.name: family.sums(last_closed_day=last_closed, days=closed_days, all_values=all_values)
-                for family in self.families
-            },
-            # A partition without any event yet keeps no day of the others open.
-            last_closed_day=last_closed if progress.now_ms >= 0 else None,
+            families=families if all_values else _with_most_used_values(families),
+            last_closed_day=progress.closed_through,
+            final_through=self._final_through(),
+            corrections=progress.corrections,
             outcomes={source: dict(counts) for source, counts in progress.outcomes.items()},
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
             newest_ms=dict(progress.newest_ms),
-            rows={"user": progress.users, "page": sum(family.size() for family in self.families)},
+            values_beyond=progress.values_beyond + self._apart.beyond,
+            rows={
+                "user": progress.users,
+                "page": sum(family.size() for family in self.families),
+                "value": len(self._apart),
+            },
         )
+
+    def _closed_days(self, family: Family[Any], last: int, count: int) -> dict[int, OfWindows]:
+        """The last closed days of a family."""
+        first, first_ms = self._closing.first_day(self.progress), self.progress.first_ms
+        if first is None or first_ms is None:
+            return {}
+        first_known = self.rules.days.day_of(first_ms)
+        return family.closed_days(max(first, last - count + 1), last, first_known=first_known)
+
+    # -- closed days -------------------------------------------------------------------------------------------------
+
+    def _late_before_ms(self) -> int:
+        """No event before this moment is applied any more."""
+        return self.progress.watermark_ms - (self.rules.allowed_lateness_ms or 0)
+
+    def _final_through(self) -> int | None:
+        """The last closed day that nothing can change any more; None before any event."""
+        through, since = self.progress.closed_through, self.progress.closed_since
+        if through is None or since is None or self.rules.allowed_lateness_ms is None:
+            return None
+        return min(through, max(since, self.rules.days.day_of(max(0, self._late_before_ms()))) - 1)
+
+    def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
+        """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
+
+        Call it when the totals are settled, from time to time.
+        """
+        late_before_ms, last = self._late_before_ms(), self.last_closed_day()
+        if self._apart.is_full and self._apart_looked_at != last:
+            self._apart_looked_at = last
+            self._keep_apart_what_is_booked()
+        return self._closing.close(self.progress, last, late_before_ms=late_before_ms, count=count)
+
+    def _keep_apart_what_is_booked(self) -> None:
+        """Make room for values that are new: once a day, for all that is booked is looked at."""
+        self._apart.keep(field for family in self.families for field in family.value_fields())
+
+    def over_day(self, closed_day: int) -> int | None:
+        """The day that is kept no more when another has closed; None where all are."""
+        return self._closing.over(self.progress, closed_day)
+
+    def tell_days_again(self) -> None:
+        """Have `close_days` tell again what can still change."""
+        self._closing.tell_again(self.progress, self._late_before_ms())
+
+    def unchanging(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[ClosedDay]:
+        """Of the stored items of closed days those that nothing changes any more, as they were told."""
+        first = self.rules.days.day_of(max(0, self._late_before_ms()))
+        for key, value in stored:
+            if int(key.removeprefix(CLOSED.encode())) < first:
+                yield decode_closed(value)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -156,6 +242,11 @@ class Partition:
     def unsaved_rows(self) -> int:
         """How many rows the next delta will hold, pages not counted."""
         return len(self._rows.unsaved)
+
+    @property
+    def unsaved_days(self) -> int:
+        """How many closed days the next delta will hold."""
+        return len(self._closing)
 
     @property
     def unsaved_bytes(self) -> int:
@@ -173,15 +264,32 @@ class Partition:
         self._rows.look_at_full(watermark_ms)
         look_again_ms = watermark_ms + (allowed_ms or 0) // _LOOKS_AT_A_FULL_ROW
         delta = [*self._rows.collect(horizon, look_again_ms=look_again_ms), *self._names.collect()]
+        delta.extend(self._closing.collect())
         for family in self.families:
             if allowed_ms is not None:
-                family.forget_days(self.last_closed_day())
+                self._forget_days(family)
             delta.extend(family.pages())
-            if family.ledger is not None and family.ledger.since is not None:
-                progress.days_since[family.name] = family.ledger.since
+            for book in family.books():
+                if book.since is not None:
+                    progress.days_since[book.name] = book.since
         progress.rules = stored_by(self.rules)
+        progress.values_beyond += self._apart.beyond
+        self._apart.beyond = 0
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
+
+    def _forget_days(self, family: Family[Any]) -> None:
+        """Let go of the days that no closed day reaches which has still to be looked at, or can still change."""
+        progress = self.progress
+        if progress.closed_through is None:
+            return
+        oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
+        for stale in (progress.stale_from, progress.looking_at):
+            if stale is not None:
+                oldest = min(oldest, stale)
+        family.forget_closed(oldest - _DAYS_TOLD)
+        for book in family.books():
+            book.forget_before(oldest - _DAYS_TOLD - family.closed_reach())
 
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
@@ -212,4 +320,11 @@ class Partition:
             self.progress = decode_progress(value, stored_by(self.rules))
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
-            family.restore(pages, now=now, since=self.progress.days_since.get(family.name))
+            family.restore(pages, now=now, days_since=self.progress.days_since)
+        self._keep_apart_what_is_booked()
+
+
+def _with_most_used_values(families: dict[str, Sums]) -> dict[str, Sums]:
+    """The same sums with the values of segments that the most users have; the others of them are `other`."""
+    told = with_most_used({name: sums.segments for name, sums in families.items()})
+    return {name: structs.replace(sums, segments=told[name]) for name, sums in families.items()}

@@ -16,8 +16,9 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "rekeyed",
 )
 
-# Of everything that a checkpoint writes. 1: rows were one value, before they had parts.
-FORMAT = 2
+# Of everything that a checkpoint writes. 1: rows were one value, before they had parts. 2: before all was booked by
+# local day. 3: before sessions, answers and closed days were counted by segment.
+FORMAT = 4
 
 PROGRESS = b"progress"
 
@@ -50,17 +51,33 @@ class Progress(msgspec.Struct):
     users: int = 0
     counted_since_ms: int = 0  # wall clock of the reset after which all was counted again; 0 without one
     partitions: int = 0  # of each topic, when this was counted; 0 where nobody told
-    days_since: dict[str, int] = {}  # by family: the first closed day that is kept for itself, once some are not
+    days_since: dict[str, int] = {}  # by family: the first local day whose page is kept, once some are not
+    closed_since: int | None = None  # the first day that was closed here
+    closed_through: int | None = None  # the last one
+    stale_from: int | None = None  # the closed days from this one on may say something else now
+    looking_at: int | None = None  # the first of them that has still to be looked at, once that has begun
+    days_end: int = 0  # of the days topic: the offset after the last day that was told
+    tells_all_days: bool = False  # the days topic has lost what was told, and not all of it was told again
+    corrections: int = 0  # how often a closed day was changed by events that came late
+    values_beyond: int = 0  # how often a value of a segment was booked as other, for there was no room for it
+    quiet_since_ms: int = -1  # the clock when something was read last, or was still to be read
     rules: dict[str, str] = {}  # by setting: what the stored totals were booked under
     format: int = FORMAT
 
-    def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str]) -> None:
+    def tick(
+        self, clock_ms: int, *, behind: Collection[str], active: Collection[str], idle_after_ms: int | None = None
+    ) -> None:
         """Move watermark and clock on, as `Partition.tick` says."""
         newest = self.newest_ms
         if behind or active:
             watermark_ms = min(newest.get(source, -1) for source in (*behind, *active))
+            self.quiet_since_ms = clock_ms
         else:
             watermark_ms = max(newest.values(), default=-1)
+            self.quiet_since_ms = min(self.quiet_since_ms, clock_ms) if self.quiet_since_ms >= 0 else clock_ms
+            is_idle = idle_after_ms is not None and clock_ms - self.quiet_since_ms >= idle_after_ms
+            if is_idle and watermark_ms >= 0:
+                watermark_ms = max(watermark_ms, clock_ms)
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self.now_ms = max(self.now_ms, min(self.watermark_ms, clock_ms) if behind else clock_ms)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.events import Step, Summary
 from stream.core.ids import Id, id_of
-from stream.core.messages import ActivityMessage, Count, Messages, Time, identity_of, moment_ms, segments_of
+from stream.core.messages import Count, LabelledMessage, Messages, Time, identity_of, moment_ms, segments_of
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
 
@@ -14,7 +14,7 @@ from stream.core.time import DAY_MS, iso
 _EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)] | Annotated[float, msgspec.Meta(ge=-0.5, le=DAY_MS + 0.5)]
 
 
-class SessionMessage(ActivityMessage, gc=False, kw_only=True):
+class SessionMessage(LabelledMessage, gc=False, kw_only=True):
     """A message of the kind `sessions`."""
 
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
