@@ -43,6 +43,7 @@ class ClosedDay(msgspec.Struct, frozen=True, gc=False):
     day: int
     families: dict[str, OfWindows]  # by name of the family
     changed_ms: int  # the clock when it was said
+    corrections: int = 0  # how often events that came late have changed what it says
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):

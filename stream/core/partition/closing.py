@@ -5,7 +5,7 @@ late. A few days at a time, and of those that are looked at again one, so that n
 published when it has been looked at. What a day says is kept with the state for `history_days`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +33,8 @@ class Closing:
     def __init__(self, rules: Rules, families: list[Family[Any]]) -> None:
         self._rules = rules
         self._families = families
-        self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
+        self._told: dict[int, ClosedDay] = {}  # days that may still change, as they were told last
+        self._looked_at_here: set[int] = set()  # those of them that say what is booked now, but for what is touched
         self._calls = _CALLS_OF_A_ROUND  # since the last round began
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
@@ -61,10 +62,18 @@ class Closing:
 
         Also those that this one has told, and that are the same.
         """
-        self._told.clear()
+        self._looked_at_here.clear()
         if progress.closed_through is not None:
             first = min(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_through)
             progress.stale_from = first if progress.stale_from is None else min(first, progress.stale_from)
+
+    def restore(self, stored: Iterable[tuple[bytes, bytes]], progress: Progress, late_before_ms: int) -> None:
+        """Take in what the store holds of the days that may still change, to know later whether they have changed."""
+        first = self._rules.days.day_of(max(0, late_before_ms))
+        for key, value in stored:
+            day = int(key.removeprefix(CLOSED.encode()))
+            if progress.closed_through is not None and first <= day <= progress.closed_through:
+                self._told[day] = decode_closed(value)
 
     def close(self, progress: Progress, last_closed: int, *, late_before_ms: int, count: int) -> list[ClosedDay]:
         """Look at some of the days that have closed or may say something else; returns those that do.
@@ -80,7 +89,7 @@ class Closing:
         told = []
         while progress.closed_through < last_closed and count > 0:
             day = progress.closed_through = progress.closed_through + 1
-            told.append(self._noted(progress, day, self._looked_at(progress, day)))
+            told.append(self._noted(progress, day, self._sums(progress, day)))
             count -= 1
         if count > 0:
             told += self._correct(progress, late_before_ms, first)
@@ -103,21 +112,19 @@ class Closing:
         progress.looking_at = day + 1 if day < progress.closed_through else None
         for gone in [gone for gone in self._told if gone < oldest]:
             del self._told[gone]
+            self._looked_at_here.discard(gone)
         if day > progress.closed_through:
             return []
-        before = self._told.get(day)
-        families = self._looked_at(progress, day, known=before)
-        if families == before:
-            return []
-        progress.corrections += before is not None
-        return [self._noted(progress, day, families)]
+        known = self._told[day].families if day in self._looked_at_here else None
+        families = self._sums(progress, day, known=known)
+        return [] if families == known else [self._noted(progress, day, families)]
 
     def over(self, progress: Progress, closed_day: int) -> int | None:
         """The day that has become too old to be kept as another one closed."""
         over, since = closed_day - self._rules.history_days, progress.closed_since
         return None if since is None or over < since else over
 
-    def _looked_at(
+    def _sums(
         self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
     ) -> dict[str, OfWindows]:
         """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
@@ -129,8 +136,14 @@ class Closing:
         return with_most_used({**known, **{family.name: family.closed_sums(day, first_known) for family in changed}})
 
     def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
-        closed = ClosedDay(day, families, progress.now_ms)
-        self._told[day] = families
+        """What is told of a day now: the same as before where another owner has told just that."""
+        closed, before = ClosedDay(day, families, progress.now_ms), self._told.get(day)
+        if before is not None:
+            is_same = before.families == families
+            closed = before if is_same else msgspec.structs.replace(closed, corrections=before.corrections + 1)
+            progress.corrections += not is_same
+        self._told[day] = closed
+        self._looked_at_here.add(day)
         self._unsaved[day] = closed
         over = self.over(progress, day)
         if over is not None:

@@ -321,6 +321,7 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
+        self._closing.restore(pages(CLOSED.encode()), self.progress, self._late_before_ms())
         self._keep_apart_what_is_booked()
 
 
