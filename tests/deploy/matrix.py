@@ -14,11 +14,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from tests.deploy import promtool
-from tests.deploy.rules import Rule
+from tests.deploy.rules import Rule, metrics_of, recordings
 from tests.deploy.scenarios import END, Fires, Scenario, Text
 from tests.deploy.worlds import SAMPLES_AN_HOUR, Curve
 
-# Nine weeks of almost forty apps: what fires for less than an hour is the matter of pipeline.test.yml.
+# Nine weeks of almost fifty apps: what fires for less than an hour is the matter of pipeline.test.yml.
 _EVALUATION_MINUTES = 60
 _RUNNING = ("engagement_events_total", "engagement_clock_seconds", "engagement_event_time_seconds")
 _GROUPS = (
@@ -29,6 +29,9 @@ _GROUPS = (
     "engagement-business",
     "engagement-pipeline",
 )
+
+# What the rules take the mean of an hour of, and nothing else.
+_NUMBERS = frozenset().union(*(metrics_of(rule.expr) for rule in recordings() if rule.group == "engagement-numbers"))
 
 # What was looked at, at which time, and the lines after it that are deeper: what was expected and what came instead.
 _FAILURE = re.compile(r"^ {4}((?:expr|alertname): .*, time: .*(?:\n {8}.*)*)", re.MULTILINE)
@@ -93,7 +96,8 @@ def _write(out: TextIO, scenarios: Sequence[Scenario], texts: Iterable[Text], pr
     out.write(f"tests:\n  - interval: {60 // SAMPLES_AN_HOUR}m\n    input_series:\n")
     for scenario in scenarios:
         for name, curve in scenario.app.series():
-            values = _notation(curve, runs=name.startswith(_RUNNING))
+            is_number = name.partition("{")[0] in _NUMBERS
+            values = _hourly(curve) if is_number else _notation(curve, runs=name.startswith(_RUNNING))
             out.write(f"      - series: {json.dumps(name)}\n        values: {json.dumps(values)}\n")
     out.write("    promql_expr_test:\n")
     checks = [check for scenario in scenarios for check in _checks(scenario)]
@@ -101,6 +105,12 @@ def _write(out: TextIO, scenarios: Sequence[Scenario], texts: Iterable[Text], pr
     out.write("    alert_rule_test:\n")
     jobs = {scenario.app.job for scenario in scenarios}
     out.writelines(f"      - {json.dumps(text.check(jobs))}\n" for text in texts)
+
+
+def _hourly(curve: Curve) -> str:
+    """The values in promtool's notation, one an hour: rules take the mean of an hour, and are evaluated at its end."""
+    rest = f"_x{SAMPLES_AN_HOUR - 1}"
+    return " ".join(f"_ {rest}" if np.isnan(value) else f"{value:.10g} {rest}" for value in curve)
 
 
 def _notation(curve: Curve, *, runs: bool) -> str:

@@ -140,3 +140,21 @@ def test_neither_another_deployment_nor_the_watchdog_holds_anything_back(alertma
     alertmanager.tell(other, watchdog, failing, *(LABELS[name] for name in BUSINESS))
 
     assert held_back(alertmanager, set())
+
+
+def test_a_deployment_with_the_same_job_in_another_namespace_holds_nothing_back(alertmanager: Alertmanager) -> None:
+    here = [{**LABELS[name], "namespace": "prod"} for name in BUSINESS]
+    alertmanager.tell({**LABELS["EngagementPartitionsUnowned"], "namespace": "test"}, *here)
+
+    assert held_back(alertmanager, set())
+
+    alertmanager.tell({**LABELS["EngagementPartitionsUnowned"], "namespace": "prod"})
+
+    assert held_back(alertmanager, set(BUSINESS))
+
+
+def test_a_job_without_any_target_is_told_alone_though_its_alert_knows_no_namespace(alertmanager: Alertmanager) -> None:
+    others = [{**LABELS[name], "namespace": "prod"} for name in ("EngagementNoEvents", "EngagementNoNumbers")]
+    alertmanager.tell(LABELS["EngagementTargetMissing"], *others)
+
+    assert held_back(alertmanager, {"EngagementNoEvents", "EngagementNoNumbers"})

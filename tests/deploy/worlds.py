@@ -10,8 +10,8 @@ Time is in days since the start. Day 0 is a Thursday (promtool's clock starts in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ _days = np.arange(-_BEFORE, HOURS) / 24
 
 MONDAY = 46.0
 SUNDAY_NIGHT = 45.96  # when the last 24 hours were a Sunday: what stands still now is low for Monday
+
+_ROLLOUT = MONDAY - 3
 
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
@@ -80,10 +82,18 @@ class App:
     promoters: float = 0.5
     detractors: float = 0.2
     nps_answers: float = 800  # of 28 days
+    churn: float = 0.2  # of the users of 28 days, those who don't come in the next 28
+    retention: float = 0.25  # of new users, those who are active on the seventh day
+    sign_ups: float = 2_000  # of 28 days
+    comes_known: float | None = None  # the first day of which it is known who came, stayed and went
+    # The shares of the users.
+    platforms: Mapping[str, float] = field(default_factory=lambda: {"web": 0.75, "android": 0.25})
+    platforms_since: Mapping[str, float] = field(default_factory=dict)  # the first day of one that is new
+    releases: bool = False  # on the Monday users begin to move from one version of the app to the next
     begins: float | None = None  # the day of the first scrape, where it is not long ago
     ends: float = MONDAY + 10  # the day of the last scrape that matters
     launch: bool = False  # the first scrape is also the first day of the app
-    servers: int = 1
+    servers: int = 1  # several are on nodes of their own, and were rolled out anew three days before the Monday
     changes: tuple[Change, ...] = ()
     troubles: tuple[Trouble, ...] = ()
 
@@ -101,8 +111,14 @@ class App:
     def _served(self, name: str, curve: Curve) -> Iterator[tuple[str, Curve]]:
         metric, _, labels = name.rstrip("}").partition("{")
         for server in range(self.servers):
-            told = ",".join(filter(None, (labels, f'job="{self.job}"', f'instance="server-{server}:8600"')))
-            yield f"{metric}{{{told}}}", curve
+            target = f'job="{self.job}",instance="server-{server}:8600"'
+            if self.servers == 1:
+                yield f"{metric}{{{','.join(filter(None, (labels, target)))}}}", curve
+                continue
+            for rollout, shown in ((1, _days < _ROLLOUT), (2, _days >= _ROLLOUT)):
+                extra = f'node="node-{server}",pod_template_hash="{rollout}"'
+                told = ",".join(filter(None, (labels, target, extra)))
+                yield f"{metric}{{{told}}}", np.where(shown[_BEFORE:], curve, np.nan)
 
     def _changed(self, what: str, usual: float) -> Curve:
         curve = np.full(len(_days), usual)
@@ -126,23 +142,34 @@ class App:
 
     # -- business numbers ------------------------------------------------------------------------------------------
 
-    def _activity(self) -> Curve:
-        """Users active, as a daily rate, hour by hour."""
+    def _activity(self, platform: str) -> Curve:
+        """Users of a platform who are active, as a daily rate, hour by hour."""
         weekday = np.floor(_days + 3) % 7  # Monday is 0
         week = np.where(weekday >= 5, self.weekend, 1.0) / ((5 + 2 * self.weekend) / 7)
-        rate = self.users * self.stickiness * week * self._changed("activity", 1.0)
-        if self.launch and self.begins is not None:
-            rate = np.where(self.begins > _days, 0, rate)
+        rate = self.platforms[platform] * self.users * self.stickiness * week
+        rate = rate * self._changed("activity", 1.0) * self._changed(f"{platform} activity", 1.0)
+        if (since := self._since(platform)) is not None:
+            rate = np.where(since > _days, 0, rate)
         rate = np.where(self._in("silent"), 0, rate)
         return np.where(self._in("broken", "silent sessions"), rate / 2, rate)
 
+    def _month(self, platform: str) -> Curve:
+        """Users of a platform in a month; the month of what is new fills."""
+        share = self.platforms[platform]
+        users = share * self.users * self._changed("users", 1.0) * self._changed(f"{platform} users", 1.0)
+        if (since := self._since(platform)) is None:
+            return users
+        days = np.clip(_days - since, 0, 30)
+        return users * np.maximum(sum(share * (1 - (1 - often) ** days) for share, often in _HABITS), 1e-3)
+
+    def _since(self, platform: str) -> float | None:
+        """The first day of a platform, where it or the app is new."""
+        return self.platforms_since.get(platform, self.begins if self.launch else None)
+
     def _numbers(self) -> Iterator[tuple[str, Curve]]:
-        dau = _rolling(self._activity(), days=1)
-        mau = self.users * self._changed("users", 1.0)
-        if self.launch and self.begins is not None:
-            days = np.clip(_days - self.begins, 0, 30)
-            mau = mau * np.maximum(sum(share * (1 - (1 - often) ** days) for share, often in _HABITS), 1e-3)
-        mau = np.maximum(mau, dau)
+        daily = {platform: _rolling(self._activity(platform), days=1) for platform in self.platforms}
+        monthly = {platform: np.maximum(self._month(platform), daily[platform]) for platform in self.platforms}
+        dau, mau = sum(daily.values(), np.zeros(1)), sum(monthly.values(), np.zeros(1))
         yield 'engagement_active_users{window="1d"}', dau
         yield 'engagement_active_users{window="30d"}', mau
         yield from _share('engagement_stickiness_ratio{window="30d"}', dau / mau, mau)
@@ -151,8 +178,49 @@ class App:
         yield 'engagement_active_users_closed{window="28d"}', mau
         yield 'engagement_daily_active_users_summed_closed{window="28d"}', user_days
         yield from _share('engagement_stickiness_smoothed_closed_ratio{window="28d"}', user_days / 28 / mau, mau)
+        for platform in self.platforms:
+            there = np.where((self._since(platform) or -_BEFORE) > _days, np.nan, 1)
+            yield from _of_segment("platform", platform, there * daily[platform], there * monthly[platform])
+        if self.releases:
+            moved = np.clip((_days - MONDAY) / 30, 0, 1)  # those who come often move first
+            yield from _of_segment("app_version", "1.0", dau * (1 - moved) ** 4, mau * (1 - moved))
+            moved = np.where(moved > 0, moved, np.nan)
+            yield from _of_segment("app_version", "2.0", dau * (1 - (1 - moved) ** 4), mau * moved)
+        yield from self._comes_and_goes(_of_closed_days(mau))
         yield from self._sessions(1.5 * dau)
         yield from self._surveys()
+
+    def _comes_and_goes(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+        """Who stayed, came and went, of 28 closed days and those before them; and who stayed of those who were new."""
+        before = np.concatenate((np.full(28 * 24, active[0]), active))[: len(active)]
+        churn = _rolling(_of_closed_days(self._changed("churn", self.churn)), days=28)
+        returning = np.minimum((1 - churn) * before, 0.95 * active)  # some always come who were not there before
+        came, went = active - returning, before - returning
+        known = _days >= self._comes_known()
+
+        def told(curves: Iterator[tuple[str, Curve]]) -> Iterator[tuple[str, Curve]]:
+            return ((name, np.where(known, curve, np.nan)) for name, curve in curves)
+
+        yield from told(_share('engagement_inactivity_churn_closed_ratio{window="28d"}', went / before, before))
+        states = {"new": came / 2, "resurrected": came / 2, "returning": returning, "dormant": went}
+        lifecycle = 'engagement_lifecycle_users_closed{window="28d",state='
+        names = {f'{lifecycle}"{state}"}}': users for state, users in states.items()}
+        names['engagement_previous_active_users_closed{window="28d"}'] = before
+        names['engagement_quick_closed_ratio{window="28d"}'] = came / went
+        # A cohort is known a week later.
+        new = _rolling(_of_closed_days(_a_week_later(self._changed("sign-ups", self.sign_ups))), days=28)
+        stayed = self._changed("sign-ups", self.sign_ups) * self._changed("retention", self.retention)
+        stayed = _rolling(_of_closed_days(_a_week_later(stayed)), days=28)
+        names['engagement_retention_cohort_users_closed{day="7"}'] = new
+        names['engagement_retention_retained_users_closed{day="7",mode="exact"}'] = stayed
+        yield from told(iter(names.items()))
+        yield from told(_share('engagement_retention_closed_ratio{day="7",mode="exact"}', stayed / new, new))
+
+    def _comes_known(self) -> float:
+        """The first day of which it is told: of an app that began while it was watched, when two windows are full."""
+        if self.comes_known is not None:
+            return self.comes_known
+        return self.begins + 57 if self.launch and self.begins is not None else -float(_BEFORE)
 
     def _sessions(self, sessions: Curve) -> Iterator[tuple[str, Curve]]:
         yield 'engagement_sessions{window="1d"}', sessions
@@ -231,11 +299,27 @@ def _of_closed_days(dau: Curve) -> Curve:
     return dau[np.maximum(midnight, 0)]
 
 
+def _a_week_later(curve: Curve) -> Curve:
+    """What was a week ago."""
+    return np.concatenate((np.full(7 * 24, curve[0]), curve))[: len(curve)]
+
+
+def _of_segment(segment: str, value: str, dau: Curve, mau: Curve) -> Iterator[tuple[str, Curve]]:
+    """Users and stickiness of one value of a segment."""
+    of = f'segment="{segment}",value="{value}"'
+    yield f'engagement_segment_active_users{{window="1d",{of}}}', dau
+    yield f'engagement_segment_active_users{{window="30d",{of}}}', mau
+    yield from _share(f'engagement_segment_stickiness_ratio{{window="30d",{of}}}', dau / mau, mau)
+
+
 def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]:
     """A ratio and the ends of its interval, as in stream/core/report.py."""
     metric, _, labels = name.partition("{")
     # Users are whole: a share of all of them is one of their rounded number.
-    ends = [_interval(wilson(min(part * of, round(of)), round(of))) for part, of in zip(share, whole, strict=True)]
+    ends = [
+        _interval(None if np.isnan(of) else wilson(min(part * of, round(of)), round(of)))
+        for part, of in zip(share, whole, strict=True)
+    ]
     yield name, share
     yield f"{metric}_lower{{{labels}", np.array([end.lower for end in ends])
     yield f"{metric}_upper{{{labels}", np.array([end.upper for end in ends])
