@@ -10,7 +10,7 @@ The 20 values of a segment with the most users in the longest window, over all p
 `other`. A value that producers call `other` counts there too, and one called `unknown` is none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from heapq import nsmallest
 from unicodedata import category, normalize
@@ -126,6 +126,17 @@ def told_at(known: Told | None, values: Values, at_ms: int, *, counted: tuple[st
     times = () if all(told_ms in (newest_ms, -1) for told_ms, _ in newest) else tuple(told_ms for told_ms, _ in newest)
     told = Told(newest_ms, tuple(value for _, value in newest), times)
     return known if told == known else told
+
+
+def told_since(told: Told, is_known: Callable[[int], bool]) -> Told | None:
+    """What is known of segments without the values that were told at a time that is not known any more."""
+    times = told.times or (told.at_ms,) * len(told.values)
+    kept = [at_ms if value and is_known(at_ms) else -1 for at_ms, value in zip(times, told.values, strict=True)]
+    newest_ms = max(kept)
+    if newest_ms < 0:
+        return None
+    values = tuple(value if at_ms >= 0 else "" for at_ms, value in zip(kept, told.values, strict=True))
+    return Told(newest_ms, values, () if set(kept) <= {newest_ms, -1} else tuple(kept))
 
 
 @lru_cache(maxsize=16_384)

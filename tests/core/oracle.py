@@ -32,7 +32,7 @@ from tests.core.oracle_events import (
     visits,
     volume,
 )
-from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_numbers import MINUTE, MINUTES, Samples, Window, has_come, key, mean, net, share
 
 
 def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
@@ -62,7 +62,9 @@ def live(events: list[Told], at_ms: int, rules: Rules) -> Samples:
         for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
             samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
     for name in rules.windows_of(SURVEYS):
-        _surveys(samples, responses(events), Window(name, at_ms))
+        longest = max(Window(each, at_ms).minutes for each in rules.windows_of(SURVEYS))
+        pause = max(90 * MINUTES["d"], longest) * MINUTE
+        _surveys(samples, responses(events, pause=pause), Window(name, at_ms))
     return samples
 
 
@@ -74,7 +76,7 @@ def _segments(samples: Samples, events: list[Told], at_ms: int, rules: Rules) ->
     }
     longest = max(rules.windows_of(ACTIVITY), key=lambda name: Window(name, at_ms).minutes)
     for segment in rules.segments:
-        told = values_told(events, segment)
+        told = values_told(events, segment, rules)
         users = Counter(told.get(person, "unknown") for person in people[longest])
         ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
         shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from stream.core.rules import Rules
@@ -82,10 +81,19 @@ def steps_and_summaries(events: Iterable[Told]) -> tuple[list[Told], list[Told]]
     return list(steps.values()), summaries
 
 
-def winners(summaries: Iterable[Told]) -> dict[tuple[Person, str], Told]:
-    """Of each session the summary of the highest revision, then of the latest end."""
-    ranked = sorted(summaries, key=lambda told: (told.get("revision", 0), told["ended_at"]))
-    return {(who(told), str(id_of(told, "session_id"))): told for told in ranked}
+def winners(summaries: Iterable[Told]) -> list[tuple[Person, str, Told]]:
+    """Of each session the summary of the highest revision, then of the latest end.
+
+    Of one session are those of one id, as long as no more than a day lies between two ends.
+    """
+    of_id: dict[tuple[Person, str], list[Told]] = {}
+    for told in summaries:
+        of_id.setdefault((who(told), str(id_of(told, "session_id"))), []).append(told)
+    return [
+        (person, session, max(of_one, key=lambda told: (told.get("revision", 0), told["ended_at"])))
+        for (person, session), known in of_id.items()
+        for of_one in _split_at_gaps(known, DAY)
+    ]
 
 
 def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
@@ -98,7 +106,7 @@ def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
             told["page_views"], told.get("key_events", 0), told.get("engaged_ms"), told.get("prompted"),
             told.get("prompted") is not None,
         )
-        for (person, _), told in won.items()
+        for person, _, told in won
     ]  # fmt: skip
     tracks: dict[tuple[Person, str | None], list[Told]] = {}
     for told in steps:
@@ -108,8 +116,12 @@ def visits(events: Iterable[Told], rules: Rules) -> list[Visit]:
         ends = [told for told in own if told["type"] == "end"]
         pause = rules.session_timeout_ms if session is None else DAY
         bursts = _split_at_gaps([told for told in own if told["type"] != "end"], pause)
-        summary = None if session is None else won.get((person, session))
-        found += [_visit(person, near, ends, rules) for near in bursts if not _told_by(summary, near)]
+        own_summaries = [told for who_, id_, told in won if (who_, id_) == (person, session)]
+        found += [
+            _visit(person, near, ends, rules)
+            for near in bursts
+            if not any(_told_by(summary, near) for summary in own_summaries)
+        ]
     return found
 
 
@@ -117,7 +129,7 @@ def volume(events: Iterable[Told]) -> list[int]:
     """The time of each step; of a session that a summary alone tells its end, once for each page view."""
     steps, summaries = steps_and_summaries(events)
     times = [told["event_time"] for told in steps if is_step(told)]
-    for (person, session), told in winners(summaries).items():
+    for person, session, told in winners(summaries):
         own = [
             step for step in steps
             if (who(step), id_of(step, "session_id")) == (person, session)
@@ -128,19 +140,18 @@ def volume(events: Iterable[Told]) -> list[int]:
     return times
 
 
-def _told_by(summary: Told | None, steps: list[Told]) -> bool:
+def _told_by(summary: Told, steps: list[Told]) -> bool:
     times = [told["event_time"] for told in steps]
-    return summary is not None and max(times) >= summary["ended_at"] - DAY and min(times) <= summary["ended_at"] + DAY
+    ended: int = summary["ended_at"]
+    return bool(max(times) >= ended - DAY and min(times) <= ended + DAY)
 
 
-def _split_at_gaps(steps: list[Told], pause: int) -> Iterator[list[Told]]:
-    if not steps:
+def _split_at_gaps(told: list[Told], pause: int) -> Iterator[list[Told]]:
+    if not told:
         return
-    ordered = sorted(steps, key=itemgetter("event_time"))
+    ordered = sorted(told, key=moment)
     begins = [0] + [
-        place + 1
-        for place in range(len(ordered) - 1)
-        if ordered[place + 1]["event_time"] - ordered[place]["event_time"] > pause
+        place + 1 for place in range(len(ordered) - 1) if moment(ordered[place + 1]) - moment(ordered[place]) > pause
     ]
     for begin, end in zip(begins, [*begins[1:], len(ordered)], strict=True):
         yield ordered[begin:end]
@@ -175,15 +186,15 @@ def activity(events: list[Told]) -> set[tuple[Person, int]]:
     steps, summaries = steps_and_summaries(events)
     active = {(who(told), told["event_time"]) for told in steps if is_step(told)}
     active |= {(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)}
-    for (person, _), told in winners(summaries).items():
+    for person, _, told in winners(summaries):
         active |= {(person, told["started_at"]), (person, told["ended_at"])}
     return active
 
 
-def beginnings(events: list[Told], rules: Rules) -> list[int]:
-    """When users were active for the first time: ever, or after more days without an event than are remembered.
+def lives(events: list[Told], rules: Rules) -> dict[Person, list[tuple[list[int], list[int]]]]:
+    """Of each person the days on which something was heard, apart where more lie between them than are remembered.
 
-    Left out is the day of the first event of all, on which everybody seems new.
+    Each life with its days and the times of activity on them.
     """
     day_of = rules.days.day_of
     active = activity(events)
@@ -193,29 +204,59 @@ def beginnings(events: list[Told], rules: Rules) -> list[int]:
     for told in events:
         if told.get("type") != "summary":
             heard.setdefault(who(told), set()).add(day_of(told["event_time"]))
-    first_day = min((day_of(moment(told)) for told in events), default=0)
-    found = []
+    found = {}
     for person, days in heard.items():
-        ordered = sorted(days)
-        begins = [day for before, day in pairwise([-(10**9), *ordered]) if day - before > rules.memory_days]
-        for begin, end in zip(begins, [*begins[1:], 10**9], strict=True):
-            times = [at for who_, at in active if who_ == person and begin <= day_of(at) < end]
-            found += [min(times)] if times and day_of(min(times)) > first_day else []
+        begins = [day for before, day in pairwise([-(10**9), *sorted(days)]) if day - before > rules.memory_days]
+        found[person] = [
+            (
+                [day for day in sorted(days) if begin <= day < end],
+                [at for who_, at in active if who_ == person and begin <= day_of(at) < end],
+            )
+            for begin, end in zip(begins, [*begins[1:], 10**9], strict=True)
+        ]
     return found
 
 
-def values_told(events: list[Told], segment: str) -> dict[Person, str]:
-    """The value that each person's newest activity event told that told any; of equal times the greatest."""
+def beginnings(events: list[Told], rules: Rules) -> list[int]:
+    """When users were active for the first time: ever, or after more days without an event than are remembered.
+
+    Left out is the day of the first event of all, on which everybody seems new.
+    """
+    day_of = rules.days.day_of
+    first_day = min((day_of(moment(told)) for told in events), default=0)
+    firsts = [min(times) for of_person in lives(events, rules).values() for _, times in of_person if times]
+    return [at for at in firsts if day_of(at) > first_day]
+
+
+def values_told(events: list[Told], segment: str, rules: Rules) -> dict[Person, str]:
+    """The value that each person's newest activity event told that told any; of equal times the greatest.
+
+    What was told before the person was forgotten is not known any more.
+    """
     sessions = [told for told in of_topic(events, "sessions") if told["type"] == "summary" or is_step(told)]
     logins = [told for told in of_topic(events, "logins") if told.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
+    day_of, forgotten_until = rules.days.day_of, _forgotten_until(events, rules)
     for told in [*sessions, *logins]:
+        if day_of(moment(told)) <= forgotten_until.get(who(told), -1):
+            continue
         label = told.get(segment)
         value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
         if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
             latest = told_last.get(who(told), (-1, ""))
             told_last[who(told)] = max(latest, (moment(told), value.strip()))
     return {person: value for person, (_, value) in told_last.items()}
+
+
+def _forgotten_until(events: list[Told], rules: Rules) -> dict[Person, int]:
+    """The last day before the last life with any activity, of those who had an earlier one."""
+    found = {}
+    for person, of_person in lives(events, rules).items():
+        active = [place for place, (_, times) in enumerate(of_person) if times]
+        if active and active[-1] > 0:
+            days, _ = of_person[active[-1] - 1]
+            found[person] = days[-1]
+    return found
 
 
 class Reply(NamedTuple):
@@ -254,18 +295,19 @@ def _how_far(told: Told) -> tuple[bool, int, int]:
     return status != "shown", told["event_time"], STATUSES.index(status)
 
 
-def responses(events: Iterable[Told]) -> list[Reply]:
-    """Every response that was not taken back."""
+def responses(events: Iterable[Told], *, pause: int) -> list[Reply]:
+    """Every response that was not taken back. Of one are the states of an id with no longer pause between them."""
     states: dict[tuple[Person, str], list[Told]] = {}
     for told in of_topic(events, "surveys"):
         states.setdefault((who(told), str(id_of(told, "response_id"))), []).append(told)
     replies = []
-    for (person, _), known in states.items():
-        latest = max(known, key=_how_far)
-        shown = [told["event_time"] for told in known if told.get("status") == "shown"]
-        reply = Reply(person, latest, min(shown, default=None))
-        if reply.status != "retracted":
-            replies.append(reply)
+    for (person, _), of_id in states.items():
+        for known in _split_at_gaps(of_id, pause):
+            latest = max(known, key=_how_far)
+            shown = [told["event_time"] for told in known if told.get("status") == "shown"]
+            reply = Reply(person, latest, min(shown, default=None))
+            if reply.status != "retracted":
+                replies.append(reply)
     return replies
 
 

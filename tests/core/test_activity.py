@@ -101,7 +101,7 @@ def test_days_are_kept_for_two_months_or_as_long_as_the_longest_window(longest: 
     family, known = ActivityFamily(Rules(windows={"activity": ("1d", longest)})), Activity()
     for day in range(100, 201):
         known.since_day, known.day_bits = add_day(known.since_day, known.day_bits, day)
-    family.let_go(known, Horizon(before_ms=200 * DAY_MS, watermark_ms=203 * DAY_MS, now=203 * DAY))
+    family.let_go(known, Horizon(before_ms=200 * DAY_MS, now=203 * DAY))
 
     assert days(known) == list(range(200 - kept, 201))
 
@@ -199,9 +199,9 @@ def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_kee
     family.settle(30_010)
     edge_ms = summary.at_ms + DAY_MS + Rules().session_timeout_ms
 
-    family.let_go(known, Horizon(edge_ms, edge_ms, 40_000))
+    family.let_go(known, Horizon(edge_ms, 40_000))
     assert list(known.summaries) == ["s"]
-    family.let_go(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
+    family.let_go(known, Horizon(edge_ms + 1, 40_000))
     assert (known.summaries, known.minutes) == ({}, (30_010,))
 
 

@@ -77,7 +77,7 @@ async def _left_in(settings: Settings) -> Left:
 def _overdue(held: PartitionState, rules: Rules) -> int:
     needed_since_ms = held.progress.watermark_ms - DAY_MS - kept_ms(rules)
     rows = Rows(families(rules), max_bytes=1)
-    moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER.encode())]
+    moments = [max(rows.last_ms_by_part(rows.decode(value))) for _, value in iterate_items(held.store, USER.encode())]
     moments += [
         msgspec.msgpack.decode(value, type=Named).at_ms for _, value in iterate_items(held.store, NAMED.encode())
     ]

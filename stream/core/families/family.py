@@ -37,7 +37,7 @@ from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
-from stream.core.time import MINUTE_MS, minutes_of
+from stream.core.time import DAY_MS, MINUTE_MS, minutes_of
 from stream.core.windows import Windows, whole_days
 
 Part = TypeVar("Part")
@@ -66,7 +66,6 @@ class Horizon:
     """What can still come: no event from before `before_ms` is applied any more."""
 
     before_ms: int
-    watermark_ms: int
     now: int  # the clock's minute
 
 
@@ -102,8 +101,8 @@ class Family(Generic[Part]):
         """
         raise NotImplementedError
 
-    def knows(self) -> Mapping[type[Nameless], Callable[[Part], Iterable[str]]]:
-        """By what is told without saying of whom: the things of a part that may be meant."""
+    def knows(self) -> Mapping[type[Nameless], Callable[[Part, str, int], bool]]:
+        """By what is told without saying of whom: whether a part has the thing that is meant by it at a time."""
         return {}
 
     def new(self) -> Part:
@@ -136,6 +135,11 @@ class Family(Generic[Part]):
     def reach_ms(self) -> int:
         """For how long after its last event a user's part is needed: as long as the longest window."""
         return max(self.lengths.values()) * MINUTE_MS
+
+    def known_ms(self) -> int:
+        """For how long after its last event a user's part is known, by the times of events."""
+        # Windows of hours end with the hour, and sessions close after their last step: so a day more.
+        return max(self.rules.retention_ms, self.reach_ms()) + DAY_MS
 
     # -- totals ----------------------------------------------------------------------------------------------------
 

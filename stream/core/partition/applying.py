@@ -43,15 +43,15 @@ class Applying:
         self._names = names
         # Who hears which events, and who may know what is meant without a user: by type, with the place of the family.
         self._heard: dict[type[Event], tuple[tuple[int, Heard], ...]] = {}
-        self._knows: dict[type[Nameless], tuple[int, Callable[[Any], Iterable[str]]]] = {}
+        self._knows: dict[type[Nameless], tuple[int, Callable[[Any, str, int], bool]]] = {}
         heard_by = [family.hears() for family in families]
         for event in {event: None for heard in heard_by for event in heard if event is not Event}:
             # Who hears `Event` hears all that it does not name.
             hearing = [(place, heard.get(event, heard.get(Event))) for place, heard in enumerate(heard_by)]
             self._heard[event] = tuple((place, hear) for place, hear in hearing if hear is not None)
         for place, family in enumerate(families):
-            for nameless, things in family.knows().items():
-                self._knows[nameless] = (place, things)
+            for nameless, has in family.knows().items():
+                self._knows[nameless] = (place, has)
 
     def apply(  # noqa: C901  the way of each event, in one piece for speed
         self,
@@ -109,7 +109,7 @@ class Applying:
         rows = self._rows
         if stored is not NOTHING_STORED:
             key = key or (USER + user).encode()
-            value = None if key in rows.over_before else stored[key]
+            value = None if rows.is_over(key) else stored[key]
             if value is not None:
                 return rows.load(user, value, watermark_ms=progress.watermark_ms)
         progress.users += 1
@@ -128,7 +128,7 @@ class Applying:
                 if name is not None:
                     keys[name] = None
                     continue
-                user = self._names.user(event.thing, stored)
+                user = self._names.user(event.thing, stored, event.at_ms)
                 users = () if user is None else (user,)
             keys.update(((USER + user).encode(), None) for user in users)
         return [key for key in keys if key not in stored]
@@ -189,13 +189,13 @@ class Applying:
     def _user_of(self, progress: Progress, event: Nameless, stored: Stored) -> str:
         """Of whom something is told that does not say so. Raises Rejected."""
         if not event.users:
-            user = self._names.user(event.thing, stored)
+            user = self._names.user(event.thing, stored, event.at_ms)
             if user is None:
                 raise Rejected(*event.unknown())
             return user
-        place, things = self._knows[type(event)]
+        place, has = self._knows[type(event)]
         for user in event.users[:-1]:
-            if event.thing in things(self._part_of(user, place, stored)):
+            if has(self._part_of(user, place, stored), event.thing, event.at_ms):
                 return user
         return event.users[-1]
 
@@ -204,6 +204,6 @@ class Applying:
         rows, key = self._rows, (USER + user).encode()
         row = rows.users.get(user)
         if row is None:
-            value = None if stored is NOTHING_STORED or key in rows.over_before else stored[key]
+            value = None if stored is NOTHING_STORED or rows.is_over(key) else stored[key]
             row = rows.new() if value is None else rows.decode(value)
         return rows.part(row, place)

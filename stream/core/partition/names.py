@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from stream.core.families.family import Horizon
 from stream.core.partition.rows import Delta, Stored
 
 NAMED = "named/"
@@ -25,9 +26,13 @@ _decode = msgspec.msgpack.Decoder(Named).decode
 
 
 class Names:
-    """The names of one partition, as far as the store does not hold them yet."""
+    """The names of one partition, as far as the store does not hold them yet.
 
-    def __init__(self) -> None:
+    A name means its user for `known_ms` after it was left.
+    """
+
+    def __init__(self, *, known_ms: int) -> None:
+        self._known_ms = known_ms
         self._unsaved: dict[str, Named] = {}
         self._collected: dict[str, Named] = {}  # those of the last delta: the store may not have them yet
         self._over: set[bytes] = set()
@@ -41,13 +46,13 @@ class Names:
         key = (NAMED + name).encode()
         return key if self._in_memory(name) is None and key not in stored else None
 
-    def user(self, name: str, stored: Stored) -> str | None:
-        """Whom a name means; None when nobody left it."""
+    def user(self, name: str, stored: Stored, at_ms: int) -> str | None:
+        """Whom a name means at a time; None when nobody left it, or only long before."""
         known = self._in_memory(name)
         if known is None:
             value = stored.get((NAMED + name).encode())
             known = None if value is None else _decode(value)
-        return None if known is None else known.user
+        return None if known is None or known.at_ms + self._known_ms < at_ms else known.user
 
     def _in_memory(self, name: str) -> Named | None:
         return self._unsaved.get(name) or self._collected.get(name)
@@ -58,7 +63,7 @@ class Names:
     def collect(self) -> Delta:
         """The names that have changed since the last call."""
         delta: Delta = [((NAMED + name).encode(), _encode(named)) for name, named in self._unsaved.items()]
-        delta.extend((key, None) for key in sorted(self._over))
+        delta.extend((key, None) for key in sorted(self._over.difference(key for key, _ in delta)))
         self._collected, self._unsaved = self._unsaved, {}
         self._over = set()
         return delta
@@ -67,8 +72,9 @@ class Names:
         """The last delta is stored."""
         self._collected.clear()
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, over_before_ms: int) -> None:
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon) -> None:
         """Look at stored names whether they are still needed."""
+        over_before_ms = horizon.before_ms - self._known_ms
         for key, value in items:
             if key.decode().removeprefix(NAMED) not in self._unsaved and _decode(value).at_ms < over_before_ms:
                 self._over.add(key)

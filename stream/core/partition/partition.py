@@ -13,10 +13,11 @@ The state is a set of items: `user/<user>` a row, `named/<name>` whom a name mea
 """
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import msgspec
 
-from stream.core.families.family import Horizon
+from stream.core.families.family import Family, Horizon
 from stream.core.families.registry import families, stored_by
 from stream.core.messages import Reader, Record
 from stream.core.partition.applying import Applying
@@ -36,10 +37,12 @@ _LOOKS_AT_A_FULL_ROW = 72
 
 
 def kept_ms(rules: Rules) -> int:
-    """For how long a row is kept after its user was last heard of, by the watermark."""
-    # Windows of hours end with the hour, and sessions close after their last step: so a day more.
-    reach_ms = max(family.reach_ms() for family in families(rules))
-    return max(rules.retention_ms, reach_ms) + (rules.allowed_lateness_ms or 0) + DAY_MS
+    """For how long a row is kept at most after its user was last heard of, by the watermark: late events find it."""
+    return _known_ms(families(rules)) + (rules.allowed_lateness_ms or 0)
+
+
+def _known_ms(of: Iterable[Family[Any]]) -> int:
+    return max(family.known_ms() for family in of)
 
 
 class Partition:
@@ -50,12 +53,11 @@ class Partition:
         self.progress = Progress()
         self.families = families(rules)
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
-        self._names = Names()
+        self._names = Names(known_ms=_known_ms(self.families))
         self._reading = Reading(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
         self._applying = Applying(rules, self.families, self._rows, self._names)
-        self._kept_ms = kept_ms(rules)
 
     # -- events in: read, fetch the rows that are asked for, apply -------------------------------------------------
 
@@ -167,9 +169,7 @@ class Partition:
         self.settle()
         progress, allowed_ms = self.progress, self.rules.allowed_lateness_ms
         watermark_ms = progress.watermark_ms
-        horizon = None
-        if allowed_ms is not None:
-            horizon = Horizon(watermark_ms - allowed_ms, watermark_ms, progress.now_ms // MINUTE_MS)
+        horizon = None if allowed_ms is None else self._horizon()
         self._rows.look_at_full(watermark_ms)
         look_again_ms = watermark_ms + (allowed_ms or 0) // _LOOKS_AT_A_FULL_ROW
         delta = [*self._rows.collect(horizon, look_again_ms=look_again_ms), *self._names.collect()]
@@ -183,6 +183,10 @@ class Partition:
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 
+    def _horizon(self) -> Horizon:
+        progress = self.progress
+        return Horizon(progress.watermark_ms - (self.rules.allowed_lateness_ms or 0), progress.now_ms // MINUTE_MS)
+
     def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Call it when a delta is stored."""
         self._names.forget()
@@ -192,16 +196,13 @@ class Partition:
         """Look at stored items whether they are still needed; the next delta removes those that are not."""
         if self.rules.allowed_lateness_ms is None:
             return
-        over_before_ms = self.progress.watermark_ms - self._kept_ms
+        horizon = self._horizon()
         # A day more: of those who are remembered only days are known.
-        remembered_ms = (self.rules.memory_days + 2) * DAY_MS + self.rules.allowed_lateness_ms
-        forgotten_before_ms = min(over_before_ms, self.progress.watermark_ms - remembered_ms)
+        forgotten_before_ms = horizon.before_ms - (self.rules.memory_days + 2) * DAY_MS
         users = [item for item in items if item[0].startswith(USER.encode())]
         names = [item for item in items if item[0].startswith(NAMED.encode())]
-        self.progress.users -= self._rows.sweep(
-            users, over_before_ms=over_before_ms, forgotten_before_ms=forgotten_before_ms
-        )
-        self._names.sweep(names, over_before_ms=over_before_ms)
+        self.progress.users -= self._rows.sweep(users, horizon, forgotten_before_ms=forgotten_before_ms)
+        self._names.sweep(names, horizon)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Take over what checkpoints have written; `pages` gives the stored items whose key begins with a prefix.

@@ -16,8 +16,8 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "rekeyed",
 )
 
-# Of everything that a checkpoint writes. 1: rows were one value, before they had parts.
-FORMAT = 2
+# Of everything that a checkpoint writes. 1: rows were one value, before they had parts. 2: an id had one thing.
+FORMAT = 3
 
 PROGRESS = b"progress"
 

@@ -94,6 +94,10 @@ class Rows:
             fields.update(row.stored)
         return _encode(fields)
 
+    def is_over(self, key: bytes) -> bool:
+        """Whether what is stored under a key is about to be removed: who comes back begins anew."""
+        return key in self.over or key in self.over_before
+
     def note_change(self, user: str, row: Row) -> None:
         """Note that a row is not stored as it is now."""
         if user not in self.unsaved:
@@ -125,7 +129,8 @@ class Rows:
                 self.note_size(user, row.size, look_again_ms=look_again_ms)
         self.unsaved.clear()
         self.unsaved_bytes = 0
-        delta.extend((key, None) for key in sorted(self.over))
+        if self.over:
+            delta.extend((key, None) for key in sorted(self.over.difference(key for key, _ in delta)))
         self.over_before, self.over = self.over, set()
         return delta
 
@@ -140,9 +145,9 @@ class Rows:
                 self.part(row, place)  # what is not decoded would be kept as it is
             self.unsaved[user] = None
 
-    def last_ms(self, row: Row) -> int:
-        """The last moment that anything in a row is of."""
-        return max(family.last_ms(self.part(row, place)) for place, family in enumerate(self.families))
+    def last_ms_by_part(self, row: Row) -> list[int]:
+        """The last moment that anything in each part of a row is of."""
+        return [family.last_ms(self.part(row, place)) for place, family in enumerate(self.families)]
 
     def forget(self, *, keep: int) -> None:
         """Drop rows from memory, the longest unused first, until `keep` are left. Those not stored yet stay."""
@@ -153,22 +158,22 @@ class Rows:
             for user in [user for user in self.users if user not in unsaved][:surplus]:
                 del self.users[user]
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, over_before_ms: int, forgotten_before_ms: int) -> int:
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon, *, forgotten_before_ms: int) -> int:
         """Look at stored rows whether they are still needed; returns how many are not.
 
-        Of whom nothing was heard since `over_before_ms` only what families remember is kept; since
-        `forgotten_before_ms` nothing is.
+        Of whom no part can make a difference any more only what families remember is kept; of whom nothing was heard
+        since `forgotten_before_ms` nothing is.
         """
-        gone = 0
+        gone, known = 0, [family.known_ms() for family in self.families]
         for key, value in items:
             user = key.decode().removeprefix(USER)
             if user in self.unsaved:
                 continue
             row = self.users.get(user) or self.decode(value)
-            last_ms = self.last_ms(row)
-            if last_ms >= over_before_ms:
+            last_ms = self.last_ms_by_part(row)
+            if any(at_ms + known_ms >= horizon.before_ms for at_ms, known_ms in zip(last_ms, known, strict=True)):
                 continue
-            rest = self._remembered(row) if last_ms >= forgotten_before_ms else None
+            rest = self._remembered(row, horizon) if max(last_ms) >= forgotten_before_ms else None
             if rest is None:
                 self.users.pop(user, None)
                 self.over.add(key)
@@ -178,7 +183,11 @@ class Rows:
                 self.note_change(user, rest)
         return gone
 
-    def _remembered(self, row: Row) -> Row | None:
+    def _remembered(self, row: Row, horizon: Horizon) -> Row | None:
         """What is left of a row, or None where that is nothing."""
-        parts = [family.remembered(self.part(row, place)) for place, family in enumerate(self.families)]
+        parts = []
+        for place, family in enumerate(self.families):
+            part = self.part(row, place)
+            family.let_go(part, horizon)  # what was not written since it became old still has what can be let go
+            parts.append(family.remembered(part))
         return None if all(part is None for part in parts) else Row(parts, None, _BYTES_OF_A_ROW)

@@ -12,10 +12,17 @@ from typing import TypeGuard
 
 import msgspec
 
-from stream.core import segments
+from stream.core import reuse, segments
 from stream.core.events import Event, Login, Step, Summary
 from stream.core.families.activity import samples
-from stream.core.families.activity.lives import NEVER, Lives, first_minutes, that_can_change, with_day
+from stream.core.families.activity.lives import (
+    NEVER,
+    Lives,
+    first_minutes,
+    last_active,
+    that_can_change,
+    with_day,
+)
 from stream.core.families.activity.metrics import METRICS
 from stream.core.families.activity.part import (
     NO_QUARTER,
@@ -27,14 +34,16 @@ from stream.core.families.activity.part import (
     add_minute,
     has_day,
     latest_and_ahead,
+    of_one_session,
     without_days_before,
 )
 from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Family, Heard, Horizon, one_by_one
+from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import latest
 from stream.core.rules import Rules
 from stream.core.samples import Sample
-from stream.core.segments import NOT_TOLD, SEGMENTS, Values
+from stream.core.segments import NOT_TOLD, SEGMENTS, Told, Values
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
 from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_MS
@@ -134,7 +143,11 @@ class ActivityFamily(Family[Activity]):
         if self._segments is not SEGMENTS:
             values = segments.only(values, self._segments)
         told = part.told
-        if told is not None and values is told.values and not told.times:  # the common case, fast
+        if (
+            told is not None
+            and values is told.values
+            and not (told.times or part.lives[1:] or part.summaries)  # the common case, fast
+        ):
             if at_ms <= told.at_ms:
                 return False
             told.at_ms = at_ms
@@ -150,27 +163,42 @@ class ActivityFamily(Family[Activity]):
     def hear_summary(self, part: Activity, summary: Summary, now: int) -> bool:
         """A whole session makes active when it begins and when it ends, as its highest revision says."""
         told = segments.told_at(part.told, summary.segments, summary.at_ms, counted=self._segments)
-        known = part.summaries.get(summary.session_id)
-        first_ms = summary.started_ms
+        summaries, name, first_ms = part.summaries, summary.session_id, summary.started_ms
+        near = reuse.keys_near(summaries, name, summary.at_ms, LONGEST_PAUSE_MS, SummaryTimes.span)
         if summary.start_is_late:
-            first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
+            first_ms = min([summary.at_ms, *(summaries[key].first_ms for key in near)])
         times = SummaryTimes(summary.revision, summary.at_ms, first_ms)
-        is_newer = known is None or _rank(times) > _rank(known)
-        if not is_newer and told is part.told:
+        for key in near:
+            times = of_one_session(summaries[key], times)
+        is_new = len(near) != 1 or times != summaries[near[0]]
+        if not is_new and told is part.told:
             return False
         if part.booked is None:
             self._note(part)
         part.told = told
-        if is_newer:
-            part.summaries[summary.session_id] = times
+        if is_new:
+            reuse.put(summaries, name, times, near, SummaryTimes.span)
         return True
 
     def _note(self, part: Activity) -> None:
         """Note what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
-        values = NOT_TOLD if part.told is None else part.told.values
-        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.lives)
+        told, lives = part.told, part.lives
+        values = NOT_TOLD if told is None else self._values(told, lives) if lives[1:] else told.values
+        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, told, summaries, lives)
         self.changed.append(part)
+
+    def _values(self, told: Told | None, lives: Lives) -> Values:
+        """The values that count: those told since the life before the last active one."""
+        kept = told if told is None else self._told_in(told, lives)
+        return NOT_TOLD if kept is None else kept.values
+
+    def _told_in(self, told: Told, lives: Lives) -> Told | None:
+        last = last_active(lives)
+        if last < 1:
+            return told
+        before_day, day_of = lives[last - 1].last_day, self._day_of
+        return segments.told_since(told, lambda at_ms: day_of(at_ms) > before_day)
 
     def new(self) -> Activity:
         return Activity()
@@ -187,27 +215,40 @@ class ActivityFamily(Family[Activity]):
 
     def remembered(self, part: Activity) -> Activity | None:
         """Since when a user is known who was active, and what the segments were."""
-        last = part.lives[-1:]
-        return Activity(lives=last, told=part.told) if first_minutes(last) else None
+        last, told = part.lives[-1:], part.told
+        if not first_minutes(last):
+            return None
+        return Activity(lives=last, told=None if told is None else self._told_in(told, part.lives))
 
     def let_go(self, part: Activity, horizon: Horizon) -> None:
+        before_ms = max(0, horizon.before_ms)
         if part.summaries:
             self._settle_summaries(part, horizon)
+            # Those that are left can move, and what lies beside them is needed as long.
+            before_ms = min([before_ms, *(min(times.first_ms, times.last_ms) for times in part.summaries.values())])
         if len(part.minutes) > 1:
             part.minutes = latest_and_ahead(part.minutes, horizon.now)
         days_kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
-        before_day = self._day_of(max(0, horizon.before_ms))
+        before_day = self._day_of(before_ms)
         without_days_before(part, before_day - days_kept)
         part.quarter = NO_QUARTER
         if len(part.lives) > 1:
-            part.lives = that_can_change(part.lives, before_day, memory_days=self._memory_days)
+            self._let_go_of_lives(part, before_day)
+
+    def _let_go_of_lives(self, part: Activity, before_day: int) -> None:
+        lives, told = part.lives, part.told
+        part.lives = that_can_change(lives, before_day, memory_days=self._memory_days)
+        if told is not None and part.lives != lives:
+            last = last_active(lives)
+            if last >= 1 and lives[last - 1] not in part.lives:
+                part.told = self._told_in(told, lives)
 
     def _settle_summaries(self, part: Activity, horizon: Horizon) -> None:
         """Sessions that no revision can move any more become activity like any other; what is booked stays the same."""
         # As long as sessions keep them: what comes later than that is of another session.
-        settled_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
+        settled_before_ms = horizon.before_ms - LONGEST_PAUSE_MS - self.rules.session_timeout_ms
         for session_id, times in list(part.summaries.items()):
-            if times.last_ms < settled_before_ms:
+            if times.span()[1] < settled_before_ms:
                 del part.summaries[session_id]
                 for at_ms in (times.first_ms, times.last_ms):
                     minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
@@ -216,7 +257,7 @@ class ActivityFamily(Family[Activity]):
                     part.lives = with_day(part.lives, day, minute, memory_days=self._memory_days)
 
     def last_ms(self, part: Activity) -> int:
-        ends = (times.last_ms for times in part.summaries.values())
+        ends = (times.span()[1] for times in part.summaries.values())
         last_day = part.lives[-1].last_day if part.lives else 0
         return max(0, max(part.minutes, default=0) * MINUTE_MS, max(ends, default=0), last_day * DAY_MS)
 
@@ -236,14 +277,16 @@ class ActivityFamily(Family[Activity]):
             if before.summaries or part.summaries:
                 self._book_with_summaries(before, part)
                 continue
-            gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
+            told, lives = part.told, part.lives
+            values = NOT_TOLD if told is None else self._values(told, lives) if lives[1:] else told.values
+            gone, come = _amounts(before.values), _amounts(values)
             if before.minutes != part.minutes or gone is not come:
                 self._rebook(before.minutes, gone, part.minutes, come)
             if before.day_bits != part.day_bits or before.since_day != part.since_day:
                 change = before.since_day, before.day_bits, part.since_day, part.day_bits
                 days[change] = days.get(change, 0) + 1
-            if before.lives is not part.lives:
-                self._rebook_new(before.lives, part.lives)
+            if before.lives is not lives:
+                self._rebook_new(before.lives, lives)
         for (since_before, bits_before, since, bits), users in days.items():
             ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
 
@@ -265,7 +308,8 @@ class ActivityFamily(Family[Activity]):
         minutes_before, days_before, lives_before = self._whole(before)
         minutes, days, lives = self._whole(part)
         self._rebook_new(lives_before, lives)
-        gone, come = _amounts(before.values), _amounts(NOT_TOLD if part.told is None else part.told.values)
+        values_before = self._values(before.told, lives_before) if before.summaries else before.values
+        gone, come = _amounts(values_before), _amounts(self._values(part.told, lives))
         if minutes_before != minutes or gone is not come:
             self._rebook(minutes_before, gone, minutes, come)
         assert self.ledger is not None
@@ -315,11 +359,6 @@ def _new_on(day: int) -> Mapping[Field, int]:
 
 def _is_new(field: Field) -> TypeGuard[str]:
     return isinstance(field, str) and field.startswith(_NEW)
-
-
-def _rank(times: SummaryTimes) -> tuple[int, int, int]:
-    # As sessions do, but for what makes no other time of it.
-    return times.revision, times.last_ms, -times.first_ms
 
 
 @lru_cache(maxsize=16_384)

@@ -3,7 +3,7 @@
 What is heard of a user falls into lives: of two neighbouring days on which anything was heard, the later one begins a
 new life when they lie more than `memory` apart. So whoever comes back within it is an old user, and after it a new one;
 and that follows from the times of events alone, in whatever order they come. In each life a user is new once, with its
-first activity.
+first activity, and nothing that was told of segments in an earlier one is known.
 """
 
 from collections.abc import Iterable
@@ -45,8 +45,16 @@ def with_day(lives: Lives, day: int, minute: int, *, memory_days: int) -> Lives:
 
 
 def that_can_change(lives: Lives, before_day: int, *, memory_days: int) -> Lives:
-    """The lives that nothing heard on `before_day` or later leaves as they are; the last one in any case."""
-    return (*(life for life in lives[:-1] if life.last_day + memory_days >= before_day), *lives[-1:])
+    """The lives that something heard on `before_day` or later may change; the last one and the last active one."""
+    needed = last_active(lives), len(lives) - 1
+    return tuple(
+        life for place, life in enumerate(lives) if place in needed or life.last_day + memory_days >= before_day
+    )
+
+
+def last_active(lives: Lives) -> int:
+    """Which life is the last one with any activity; the last of all where there is none."""
+    return max((place for place, life in enumerate(lives) if life.first_minute != NEVER), default=len(lives) - 1)
 
 
 def first_minutes(lives: Iterable[Life]) -> list[int]:

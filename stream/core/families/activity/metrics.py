@@ -13,7 +13,8 @@ METRICS = (
     Metric(
         "engagement_segment_active_users",
         "Active users by segment: platform, plan, country, app_version. Each counts once in a segment, under the value"
-        " of the newest activity event (by event time) that told one, else as unknown: the values add up to"
+        " of the newest activity event (by event time) that told one, else as unknown, as whoever comes back when the"
+        " setting memory is over: the values add up to"
         " engagement_active_users. The 20 values with the most users in the longest window have a name, the rest is"
         " other; what producers call other counts there, what they call unknown is no value.",
         ("window", "segment", "value"),

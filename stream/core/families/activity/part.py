@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.families.activity.lives import Lives
+from stream.core.reuse import Span
 from stream.core.segments import Told, Values
 
 NO_QUARTER = -1
@@ -21,6 +23,21 @@ class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     last_ms: int
     first_ms: int
+    ends: Span | None = None  # the first and the last end that summaries told of it, where they told several
+
+    def span(self) -> Span:
+        """The first and the last end that summaries told of it."""
+        return self.ends or (self.last_ms, self.last_ms)
+
+
+def of_one_session(one: SummaryTimes, other: SummaryTimes) -> SummaryTimes:
+    """What counts of two summaries of one session, as for sessions, but for what makes no other time of it."""
+    winner, span = max(one, other, key=_rank), reuse.of_both(one.span(), other.span())
+    return winner if span == winner.span() else msgspec.structs.replace(winner, ends=span)
+
+
+def _rank(times: SummaryTimes) -> tuple[int, int, int]:
+    return times.revision, times.last_ms, -times.first_ms
 
 
 class Booked(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +47,7 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     since_day: int
     day_bits: bytes
     values: Values
+    told: Told | None
     summaries: Mapping[str, SummaryTimes]
     lives: Lives
 
@@ -42,18 +60,19 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     since_day: int = 0  # the day of bit 0
     day_bits: bytes = b""  # little endian
     told: Told | None = None  # of segments
-    summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
+    # By session id (`reuse`); their activity is not among the minutes and days above.
+    summaries: dict[str, SummaryTimes] = {}
     booked: Booked | None = None  # while the totals don't hold the part as it is now; never stored
     # Never stored: a quarter of an hour of whose later minutes day and life are known; days begin with a quarter.
     quarter: int = NO_QUARTER
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
-    """The minutes after an activity in `minute`, or the very same; the clock shows the minute `now`."""
+    """The minutes after an activity in `minute`, or the very same if it changes nothing; the clock shows `now`."""
     if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
         return (minute,) if minute > minutes[0] else minutes
     after = latest_and_ahead((*minutes, minute), now)
-    return minutes if after == minutes else after
+    return after if minute in after else minutes
 
 
 def latest_and_ahead(minutes: Iterable[int], now: int) -> tuple[int, ...]:

@@ -14,17 +14,17 @@ from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.families.sessions import messages, numbers
 from stream.core.families.sessions.metrics import METRICS
 from stream.core.families.sessions.part import (
-    LONGEST_PAUSE_MS,
     STEPS_REMEMBERED,
     Track,
     Visits,
     closing_minutes,
     let_go,
     of_summary,
-    outranks,
     with_end_in,
     with_steps_in,
+    with_summary_in,
 )
+from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import latest, second_latest
 from stream.core.rules import Rules
 from stream.core.samples import Sample
@@ -123,12 +123,12 @@ class SessionsFamily(Family[Visits]):
 
     def hear_summary(self, part: Visits, summary: Summary, now: int) -> bool:
         """A summary tells a whole session, instead of its steps."""
-        told = of_summary(summary)
         track = part.by_id.get(summary.session_id) or Track()
-        if not outranks(told, track.summary):
+        summaries = with_summary_in(track.summaries, of_summary(summary))
+        if summaries is track.summaries:
             return False
         self._note(part, summary.session_id, track)
-        track.summary = told
+        track.summaries = summaries
         return True
 
     def _note(self, part: Visits, session_id: str | None, track: Track) -> None:
@@ -165,6 +165,7 @@ class SessionsFamily(Family[Visits]):
             max(part.settled_minutes, default=0) * MINUTE_MS,
             max(closings, default=0),
             max((end.at_ms for track in part.tracks() for end in track.ends), default=0),
+            max((told.span()[1] for track in part.tracks() for told in track.summaries), default=0),
             max(part.aside.values(), default=0),
         )
 
@@ -195,7 +196,7 @@ class SessionsFamily(Family[Visits]):
     def _rebook(self, old: Track, new: Track, closings: list[int]) -> None:
         """Take out the sessions of a track as it was, and book them as it is; most of a long one are the same."""
         kept: set[int] = set()
-        if len(new.sessions) > 1 and old.ends is new.ends and old.summary is new.summary is None:
+        if len(new.sessions) > 1 and old.ends is new.ends and not (old.summaries or new.summaries):
             kept = {id(session) for session in old.sessions} & {id(session) for session in new.sessions}
         for track, times in ((old, -1), (new, 1)):
             for counted in track.counted(self._timeout_ms):

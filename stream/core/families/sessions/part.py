@@ -4,7 +4,7 @@ Steps that carry a session id are sessions of that id: one, unless they lie more
 sessions where they lie no more than the timeout apart (30 minutes, as GA4 and Plausible; a gap of exactly that still
 belongs). So a late step between two sessions joins them. An `end` is no step: it closes the session whose last step it
 follows within the timeout, at its own time. Any other session closes a timeout after its last step. A summary tells a
-whole session and closes it at its end.
+whole session and closes it at its end; summaries of one id are of two sessions where they end more than a day apart.
 
 Everything that was told is kept apart, as long as late events can change what follows from it, so that no order of
 arrival makes a difference.
@@ -12,12 +12,14 @@ arrival makes a difference.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.events import Step, Summary
-from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.reuse import LONGEST_PAUSE_MS, Span
+from stream.core.time import MINUTE_MS
 
 # More steps than a day of heartbeats every 30 s has. A session that never ends must not grow for ever; a step sent
 # twice is known among the last so many.
@@ -25,9 +27,6 @@ STEPS_REMEMBERED = 4_000
 
 # In order of time.
 _time_of = attrgetter("at_ms")
-
-# Steps of one id that lie further apart belong to two sessions.
-LONGEST_PAUSE_MS = DAY_MS
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -56,6 +55,11 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     revision: int
     session: Session
+    ends: Span | None = None  # the first and the last end that summaries told of it, where they told several
+
+    def span(self) -> Span:
+        """The first and the last end that summaries told of it."""
+        return self.ends or (self.session.last_ms, self.session.last_ms)
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -71,26 +75,25 @@ class Track(msgspec.Struct, array_like=True, gc=False):
 
     sessions: tuple[Session, ...] = ()  # of steps, in order of time
     ends: tuple[End, ...] = ()  # in order of time
-    summary: Told | None = None
+    summaries: tuple[Told, ...] = ()  # one of each session that was told so, in order of time
 
     def copy(self) -> "Track":
         """The same, for one that is changed to be compared with."""
-        return Track(self.sessions, self.ends, self.summary)
+        return Track(self.sessions, self.ends, self.summaries)
 
     def counted(self, timeout_ms: int) -> Iterator[Counted]:
         """The sessions that follow from what was told."""
-        if self.summary is None:
+        if not self.summaries:
             for session in self.sessions:
                 yield _closed(session, self.ends, timeout_ms)
             return
-        whole = self.summary.session
-        replaced = False
+        wholes = [told.session for told in self.summaries]
         for session in self.sessions:
-            if _is_near(session, whole):
-                replaced = True
-            else:
+            if not any(_is_near(session, whole) for whole in wholes):
                 yield _closed(session, self.ends, timeout_ms)
-        yield Counted(whole, whole.last_ms, replaced)
+        for whole in wholes:
+            replaced = any(_is_near(session, whole) for session in self.sessions)
+            yield Counted(whole, whole.last_ms, replaced)
 
 
 def _is_near(session: Session, whole: Session) -> bool:
@@ -155,9 +158,24 @@ def of_summary(summary: Summary) -> Told:
     )
 
 
-def outranks(one: Told, other: Told | None) -> bool:
-    """Whether a summary counts instead of another: the highest revision, then the latest end, then larger counts."""
-    return other is None or _rank(one) > _rank(other)
+def with_summary_in(summaries: tuple[Told, ...], told: Told) -> tuple[Told, ...]:
+    """The summaries that count, with one more: of each session one.
+
+    Of one session counts that of the highest revision, then of the latest end, then with larger counts. Returns the
+    very same when nothing is new.
+    """
+    ends_ms = told.session.last_ms
+    near = [one for one in summaries if reuse.is_near(one.span(), ends_ms, LONGEST_PAUSE_MS)]
+    for known in near:
+        told = _of_one_session(known, told)
+    if len(near) == 1 and told == near[0]:
+        return summaries
+    return tuple(sorted((*(one for one in summaries if one not in near), told), key=Told.span))
+
+
+def _of_one_session(one: Told, other: Told) -> Told:
+    winner, span = max(one, other, key=_rank), reuse.of_both(one.span(), other.span())
+    return winner if span == winner.span() else msgspec.structs.replace(winner, ends=span)
 
 
 def _rank(told: Told) -> tuple[int, ...]:
@@ -327,7 +345,7 @@ def let_go(visits: Visits, *, before_ms: int, timeout_ms: int) -> None:
     closings = _let_go_of(visits.by_gap, before_ms - timeout_ms, before_ms, timeout_ms)
     for session_id, track in list(visits.by_id.items()):
         closings += _let_go_of(track, before_ms - LONGEST_PAUSE_MS, before_ms, timeout_ms)
-        if not track.sessions and not track.ends and track.summary is None:
+        if not track.sessions and not track.ends and not track.summaries:
             del visits.by_id[session_id]
     if closings:
         minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
@@ -339,28 +357,46 @@ def _let_go_of(track: Track, settled_before_ms: int, before_ms: int, timeout_ms:
     """Forget what ended before; returns when the sessions closed."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
     settled_before_ms -= timeout_ms
-    if _is_simple(track) and (not track.sessions or track.sessions[0].last_ms >= settled_before_ms):
+    if not track.summaries and (not track.sessions or track.sessions[0].last_ms >= settled_before_ms):
+        if track.ends:
+            _let_go_of_ends(track, before_ms)
         return []  # the common case, fast: the first to end has not ended so long ago
-    whole = None if track.summary is None else track.summary.session
-    near = [session for session in track.sessions if whole is not None and _is_near(session, whole)]
-    # What a summary replaces goes when it goes.
-    goes_whole = whole is not None and all(one.last_ms < settled_before_ms for one in (whole, *near))
-    kept, closed = [], []
-    for session in track.sessions:
-        if any(session is one for one in near):
-            if not goes_whole:
-                kept.append(session)
-        elif session.last_ms < settled_before_ms:
-            closed.append(_closed(session, track.ends, timeout_ms).closes_ms)
-        else:
-            kept.append(session)
-    if whole is not None and goes_whole:
-        closed.append(whole.last_ms)
-        track.summary = None
-    if len(kept) < len(track.sessions):
-        track.sessions = tuple(kept)
+    over, kept = Track(ends=track.ends), Track()
+    for sessions, summaries in _together(track):
+        last_ms = max([*(one.last_ms for one in sessions), *(told.span()[1] for told in summaries)])
+        put_into = over if last_ms < settled_before_ms else kept
+        put_into.sessions += sessions
+        put_into.summaries += summaries
+    closed = [counted.closes_ms for counted in over.counted(timeout_ms)]
+    if closed:
+        track.sessions, track.summaries = kept.sessions, kept.summaries
     _let_go_of_ends(track, before_ms)
     return closed
+
+
+def _together(track: Track) -> Iterator[tuple[tuple[Session, ...], tuple[Told, ...]]]:
+    """Sessions and summaries that may make a difference to one another: these are let go together."""
+    if not track.summaries:
+        for session in track.sessions:
+            yield (session,), ()
+        return
+    sessions: tuple[Session, ...] = ()
+    summaries: tuple[Told, ...] = ()
+    until_ms = -1
+    told: list[tuple[Span, Session | Told]] = [
+        *(((session.first_ms, session.last_ms), session) for session in track.sessions),
+        *((summary.span(), summary) for summary in track.summaries),
+    ]
+    for (first_ms, last_ms), one in sorted(told, key=itemgetter(0)):
+        if until_ms >= 0 and first_ms > until_ms + LONGEST_PAUSE_MS:
+            yield sessions, summaries
+            sessions, summaries = (), ()
+        if isinstance(one, Told):
+            summaries = (*summaries, one)
+        else:
+            sessions = (*sessions, one)
+        until_ms = max(until_ms, last_ms)
+    yield sessions, summaries
 
 
 def _let_go_of_ends(track: Track, before_ms: int) -> None:
@@ -368,11 +404,6 @@ def _let_go_of_ends(track: Track, before_ms: int) -> None:
     needed_ms = min((session.first_ms for session in track.sessions), default=before_ms)
     if track.ends and track.ends[0].at_ms < min(before_ms, needed_ms):
         track.ends = tuple(end for end in track.ends if end.at_ms >= min(before_ms, needed_ms))
-
-
-def _is_simple(track: Track) -> bool:
-    """Whether nothing but steps was told, of which none ended a session."""
-    return track.summary is None and not track.ends
 
 
 def closing_minutes(visits: Visits, timeout_ms: int) -> list[int]:

@@ -4,19 +4,21 @@ The latest state of each response is booked in the minute of its event. An answe
 same user or the same interaction, is booked *until* that one's minute.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.events import Answer, Event, Nameless, ResponseRemoved
 from stream.core.families.family import Family, Heard, Horizon, one_by_one
 from stream.core.families.surveys import messages, samples
 from stream.core.families.surveys.contribution import amounts_of, bookings
 from stream.core.families.surveys.metrics import METRICS
-from stream.core.families.surveys.part import Response, Responses, latest_state, state_of
+from stream.core.families.surveys.part import SHORTEST_PAUSE_MS, Response, Responses, latest_state, state_of
+from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Sums
-from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.time import MINUTE_MS
 from stream.core.windows import SURVEYS
 
 _NONE: dict[str, Response] = {}
@@ -33,6 +35,10 @@ class SurveysFamily(Family[Responses]):
     metrics = METRICS
     messages = (messages.SURVEYS,)
 
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self._pause_ms = max(SHORTEST_PAUSE_MS, super().reach_ms())
+
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def hears(self) -> Mapping[type[Event], Heard]:
@@ -40,19 +46,23 @@ class SurveysFamily(Family[Responses]):
 
     def hear_answer(self, part: Responses, answer: Answer, now: int) -> bool:
         """A state of a response counts when it is the latest."""
-        new, old = state_of(answer), part.by_id.get(answer.response_id)
-        if old is not None:
-            new = latest_state(old, new)
-            if new == old:
-                return False
+        new, name, by_id = state_of(answer), answer.response_id, part.by_id
+        near = self._keys_near(by_id, name, answer.at_ms) if name in by_id else []
+        for key in near:
+            new = latest_state(by_id[key], new)
+        if len(near) == 1 and new == by_id[near[0]]:
+            return False
         if part.booked is None:
-            part.booked = part.by_id.copy() if part.by_id else _NONE
+            part.booked = by_id.copy() if by_id else _NONE
             self.changed.append(part)
-        part.by_id[answer.response_id] = new
+        reuse.put(by_id, name, new, near, Response.span)
         return True
 
-    def knows(self) -> Mapping[type[Nameless], Callable[[Responses], Iterable[str]]]:
-        return {ResponseRemoved: lambda part: part.by_id}
+    def _keys_near(self, by_id: dict[str, Response], name: str, at_ms: int) -> list[str]:
+        return reuse.keys_near(by_id, name, at_ms, self._pause_ms, Response.span)
+
+    def knows(self) -> Mapping[type[Nameless], Callable[[Responses, str, int], bool]]:
+        return {ResponseRemoved: lambda part, name, at_ms: bool(self._keys_near(part.by_id, name, at_ms))}
 
     def new(self) -> Responses:
         return Responses()
@@ -64,13 +74,20 @@ class SurveysFamily(Family[Responses]):
         return part.by_id or None
 
     def let_go(self, part: Responses, horizon: Horizon) -> None:
-        before_ms = min(horizon.before_ms, horizon.watermark_ms - max(self.lengths.values()) * MINUTE_MS - DAY_MS)
-        gone = [name for name, response in part.by_id.items() if response.at_ms < before_ms]
+        before_ms = horizon.before_ms - self._pause_ms
+        gone = [
+            name
+            for name, response in part.by_id.items()
+            if response.at_ms < before_ms and response.span()[1] < before_ms
+        ]
         for name in gone:
             del part.by_id[name]
 
     def last_ms(self, part: Responses) -> int:
-        return max((response.at_ms for response in part.by_id.values()), default=0)
+        return max((response.span()[1] for response in part.by_id.values()), default=0)
+
+    def reach_ms(self) -> int:
+        return self._pause_ms
 
     # -- totals ----------------------------------------------------------------------------------------------------
 

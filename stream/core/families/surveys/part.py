@@ -2,12 +2,21 @@
 
 `retracted` takes a response out. `shown` and `dismissed` are no answers. A response that was shown stays counted as
 shown when it is answered, so that the response rate is a share: of those shown in the window, how many have completed.
+
+States of one id are of one response as long as no two neighbours lie more than 90 days apart, or the longest window:
+what is told later under the same id is of another response.
 """
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.events import Answer
+from stream.core.reuse import Span
 from stream.core.survey_scales import Kind, Status
+from stream.core.time import DAY_MS
+
+# States of one id that lie further apart are of two responses, where no window is longer: as with conversations.
+SHORTEST_PAUSE_MS = 90 * DAY_MS
 
 _STATUS_RANK = {status: rank for rank, status in enumerate(Status)}
 
@@ -23,6 +32,14 @@ class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cxi_scores: tuple[int, int, int, int] | None = None
     interaction_id: str | None = None
     shown_ms: int | None = None
+    told: Span | None = None  # when the first and the last state were told, where these are not the times above
+
+    def span(self) -> Span:
+        """When the first and the last state of it were told."""
+        if self.told is not None:
+            return self.told
+        at_ms, shown_ms = self.at_ms, self.shown_ms
+        return (at_ms, at_ms) if shown_ms is None else (min(at_ms, shown_ms), max(at_ms, shown_ms))
 
 
 class Responses(msgspec.Struct, gc=False):
@@ -39,7 +56,7 @@ def state_of(answer: Answer) -> Response:
         answer.kind,
         answer.status,
         answer.score,
-        answer.scale,
+        (answer.scale.lowest, answer.scale.highest),  # the same as it is when it was stored
         answer.cxi_scores,
         answer.interaction_id,
         answer.at_ms if answer.status is Status.SHOWN else None,
@@ -51,7 +68,10 @@ def latest_state(one: Response, other: Response) -> Response:
     winner = max(one, other, key=_rank)
     shown = [at_ms for at_ms in (one.shown_ms, other.shown_ms) if at_ms is not None]
     shown_ms = min(shown, default=None)
-    return winner if shown_ms == winner.shown_ms else msgspec.structs.replace(winner, shown_ms=shown_ms)
+    if shown_ms != winner.shown_ms:
+        winner = msgspec.structs.replace(winner, shown_ms=shown_ms)
+    told = reuse.of_both(one.span(), other.span())
+    return winner if told == winner.span() else msgspec.structs.replace(winner, told=told)
 
 
 def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
