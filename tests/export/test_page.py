@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from stream.export.board import Board
 from stream.telemetry import Unowned
-from tests.browser import opened
+from tests.browser import opened, wait_until
 from tests.core.live import with_sums
 from tests.export.boards import NOW, WORLD, board, change_hands, moment, report, view
 from tests.export.crowds import crowd, later, of_millions
@@ -373,7 +373,7 @@ def test_charts_of_closed_days_are_drawn_and_can_be_read_as_tables(browser: Brow
     closed = api(crowded)["closed"]
     with opened(browser, crowded.address) as page:
         expect(page.locator("#days canvas")).to_have_count(2)
-        page.wait_for_function(_PAINTED, arg="#days canvas")
+        wait_until(page, _PAINTED, "#days canvas")
         expect(page.locator("#days .plot").first).to_have_attribute("role", "img")
         assert "DAU: last" in str(page.locator("#days .plot").first.get_attribute("aria-label"))
 
@@ -404,7 +404,7 @@ def test_the_last_hours_fill_while_the_server_watches(browser: Browser) -> None:
 
         expect(page.locator("#hours-note")).to_contain_text("Watching since 12:00")
         expect(page.locator("#hours canvas")).to_have_count(1)
-        page.wait_for_function(_PAINTED, arg="#hours canvas")
+        wait_until(page, _PAINTED, "#hours canvas")
 
 
 # -- for everybody -----------------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ def test_with_larger_text_nothing_is_wider_than_the_window(
         is_live(page)
         page.evaluate(f"document.documentElement.style.fontSize = '{percent}%'")
         expect(page.locator("#sessions table.forest").first).to_be_visible()
-        page.wait_for_function(f"({_TOO_WIDE})().length === 0")
+        wait_until(page, f"({_TOO_WIDE})().length === 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
