@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,17 +29,6 @@ def running_browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()
-
-
-def wait_until(page: Page, expression: str, arg: Any = None) -> None:
-    """Wait until a JavaScript expression, or a function of `arg`, is true in a page.
-
-    Playwright's own `wait_for_function` evaluates text again in the page, which its Content Security Policy forbids.
-    """
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not page.evaluate(expression, arg):
-        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {expression}"
-        page.wait_for_timeout(50)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
-from tests.browser import opened, wait_until
+from tests.browser import opened
 from tests.export.boards import WORLD, board, report, view
 from tests.export.serving import Serving
 from tests.export.test_page import LIVE, card, is_live
@@ -156,7 +156,7 @@ def test_what_was_on_its_way_when_a_tab_left_does_not_make_it_live_again(browser
         page.goto(serving.address)
         is_live(page)
         page.evaluate("hide(true)")
-        wait_until(page, "window.hearAgain !== undefined")
+        page.wait_for_function("window.hearAgain !== undefined")
         page.clock.fast_forward(61_000)
         page.evaluate("hearAgain()")
         assert page.get_by_role("status").inner_text().startswith("Paused")
