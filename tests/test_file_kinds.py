@@ -101,26 +101,6 @@ def test_parquet_is_read_row_by_row(tmp_path: Path) -> None:
         messages(path)
 
 
-def test_times_of_parquet_are_read_wherever_they_lie_and_one_that_can_not_be_costs_only_its_row(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    path, kind = tmp_path / "events.parquet", pyarrow.timestamp("ns", tz="UTC")
-    at = 1_704_110_400_123_456_789
-    inner = pyarrow.array([{"at": at, "all": [at]}], pyarrow.struct({"at": kind, "all": pyarrow.list_(kind)}))
-    parquet.write_table(pyarrow.table({"event": inner}), path)
-    [row] = [json.loads(one) for one in messages(path)]
-    moment = "2024-01-01T12:00:00.123456Z"
-    assert row == {"event": {"at": moment, "all": [moment]}}
-
-    seconds = pyarrow.array([1_704_110_400, 10**12, 1_704_110_400], pyarrow.timestamp("s"))
-    parquet.write_table(pyarrow.table({"at": [1, 2, 3], "day": seconds}), path)
-    first, broken, last = messages(path)
-    assert [json.loads(one)["at"] for one in (first, last)] == [1, 3]
-    assert isinstance(broken, UnreadableLine)
-    assert broken.why.startswith("a row that can't be read: ")
-
-
 def test_a_row_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'a,b\n1,2\n1,2,3\n"x' + b"y" * 2_000 + b'",1\n5\n\n7,8\n')
@@ -133,29 +113,6 @@ def test_a_row_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
 
     [unusable] = Offline(Rules(), READERS).apply([many])
     assert (unusable.reason, unusable.detail) == (Reason.NOT_JSON, many.why)
-
-
-def test_a_quote_that_is_never_closed_swallows_no_rows_in_silence(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b'a,b\n1,2\n"x,3\n4,5\n')
-    first, broken = messages(path)
-    path.write_bytes(b'a,b\n"x"y,3\n4,5\n')
-    garbled, last = messages(path)
-
-    assert [json.loads(one) for one in (first, last)] == [{"a": "1", "b": "2"}, {"a": "4", "b": "5"}]
-    assert isinstance(broken, UnreadableLine)
-    assert broken.why == "no row of a table: unexpected end of data"
-    assert isinstance(garbled, UnreadableLine)
-
-
-def test_a_table_that_is_no_utf_8_keeps_its_bytes_so_that_no_two_ids_become_one(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes("topic,user_id,event_time,engaged_ms\nlogins,mül,1719712800,5\n".encode("latin-1"))
-    [row] = messages(path)
-
-    assert row == b'{"topic": "logins", "user_id": "m\xfcl", "event_time": "1719712800", "engaged_ms": 5}'
-    [unusable] = Offline(Rules(), READERS).apply([row])
-    assert unusable.reason is Reason.BAD_USER
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from stream.core.tally import Field, Tally, total
 class Sums(msgspec.Struct, frozen=True, gc=False):
     """The sums of one family."""
 
-    live: dict[int, Tally] = {}  # by window length in minutes
+    live: OfWindows = {}  # by window length in minutes
     ahead: Tally = {}  # amounts in future minutes, of the fields for which the family reports them
     segments: dict[int, dict[Field, int]] = {}  # by window length in minutes: the fields of values (`core.segments`)
     closed: dict[int, OfWindows] = {}  # by closed day and length of the window in days
@@ -23,7 +23,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
-            live=_added(self.live, other.live),
+            live=added(self.live, other.live),
             ahead=total((self.ahead, other.ahead)),
             segments=added(self.segments, other.segments),
             closed={
@@ -43,7 +43,6 @@ class ClosedDay(msgspec.Struct, frozen=True, gc=False):
     day: int
     families: dict[str, OfWindows]  # by name of the family
     changed_ms: int  # the clock when it was said
-    corrections: int = 0  # how often late events have changed the day since it was reported first
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +55,6 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     final_through: int | None = None  # the last day that no event can change any more
     values_beyond: int = 0  # how often a value of a segment was booked as other, for there was no room for it
     corrections: int = 0  # how often closed days were changed by events that came late
-    closing_backlog: int = 0  # closed days that are still to be looked at; of several partitions the most of one
     outcomes: dict[str, dict[str, int]] = {}
     reasons: dict[str, dict[str, int]] = {}
     newest_ms: dict[str, int] = {}
@@ -79,7 +77,6 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             final_through=min(final, default=None),
             values_beyond=self.values_beyond + other.values_beyond,
             corrections=self.corrections + other.corrections,
-            closing_backlog=max(self.closing_backlog, other.closing_backlog),
             outcomes=_counted(self.outcomes, other.outcomes),
             reasons=_counted(self.reasons, other.reasons),
             newest_ms=_newest(self.newest_ms, other.newest_ms),

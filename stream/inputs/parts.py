@@ -6,8 +6,7 @@ strict decoder refuses is tried once more as `core/lenient_json.py` mends it: te
 character, and nesting without end.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,7 +26,6 @@ NotAnObject = list[object] | str | int | float | bool | None
 
 _LIST = b"["
 _list_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Parts(Generic[_Shape]):
@@ -98,16 +96,6 @@ def parts_of(value: bytes) -> list[msgspec.Raw]:
             return _list_of(fields_of(b'{"parts":%s}' % value)["parts"])
     except msgspec.DecodeError as error:
         raise Rejected(Reason.NOT_JSON, str(error)) from None
-
-
-def objects_in(value: bytes) -> Iterator[Mapping[str, msgspec.Raw]]:
-    """The fields of each object in a JSON array; what is none is passed over. Raises Rejected for what is no array."""
-    for part in parts_of(value):
-        with suppress(msgspec.DecodeError):
-            try:
-                yield _fields(part)
-            except UNDECODABLE:
-                yield fields_of(bytes(part))
 
 
 def _mended(value: bytes) -> bytes:

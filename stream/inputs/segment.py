@@ -12,8 +12,6 @@ left out. A record may be one call or a batch of them.
 | id of the event | `messageId`: a call that is sent again has the same |
 | session | none: steps are put together by their times |
 | platform | `context.device.type`, else `context.os.name`, else `web` for a call of a web page |
-| by a client | unless `channel` is `server` or `sources`; where it tells none, if there is a user agent or a device |
-| nobody did it | `context.active` is false |
 | plan | `context.traits.plan`, else `traits.plan`, `properties.plan` |
 | country | `context.location.country`, else that of the traits' address |
 | version | `context.app.version` |
@@ -23,8 +21,7 @@ left out. A record may be one call or a batch of them.
 Source: Segment's documentation, "Spec: Common fields" and the pages of each call, of November 2026.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -32,7 +29,7 @@ from stream.core.messages import Reader, Record
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.survey_scales import Kind
 from stream.inputs.options import Options
-from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told, objects_in
+from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told
 from stream.inputs.questions import Questions, known_kind
 from stream.inputs.telling import (
     ACCOUNT,
@@ -107,7 +104,6 @@ class _Traits(msgspec.Struct, gc=False):
 
 
 class _Context(msgspec.Struct, gc=False, rename="camel"):
-    active: object = None
     app: _Version | NotAnObject = None
     device: _Type | NotAnObject = None
     os: _Name | NotAnObject = None
@@ -138,7 +134,6 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
     name: object = None
     user_id: object = None
     anonymous_id: object = None
-    channel: object = None
     message_id: object = None
     timestamp: object = None
     original_timestamp: object = None
@@ -154,7 +149,6 @@ _NO_CONTEXT = _Context()
 _properties = msgspec.json.Decoder(_Properties).decode
 _TIMES = ("original_timestamp", "received_at", "sent_at")
 _OF_RUDDERSTACK = "rudder"
-_SERVERS = frozenset({"server", "sources"})
 
 
 def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
@@ -176,8 +170,6 @@ def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
         session_id = None
         if has_sessions and context.session_id is not None:
             session_id = scoped(call.anonymous_id, context.session_id)
-        if context.active is False:
-            meaning = meaning._replace(is_interactive=False)
         return deed(
             meaning,
             user,
@@ -186,17 +178,10 @@ def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
             _labels(call, context),
             event_id=thing_id(call.message_id),
             session_id=session_id,
-            of_client=_is_of_client(call, context),
+            of_client=session_id is not None or context.user_agent is not None or context.device is not None,
         )
 
     return Parts(Call, tell, batch=batch_of).read
-
-
-def _is_of_client(call: Call, context: _Context) -> bool:
-    """Whether the client that the user had in the hand has made a call; a server may pass on its user agent."""
-    if isinstance(call.channel, str) and call.channel:
-        return call.channel not in _SERVERS
-    return any(told is not None for told in (context.session_id, context.user_agent, context.device))
 
 
 def batch_of(call: Call) -> tuple[str, Sequence[msgspec.Raw]] | None:
@@ -231,9 +216,9 @@ def _time_of(call: Call) -> tuple[object, str]:
 def _labels(call: Call, context: _Context) -> Labels:
     app, device, os, traits = context.app, context.device, context.os, context.traits
     platform = device.type if isinstance(device, _Type) else None
-    if not platform and isinstance(os, _Name):
+    if platform is None and isinstance(os, _Name):
         platform = os.name
-    is_web = not platform and bool(context.page)  # RudderStack's libraries send an empty name
+    is_web = platform is None and bool(context.page)
     if not isinstance(traits, _Traits):
         traits = call.traits if isinstance(call.traits, _Traits) else None
     plan = traits.plan if traits is not None else None
@@ -278,19 +263,19 @@ def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     return is_call(fields) and not has_marks_of_rudderstack(fields)
 
 
+_is_list_of_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _text = msgspec.json.Decoder(str).decode
 _a_context = msgspec.json.Decoder(_Context).decode
-
-
-def _calls_in(batch: msgspec.Raw) -> Iterator[Mapping[str, msgspec.Raw]]:
-    with suppress(Rejected):
-        yield from objects_in(bytes(batch))
 
 
 def is_call(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a message is a call by the specification, or a batch of them."""
     if "batch" in fields:
-        return any("batch" not in call and is_call(call) for call in _calls_in(fields["batch"]))
+        try:
+            calls = _is_list_of_calls(fields["batch"])
+        except msgspec.DecodeError:
+            return False
+        return bool(calls) and "batch" not in calls[0] and is_call(calls[0])
     if "type" not in fields or not ("userId" in fields or "anonymousId" in fields):
         return False
     try:
@@ -302,7 +287,7 @@ def is_call(fields: Mapping[str, msgspec.Raw]) -> bool:
 def has_marks_of_rudderstack(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a call has what RudderStack adds to the specification."""
     if "batch" in fields:
-        return any("batch" not in call and has_marks_of_rudderstack(call) for call in _calls_in(fields["batch"]))
+        return has_marks_of_rudderstack(_is_list_of_calls(fields["batch"])[0])
     if "rudderId" in fields or "request_ip" in fields:
         return True
     try:

@@ -97,28 +97,6 @@ def test_what_a_late_event_changed_is_told_after_a_crash_too() -> None:
     worker.restart()
 
     assert at(worker, 3.1) == [1, 2]
-    assert worker.partition.progress.corrections == 2
-
-
-def test_a_day_has_the_number_of_its_corrections_and_a_new_owner_reports_it_as_the_last_one_did() -> None:
-    worker = Worker(Rules())
-    apply(worker, login("ann", 0.5))
-    at(worker, 3.1)
-    for user in ("bob", "cat"):
-        apply(worker, login(user, 1.5))
-        at(worker, 3.2)
-
-    def told(day: float) -> list[tuple[int, int, float]]:
-        worker.restart()
-        worker.partition.tell_days_again()
-        worker.partition.tick(MIDNIGHT_MS + int(day * DAY_MS), behind=())
-        worker.partition.update_totals()
-        closed = [one for _ in range(20) for one in worker.partition.close_days()]
-        return [(one.day - FIRST, one.corrections, (one.changed_ms - MIDNIGHT_MS) / DAY_MS) for one in closed]
-
-    assert told(3.3) == [(0, 0, 3.1), (1, 2, 3.2), (2, 2, 3.2)]
-    apply(worker, login("dan", 2.5))
-    assert told(3.4) == [(0, 0, 3.1), (1, 2, 3.2), (2, 3, 3.4)]
 
 
 def test_no_more_days_are_looked_at_together_than_a_batch_can_wait_for() -> None:
@@ -130,53 +108,6 @@ def test_no_more_days_are_looked_at_together_than_a_batch_can_wait_for() -> None
     assert [one.day - FIRST for one in worker.partition.close_days(count=4)] == [0, 1, 2, 3]
     assert worker.partition.live_snapshot().last_closed_day == FIRST + 3
     assert [one.day - FIRST for one in worker.partition.close_days(count=1)] == [4]
-
-
-def test_what_is_kept_stays_bounded_where_days_are_closed_as_long_as_some_wait() -> None:
-    worker = Worker(Rules())
-    apply(worker, login("ann", 0.5))
-    pages = []
-    for day in range(8, 2_000, 16):
-        apply(worker, login("ann", day), login("bob", day - 2.5), moves_clock=True)
-        worker.partition.tick(MIDNIGHT_MS + day * DAY_MS, behind=())
-        worker.partition.update_totals()
-        worker.partition.close_days()
-        while worker.partition.closing_backlog:
-            worker.partition.close_days()
-        worker.partition.collect_delta()
-        pages.append(worker.partition.snapshot(closed_days=1).rows["page"])
-
-    assert max(pages[60:]) <= max(pages[:60])
-
-
-def test_what_came_in_the_last_moment_is_told_of_a_day_that_is_final_by_then() -> None:
-    worker = Worker(Rules())
-    apply(worker, login("ann", 0.5))
-    at(worker, 4.1)
-    assert apply(worker, login("bob", 1.2)) == []
-    apply(worker, login("ann", 5.2), moves_clock=True)
-    assert apply(worker, login("cat", 1.2)) == ["late"]
-
-    assert at(worker, 5.2)[:2] == [4, 1]
-    assert at(worker, 5.2) == []
-
-
-def test_a_final_day_is_told_no_more_whoever_returns() -> None:
-    worker = Worker(Rules())
-
-    def view(user: str, day: float) -> None:
-        told = {"user_id": user, "type": "page_view", "event_time": MIDNIGHT_MS + int(day * DAY_MS)}
-        worker.apply("sessions", [message(told)], not_after_ms=NEVER_MS)
-
-    days = []
-    for day in range(60):
-        view("daily", day + 0.5)
-        if day in (0, 20, 25, 59):
-            view("rare", day + 0.6)
-        days += [(day, told) for told in at(worker, day + 1.1) if told < day - 4]  # that one was open a day before
-        worker.forget() if day % 2 else worker.restart()
-
-    assert days == []
 
 
 def test_a_day_is_final_when_no_event_of_it_can_be_applied_any_more() -> None:
@@ -196,22 +127,10 @@ def test_a_day_is_final_when_no_event_of_it_can_be_applied_any_more() -> None:
     assert Partition(Rules()).live_snapshot().final_through is None
 
 
-def test_a_day_before_the_first_event_is_not_final_as_long_as_a_late_event_may_be_of_it() -> None:
-    worker = Worker(Rules(allowed_lateness_ms=3 * DAY_MS))
-    apply(worker, login("ann", 10.5))
-    at(worker, 11.1)
-    assert worker.partition.live_snapshot().final_through == FIRST + 6
-
-    assert apply(worker, login("bob", 7.5)) == []
-    assert at(worker, 11.2) == [7, 8, 9, 10]
-    assert worker.partition.live_snapshot().final_through == FIRST + 6
-    assert apply(worker, login("bob", 7.499)) == ["late"]
-
-
 def test_a_partition_that_reads_nothing_for_a_day_holds_no_day_open() -> None:
     worker = Worker(Rules(allowed_lateness_ms=DAY_MS))
     apply(worker, login("ann", 0.5))
-    for clock, final in ((1.5, FIRST - 2), (2.4, FIRST - 2), (2.6, FIRST), (5, FIRST + 3)):
+    for clock, final in ((1.5, FIRST - 1), (2.4, FIRST - 1), (2.6, FIRST), (5, FIRST + 3)):
         at(worker, clock)
         worker.restart()  # how long it has been quiet is kept with the state
         assert worker.partition.live_snapshot().final_through == final, clock
@@ -236,32 +155,9 @@ def test_what_is_told_travels_as_bytes_and_is_kept_with_the_state_for_so_many_da
     assert {length: told[ACTIVE_USERS] for length, told in closed.families["activity"].items() if length} == {
         1: 1, 7: 1, 28: 1, 30: 1,
     }  # fmt: skip
-    assert worker.partition.take_dropped_days() == [FIRST + day for day in range(10)]
-    assert worker.partition.take_dropped_days() == []
+    assert worker.partition.over_day(FIRST + 49) == FIRST + 9
     pages = {int(key.rsplit(b"/", 1)[1]) - FIRST for key, _ in worker.store.pages(b"days/logins/")}
     assert min(pages) == 50 - 4 - 3 - 30, "no more than windows of days reach that may still change"
-
-
-def kept_days(worker: Worker) -> list[int]:
-    worker.checkpoint()
-    return sorted(int(key.split(b"/")[1]) - FIRST for key, _ in worker.store.pages(b"closed/"))
-
-
-def test_no_older_day_is_kept_also_if_it_was_told_late_or_if_more_were_kept_before() -> None:
-    worker = Worker(Rules(history_days=40))
-    apply(worker, login("ann", 2.5))
-    at(worker, 3.1)
-    apply(worker, login("bob", 0.5))
-    at(worker, 3.2)
-    assert kept_days(worker) == [0, 1, 2]
-    at(worker, 50.1)
-    assert kept_days(worker) == [*range(10, 50)]
-
-    worker.rules = Rules(history_days=35)
-    worker.restart()
-    at(worker, 51.1)
-    assert worker.partition.take_dropped_days() == [FIRST + day for day in range(10, 16)]
-    assert kept_days(worker) == [*range(16, 51)]
 
 
 def test_days_of_the_clock_s_zone_close_an_hour_after_they_end() -> None:

@@ -91,6 +91,6 @@ def test_events_of_four_formats_count_once_whatever_they_are_keyed_by(deployment
     assert {"segment", "snowplow"} <= {msgspec.json.decode(line)["format"] for line in recognised}
     details = {letter["detail"] for letter in shown(deployment, "--topic", "events")}
     assert details == {
-        "at `$.batch[12]`: needs `$.userId` or `$.anonymousId`",
+        "part 12 of the message: at `$.batch[12]`: needs `$.userId` or `$.anonymousId`",
         "no format that is known has these fields: who",
     }

@@ -77,7 +77,6 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
         chosen = {
             "allowed_lateness": "72h",  # the default, where tests of other things take more
             "memory": "1d",  # or who has gone would be remembered for longer than a soak lasts
-            "history_days": 35,  # or closed days would be added for longer than a soak lasts
             "state.url": url,
             # Far less than there is: rows, blocks and files come and go, and each limit is reached.
             "state.cached_users": wanted.users // 4,
@@ -197,8 +196,7 @@ class _Run:
             start_ms=STARTS_MS,
             pace=self._pace,
             remembered_ms=(self._kept_days + 2) * DAY_MS,
-            lag=lambda: watching.last("lag"),
-            closing_backlog=lambda: watching.last("closing backlog"),
+            lag=lambda: watching.samples[-1].values["lag"] if watching.samples else 0.0,
             checkpoints=lambda: watching.checkpoints / self._settings.topics.partitions,
             sampled_every=self._wanted.sampled_every,
         )

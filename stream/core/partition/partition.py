@@ -144,7 +144,7 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.update_totals(now)
-        self._closing.note(self.progress, self._first_open())
+        self._closing.note(self.progress)
 
     def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
         """What this partition contributes to every number now, with the last `closed_days` closed days.
@@ -175,7 +175,6 @@ class Partition:
             last_closed_day=progress.closed_through,
             final_through=self._final_through(),
             corrections=progress.corrections,
-            closing_backlog=self.closing_backlog,
             outcomes={source: dict(counts) for source, counts in progress.outcomes.items()},
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
             left_out={source: dict(counts) for source, counts in progress.left_out.items()},
@@ -202,22 +201,17 @@ class Partition:
         """No event before this moment is applied any more."""
         return self.progress.watermark_ms - (self.rules.allowed_lateness_ms or 0)
 
-    def _first_open(self) -> int:
-        """The first day that an event may be of which is not late."""
-        return self.rules.days.day_of(max(0, self._late_before_ms()))
-
     def _final_through(self) -> int | None:
         """The last closed day that nothing can change any more; None before any event."""
-        through = self.progress.closed_through
-        if through is None or self.rules.allowed_lateness_ms is None:
+        through, since = self.progress.closed_through, self.progress.closed_since
+        if through is None or since is None or self.rules.allowed_lateness_ms is None:
             return None
-        waits_since, first_open = self._closing.waits_since(self.progress), self._first_open()
-        return min(through, (first_open if waits_since is None else min(first_open, waits_since)) - 1)
+        return min(through, max(since, self.rules.days.day_of(max(0, self._late_before_ms()))) - 1)
 
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
         """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
 
-        Call it when the totals are settled, from time to time, and as long as there is a `closing_backlog`.
+        Call it when the totals are settled, from time to time.
         """
         late_before_ms, last = self._late_before_ms(), self.last_closed_day()
         if self._apart.is_full and self._apart_looked_at != last:
@@ -225,18 +219,13 @@ class Partition:
             self._keep_apart_what_is_booked()
         return self._closing.close(self.progress, last, late_before_ms=late_before_ms, count=count)
 
-    @property
-    def closing_backlog(self) -> int:
-        """How many days wait that should have been looked at by now. So long, more is kept than is needed."""
-        return self._closing.backlog(self.progress, self.last_closed_day(), late_before_ms=self._late_before_ms())
-
     def _keep_apart_what_is_booked(self) -> None:
         """Make room for values that are new: once a day, for all that is booked is looked at."""
         self._apart.keep(field for family in self.families for field in family.value_fields())
 
-    def take_dropped_days(self) -> list[int]:
-        """The days that `close_days` has dropped since the last call, because they are older than `history_days`."""
-        return self._closing.take_dropped()
+    def over_day(self, closed_day: int) -> int | None:
+        """The day that is kept no more when another has closed; None where all are."""
+        return self._closing.over(self.progress, closed_day)
 
     def tell_days_again(self) -> None:
         """Have `close_days` tell again what can still change."""
@@ -244,7 +233,7 @@ class Partition:
 
     def unchanging(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[ClosedDay]:
         """Of the stored items of closed days those that nothing changes any more, as they were told."""
-        first = self._first_open()
+        first = self.rules.days.day_of(max(0, self._late_before_ms()))
         for key, value in stored:
             if int(key.removeprefix(CLOSED.encode())) < first:
                 yield decode_closed(value)
@@ -296,10 +285,10 @@ class Partition:
         progress = self.progress
         if progress.closed_through is None:
             return
-        oldest = min(self._first_open(), progress.closed_through)
-        waits_since = self._closing.waits_since(progress)
-        if waits_since is not None:
-            oldest = min(oldest, waits_since)
+        oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
+        for stale in (progress.stale_from, progress.looking_at):
+            if stale is not None:
+                oldest = min(oldest, stale)
         family.forget_closed(oldest - _DAYS_TOLD)
         for book in family.books():
             book.forget_before(oldest - _DAYS_TOLD - family.closed_reach())
@@ -334,7 +323,6 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
-        self._closing.restore(pages, self.progress, self._first_open())
         self._keep_apart_what_is_booked()
 
 

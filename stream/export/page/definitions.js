@@ -44,8 +44,7 @@ function hideSoon() {
   hiding = setTimeout(hide, 250);
 }
 
-/** Close the box. */
-export function hide() {
+function hide() {
   clearTimeout(hiding);
   box.hidden = true;
   shownFor?.classList.remove("open");
@@ -53,19 +52,15 @@ export function hide() {
 }
 
 function show(button) {
-  const metric = button.dataset.metric;
-  if (known[metric] !== undefined) showBeside(button, h("p", {}, describe(metric)), h("code", {}, metric));
-}
-
-/** Show some elements in the box, beside an element. Screen readers must get the same text from the element. */
-export function showBeside(element, ...shown) {
   clearTimeout(hiding);
+  const metric = button.dataset.metric;
+  if (known[metric] === undefined) return;
   shownFor?.classList.remove("open");
-  shownFor = element;
-  element.classList.add("open");
-  box.replaceChildren(...shown);
+  shownFor = button;
+  button.classList.add("open");
+  box.replaceChildren(h("p", {}, describe(metric)), h("code", {}, metric));
   box.hidden = false;
-  place(element.getBoundingClientRect());
+  place(button.getBoundingClientRect());
 }
 
 function place(beside) {
