@@ -33,7 +33,7 @@ from stream.core.rejections import Reason
 from stream.core.samples import Sample
 from stream.core.time import DAY_MS, HOUR_MS, date_of
 from stream.kafka.topic_specs import topic_specs
-from stream.kafka.topics import TopicSpec, create_topics
+from stream.kafka.topics import TopicSpec, admin_client, create_topics
 from stream.partitioning import partition_of
 from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings, load
@@ -236,7 +236,8 @@ class StoredRecord(NamedTuple):
         return self.headers["origin-topic"].decode(), partition, offset
 
 
-def _logs_of(topic: str, admin: KafkaAdminClient) -> list[Any]:
+def logs_of(topic: str, admin: Any) -> list[Any]:
+    """What an open admin client says of the logs of a topic's partitions, of all brokers: none once it is deleted."""
     return [
         log
         for broker in admin.describe_log_dirs([topic])
@@ -357,13 +358,12 @@ class Deployment:
 
         Until then it would still write into them what is produced to a new topic of that name, confirm it, and lose it.
         """
-        admin = KafkaAdminClient(**self.client)
-        admin.delete_topics([topic])
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while _logs_of(topic, admin):
-            assert time.monotonic() < deadline, f"{topic} is still there"
-            time.sleep(0.05)
-        admin.close()
+        with admin_client(self.client) as admin:
+            admin.delete_topics([topic])
+            while logs_of(topic, admin):
+                assert time.monotonic() < deadline, f"{topic} is still there"
+                time.sleep(0.05)
 
     def recreate_topic(self, topic: str, **config: str) -> None:
         """Delete a topic, and create it again with the settings that `create_topics` would give it."""

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient
 
 from stream.core.time import SECOND_MS
 from tests.bench.processes import memory_mib
-from tests.integration.deployment import Program
+from tests.integration.deployment import Program, logs_of
 from tests.soak.growth import MIB, Measure, Sample, Values
 
 # Counted rows and open files must be flat but for what arrives by chance and for the round of who looks at old rows.
@@ -54,13 +54,7 @@ class TopicSize:
     def __call__(self) -> float:
         if self._admin is None:
             self._admin = KafkaAdminClient(**self._client)
-        sizes: list[int] = [
-            partition["partition_size"]
-            for broker in self._admin.describe_log_dirs([self._topic])
-            for directory in broker["log_dirs"]
-            for told in directory["topics"]
-            for partition in told["partitions"]
-        ]
+        sizes: list[int] = [log["partition_size"] for log in logs_of(self._topic, self._admin)]
         return sum(sizes)
 
     def close(self) -> None:
