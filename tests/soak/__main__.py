@@ -30,7 +30,7 @@ _SHOWN = 30
 @click.option("--seed", type=int, default=1, help="the same seed, the same messages")
 def main(store: str, minutes: float, users: int, seed: int) -> None:
     """Does everything that a worker keeps stay as large as the population that its windows know?"""
-    sampled_every = min(5.0, minutes)  # a short one needs enough samples too
+    sampled_every = min(2.0, minutes)  # a short one needs enough samples too
     wanted = Soak(seconds=60 * minutes, users=users, store=store, seed=seed, sampled_every=sampled_every)
     try:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:

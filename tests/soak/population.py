@@ -19,7 +19,7 @@ from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.native import LOGINS, SESSIONS, SURVEYS
 
 STAYS_AT_MOST_MS: Final = 5 * DAY_MS
-_LATE_BY_AT_MOST_MS: Final = DAY_MS
+LATE_BY_AT_MOST_MS: Final = DAY_MS
 _DUPLICATE_AFTER_AT_MOST_MS: Final = 12 * HOUR_MS
 # How many of the messages each fault befalls.
 _SHARES: Final = {"late": 0.02, "duplicate": 0.02, "misrouted": 0.02}
@@ -202,7 +202,7 @@ class Moving:
         if message.topic == SURVEYS or fate >= sum(_SHARES.values()):
             yield message
         elif fate < _SHARES["late"]:
-            yield message._replace(arrives_ms=message.arrives_ms + chance.randrange(_LATE_BY_AT_MOST_MS))
+            yield message._replace(arrives_ms=message.arrives_ms + chance.randrange(LATE_BY_AT_MOST_MS))
         elif fate < _SHARES["late"] + _SHARES["duplicate"]:
             again_ms = message.arrives_ms + chance.randrange(_DUPLICATE_AFTER_AT_MOST_MS)
             yield from (message, message._replace(arrives_ms=again_ms))

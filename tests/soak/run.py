@@ -18,7 +18,7 @@ from tests.integration.deployment import Deployment, Program, login
 from tests.integration.kafka_server import start_kafka
 from tests.soak.growth import MIB, Measure, Sample, Trend, are_enough, trend, verdict
 from tests.soak.left import checkpoints_of_a_round, kept_days, left_in
-from tests.soak.population import Moving
+from tests.soak.population import LATE_BY_AT_MOST_MS, Moving
 from tests.soak.recount import Compared, compared
 from tests.soak.sending import Sending
 from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, checkpoints, directory_bytes
@@ -52,7 +52,7 @@ class Soak:
     users: int = 20_000  # known to the state once it is full
     store: str = "rocksdb"  # or redis
     seed: int = 1
-    sampled_every: float = 5.0
+    sampled_every: float = 2.0
     settings: Mapping[str, object] | None = None
 
 
@@ -182,11 +182,12 @@ class _Run:
         create_topics(specs, client_options=self._deployment.client, replication=1)
 
     def _sending(self, users_a_day: float, watching: Watching) -> Sending:
+        rules = self._settings.rules
         population = Moving(
             seed=self._wanted.seed,
             users_a_day=users_a_day,
             start_ms=STARTS_MS,
-            late_after_ms=self._settings.rules.allowed_lateness_ms or 0,
+            late_after_ms=rules.allowed_lateness_ms or 0,
             largest_bytes=self._settings.max_message_bytes,
         )
         return Sending(
@@ -196,7 +197,8 @@ class _Run:
             start_ms=STARTS_MS,
             pace=self._pace,
             remembered_ms=(self._kept_days + 2) * DAY_MS,
-            lag=lambda: watching.samples[-1].values["lag"] if watching.samples else 0.0,
+            most_behind_ms=(rules.allowed_lateness_ms or 0) - LATE_BY_AT_MOST_MS,
+            read=lambda: watching.read,
             checkpoints=lambda: watching.checkpoints / self._settings.topics.partitions,
             sampled_every=self._wanted.sampled_every,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -19,17 +19,17 @@ _TICK_SECONDS: Final = 0.1
 # A producer that was kept from running does not make up for more than this: it would be a burst, not a steady load.
 _MADE_UP_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
-# It waits for a worker that is behind by more than this. A load that no machine could bear would show nothing.
-_MOST_BEHIND_SECONDS: Final = 2.0
-# And for one whose partitions save less often than this: with each checkpoint some rows are looked at, and what is kept
-# is bounded by how many days pass between two of them.
+# It waits for a worker whose partitions save less often than this: with each checkpoint some rows are looked at, and
+# what is kept is bounded by how many days pass between two of them.
 _LEAST_CHECKPOINTS_A_SECOND: Final = 0.5
 
 
 class Sending(threading.Thread):
     """Sends messages as their time comes, `pace` milliseconds of event time a second, until it is stopped.
 
-    The clock stands still while a worker is far behind. `lag` returns by how many messages it is behind, and
+    The clock stands still while a worker is far behind: while a message of a topic that was sent `most_behind_ms` ago,
+    by that clock, may not be read yet. If that is less than the lateness which is allowed, nothing that is sent in time
+    comes too late, however slow the machine. `read` returns how many messages of each topic were read, and
     `checkpoints` how often each partition has saved. Both were measured at most `sampled_every` seconds ago.
     Messages of the last `remembered_ms` are kept for a recount.
     """
@@ -43,7 +43,8 @@ class Sending(threading.Thread):
         start_ms: int,
         pace: float,
         remembered_ms: int,
-        lag: Callable[[], float],
+        most_behind_ms: int,
+        read: Callable[[], Mapping[str, int]],
         checkpoints: Callable[[], float],
         sampled_every: float,
     ) -> None:
@@ -52,7 +53,8 @@ class Sending(threading.Thread):
         self._topics = topics
         self._producer = KafkaProducer(**client, compression_type="gzip", linger_ms=20)
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
-        self._lag, self._checkpoints, self._seconds = lag, checkpoints, 0.0
+        self._most_behind_ms, self._read, self._unread = most_behind_ms, read, _Unread()
+        self._checkpoints, self._seconds = checkpoints, 0.0
         self._most_unsaved_seconds = 2 * sampled_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
         self._enough = threading.Event()
         self._failure: BaseException | None = None
@@ -90,8 +92,9 @@ class Sending(threading.Thread):
 
     def _is_worker_behind(self) -> bool:
         unsaved_seconds = self._seconds - self._checkpoints() / _LEAST_CHECKPOINTS_A_SECOND
-        too_many = self._lag() * self._seconds > self.sent * _MOST_BEHIND_SECONDS
-        return too_many or unsaved_seconds > self._most_unsaved_seconds
+        unread_since_ms = self._unread.since_ms(self._read(), self._now_ms)
+        is_far_behind = self._now_ms - unread_since_ms > self._most_behind_ms
+        return is_far_behind or unsaved_seconds > self._most_unsaved_seconds
 
     def _send_one(self, message: Message) -> None:
         self._producer.send(
@@ -102,6 +105,7 @@ class Sending(threading.Thread):
             # A null message has no time but the record's.
             timestamp_ms=message.arrives_ms if message.value is None else None,
         ).add_errback(self._note_failure)
+        self._unread.add(message)
         self.sent += 1
         self.too_late += message.is_too_late
         if message.event:
@@ -134,3 +138,23 @@ class Sending(threading.Thread):
                 left_out[message.mark] -= 1
             else:
                 yield b'{"topic":"%s",%s' % (message.topic.encode(), message.event[1:])
+
+
+class _Unread:
+    """When messages were sent, by topic, of which it is not known yet that they were read."""
+
+    def __init__(self) -> None:
+        self._sent_ms: defaultdict[str, deque[int]] = defaultdict(deque)
+        self._sent: Counter[str] = Counter()
+
+    def add(self, message: Message) -> None:
+        """A message was sent."""
+        self._sent_ms[message.topic].append(message.arrives_ms)
+        self._sent[message.topic] += 1
+
+    def since_ms(self, read: Mapping[str, int], now_ms: float) -> float:
+        """When the first one was sent that may be unread; `now_ms` if there is none. `read` are counts by topic."""
+        for topic, sent_ms in self._sent_ms.items():
+            for _ in range(len(sent_ms) - (self._sent[topic] - read.get(topic, 0))):
+                sent_ms.popleft()
+        return min((sent_ms[0] for sent_ms in self._sent_ms.values() if sent_ms), default=now_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -97,6 +98,7 @@ class Watching(threading.Thread):
         self._began = time.monotonic()
         self._before: dict[str, float] = {}
         self._failure: BaseException | None = None
+        self.read: Mapping[str, int] = {}  # of each topic, when it last looked
         self.samples: list[Sample] = []
 
     def run(self) -> None:
@@ -136,6 +138,7 @@ class Watching(threading.Thread):
     def _told(self) -> Values:
         """What the server tells of rows, lag and speed."""
         page = self._server.metrics()
+        self.read = read_by_topic(page)
         now = {
             "at": time.monotonic(),
             "applied": _sum(page, "engagement_events_total"),
@@ -152,6 +155,15 @@ class Watching(threading.Thread):
             "applied": since["applied"] / since["at"],
             "checkpoint": since["seconds"] / max(1, since["checkpoints"]),
         }
+
+
+def read_by_topic(page: Mapping[str, float]) -> Mapping[str, int]:
+    """How many messages of each topic were dealt with, by what a server tells; one that is forwarded is so once."""
+    read: Counter[str] = Counter()
+    for name, value in page.items():
+        if name.startswith("engagement_events_total{") and 'outcome="rekeyed"' not in name:
+            read[name.partition('topic="')[2].partition('"')[0]] += round(value)
+    return read
 
 
 def checkpoints(page: Mapping[str, float]) -> int:
