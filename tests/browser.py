@@ -32,15 +32,27 @@ def running_browser() -> Iterator[Browser]:
         browser.close()
 
 
-def wait_until(page: Page, expression: str, arg: Any = None) -> None:
-    """Wait until a JavaScript expression, or a function of `arg`, is true in a page.
+# Whether something is painted on each chart that a selector finds. Pixels are read from a copy, for Chromium complains
+# where those of a chart itself are read again and again.
+PAINTED = """
+  charts => [...document.querySelectorAll(charts)].every((canvas) => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    return copy.getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte);
+  })
+"""
+
+
+def wait_until(page: Page, expression: str, arg: Any = None) -> Any:
+    """Wait until a JavaScript expression, or a function of `arg`, is true in a page; returns its value.
 
     Playwright's own `wait_for_function` evaluates text again in the page, which its Content Security Policy forbids.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not page.evaluate(expression, arg):
+    while not (value := page.evaluate(expression, arg)):
         assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {expression}"
         page.wait_for_timeout(50)
+    return value
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from rich.text import Text
 from stream.core.catalogue import BY_NAME
 from stream.core.offline import Computed
 from stream.core.samples import Sample
+from stream.core.segments import UNKNOWN
 from stream.core.time import date_of, iso, minutes_of
 
 Values = Mapping[tuple[str, str], float]
@@ -16,17 +17,27 @@ Values = Mapping[tuple[str, str], float]
 
 def print_computed(computed: Computed, console: Console) -> None:
     """Print all numbers, with a row for each metric and a column for each window, except counts that are all 0."""
-    at = iso(computed.at_ms) if computed.at_ms >= 0 else "no event"
-    console.print(_windows_table(f"live at {at}", computed.live))
+    if computed.at_ms >= 0:
+        console.print(_windows_table(f"live at {iso(computed.at_ms)}", computed.live))
+    else:
+        console.print("no event")
     for day, samples in computed.closed:
         console.print(_windows_table(f"closed day {date_of(day)}", samples))
     console.print("events: " + ", ".join(f"{count:,} {outcome}" for outcome, count in computed.events.items()))
+    if computed.left_out:
+        told = ", ".join(f"{count:,} {word}" for word, count in computed.left_out.items())
+        console.print(f"told and not counted: {told}")
 
 
 def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     rows: dict[str, dict[str, float]] = {}
     derived = set()
-    for sample in samples:
+    listed = list(samples)
+    # Of a segment that no event tells all is unknown, which says nothing that the whole does not.
+    told = {one.labels["segment"] for one in listed if one.labels.get("value", UNKNOWN) != UNKNOWN}
+    for sample in listed:
+        if sample.labels.get("segment") not in (None, *told):
+            continue
         if not sample.name.endswith(("_lower", "_upper")):
             rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
             name = f"{sample.name.removeprefix('engagement_')} {rest}".strip()
@@ -43,7 +54,7 @@ def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     for window in ordered:
         table.add_column(window, justify="right")
     for name, values in shown.items():
-        table.add_row(name, *(number(values.get(window)) for window in ordered))
+        table.add_row(Text(name), *(number(values.get(window)) for window in ordered))
     return table
 
 

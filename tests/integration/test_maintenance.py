@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.core.partition.progress import FORMAT, FormatChanged
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer

@@ -12,6 +12,7 @@ from kafka import KafkaProducer
 
 from stream.core.offline import Computed, Offline
 from stream.core.rules import Rules
+from stream.core.time import DAY_MS
 from tests.native import READERS
 from tests.soak.population import Message
 
@@ -22,6 +23,8 @@ _CLOSE_SECONDS: Final = 10.0
 # It waits for a worker whose partitions save less often than this: with each checkpoint some rows are looked at, and
 # what is kept is bounded by how many days pass between two of them.
 _LEAST_CHECKPOINTS_A_SECOND: Final = 0.5
+# And for one that closes days later than this: what they are made of is kept until then.
+_MOST_UNCLOSED_SECONDS: Final = 2.0
 
 
 class Sending(threading.Thread):
@@ -29,9 +32,9 @@ class Sending(threading.Thread):
 
     The clock stands still while a worker is far behind: while a message of a topic that was sent `most_behind_ms` ago,
     by that clock, may not be read yet. If that is less than the lateness which is allowed, nothing that is sent in time
-    comes too late, however slow the machine. `read` returns how many messages of each topic were read, and
-    `checkpoints` how often each partition has saved. Both were measured at most `sampled_every` seconds ago.
-    Messages of the last `remembered_ms` are kept for a recount.
+    comes too late, however slow the machine. `read` returns how many messages of each topic were read, `checkpoints`
+    how often each partition has saved, and `closing_backlog` how many closed days wait to be computed. All were
+    measured at most `sampled_every` seconds ago. Messages of the last `remembered_ms` are kept for a recount.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Sending(threading.Thread):
         most_behind_ms: int,
         read: Callable[[], Mapping[str, int]],
         checkpoints: Callable[[], float],
+        closing_backlog: Callable[[], float],
         sampled_every: float,
     ) -> None:
         super().__init__(name="sending", daemon=True)
@@ -55,6 +59,7 @@ class Sending(threading.Thread):
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
         self._most_behind_ms, self._read, self._unread = most_behind_ms, read, _Unread()
         self._checkpoints, self._seconds = checkpoints, 0.0
+        self._closing_backlog, self._most_unclosed = closing_backlog, _MOST_UNCLOSED_SECONDS * pace / DAY_MS
         self._most_unsaved_seconds = 2 * sampled_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
         self._enough = threading.Event()
         self._failure: BaseException | None = None
@@ -94,7 +99,8 @@ class Sending(threading.Thread):
         unsaved_seconds = self._seconds - self._checkpoints() / _LEAST_CHECKPOINTS_A_SECOND
         unread_since_ms = self._unread.since_ms(self._read(), self._now_ms)
         is_far_behind = self._now_ms - unread_since_ms > self._most_behind_ms
-        return is_far_behind or unsaved_seconds > self._most_unsaved_seconds
+        too_many_days = self._closing_backlog() > self._most_unclosed
+        return is_far_behind or too_many_days or unsaved_seconds > self._most_unsaved_seconds
 
     def _send_one(self, message: Message) -> None:
         self._producer.send(
