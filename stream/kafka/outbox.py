@@ -110,6 +110,8 @@ class Outbox:
         self._unsent_reports: dict[bytes, AnyReport] = {}
         self._sending_reports: dict[bytes, asyncio.Task[None]] = {}
         self._pending_deltas = PendingSends(_MAX_PENDING_DELTA_BYTES)
+        # Closed days are handed to the producer one after the other: of a day the newest must be the last in Kafka.
+        self._sending_closed_day = asyncio.Lock()
 
     async def start(self) -> None:
         self._producer = WaitingProducer(**self._producer_options)
@@ -246,21 +248,30 @@ class Outbox:
                 sending.result()
 
     async def send_closed_day(self, report: ClosedDayReport) -> asyncio.Future[Any]:
-        """Send what a closed day says to the servers, and return a future of its delivery."""
-        topic, key = self._settings.days_topic, str(report.closed.day).encode()
-        producer, value = self._started_producer(), encode_closed_day(report)
-        sent: asyncio.Future[Any] = await producer.send(
-            topic, value, key=key, partition=report.partition, timestamp_ms=NO_TIMESTAMP
-        )
-        return sent
+        """Send what a closed day says to the servers, and return a future of its delivery.
+
+        Closed days, and deletions of them, arrive in the order of the calls.
+        """
+        return await self._send_of_day(report.partition, report.closed.day, encode_closed_day(report))
 
     async def delete_closed_day(self, partition: int, day: int, *, by: Owner) -> asyncio.Future[Any]:
         """Have the servers and Kafka delete a day that is kept no longer, and return a future of the delivery."""
-        topic, key = self._settings.days_topic, str(day).encode()
         headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
-        sent: asyncio.Future[Any] = await self._started_producer().send(
-            topic, None, key=key, partition=partition, headers=headers, timestamp_ms=NO_TIMESTAMP
-        )
+        return await self._send_of_day(partition, day, None, headers=headers)
+
+    async def _send_of_day(
+        self, partition: int, day: int, value: bytes | None, *, headers: Headers | None = None
+    ) -> asyncio.Future[Any]:
+        # The producer lets a message pass another one that waits, for example until the topic is known.
+        async with self._sending_closed_day:
+            sent: asyncio.Future[Any] = await self._started_producer().send(
+                self._settings.days_topic,
+                value,
+                key=str(day).encode(),
+                partition=partition,
+                headers=headers,
+                timestamp_ms=NO_TIMESTAMP,
+            )
         return sent
 
     async def _send_reports(self, key: bytes) -> None:

@@ -11,6 +11,7 @@ from stream.core.rules import Rules
 from stream.core.snapshot import ClosedDay
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core.live import Worker, message
+from tests.native import READERS
 
 MIDNIGHT_MS = 1_704_067_200_000
 FIRST = MIDNIGHT_MS // DAY_MS
@@ -159,6 +160,23 @@ def test_what_came_in_the_last_moment_is_told_of_a_day_that_is_final_by_then() -
 
     assert at(worker, 5.2)[:2] == [4, 1]
     assert at(worker, 5.2) == []
+
+
+def test_what_was_read_before_a_day_became_final_is_told_of_it_however_long_its_rows_take_to_be_fetched() -> None:
+    worker = Worker(Rules())
+    apply(worker, login("ann", 0.5), login("cat", 4.1))
+    at(worker, 4.1)
+    partition = worker.partition
+    batch = partition.read("logins", [message(login("bob", 1.3))], READERS["logins"], not_after_ms=NEVER_MS)
+    partition.progress.newest_ms["sessions"] = MIDNIGHT_MS + 9 * DAY_MS  # another input has caught up meanwhile
+    assert at(worker, 9.1) == [4, 5, 6, 7, 8]
+    assert partition.live_snapshot().final_through == FIRST
+
+    partition.apply(batch, dict.fromkeys(partition.keys_to_fetch(batch, {})))
+
+    assert {1, 2, 3} < set(at(worker, 9.2))
+    assert partition.live_snapshot().final_through == FIRST + 5
+    assert apply(worker, login("dan", 1.4)) == ["late"]
 
 
 def test_a_final_day_is_told_no_more_whoever_returns() -> None:

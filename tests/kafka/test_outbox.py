@@ -15,6 +15,7 @@ from stream.core.events import retraction
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
+from stream.core.snapshot import ClosedDay
 from stream.dead_letters.reader import DeadLetter, letter_from_record
 from stream.inputs.forwarded import forwarded_event_reader
 from stream.kafka.headers import (
@@ -29,7 +30,16 @@ from stream.kafka.headers import (
 from stream.kafka.message_producer import MessageProducer, OutgoingMessage
 from stream.kafka.outbox import Outbox, forwarded_origin
 from stream.settings import load
-from stream.telemetry import AnyReport, Idle, Standby, Unowned, decode_report
+from stream.telemetry import (
+    NOBODY,
+    AnyReport,
+    ClosedDayReport,
+    Idle,
+    Standby,
+    Unowned,
+    decode_closed_day,
+    decode_report,
+)
 
 MIB = 1024 * 1024
 FIRST = Origin("logins", 3, 2, 1_740_700_000_000)
@@ -270,3 +280,35 @@ def test_what_kept_a_report_from_being_sent_stops_who_sends_the_next() -> None:
         await outbox.stop()
 
     asyncio.run(scenario())
+
+
+class Slow:
+    """A producer whose sends take as many turns of the loop as they are given; keeps what it has taken, in order."""
+
+    def __init__(self, turns: list[int]) -> None:
+        self._turns = iter(turns)
+        self.taken: list[bytes | None] = []
+
+    async def send(self, topic: str, value: bytes | None, **named: Any) -> asyncio.Future[None]:
+        for _ in range(next(self._turns)):
+            await asyncio.sleep(0)
+        self.taken.append(value)
+        return asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("turns", [[3, 0, 0, 0], [1, 3, 0, 2]])
+def test_of_a_closed_day_the_newest_is_the_last_in_kafka_also_if_an_older_one_must_wait(turns: list[int]) -> None:
+    async def scenario() -> list[int | None]:
+        outbox, producer = Outbox(load(None, {})), Slow(turns)
+        as_theirs: Any = producer
+        outbox._producer = as_theirs
+        sending = [
+            asyncio.ensure_future(
+                outbox.send_closed_day(ClosedDayReport(0, "ada", 0, ClosedDay(5, {}, 0, corrections)))
+            )
+            for corrections in range(3)
+        ]
+        await asyncio.gather(*sending, outbox.delete_closed_day(0, 5, by=NOBODY))
+        return [None if value is None else decode_closed_day(value).closed.corrections for value in producer.taken]
+
+    assert asyncio.run(scenario()) == [0, 1, 2, None]

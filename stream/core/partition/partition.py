@@ -72,6 +72,7 @@ class Partition:
         )
         self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
         self._closing = Closing(rules, self.families)
+        self._read_at_ms: int | None = None  # the watermark when a batch was read that is still to be applied
         self._row_retention_ms = row_retention_ms(rules)
 
     # -- events: read them, fetch the rows that they need, apply them ----------------------------------------------
@@ -85,13 +86,18 @@ class Partition:
         not_after_ms: int,
         belongs: Callable[[str], bool] | None = None,
     ) -> Batch:
-        """Read records of an input and separate what can't be applied. Changes nothing.
+        """Read records of an input and separate what can't be applied. Changes no number.
+
+        Which events are late is decided here. While their rows are fetched the watermark may move on; what these events
+        may still change is kept until they are applied.
 
         Events later than `not_after_ms` are refused as `future`. `belongs` returns whether a user belongs to this
         partition.
         """
         allowed_ms = self.rules.allowed_lateness_ms
         late_before_ms = -1 if allowed_ms is None else self.progress.watermark_ms - allowed_ms
+        if self._read_at_ms is None:
+            self._read_at_ms = self.progress.watermark_ms
         batch = Batch(source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
         self._reader.read(batch, records, reader, belongs)
         return batch
@@ -116,6 +122,7 @@ class Partition:
         could not be applied. These events are counted, and the caller sends them on.
         """
         self._applier.apply(self.progress, batch, stored, belongs=belongs, moves_clock=moves_clock, waits_for=waits_for)
+        self._read_at_ms = None
         return batch.refused, batch.misplaced
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -200,7 +207,8 @@ class Partition:
 
     def _late_before_ms(self) -> int:
         """No event before this moment is applied any more."""
-        return self.progress.watermark_ms - (self.rules.allowed_lateness_ms or 0)
+        watermark_ms = self.progress.watermark_ms if self._read_at_ms is None else self._read_at_ms
+        return watermark_ms - (self.rules.allowed_lateness_ms or 0)
 
     def _first_open(self) -> int:
         """The first day that an event may be of which is not late."""
