@@ -32,7 +32,7 @@ def demo(embedded_broker: EmbeddedBroker, tmp_path: Path) -> Iterator[str]:
     log = tmp_path / "demo.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "demo", "--port", "0"],
+            [sys.executable, "-m", "stream.cli", "demo", "--users", "500", "--port", "0"],
             stdout=out,
             stderr=out,
             env={**os.environ, "TMPDIR": str(tmp_path)},
