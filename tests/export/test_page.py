@@ -128,8 +128,10 @@ def test_each_row_of_a_panel_is_that_of_the_api_with_its_sample(
 
     with opened(browser, crowded.address) as page:
         rows = page.locator(f"{panel} table.forest").nth(place).locator("tbody tr")
-        expect(rows).to_have_count(len(samples))
-        for row, sample in zip(rows.all(), samples, strict=True):
+        is_live(page)
+        known = [row for row in rows.all() if row.locator("td.wide").text_content() != "no data yet"]
+        assert len(known) >= 4
+        for row, sample in zip(known, samples, strict=True):
             window = sample["labels"]["window"]
             expect(row.locator("th")).to_have_text(f"{window[:-1]} {window[-1]}")
             expect(row.locator("b")).to_have_text(shown(sample["value"]))

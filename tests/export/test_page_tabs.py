@@ -216,6 +216,18 @@ def test_any_closed_number_is_shown_over_any_days_beside_the_same_weekday_of_the
         assert set(names) == {name for name in every if not is_by_segment(name)}
 
 
+def test_the_last_day_can_be_chosen_before_the_first_one_is_shown(browser: Browser, crowded: Serving) -> None:
+    with opened(browser, f"{crowded.address}/#tab=days") as page:
+        expect(page.get_by_role("table", name="Days")).to_be_visible()
+        page.route("**/api/v1/closed*", lambda route: None)  # as long as it is routed nothing is answered
+        for label, day in (("From", "2026-03-01"), ("To", "2026-03-05")):
+            page.get_by_label(label, exact=True).fill(day)
+            page.get_by_label(label, exact=True).blur()
+        page.unroute("**/api/v1/closed*")
+
+        expect(page.get_by_role("table", name="Days").locator("tbody tr")).to_have_count(5)
+
+
 def test_one_weekday_can_be_chosen_and_a_ratio_has_its_interval(browser: Browser, crowded: Serving) -> None:
     name = "stickiness_closed_ratio"
     told = closed(crowded, name, window="30d")

@@ -57,20 +57,22 @@ const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(dayMs(te
 export function rangeControls(numbers, { usual = 35, spans = SPANS } = {}) {
   const { from, to } = range(numbers, usual);
   const isSpan = placed("from") === undefined && placed("to") === undefined;
+  // The other end is that of the address: it may have been chosen a moment ago, and is not shown yet.
+  const choose = (name, value) => goTo({ ...range(numbers, usual), span: null, [name]: value });
   const input = (label, name, value) => html`
     <label class="field">
       <span>${label}</span>
       <input type="date" .value=${value} max=${numbers.about.last_closed_day} required
-        @change=${({ target }) => target.checkValidity() && goTo({ from, to, span: null, [name]: target.value })}>
+        @change=${({ target }) => target.checkValidity() && choose(name, target.value)}>
     </label>`;
   return html`
     <fieldset class="choice">
       <legend class="unseen">Days</legend>
       ${spans.map(([days, text]) => {
         const isChosen = isSpan && Number(placed("span", usual)) === days;
-        const choose = () => goTo({ from: null, to: null, span: days === usual ? null : days });
+        const chooseSpan = () => goTo({ from: null, to: null, span: days === usual ? null : days });
         return html`
-          <label><input type="radio" name="span" .checked=${isChosen} @change=${choose}><span>${text}</span></label>`;
+          <label><input type="radio" name="span" .checked=${isChosen} @change=${chooseSpan}><span>${text}</span></label>`;
       })}
     </fieldset>
     ${input("From", "from", from)} ${input("To", "to", to)}`;
