@@ -28,7 +28,7 @@ export function days(root, note) {
       kind: "count",
       x: "day",
       series: windows.map((window, place) => ({ label: NAMES[window], metric: USERS, ...LINES[place] })),
-      note: "No closed day yet. A day closes an hour after its midnight.",
+      note: "No whole day has closed yet: the first one that was seen may be a part. A day closes some time after the midnight that ends it.",
     });
     const stickiness = chart({
       title: "Stickiness",
