@@ -76,6 +76,7 @@ class Demo:
         population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
         self._recorded = recorded
         self._recorded_input = recorded_input
+        self._broker: EmbeddedBroker | None = None
         self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
 
     @contextlib.contextmanager
@@ -85,7 +86,8 @@ class Demo:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="engagement-demo-"))
             address = self._options.kafka
             if address is None:
-                address = stack.enter_context(EmbeddedBroker()).address
+                self._broker = stack.enter_context(EmbeddedBroker())
+                address = self._broker.address
             settings = self._settings(address, Path(folder))
             specs, options = topic_specs(settings), client_options(settings)
             create_topics(specs, client_options=options, replication=settings.topics.replication)
@@ -171,6 +173,13 @@ class Demo:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def wait_until_broken(self) -> None:
+        """Wait for as long as the embedded broker runs. Raises EmbeddedBrokerFailed when it has ended."""
+        while True:
+            if self._broker is not None:
+                self._broker.check()
+            await asyncio.sleep(_SEND_SECONDS)
 
     async def _load(self, deployment: Deployment, producer: BulkProducer) -> None:
         self._console.print(f"watch it fill at {deployment.address}/")

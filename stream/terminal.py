@@ -158,11 +158,16 @@ class UnusableLines:
             hint = f"; {_FORMAT_HINT}" if self._without_topic == self._count else ""
             raise Failure(f"{self._summary()}, and there are no others{hint}")
 
+    @property
+    def status(self) -> int:
+        """The exit status of the command: 3 if there was such a line."""
+        return EXIT_LINES_SKIPPED if self._count else 0
+
     def exit(self) -> None:
-        """End the command with exit status 3 if there was such a line."""
+        """End the command with its exit status if there was such a line."""
         if self._count:
             click.echo(f"engagement: {self._summary()}; the others were", err=True)
-            raise SystemExit(EXIT_LINES_SKIPPED)
+            raise SystemExit(self.status)
 
     def _summary(self) -> str:
         unnamed = f" (the first {_MAX_LINES_SHOWN} are named above)" if self._count > _MAX_LINES_SHOWN else ""

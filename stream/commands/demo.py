@@ -10,8 +10,13 @@ from rich.console import Console
 
 from stream.commands.events import record
 from stream.commands.formats import chosen_input, format_options
-from stream.settings import Settings
+from stream.settings import Settings, Unavailable
 from stream.terminal import Failure, OperatorMistake, UnusableLines, failures_in_one_line, strict_option
+
+# A Kafka that is gone never answers who takes leave of it.
+_STOP_SECONDS = 3.0
+# How long a thread that still waits for Kafka may keep the process from ending, once nothing is left of the demo.
+_END_SECONDS = 10.0
 
 if TYPE_CHECKING:
     from stream.demo import Demo
@@ -61,6 +66,7 @@ def demo(files: tuple[str, ...], format_: str | None, mapping: Path | None, stri
     Example: engagement demo --scenario drop
     """
     from stream.demo import Demo, DemoOptions
+    from stream.shutdown import exit_after, silence_logging
     from stream.simulate.recording import Recording
     from stream.telemetry import configure_logging
 
@@ -78,9 +84,18 @@ def demo(files: tuple[str, ...], format_: str | None, mapping: Path | None, stri
             running_demo = Demo(DemoOptions(**options), console, recorded=recorded, recorded_input=chosen)
         except ValueError as error:
             raise OperatorMistake(str(error)) from None
-        with running_demo.open_deployment() as deployment:
-            configure_logging(deployment.settings.log)
-            asyncio.run(_run_demo(running_demo, deployment))
+        status = 1
+        try:
+            with running_demo.open_deployment() as deployment:
+                configure_logging(deployment.settings.log)
+                try:
+                    # Not asyncio.run, which would wait for tasks that can't be cancelled. The process ends here anyway.
+                    asyncio.new_event_loop().run_until_complete(_run_demo(running_demo, deployment))
+                finally:
+                    silence_logging()
+            status = unusable.status
+        finally:
+            exit_after(_END_SECONDS, status)
     console.print("the demo is over; nothing is left of it")
     unusable.exit()
 
@@ -90,13 +105,19 @@ async def _run_demo(running_demo: "Demo", deployment: "Deployment") -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await deployment.start()
-    parts = [running_demo.run(deployment), deployment.wait_until_broken(), stopping.wait()]
-    running = [asyncio.ensure_future(part) for part in parts]
+    parts = [
+        stopping.wait(),
+        running_demo.run(deployment),
+        deployment.wait_until_broken(),
+        running_demo.wait_until_broken(),
+    ]
+    stopped, *_ = running = [asyncio.ensure_future(part) for part in parts]
     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for task in running:
         task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    await asyncio.wait({asyncio.ensure_future(deployment.stop())}, timeout=3.0)
+    await asyncio.wait(running, timeout=_STOP_SECONDS)
+    await asyncio.wait({asyncio.ensure_future(deployment.stop())}, timeout=_STOP_SECONDS)
     for task in done:
-        if task is not running[2]:
-            raise Failure(f"the demo broke: {task.exception() or task.result()!r}")
+        if task is not stopped:
+            error = task.exception()
+            raise Failure(f"the demo broke: {error if isinstance(error, Unavailable) else repr(error)}")

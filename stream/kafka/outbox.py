@@ -256,7 +256,7 @@ class Outbox:
 
     async def delete_closed_day(self, partition: int, day: int, *, by: Owner) -> asyncio.Future[Any]:
         """Have the servers and Kafka delete a day that is kept no longer, and return a future of the delivery."""
-        headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
+        headers: Headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
         return await self._send_of_day(partition, day, None, headers=headers)
 
     async def _send_of_day(

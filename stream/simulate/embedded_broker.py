@@ -119,6 +119,11 @@ class EmbeddedBroker:
             self.stop()
             raise
 
+    def check(self) -> None:
+        """Raise EmbeddedBrokerFailed if the process has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise EmbeddedBrokerFailed(self._failure_text())
+
     def stop(self) -> None:
         """Stop the broker and remove its folder. It may be called twice."""
         self._stop_process()

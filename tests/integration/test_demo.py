@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,24 +28,34 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: EmbeddedBroker, folder: Path) -> None:
-    log = folder / "demo.log"
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    """A demo that writes to `demo.log` there, and puts its files into the folder `tmp` there."""
     temporary = folder / "tmp"
     temporary.mkdir()
-    started = time.monotonic()
-    with log.open("wb") as out:
-        demo = subprocess.Popen(
+    with (folder / "demo.log").open("wb") as out:
+        return subprocess.Popen(
             [sys.executable, "-m", "stream.cli", "demo", "--users", "300", "--port", "0"],
             stdout=out,
             stderr=out,
             cwd=folder,
             env={**os.environ, "TMPDIR": str(temporary)},
         )
+
+
+def wait_until(holds: Callable[[], object], demo: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until something holds while the demo runs."""
+    began = time.monotonic()
+    while not holds():
+        assert demo.poll() is None, log.read_text()
+        assert time.monotonic() - began < TIMEOUT_SECONDS, log.read_text()
+        time.sleep(0.2)
+
+
+def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: EmbeddedBroker, folder: Path) -> None:
+    log, temporary = folder / "demo.log", folder / "tmp"
+    demo = started(folder)
     try:
-        while _METRICS.search(log.read_text()) is None:
-            assert demo.poll() is None, log.read_text()
-            assert time.monotonic() - started < TIMEOUT_SECONDS, log.read_text()
-            time.sleep(0.2)
+        wait_until(lambda: _METRICS.search(log.read_text()), demo, log)
         told = log.read_text()
         shown, address = _SHOWN.search(told), _METRICS.search(told)
         assert shown is not None
@@ -65,3 +75,19 @@ def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: E
     assert status == 0
     assert list(temporary.iterdir()) == []
     assert sorted(path.name for path in folder.iterdir()) == ["demo.log", "tmp"]
+
+
+def test_a_demo_whose_broker_is_gone_says_so_and_ends(embedded_broker: EmbeddedBroker, folder: Path) -> None:
+    log = folder / "demo.log"
+    demo = started(folder)
+    try:
+        wait_until(lambda: "watch it fill" in log.read_text(), demo, log)
+        (broker,) = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+        os.kill(int(broker), signal.SIGKILL)
+        status = demo.wait(timeout=TIMEOUT_SECONDS)
+    finally:
+        demo.kill()
+
+    assert status == 1
+    assert "engagement: the demo broke: the embedded broker ended with status -9" in log.read_text()
+    assert list((folder / "tmp").iterdir()) == []
