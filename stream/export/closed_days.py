@@ -28,13 +28,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], ClosedDay] = msgspec.msgpack.Decoder(ClosedDay).decode
 
 
-class _Undecoded(msgspec.Struct):
+class _Head(msgspec.Struct):
     """A closed day whose families are left as they are."""
 
     families: dict[str, msgspec.Raw]
+    changed_ms: int
+    corrections: int = 0
 
 
-_decode_families = msgspec.msgpack.Decoder(_Undecoded).decode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_windows = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
 _decode_amounts = msgspec.msgpack.Decoder(Amounts).decode
 
@@ -124,11 +126,15 @@ class ClosedDays:
 
     def of_window(self, day: int, family: str, length: int) -> Iterator[Amounts]:
         """What each partition says of one window of a family on a day. Nothing else is decoded."""
-        for _, told in sorted(self._told.items()):
-            windows = _decode_families(told[day]).families.get(family) if day in told else None
+        for head in self._heads(day):
+            windows = head.families.get(family)
             amounts = None if windows is None else _decode_windows(windows).get(length)
             if amounts is not None:
                 yield _decode_amounts(amounts)
+
+    def _heads(self, day: int) -> Iterator[_Head]:
+        """What each partition says of a day, without its numbers."""
+        return (_decode_head(told[day]) for _, told in sorted(self._told.items()) if day in told)
 
     def samples(self, day: int, *, first_ms: int | None) -> list[Sample]:
         """Every number of a day, where the first event of all is of this time."""
@@ -158,8 +164,8 @@ class ClosedDays:
 
     def changed_ms(self, day: int) -> int:
         """The clock when a day was changed last: when it closed, or when late events changed it."""
-        return max((closed.changed_ms for closed in self.of(day)), default=-1)
+        return max((head.changed_ms for head in self._heads(day)), default=-1)
 
     def corrections(self, day: int) -> int:
         """How often late events have changed a day, added up over all partitions."""
-        return sum(closed.corrections for closed in self.of(day))
+        return sum(head.corrections for head in self._heads(day))

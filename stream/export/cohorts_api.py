@@ -4,40 +4,69 @@ import asyncio
 import csv
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream.core.cohorts import MODES, Cohort, Mode, by_week, cohorts, days_of
 from stream.core.families.activity.closing import CELLS
 from stream.core.tally import total
-from stream.core.time import date_of, day_number
+from stream.core.time import date_of, iso
 from stream.export.board import Board
+from stream.export.past_days import DAYS_OF_A_PAGE, BadRequest, Told, day_of, one_of, refuse_unknown
 
-# Days whose cohorts are told at once: those that are kept by default.
+# Days whose cohorts can be asked for: those that are kept by default.
 _MOST_DAYS = 400
 
 
-class BadRequest(ValueError):
-    """What was asked for can't be told; the text names the parameter and its value."""
+class Asked(NamedTuple):
+    """What is asked for."""
+
+    mode: Mode
+    by: str  # what a row is of: day or week
+    first: int  # days
+    last: int
+    as_format: str
 
 
-async def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
-    """The status and the content: text of CSV, or something for JSON. Other requests are served between two days."""
-    try:
-        mode, by, first, last, as_format = _asked(board, query)
-    except BadRequest as error:
-        return 400, {"error": str(error)}
+def asked_by(board: Board, query: Mapping[str, str]) -> Asked:
+    """What a query asks for. Raises BadRequest."""
+    refuse_unknown(query, ("mode", "by", "from", "to", "format"))
+    mode = one_of("mode", query.get("mode", "on_or_after"), MODES)
+    by = one_of("by", query.get("by", "week" if mode == "weekly" else "day"), ("day", "week"))
+    as_format = one_of("format", query.get("format", "json"), ("json", "csv"))
+    through = board.last_closed_day()
+    first_ms = board.merged.first_ms
+    if through is None or first_ms is None:
+        raise BadRequest("no day has closed yet")
+    last = day_of("to", query, usual=through)
+    first = day_of("from", query, usual=last - (83 if by == "week" else 60))
+    if last - first >= _MOST_DAYS:
+        raise BadRequest(f"from, to: {last - first + 1} days are more than {_MOST_DAYS}")
+    known = board.closed_between(first, last)
+    whole_since = max(board.rules.whole_since(first_ms), known[0] if known else last + 1)
+    return Asked(mode, by, max(first, whole_since), last, as_format)
+
+
+async def tell(board: Board, asked: Asked) -> Told:
+    """The cohorts of a page. Other requests are served between two days."""
+    mode, by, first, last, as_format = asked
     through = board.last_closed_day()
     assert through is not None
-    held = {}
-    for day in days_of(first, last, through=through, mode=mode):
-        held[day] = _activity(board, day)
+    # All weeks are on one page: a week has seven days, and not all of them may be asked for.
+    last_of_page = last if by == "week" else min(last, first + DAYS_OF_A_PAGE - 1)
+    held, changed_ms = {}, {}
+    for day in days_of(first, last_of_page, through=through, mode=mode):
+        held[day], changed_ms[day] = _activity(board, day), board.closed_days.changed_ms(day)
         await asyncio.sleep(0)
-    rows = cohorts(held.__getitem__, first, last, through=through, mode=mode)
+    rows = cohorts(held.__getitem__, first, last_of_page, through=through, mode=mode)
     if by == "week":
         rows = by_week(rows)
+    changed = [
+        max(changed_ms[day] for day in days_of(row.first_day, row.last_day, through=through, mode=mode)) for row in rows
+    ]
+    following = last_of_page + 1 if last_of_page < min(last, through) else None
     if as_format == "csv":
-        return 200, _csv(rows)
-    return 200, {
+        return Told(_csv(rows, changed), following)
+    content = {
         "mode": mode,
         "by": by,
         "last_closed_day": date_of(through).isoformat(),
@@ -46,12 +75,15 @@ async def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
             {
                 "from": date_of(row.first_day).isoformat(),
                 "to": date_of(row.last_day).isoformat(),
+                "changed_at": _time(at_ms),
                 "users": row.users,
                 "cells": row.cells,
             }
-            for row in rows
+            for row, at_ms in zip(rows, changed, strict=True)
         ],
+        "next": None if following is None else date_of(following).isoformat(),
     }
+    return Told(content, following)
 
 
 def _activity(board: Board, day: int) -> dict[int, int]:
@@ -61,46 +93,16 @@ def _activity(board: Board, day: int) -> dict[int, int]:
     return total({field: users for field, users in part.items() if isinstance(field, int)} for part in parts)
 
 
-def _asked(board: Board, query: Mapping[str, str]) -> tuple[Mode, str, int, int, str]:
-    """The mode, what a row is of, the first and the last day, and the format. Raises BadRequest."""
-    unknown = sorted(set(query) - {"mode", "by", "from", "to", "format"})
-    if unknown:
-        raise BadRequest(f"{unknown[0]}: no such parameter; there are mode, by, from, to and format")
-    mode = _one_of("mode", query.get("mode", "on_or_after"), MODES)
-    by = _one_of("by", query.get("by", "week" if mode == "weekly" else "day"), ("day", "week"))
-    as_format = _one_of("format", query.get("format", "json"), ("json", "csv"))
-    through = board.last_closed_day()
-    first_ms = board.merged.first_ms
-    if through is None or first_ms is None:
-        raise BadRequest("no day has closed yet")
-    last = _day("to", query["to"]) if "to" in query else through
-    first = _day("from", query["from"]) if "from" in query else last - (83 if by == "week" else 60)
-    if last - first >= _MOST_DAYS:
-        raise BadRequest(f"from, to: {last - first + 1} days are more than {_MOST_DAYS}")
-    known = board.closed_between(first, last)
-    whole_since = max(board.rules.whole_since(first_ms), known[0] if known else last + 1)
-    return mode, by, max(first, whole_since), last, as_format
+def _time(at_ms: int) -> str | None:
+    return iso(at_ms) if at_ms >= 0 else None
 
 
-def _one_of(name: str, told: str, known: tuple[Any, ...]) -> Any:
-    if told not in known:
-        raise BadRequest(f"{name}: {told!r} is none of {', '.join(known)}")
-    return told
-
-
-def _day(name: str, text: str) -> int:
-    try:
-        return day_number(text)
-    except ValueError as error:
-        raise BadRequest(f"{name}: {error}") from None
-
-
-def _csv(rows: list[Cohort]) -> str:
+def _csv(rows: list[Cohort], changed: list[int]) -> str:
     page = io.StringIO()
     written = csv.writer(page, lineterminator="\n")
     columns = range(len(rows[0].cells) if rows else 0)
-    written.writerow(["from", "to", "users", *columns])
-    for row in rows:
-        cells = ("" if cell is None else cell for cell in row.cells)
-        written.writerow([date_of(row.first_day), date_of(row.last_day), row.users, *cells])
+    written.writerow(["from", "to", "changed_at", "users", *columns])
+    for row, at_ms in zip(rows, changed, strict=True):
+        cells: list[Any] = ["" if cell is None else cell for cell in row.cells]
+        written.writerow([date_of(row.first_day), date_of(row.last_day), _time(at_ms) or "", row.users, *cells])
     return page.getvalue()

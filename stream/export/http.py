@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
-from stream.export import closed_api, cohorts_api
+from stream.export import closed_api, cohorts_api, past_days
 from stream.export.board import Board
 from stream.export.compression import compressed_response
 from stream.export.documents import definitions, samples_of, with_sample_sizes
@@ -92,13 +92,10 @@ class Server:
         )
 
     async def _api_closed(self, request: web.Request) -> web.Response:
-        return await closed_api.answer(self._board, request)
+        return await past_days.answer(self._board, request, closed_api.asked_by, closed_api.tell)
 
     async def _api_cohorts(self, request: web.Request) -> web.Response:
-        status, told = await cohorts_api.answer(self._board, request.query)
-        if isinstance(told, str):
-            return await compressed_response(request, told.encode(), headers=closed_api.CSV)
-        return await _json(request, told, status=status)
+        return await past_days.answer(self._board, request, cohorts_api.asked_by, cohorts_api.tell)
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return await _json(request, definitions())

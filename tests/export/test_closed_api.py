@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,18 +10,20 @@ from click.testing import CliRunner
 
 from stream.cli import main
 from stream.core.time import DAY_MS, date_of
+from stream.export import closed_api
 from stream.export.board import Board
 from stream.export.http import Server
 from tests.export.boards import NOW, moment, settings
+from tests.export.serving import Serving
 from tests.export.test_closed_days import DAYS, LAST, login, partition, put, report_of, told_of
 from tests.export.test_http import UNPACKED, raw
 
 STICKINESS = "engagement_stickiness_closed_ratio"
 
 
-def shown(**overrides: object) -> Board:
+def shown() -> Board:
     """Six days of two partitions, of which late events have corrected two."""
-    board = Board(settings(**overrides), now_ms=lambda: moment(NOW))
+    board = Board(settings(), now_ms=lambda: moment(NOW))
     for number, one in ((0, partition("ann")), (1, partition("bob"))):
         put(board, number, told_of(one))
         if number:
@@ -120,6 +119,20 @@ def test_what_one_server_said_says_nothing_of_another_one_or_of_the_same_after_a
     assert get(path, **{"If-None-Match": one[1]["Etag"]})[0] == 200
 
 
+def test_a_page_ends_before_it_takes_long_to_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/api/v1/closed?metric=engagement_active_users_closed"
+    whole = get(path)[2]
+    monkeypatch.setattr(closed_api, "_SAMPLES_OF_A_PAGE", 2 * len(whole["days"][0]["samples"]))
+    pages = [get(path)[2]]
+    while (following := pages[-1]["next"]) is not None:
+        pages.append(get(f"{path}&from={following}")[2])
+
+    assert [len(page["days"]) for page in pages] == [2, 2, 2]
+    assert [day for page in pages for day in page["days"]] == whole["days"]
+    links = get(f"{path}&format=csv")[1]["Link"]
+    assert f"from={pages[1]['days'][0]['day']}" in links
+
+
 @pytest.mark.parametrize("name", ["engagement_active_users_closed", "engagement_segment_active_users_closed"])
 def test_a_number_is_told_by_the_values_of_a_segment(name: str) -> None:
     status, _, body = get(f"/api/v1/closed?metric={name}&segment=platform")
@@ -165,7 +178,7 @@ def test_past_days_are_compressed_like_all_other_numbers(path: str, coding: str)
         (f"metric={STICKINESS}_lower", f"metric: '{STICKINESS}_lower' is no number of closed days"),
         (f"metric={STICKINESS}&from=yesterday", "from: not a day such as 2026-11-21: 'yesterday'"),
         (f"metric={STICKINESS}&to=2026-13-01", "to: month must be in 1..12"),
-        (f"metric={STICKINESS}&format=xml", "format: 'xml' is neither json nor csv"),
+        (f"metric={STICKINESS}&format=xml", "format: 'xml' is none of json, csv"),
         (f"metric={STICKINESS}&segment=city", "segment: 'city' is none of platform, plan, country, app_version"),
         ("metric=engagement_logins_closed&segment=plan", "segment: engagement_logins_closed is not counted by segment"),
         (f"metric={STICKINESS}&value=web", "value: no such parameter; there are metric, segment, from, to and format"),
@@ -178,31 +191,9 @@ def test_what_can_t_be_told_is_refused_by_name(query: str, told: str) -> None:
     assert body["error"].startswith(told)
 
 
-@contextmanager
-def _served() -> Iterator[str]:
-    """A server on a port of its own, as a setting."""
-    started, loop = threading.Event(), asyncio.new_event_loop()
-    server = Server(shown(**{"server.port": 0}), version="1")
-
-    def serve() -> None:
-        loop.run_until_complete(server.start())
-        started.set()
-        loop.run_forever()
-        loop.run_until_complete(server.stop())
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    started.wait()
-    try:
-        yield str(server.port)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-
-
 def test_the_command_prints_what_a_server_tells() -> None:
-    with _served() as port:
+    with Serving(shown()) as serving:
+        port = str(serving.port)
         env = {"ENGAGEMENT_SERVER_PORT": port}
         table = CliRunner().invoke(main, ["history", "logins_closed"], env=env)
         days = CliRunner().invoke(main, ["history", "logins_closed", "--format", "json"], env=env)
@@ -214,12 +205,14 @@ def test_the_command_prints_what_a_server_tells() -> None:
         )
         refused = CliRunner().invoke(main, ["history", "logins"], env=env)
 
-    assert by_segment.output.splitlines()[0] == "day,changed,name,window,segment,segment_value,value"
+    assert (
+        by_segment.output.splitlines()[0] == "day,changed_at,final,corrections,name,window,segment,segment_value,value"
+    )
     assert "engagement_segment_active_users_closed,7d,plan,unknown,3" in by_segment.output
     assert table.exit_code == 0, table.output
     assert "2026-03-08  2026-03-10T13:00:10Z  engagement_logins_closed  1d" in table.output
     assert [day["day"] for day in json.loads(days.output)][-1] == "2026-03-09"
-    assert rows.output.splitlines()[1] == "2026-03-08,2026-03-10T13:00:10Z,engagement_logins_closed,1d,3"
+    assert rows.output.splitlines()[1] == "2026-03-08,2026-03-10T13:00:10Z,false,1,engagement_logins_closed,1d,3"
     assert refused.exit_code == 2
     assert "is no number of closed days" in refused.output
     gone = CliRunner().invoke(main, ["history", "logins_closed"], env=env)

@@ -1,18 +1,24 @@
 """`/api/v1/cohorts`: the triangle of all partitions, by day or by week, as JSON and CSV."""
 
 import asyncio
+import json
 from collections.abc import Collection
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner
+from msgspec import structs
 
+from stream.cli import main
 from stream.core.partition.partition import Partition
+from stream.core.snapshot import ClosedDay
 from stream.core.time import DAY_MS, date_of
 from stream.export import cohorts_api
 from stream.export.board import Board
 from stream.export.http import Server
 from tests.export.boards import NOW, moment, settings
+from tests.export.serving import Serving
 from tests.export.test_closed_days import LAST, login, put, report_of, told_of
 
 
@@ -45,6 +51,12 @@ def get(query: str) -> tuple[int, Any]:
     return asyncio.run(ask())
 
 
+def closed_of(board: Board, partition: int) -> list[ClosedDay]:
+    """What a partition says of each closed day."""
+    days = board.closed_days.days(0, LAST)
+    return [one for day in days for one in [*board.closed_days.of(day)][partition : partition + 1]]
+
+
 def day(ago: int) -> str:
     return date_of(LAST + 1 - ago).isoformat()
 
@@ -74,19 +86,83 @@ def test_weeks_go_from_monday_to_sunday_and_csv_has_a_column_for_each_cell() -> 
     _, text = get("mode=weekly&format=csv")
     lines = text.splitlines()
 
-    assert lines[0] == "from,to,users,0,1,2,3,4,5,6,7,8,9,10,11,12"
-    weeks = [line.split(",")[:3] for line in lines[1:]]
-    assert weeks == [["2026-02-23", "2026-03-01", "2"], ["2026-03-02", "2026-03-08", "1"]]
+    assert lines[0] == "from,to,changed_at,users,0,1,2,3,4,5,6,7,8,9,10,11,12"
+    weeks = [line.split(",")[:4] for line in lines[1:]]
+    changed = "2026-03-10T12:00:10Z"
+    assert weeks == [["2026-02-23", "2026-03-01", changed, "2"], ["2026-03-02", "2026-03-08", changed, "1"]]
+
+
+def test_each_cohort_has_the_time_of_the_last_change_of_the_days_that_tell_of_it() -> None:
+    board = shown()
+    put(board, 0, [structs.replace(one, changed_ms=1) for one in closed_of(board, 0)])
+    put(board, 1, [structs.replace(one, changed_ms=1_000 * (one.day - LAST + 21)) for one in closed_of(board, 1)])
+    told = asyncio.run(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "weekly", "by": "day"})))
+
+    changed = {row["from"]: row["changed_at"] for row in told.content["cohorts"]}
+    assert changed[day(20)] == "1970-01-01T00:00:21Z", "weeks of it are still told of by the newest day"
+    exact = asyncio.run(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "exact"})))
+    assert {row["changed_at"] for row in exact.content["cohorts"]} == {"1970-01-01T00:00:21Z"}
+
+
+def test_more_cohorts_than_fit_on_a_page_follow_on_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = get("mode=exact")[1]
+    monkeypatch.setattr(cohorts_api, "DAYS_OF_A_PAGE", 8)
+    pages = [get("mode=exact")[1]]
+    while (following := pages[-1]["next"]) is not None:
+        pages.append(get(f"mode=exact&from={following}")[1])
+
+    assert [len(page["cohorts"]) for page in pages] == [8, 8, 4]
+    assert [row for page in pages for row in page["cohorts"]] == whole["cohorts"]
+    assert len(get("mode=exact&by=week")[1]["cohorts"]) == 2
+
+
+def test_the_triangle_is_not_sent_again_while_no_day_has_changed() -> None:
+    async def ask() -> list[int]:
+        board = shown()
+        async with TestClient(TestServer(Server(board, version="1").application())) as client:
+            tag = {"If-None-Match": (await client.get("/api/v1/cohorts")).headers["ETag"]}
+            again = await client.get("/api/v1/cohorts", headers=tag)
+            closed = closed_of(board, 0)[-1]
+            put(board, 0, [structs.replace(closed, corrections=1)])
+            changed = await client.get("/api/v1/cohorts", headers=tag)
+            return [again.status, changed.status]
+
+    assert asyncio.run(ask()) == [304, 200]
+
+
+def test_the_command_prints_the_triangle() -> None:
+    with Serving(shown()) as serving:
+        env = {"ENGAGEMENT_SERVER_PORT": str(serving.port)}
+
+        def told(*options: str, what: str = "cohorts") -> str:
+            return CliRunner().invoke(main, ["history", what, *options], env=env).output
+
+        table, text = told("--mode", "weekly"), told("--by", "day", "--format", "csv")
+        (row,) = json.loads(told("--by", "day", "--from", day(14), "--to", day(14), "--format", "json"))
+        refused = told("--segment", "plan")
+        other = told("--by", "day", what="logins_closed")
+
+    assert [line.split() for line in table.splitlines()][1:] == [
+        ["2026-02-23", "2026-03-01", "2", "2"],
+        ["2026-03-02", "2026-03-08", "1"],
+    ]
+    assert table.splitlines()[0].split()[:5] == ["from", "to", "users", "week", "0"]
+    assert text.splitlines()[0].startswith("from,to,changed_at,users,0,1,2")
+    assert len(text.splitlines()) == 21
+    assert (row["from"], row["users"]) == (day(14), 2)
+    assert "cohorts are not counted by segment" in refused
+    assert "--by is for cohorts, and 'logins_closed' is a metric" in other
 
 
 def test_other_requests_are_served_between_two_days() -> None:
     async def turns_of_others() -> int:
-        asked = asyncio.create_task(cohorts_api.answer(shown(), {"mode": "exact"}))
+        board = shown()
+        asked = asyncio.create_task(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "exact"})))
         turns = 0
         while not asked.done():
             await asyncio.sleep(0)
             turns += 1
-        assert len((await asked)[1]["cohorts"]) == 20
+        assert len((await asked).content["cohorts"]) == 20
         return turns
 
     assert asyncio.run(turns_of_others()) > 20

@@ -26,4 +26,13 @@ export async function closedDays(metric, { from, to, segment }) {
   return days.map((day) => ({ ...day, samples: new Samples(day.samples) }));
 }
 
-export const cohorts = (query) => read("api/v1/cohorts", query);
+/** The cohorts of the days from one to another, oldest first: {mode, by, cohorts: [{from, to, users, cells}]}. */
+export async function cohorts(query) {
+  const rows = [];
+  for (let from = query.from; ; ) {
+    const page = await read("api/v1/cohorts", { ...query, from });
+    rows.push(...page.cohorts);
+    if (!page.next) return { ...page, cohorts: rows };
+    from = page.next;
+  }
+}
