@@ -11,7 +11,10 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -20,9 +23,9 @@ from stream.kafka.options import client_options
 from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.telemetry import LATENCY_BOUNDS
-from tests.bench.conftest import SetUp
-from tests.bench.figures import percentile, percentile_of_histogram, show
-from tests.bench.load import now_ms
+from tests.bench.conftest import SetUp, Setup
+from tests.bench.figures import percentile, percentile_of_histogram, show, value_at
+from tests.bench.load import MANY_USERS, many_users, now_ms, preload
 from tests.bench.processes import ENGAGEMENT, Samples, answers, running, wait_until_answered
 from tests.bench.progress import Watcher
 from tests.ports import free_port
@@ -33,13 +36,18 @@ SECONDS = 30
 USERS = 20_000
 _BEAT_SECONDS = 0.02  # so often a handful of events is sent, two of them markers
 _POLLED_EVERY_SECONDS = 0.1
+# In this time a million users are sent and counted.
+_UNTIL_THE_DAY_CLOSES_SECONDS = 300
+DAY_SECONDS = 86_400
 
 
 class Producing(threading.Thread):
     """Sends events at an even rate, and notes when each marker was sent."""
 
-    def __init__(self, settings: Settings, events_a_second: int) -> None:
+    def __init__(self, settings: Settings, events_a_second: int, applied_before: Mapping[str, int]) -> None:
+        """`applied_before` says how many events of each topic were applied before these."""
         super().__init__(daemon=True)
+        self.applied_before = Counter(applied_before)
         self._settings, self._rate = settings, events_a_second
         self.sent_at: dict[str, list[float]] = {"logins": [], "surveys": []}
         self.sent: Counter[str] = Counter()
@@ -88,35 +96,83 @@ def _user_in(partition: int, partitions: int) -> str:
 @pytest.mark.parametrize("events_a_second", [5_000, 20_000])
 def test_event_latency(set_up: SetUp, tmp_path: Path, events_a_second: int) -> None:
     setup = set_up(f"latency-{events_a_second}")
-    port = free_port()
-    environment = {**setup.environment, "ENGAGEMENT_SERVER_PORT": str(port)}
-    address = f"http://127.0.0.1:{port}"
-    with (
-        running([*ENGAGEMENT, "run"], tmp_path / "run.log", environment=environment) as process,
-        Watcher(setup.settings, process) as watcher,
-        Samples(process.pid) as samples,
-    ):
-        wait_until_answered(f"{address}/readyz", process, timeout_seconds=60.0)
-        producing = Producing(setup.settings, events_a_second)
-        producing.start()
-        seen = _watch(address, producing)
-        producing.join()
+    with _serving(setup, tmp_path) as (address, process, watcher), Samples(process.pid) as samples:
+        producing, waited = _produced(setup.settings, events_a_second, address)
         used, wall = (samples.cpu[-1][place] - samples.cpu[0][place] for place in (1, 0))
         watcher.wait_for(producing.sent.total(), timeout_seconds=30.0)
         own = watcher.event_latency()
 
-    assert producing.failure is None
     assert watcher.outcomes() == {"applied": events_a_second * SECONDS}
-    waited = [
-        at - sent for topic, times in producing.sent_at.items() for at, sent in zip(seen[topic], times, strict=True)
-    ]
-    rate = f"{events_a_second:,} events/s for {SECONDS} s, {len(waited):,} marked"
-    show("event to gauge, seen at /api/v1/metrics, p50", "s", [percentile(waited, 0.5)], against=rate)
-    show("  p95", "s", [percentile(waited, 0.95)], against="a report a second, a poll each 0.1 s")
-    show("  p99", "s", [percentile(waited, 0.99)], against="target < 1.2 s")
+    _show(waited, f"{events_a_second:,} events/s for {SECONDS} s", target_p99=1.2)
     own_p99 = percentile_of_histogram(own.counts, LATENCY_BOUNDS, 0.99)
     show("  p99 of engagement_event_latency_seconds", "s", [own_p99], against="what the worker says of all events")
     show("  worker and server, at that rate", "cores", [used / wall], against="polled ten times a second")
+
+
+@pytest.mark.timeout(1_200)
+def test_event_latency_while_a_day_of_a_million_users_closes(set_up: SetUp, tmp_path: Path) -> None:
+    """The day closes in the middle: `close_after` is chosen so, because days end at midnight."""
+    rate, closes_at = 5_000, int(time.time()) + _UNTIL_THE_DAY_CLOSES_SECONDS
+    setup = set_up("closing", more={"ENGAGEMENT_CLOSE_AFTER": f"{closes_at % DAY_SECONDS}s"})
+    loaded = preload(setup.settings, many_users(end_ms=now_ms()))
+    with _serving(setup, tmp_path) as (address, process, watcher), Samples(process.pid) as samples:
+        watcher.wait_for(loaded.events, timeout_seconds=400.0)
+        left = closes_at - SECONDS / 2 - time.time()
+        assert left > 0, "a million users took too long: make _UNTIL_THE_DAY_CLOSES_SECONDS longer"
+        time.sleep(left)
+        producing, waited = _produced(setup.settings, rate, address, loaded.by_topic)
+        watcher.wait_for(loaded.events + producing.sent.total(), timeout_seconds=60.0)
+        closed, half = closes_at + time.monotonic() - time.time(), SECONDS / 2 - 3
+        began, closed, ended = (value_at(samples.cpu, at) for at in (closed - half, closed, closed + half))
+        day = json.loads(answers(f"{address}/api/v1/closed?metric=engagement_active_users_closed") or b"{}")["days"][-1]
+
+    assert watcher.outcomes() == {"applied": loaded.events + rate * SECONDS}
+    (of_a_month,) = [one["value"] for one in day["samples"] if one["labels"] == {"window": "30d"}]
+    _show(waited, f"{rate:,} events/s for {SECONDS} s, a day closes", target_p99=1.5)
+    show(
+        "  work for the closed day",
+        "s of CPU",
+        [ended - 2 * closed + began],
+        against="beside as long before it; target < 5 s",
+    )
+    show(
+        "  active users of 30 days that it tells", "", [of_a_month], against=f"{MANY_USERS:,} users came in three days"
+    )
+
+
+@contextmanager
+def _serving(setup: Setup, folder: Path) -> Iterator[tuple[str, Any, Watcher]]:
+    """A worker and server in one process that is ready: its address, the process, and who watches it."""
+    port = free_port()
+    environment = {**setup.environment, "ENGAGEMENT_SERVER_PORT": str(port)}
+    address = f"http://127.0.0.1:{port}"
+    with (
+        running([*ENGAGEMENT, "run"], folder / "run.log", environment=environment) as process,
+        Watcher(setup.settings, process) as watcher,
+    ):
+        wait_until_answered(f"{address}/readyz", process, timeout_seconds=400.0)
+        yield address, process, watcher
+
+
+def _produced(
+    settings: Settings, events_a_second: int, address: str, applied_before: Mapping[str, int] | None = None
+) -> tuple[Producing, list[float]]:
+    """Who has sent events for a while, and how long each marker took to be seen."""
+    producing = Producing(settings, events_a_second, applied_before or {})
+    producing.start()
+    seen = _watch(address, producing)
+    producing.join()
+    assert producing.failure is None
+    return producing, [
+        at - sent for topic, times in producing.sent_at.items() for at, sent in zip(seen[topic], times, strict=True)
+    ]
+
+
+def _show(waited: list[float], rate: str, *, target_p99: float) -> None:
+    told = f"{rate}, {len(waited):,} marked"
+    show("event to gauge, seen at /api/v1/metrics, p50", "s", [percentile(waited, 0.5)], against=told)
+    show("  p95", "s", [percentile(waited, 0.95)], against="a report a second, a poll each 0.1 s")
+    show("  p99", "s", [percentile(waited, 0.99)], against=f"target < {target_p99:g} s")
 
 
 def _watch(address: str, producing: Producing) -> dict[str, list[float]]:
@@ -130,6 +186,6 @@ def _watch(address: str, producing: Producing) -> dict[str, list[float]]:
         for sample in document["health"]:
             topic, outcome = (sample["labels"].get(name) for name in ("topic", "outcome"))
             if sample["name"] == "engagement_events_total" and outcome == "applied" and topic in seen:
-                seen[topic] += [now] * (int(sample["value"]) - len(seen[topic]))
+                seen[topic] += [now] * (int(sample["value"]) - producing.applied_before[topic] - len(seen[topic]))
         time.sleep(_POLLED_EVERY_SECONDS)
     return seen
