@@ -88,7 +88,7 @@ def test_what_goes_wrong_on_the_way_spoils_no_number_and_is_all_accounted_for(an
     # Of the events under a key of nobody, a quarter lies in the right one of four partitions by chance.
     assert 0.5 < outcomes["rekeyed"] / (0.03 * len(events)) < 1
     assert outcomes["duplicate"] > 0.02 * len(events)
-    letters = read_dead_letters(deployment, outcomes["invalid"])
+    letters = read_dead_letters(deployment, outcomes["invalid"], produced=len(events))
     assert len(letters) == outcomes["invalid"] > 0.02 * len(events)
 
 
@@ -112,16 +112,19 @@ def test_events_out_of_reach_in_time_are_refused_and_kept(kafka: RunningKafka, d
     deployment.send_refused(Reason.FUTURE, [login("from-the-future", far_away)])
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
-    letters = read_dead_letters(deployment, 2)
+    letters = read_dead_letters(deployment, 2, produced=len(events) + deployment.settings.topics.partitions + 3)
     assert sorted(letter.headers["reason"] for letter in letters) == [b"future", b"late"]
 
 
-def read_dead_letters(deployment: Deployment, at_least: int) -> list[StoredRecord]:
-    """All dead letters, each held against the record that it says it comes from."""
+def read_dead_letters(deployment: Deployment, at_least: int, *, produced: int) -> list[StoredRecord]:
+    """All dead letters, each held against the record that it says it comes from. So many records were `produced`.
+
+    The embedded broker says that a topic ends where its last batch begins.
+    """
     letters = deployment.dead_letters(at_least=at_least)
-    produced = deployment.produced()
+    records = deployment.produced(at_least=produced)
     for letter in letters:
-        origin = produced[letter.origin]
+        origin = records[letter.origin]
         assert letter.topic == deployment.settings.dead_letter_topic(origin.topic)
         assert (letter.key, letter.value) == (origin.key, origin.value)
         assert Reason(letter.headers["reason"].decode())
