@@ -19,7 +19,7 @@ from stream.commands.inputs import inputs
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
-from stream.settings import environment_variable, setting_values
+from stream.settings import TABLES, environment_variable, input_lines, setting_values
 from stream.terminal import is_output_error, load_settings, output_failure, settings_options
 
 # Kafka's clients and Faust take most of a second to import, so each command imports them only when it runs.
@@ -63,9 +63,15 @@ def settings(file: Path | None, kafka: str | None) -> None:
     \b
     Example: ENGAGEMENT_TIMEZONE=Europe/Berlin engagement settings
     """
-    for place, value in setting_values(load_settings(file, kafka)):
+    loaded = load_settings(file, kafka)
+    for place, value in setting_values(loaded):
+        if place == "inputs":
+            continue
         shown = ",".join(value) if isinstance(value, tuple) else value
-        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {environment_variable(place)}")
+        variable = "the settings file only" if place in TABLES else environment_variable(place)
+        click.echo(f"{place} = {msgspec.json.encode(shown).decode():<32} # {variable}")
+    for input_ in loaded.inputs:
+        click.echo("\n" + "\n".join(input_lines(input_)))
 
 
 @main.command()

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli import main
+from stream.settings import read_toml
 from stream.wiring import VERSION
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -218,6 +219,40 @@ def test_settings_are_printed_with_the_variable_that_sets_each(monkeypatch: pyte
     assert 'kafka.servers = "broker:9092"' in lines
     assert "# ENGAGEMENT_KAFKA_SERVERS" in lines
     assert "hunter2" not in lines
+
+
+def test_inputs_are_printed_as_the_settings_file_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("""
+        [registry]
+        url = "https://registry:8081"
+
+        [[inputs]]
+        topic = "clicks"
+        format = "mapped"
+        encoding = "registry"
+        [inputs.mapping]
+        user_id = "who"
+        event_time = {path = "at", zone = "UTC"}
+        event = "what"
+        [inputs.mapping.events]
+        page_view = ["page", "a \\"strange\\" name"]
+
+        [[inputs]]
+        topic = "answers"
+        format = "typeform"
+        user = "customer"
+        [[inputs.questions]]
+        question = "q.1"
+        kind = "csat"
+        scores = {"very good" = 5}
+    """)
+    shown = engagement("settings", "--settings", str(file)).output
+    lines, _, tables = shown.partition("[[inputs]]")
+
+    assert 'registry.url = "https://registry:8081"' in lines
+    (tmp_path / "shown.toml").write_text(f"[[inputs]]{tables}")
+    assert read_toml(tmp_path / "shown.toml")["inputs"] == read_toml(file)["inputs"]
 
 
 def test_a_setting_that_is_unknown_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

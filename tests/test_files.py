@@ -73,7 +73,7 @@ def test_a_named_pipe_is_read_once_from_its_beginning(tmp_path: Path, packed: bo
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, content: bytes, what: str) -> None:
     (tmp_path / "events").write_bytes(content)
 
-    with pytest.raises(OSError, match=f"events is {what}: only JSON, CSV, TSV and Parquet are read"):
+    with pytest.raises(OSError, match=f"events is {what}: only JSON, CSV, TSV, Parquet and Avro are read"):
         lines(tmp_path / "events")
 
 

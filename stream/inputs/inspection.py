@@ -14,6 +14,8 @@ from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, iso
 from stream.core.users import ANONYMOUS_PREFIX, partition_key
+from stream.inputs.encodings.debezium import is_change
+from stream.inputs.encodings.framing import is_framed
 from stream.inputs.mapping.mapping import CheckedMapping, sources_in
 from stream.inputs.mapping.paths import value_at
 from stream.inputs.mapping.reader import document_of
@@ -68,13 +70,21 @@ class Inspection:
         mapping: CheckedMapping | None = None,
         not_after_ms: int,
         partition_of: Callable[[bytes], int] | None = None,
+        row_of: Callable[[Record], Record | None] | None = None,
+        decoded: bool = False,
     ) -> None:
-        """Events after `not_after_ms` are of the future. `partition_of` tells where the records of a user belong."""
+        """Events after `not_after_ms` are of the future. `partition_of` tells where the records of a user belong.
+
+        `row_of` returns what the envelope of a message holds, if the reader takes it out of one. `decoded` messages
+        were in another encoding than JSON.
+        """
         self._reader = reader
         self._mapping = mapping
         self._not_after_ms = not_after_ms
         self._partition_of = partition_of
-        self.messages = self.events = self.bots = self.without_session = 0
+        self._row_of = row_of
+        self._decoded = decoded
+        self.messages = self.framed = self.changes = self.events = self.bots = self.without_session = 0
         self.kinds: dict[str, Group] = {}
         self.left_out: dict[LeftOut, Group] = {}
         self.refused: dict[Reason, Group] = {}
@@ -90,6 +100,8 @@ class Inspection:
     def add(self, record: Record, *, partition: int | None = None) -> None:
         """Look at a message, of a partition if it lies in a topic."""
         self.messages += 1
+        self.framed += not self._decoded and is_framed(record)
+        self.changes += self._row_of is None and is_change(record)
         value = cut((record.value or b"null").decode(errors="replace"))
         try:
             told = self._reader(record)
@@ -157,6 +169,10 @@ class Inspection:
         mapping = self._mapping
         assert mapping is not None, "asked only with a mapping"
         try:
+            row = record if self._row_of is None else self._row_of(record)
+            if row is None:
+                return
+            record = row
             message, _ = document_of(record.value or b"null")
             events = [message] if mapping.each is None else value_at(message, mapping.each.steps)
             for event in events if isinstance(events, list) else []:
@@ -178,6 +194,12 @@ class Inspection:
 
     def findings(self) -> Iterator[str]:
         """Sentences about what looks wrong."""
+        if self.framed:
+            told = f"{self.framed:,} of {self.messages:,} messages look like those that name a schema of a registry"
+            yield f'{told}: set encoding = "registry" for the input, and url in the section [registry]'
+        if self.changes:
+            told = f"{self.changes:,} of {self.messages:,} messages look like changes of a table by Debezium"
+            yield f'{told}: set envelope = "debezium" for the input'
         if not self.events:
             yield "no event could be read"
             return

@@ -224,3 +224,19 @@ def test_times_are_recognised_by_their_values_and_a_zone_is_called_a_guess() -> 
 
 def test_a_list_of_messages_is_looked_at_one_by_one() -> None:
     assert drafted([SHOP[:3], 5, "x", SHOP[3:]]) == drafted(SHOP)
+
+
+def test_messages_of_a_registry_and_changes_of_a_table_are_recognised_and_what_to_set_is_said() -> None:
+    change = json.dumps({"op": "c", "after": view("ann"), "source": {"table": "views"}}).encode()
+    framed = [b"\0\0\0\0\1avro", b"\0\0\0\0\1avro"]
+
+    told = list(looked_at([*framed, change, view("ann")]).findings())
+    of_registry = '2 of 4 messages look like those that name a schema of a registry: set encoding = "registry"'
+    assert told[0] == f"{of_registry} for the input, and url in the section [registry]"
+    of_table = '1 of 4 messages look like changes of a table by Debezium: set envelope = "debezium"'
+    assert told[1] == f"{of_table} for the input"
+
+    seen = Inspection(READERS[SESSIONS], not_after_ms=AFTER_MS, row_of=lambda record: record, decoded=True)
+    for message_ in (*framed, change):
+        seen.add(Message(message_))
+    assert list(seen.findings()) == ["no event could be read"]
