@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-deps test-containers check ci fmt lint types docs lock chaos soak bench mutants clean
+.PHONY: help demo test test-quick test-deps test-containers test-examples check ci fmt lint types docs lock chaos soak bench mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Red
 test-containers: $(VENV)/.dev ## build the image and run docker-compose.yml in containers, on Debian as root, without Docker
 	@bash tests/install-programs.sh containers || echo 'not all programs for containers are here' >&2
 	@$(BIN)/python -m pytest -n0 -m containers tests/containers -s $(ARGS)
+
+test-examples: $(VENV)/.dev ## run README.md's examples of producers in each language; for that in Go it needs Go 1.26
+	@$(BIN)/python -m pytest -n0 -m '' tests/integration/test_examples.py $(ARGS)
 
 check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy

@@ -16,6 +16,8 @@ need chromium chromium fonts-dejavu-core
 need redis-server redis-server
 need prometheus prometheus # and promtool
 need prometheus-alertmanager prometheus-alertmanager # and amtool
+need node nodejs # the example for producers in TypeScript
+need npm npm
 need wget wget # what health checks of docker-compose.yml call
 need unshare util-linux
 need faketime faketime # wrong clocks
