@@ -7,12 +7,15 @@ So a session can be moved from one bin to another after a late step, and the his
 
 from collections.abc import Iterable
 from math import ceil, log
+from operator import itemgetter
 
 _WIDTH = 1.02
 _PER_BIN = 1 / log(_WIDTH)
 
 # Those that are told of everything that has a length.
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+
+_count_of = itemgetter(1)
 
 
 def bin_of(value: int) -> int:
@@ -31,7 +34,7 @@ def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
     `counts` are pairs of a bin number and a count >= 0, in any order.
     """
     ordered = sorted(counts)
-    total = sum(count for _, count in ordered)
+    total = sum(map(_count_of, ordered))
     if total == 0:
         return None
     rank = max(1, ceil(share * total - 1e-9))

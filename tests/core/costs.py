@@ -65,7 +65,7 @@ class Calls:
 
 @cache
 def events() -> list[SimulatedEvent]:
-    """4,467 events of 2,000 users in nine hours: steps above all, logins and survey answers, as in `make bench`."""
+    """4,236 events of 2,000 users in nine hours: steps above all, logins and survey answers, as in `make bench`."""
     return list(simulate(SimulatorSettings(), start_ms=_START_MS + 8 * HOUR_MS, end_ms=_START_MS + 17 * HOUR_MS))
 
 

@@ -29,6 +29,7 @@ from tests.core.oracle_events import (
     score,
     visits,
     volume,
+    without_uncounted_segments,
 )
 from tests.core.oracle_numbers import MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
 from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
@@ -36,6 +37,7 @@ from tests.core.oracle_segments import answers_by_segment, is_satisfied, session
 
 def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     """All live samples when the clock shows `at_ms`."""
+    events = without_uncounted_segments(events, rules)
     samples: Samples = {}
     active = activity(events)
     people, users = {}, {}

@@ -29,6 +29,7 @@ from tests.core.oracle_events import (
     summarised_sessions,
     visits,
     who,
+    without_uncounted_segments,
 )
 from tests.core.oracle_numbers import DaysWindow, Samples, day_of, key, share
 from tests.core.oracle_segments import answers_by_segment, sessions_by_segment, users_by_segment
@@ -54,6 +55,7 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     begins = (day_of(told.get("started_at", moment(told)), zone) for told in events)
     if day < min(begins, default=day + 1):
         return {}
+    events = without_uncounted_segments(events, rules)
     known = [told for told in events if day_of(moment(told), zone) <= day]
     samples: Samples = {}
     active = active_days(events, day, zone)

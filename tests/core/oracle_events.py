@@ -275,6 +275,12 @@ def forgotten_until(of_persons: Mapping[Person, list[Life]]) -> dict[Person, int
     return found
 
 
+def without_uncounted_segments(events: Iterable[EventFields], rules: Rules) -> list[EventFields]:
+    """The events without the values of segments that are not counted. These are treated as absent."""
+    uncounted = {*SEGMENTS} - {*rules.segments}
+    return [{field: content for field, content in event.items() if field not in uncounted} for event in events]
+
+
 def value_told(event: EventFields, segment: str) -> str:
     """The value of a segment that a message tells; empty for none."""
     label = event.get(segment)

@@ -130,6 +130,17 @@ def test_a_summary_tells_the_value_of_its_session() -> None:
         assert live("sessions", "platform", "1d", *order) == {"web": 1}
 
 
+def test_of_two_summaries_that_differ_in_values_alone_the_greater_counts_by_the_segments_that_are_counted() -> None:
+    at = MIDNIGHT_MS + DAY_MS // 2
+    told: dict[str, Any] = {"type": "summary", "started_at": at, "ended_at": at, "page_views": 1, "revision": 1}
+    both = view(**told, platform="web", plan="free"), view(**told, platform="ios", plan="pro")
+    for segments, plan in ((("platform", "plan"), "free"), (("plan",), "pro")):
+        rules = Rules(segments=segments)
+        for order in permutations(both):
+            samples = live_samples(read(*order, day=0.6, rules=rules).snapshot(), rules)
+            assert of(samples, "sessions", "plan", "1d") == {plan: 1}
+
+
 def test_the_numbers_of_a_value_are_those_of_its_sessions() -> None:
     engaged = view("ann", platform="web"), view("ann", after_ms=20_000, platform="web")
     bounced = view("bob", platform="web")

@@ -31,6 +31,7 @@ Features that will come have to fit into this:
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -314,9 +315,7 @@ class Family(Generic[Part]):
 
     def pages(self) -> Pages:
         """The pages of the totals that have changed since the last call, as key and value; None for a deleted page."""
-        yield from self.ring.pages()
-        for book in self.books():
-            yield from book.pages()
+        return chain(self.ring.pages(), *(book.pages() for book in self.books()))
 
     def restore(
         self, stored: Callable[[bytes], Iterable[tuple[bytes, bytes]]], *, now: int, days_since: Mapping[str, int]
