@@ -350,7 +350,7 @@ def login(days: float, **told: Any) -> EventFields:
 
 
 def answer(days: float, **told: Any) -> EventFields:
-    return at(days, "surveys", response_id="r", kind="nps", **told)
+    return at(days, "surveys", **{"response_id": "r", "kind": "nps", **told})
 
 
 def summary(days: float, *, hours: int = 1, **told: Any) -> EventFields:
@@ -391,6 +391,10 @@ FOUND: dict[str, tuple[list[EventFields], dict[Any, float | None]]] = {
     "what is shown half a year after an answer with the same id is another response": (
         [answer(0, score=9), answer(180, status="shown"), login(200)],
         {responses("shown"): 1, key("engagement_survey_shown_completed", window="90d", kind="nps"): 0},
+    ),
+    "an answer of 80 days before does not count beside the newest one of its user": (
+        [answer(0, score=9, response_id="first"), answer(80, score=0), login(81)],
+        {key("engagement_nps", window="90d"): -100},
     ),
     "what is taken back within 90 days was not shown either": (
         [answer(0, score=9), answer(80, status="shown"), answer(120, status="retracted"), login(121)],
