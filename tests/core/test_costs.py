@@ -15,8 +15,8 @@ from tests.core.costs import APPLY, DELTA, OFFLINE, READ, SNAPSHOT, Cost, costs
 # adds to the days after it, who has visited on a day, and the sums of the day. Sessions, answers and closed days by
 # segment cost a call more in applying, what each of four values adds in settling, and four calls more in computing
 # offline: all events of this load tell values. Since the simulated users have habits, this load has for each event 5 %
-# more users and 4 % more sessions: half a call more in applying, two more in computing offline. That forgetting is never
-# seen costs a sixth of a call in applying, and an eighth in settling.
+# more users and 4 % more sessions: half a call more in applying, two more in computing offline. That forgetting is
+# never seen costs a sixth of a call in applying, and an eighth in settling.
 FIGURES = {
     READ: Cost(ours=5.15, builtin=10.15, left=3.55),
     APPLY: Cost(ours=7.59, builtin=8.38, left=2.80),
