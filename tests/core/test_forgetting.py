@@ -359,8 +359,8 @@ def summary(days: float, *, hours: int = 1, **told: Any) -> EventFields:
     return at(days, "sessions", type="summary", session_id="s", page_views=1, **times, **told)
 
 
-def view(days: float) -> EventFields:
-    return at(days, "sessions", type="page_view", session_id="s")
+def view(days: float, *, session_id: str = "s") -> EventFields:
+    return at(days, "sessions", type="page_view", session_id=session_id)
 
 
 def responses(status: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -380,9 +380,23 @@ FOUND: dict[str, tuple[list[EventFields], dict[Any, float | None]]] = {
         [view(0), view(1), view(2), login(20)],
         {key("engagement_sessions", window="30d"): 1, key("engagement_session_time_seconds", window="30d"): 86_400},
     ),
+    "a step as late as is allowed belongs to the session that ended a day before it": (
+        [view(0), view(3.5, session_id="t"), view(0.9), login(20)],
+        {key("engagement_sessions", window="30d"): 2},
+    ),
     "a revision that ends less than a day later is of the same session": (
         [summary(0, revision=1), summary(0.9, revision=2), login(20)],
         {key("engagement_sessions", window="30d"): 1, key("engagement_repeat_visitors", window="30d"): 0},
+    ),
+    "a revision as late as is allowed says when its user was new": (
+        [
+            login(-3, user_id="first"),
+            summary(0, revision=1),
+            login(3.5),
+            summary(0.9, revision=2),
+            login(30.5, user_id="first"),
+        ],
+        {key("engagement_new_users", window="30d"): 1},
     ),
     "a session that goes on for three days is one, however late its last revision ends": (
         [summary(0, revision=1), summary(3, hours=73, revision=2), login(20)],
@@ -393,7 +407,12 @@ FOUND: dict[str, tuple[list[EventFields], dict[Any, float | None]]] = {
         {responses("shown"): 1, key("engagement_survey_shown_completed", window="90d", kind="nps"): 0},
     ),
     "an answer of 80 days before does not count beside the newest one of its user": (
-        [answer(0, score=9, response_id="first"), answer(80, score=0), login(81)],
+        [
+            answer(0, score=9, response_id="first"),
+            answer(60, score=5, response_id="second", kind="csat"),
+            answer(80, score=0),
+            login(81),
+        ],
         {key("engagement_nps", window="90d"): -100},
     ),
     "what is taken back within 90 days was not shown either": (
