@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
 from stream.simulate.recording import Recording, ReplayEvent
 from stream.simulate.replay import native_event_of, read_events
-from tests.integration.deployment import Deployment, StoredRecord, login, simulated
+from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, login, simulated
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.native import TOPICS
@@ -114,6 +115,37 @@ def test_events_out_of_reach_in_time_are_refused_and_kept(kafka: RunningKafka, d
 
     letters = read_dead_letters(deployment, 2, produced=len(events) + deployment.settings.topics.partitions + 3)
     assert sorted(letter.headers["reason"] for letter in letters) == [b"future", b"late"]
+
+
+def test_an_id_that_is_used_again_is_of_another_session_in_a_worker_as_in_compute(
+    kafka: RunningKafka, deploy: Deploy
+) -> None:
+    deployment = deploy(kafka.address, allowed_lateness="72h")
+    deployment.create_topics()
+
+    for begins_ms in (LOAD_STARTS_MS, LOAD_STARTS_MS + 10 * DAY_MS):
+        ended = {"type": "summary", "session_id": "1", "started_at": begins_ms, "ended_at": begins_ms + MINUTE_MS}
+        deployment.send(
+            [
+                session_event(begins_ms, type="page_view", session_id="2"),
+                session_event(begins_ms + MINUTE_MS, **ended, page_views=1),
+                login("late-bird", begins_ms + HOUR_MS),  # by then both sessions have closed
+            ]
+        )
+        worker = deployment.start()
+        deployment.wait_until_every_gauge_equals_the_recount(worker)
+        told = worker.metrics()
+        worker.terminate()
+        assert worker.wait_for_exit() == 0
+
+    assert told['engagement_sessions{window="30d"}'] == 4
+    assert told['engagement_session_time_seconds{window="30d"}'] == 2 * MINUTE_MS / 1_000
+
+
+def session_event(at_ms: int, **told: object) -> ReplayEvent:
+    """A message of one user's sessions."""
+    value = json.dumps({"user_id": "ada", "event_time": at_ms, **told}).encode()
+    return ReplayEvent(at_ms, "sessions", "ada", value)
 
 
 def read_dead_letters(deployment: Deployment, at_least: int, *, produced: int) -> list[StoredRecord]:
