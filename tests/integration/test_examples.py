@@ -29,7 +29,7 @@ from stream.partitioning import partition_of
 from tests.documents import README
 from tests.integration.kafka_server import RunningKafka, kafka_libs
 from tests.maven import CACHE
-from tests.missing import missing
+from tests.missing import missing, unreachable
 from tests.native import READERS, Message
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -83,7 +83,7 @@ def send_in_typescript(code: str, folder: Path) -> None:
     try:
         run(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", *_NPM, folder=folder)
     except AssertionError as error:
-        missing(f"packages of npm: {str(error).strip().splitlines()[0]}")
+        unreachable(f"packages of npm: {str(error).strip().splitlines()[0]}")
     compiler = (
         "node_modules/typescript/bin/tsc",
         "--strict",
