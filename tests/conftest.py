@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 from playwright.sync_api import Browser
 
@@ -45,6 +46,24 @@ def settings_of_whoever_runs_the_tests() -> Iterator[None]:
             if name.startswith("ENGAGEMENT_") and not name.startswith("ENGAGEMENT_TEST_"):
                 patched.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loggers_that_follow_what_is_configured() -> Iterator[None]:
+    """Or one that was used while a test had configured logging would keep that, and no later test could capture it."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patched:
+        uncached = {"cache_logger_on_first_use": False}
+        patched.setattr(structlog, "configure", lambda **told: configure(**{**told, **uncached}))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that has configured logging leaves nothing of it to the next one."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
