@@ -36,7 +36,7 @@ test: $(VENV)/.dev ## run all tests, side by side; what this machine lacks for s
 test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
 	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
 
-test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus
+test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus, libfaketime
 	@bash tests/install-programs.sh
 
 check: lint types ## everything that is checked without running it

@@ -14,6 +14,8 @@ from stream.commands.compute import compute
 from stream.commands.demo import demo
 from stream.commands.dlq import dlq
 from stream.commands.events import replay_command, simulate_command
+from stream.commands.history import history
+from stream.commands.inputs import inputs
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
 from stream.commands.topics import topics
@@ -35,7 +37,21 @@ def main() -> None:
     """
 
 
-for _command in (run, worker, serve, health, demo, simulate_command, replay_command, compute, topics, state, dlq):
+for _command in (
+    run,
+    worker,
+    serve,
+    health,
+    history,
+    demo,
+    simulate_command,
+    replay_command,
+    compute,
+    inputs,
+    topics,
+    state,
+    dlq,
+):
     main.add_command(_command)
 
 

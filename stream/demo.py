@@ -10,11 +10,12 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -24,10 +25,11 @@ from stream.export.table import screen
 from stream.kafka.options import client_options
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics, delete_topics
-from stream.settings import Settings, load
+from stream.settings import Input, Settings, load
 from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.embedded_broker import EmbeddedBroker
-from stream.simulate.replay import ReplayEvent, rebase
+from stream.simulate.recording import Recording
+from stream.simulate.replay import rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from stream.wiring import Deployment
 
@@ -58,15 +60,22 @@ class Demo:
     """One run of the demo, with a simulated population or with `recorded` events."""
 
     def __init__(
-        self, options: DemoOptions, console: Console, *, recorded: Sequence[ReplayEvent] | None = None
+        self,
+        options: DemoOptions,
+        console: Console,
+        *,
+        recorded: Recording | None = None,
+        recorded_input: Input | None = None,
     ) -> None:
+        """`recorded` are events to show instead of simulated ones, in the format of `recorded_input`, else native."""
         self._options = options
         self._console = console
         self._now_ms = time.time_ns() // 1_000_000
-        self._since_ms = self._now_ms - HISTORY_DAYS * DAY_MS
+        self._since_ms, self._until_ms = self._now_ms - HISTORY_DAYS * DAY_MS, self._now_ms
         self._started = time.monotonic()
         population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
         self._recorded = recorded
+        self._recorded_input = recorded_input
         self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
 
     @contextlib.contextmanager
@@ -100,12 +109,16 @@ class Demo:
         }
         if embedded:
             overrides["kafka.idempotent"] = False
-        else:
+        elif self._recorded_input is None:
             for topic in ("sessions", "logins", "surveys"):
                 overrides[f"topics.{topic}"] = f"{overrides['app_id']}-{topic}"
         if self._options.speed != 1:
             # Events run ahead of the wall clock, so the windows must follow the times of the events.
             overrides |= {"clock": "event", "future_limit": "36500d"}
+        if self._recorded_input is not None:
+            topic = f"{overrides['app_id']}-recorded"
+            overrides["inputs"] = [msgspec.to_builtins(msgspec.structs.replace(self._recorded_input, topic=topic))]
+            overrides["clock"] = "event"  # the times of the events stay what they are
         # For the operator's Kafka, variables apply as they do for `engagement run`, for example a password.
         return load(None, {} if embedded else os.environ, overrides)
 
@@ -114,9 +127,15 @@ class Demo:
     def _history(self) -> Iterator[SimulatedEvent]:
         if self._recorded is None:
             return simulate(self._population, start_ms=self._since_ms, end_ms=self._now_ms)
-        events = rebase(self._recorded, now_ms=self._now_ms)
-        self._since_ms = events[0].at_ms if events else self._now_ms
-        return iter([SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events])
+        recorded, first_ms, last_ms = self._recorded, self._recorded.first_ms, self._recorded.last_ms
+        if first_ms is None or last_ms is None:
+            return iter(())
+        events = iter(recorded)
+        if self._recorded_input is None:
+            events = rebase(recorded, last_ms=last_ms, now_ms=self._now_ms)
+            first_ms, last_ms = first_ms + self._now_ms - last_ms, self._now_ms
+        self._since_ms, self._until_ms = first_ms, last_ms
+        return (SimulatedEvent(e.at_ms, e.at_ms, e.topic, e.key, e.value, "") for e in events)
 
     async def _send_live(self, producer: BulkProducer) -> None:
         """Send the population's events from now on, each when it arrives."""
@@ -175,7 +194,7 @@ class Demo:
 
     def _history_share(self, at_ms: int) -> float:
         """How much of the history lies before this time, from 0 to 1."""
-        return min(1.0, max(0.0, (at_ms - self._since_ms) / max(1, self._now_ms - self._since_ms)))
+        return min(1.0, max(0.0, (at_ms - self._since_ms) / max(1, self._until_ms - self._since_ms)))
 
     async def _show(self, deployment: Deployment) -> None:
         if not self._console.is_terminal:

@@ -19,6 +19,9 @@ _PATH_SUFFIX = "file"
 _SCHEME = re.compile(r"[a-z]{2,10}(\+[a-z]{2,10})?")
 _USER = re.compile(r"[\w.-]*")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(/\d*)?", re.ASCII)
+_SENTINELS = re.compile(
+    r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(, *(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?)*(/[\w.-]*(/\d*)?)?", re.ASCII
+)
 _PATH = re.compile(r"[^@?#=&:;\\\s]*")
 _SCHEMES_OF_PATHS = ("rocksdb", "unix", "memory")
 
@@ -60,7 +63,7 @@ def _masked_url(url: str) -> str:
     if not found or not _SCHEME.fullmatch(scheme):
         return HIDDEN
     credentials, at, place = rest.rpartition("@")
-    pattern = _PATH if scheme in _SCHEMES_OF_PATHS else _HOST
+    pattern = _PATH if scheme in _SCHEMES_OF_PATHS else _SENTINELS if scheme.endswith("+sentinel") else _HOST
     if not at and not pattern.fullmatch(place):  # the URL has no host
         credentials, place = place, ""
     if not pattern.fullmatch(place):

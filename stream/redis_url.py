@@ -2,7 +2,12 @@
 
 redis://[[user]:password@]host[:port][/database]     one server; rediss:// with TLS
 redis+cluster://[[user]:password@]host[:port]        a Redis Cluster, by any of its nodes; rediss+cluster://
+redis+sentinel://[[user]:password@]host[:port],…/name[/database]
+                                                     the server that Redis Sentinel has under a name; rediss+sentinel://
 unix://[[user]:password@]/path/of/the/socket         a server on this machine
+
+The hosts of redis+sentinel:// are sentinels; user and password are those of the server. The form is that of the package
+redis-sentinel-url, which other programs use too.
 """
 
 from dataclasses import dataclass, field
@@ -10,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 from stream.masking import masked
 
-SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "unix")
+SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel", "unix")
 
 _PORT = 6379
+_SENTINEL_PORT = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +26,8 @@ class RedisUrl:
     """The parts of a Redis URL. Its text form shows no password."""
 
     scheme: str
-    host: str
-    port: int
+    hosts: tuple[tuple[str, int], ...]  # host and port: of the server, of a node of the cluster, or of each sentinel
+    name: str  # by which the sentinels know the server
     database: int
     path: str  # of a unix socket
     user: str
@@ -32,6 +38,11 @@ class RedisUrl:
     def cluster(self) -> bool:
         """Whether the URL names a Redis Cluster."""
         return self.scheme.endswith("+cluster")
+
+    @property
+    def sentinel(self) -> bool:
+        """Whether Redis Sentinel has to be asked where the server is."""
+        return self.scheme.endswith("+sentinel")
 
     @property
     def tls(self) -> bool:
@@ -67,29 +78,46 @@ def parse(url: str) -> RedisUrl:
     if any(mark in place for mark in "?#"):
         raise ValueError(f"{masked('url', url)!r}: options after '?' or '#' are not read")
     user, _, password = credentials.partition(":")
-    host, port, database, path = _socket(url, place) if scheme == "unix" else _server(url, place)
-    if database and scheme.endswith("+cluster"):
+    hosts: tuple[tuple[str, int], ...] = ()
+    name = path = database = ""
+    if scheme == "unix":
+        path = _socket(url, place)
+    elif scheme.endswith("+sentinel"):
+        sentinels, _, rest = place.partition("/")
+        name, _, database = rest.rstrip("/").partition("/")
+        hosts = tuple(_host(url, sentinel.strip(), default_port=_SENTINEL_PORT) for sentinel in sentinels.split(","))
+        if not name:
+            raise ValueError(f"{masked('url', url)!r}: no name of the server, as in redis+sentinel://HOST:PORT/NAME")
+    else:
+        host, _, database = place.partition("/")
+        hosts = (_host(url, host, default_port=_PORT),)
+    number = _database(url, database)
+    if number and scheme.endswith("+cluster"):
         raise ValueError(f"{masked('url', url)!r}: a Redis Cluster has database 0 alone")
-    return RedisUrl(scheme, host, port, database, path, unquote(user), unquote(password), masked("url", url))
+    return RedisUrl(scheme, hosts, name, number, path, unquote(user), unquote(password), masked("url", url))
 
 
-def _socket(url: str, place: str) -> tuple[str, int, int, str]:
+def _socket(url: str, place: str) -> str:
     if not place.startswith("/"):
         raise ValueError(
             f"{masked('url', url)!r}: a socket is named by its whole path, as in unix:///run/redis/redis.sock"
         )
-    return "", 0, 0, unquote(place)
+    return unquote(place)
 
 
-def _server(url: str, place: str) -> tuple[str, int, int, str]:
+def _host(url: str, place: str, *, default_port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{place}")
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ValueError(f"{masked('url', url)!r}: no host and port") from None
-    database = parts.path.strip("/")
     if not host:
         raise ValueError(f"{masked('url', url)!r}: no host")
-    if database and not (database.isascii() and database.isdigit()):
+    return host, default_port if port is None else port
+
+
+def _database(url: str, text: str) -> int:
+    number = text.strip("/")
+    if number and not (number.isascii() and number.isdigit()):
         raise ValueError(f"{masked('url', url)!r}: the database is a number")
-    return host, _PORT if port is None else port, int(database or 0), ""
+    return int(number or 0)

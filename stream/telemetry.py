@@ -6,13 +6,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 import structlog
 
-from stream.core.snapshot import Snapshot
+from stream.core.snapshot import ClosedDay, Snapshot
 from stream.masking import HIDDEN
 from stream.settings import Log
 
@@ -54,7 +54,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
     partition: int
     worker: str
-    reported_ms: int  # wall clock of the worker
+    reported_ms: int  # the brokers' time (`stream.clock`); servers go by when Kafka has appended it, where that is told
     snapshot: Snapshot
     lag: dict[str, int]  # by topic: how many records in Kafka are not yet applied
     behind: tuple[str, ...]  # topics that have not been read to their end
@@ -65,7 +65,9 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     counted_since_ms: int = 0  # when the state was reset, so that everything was counted again; 0 if it never was
     away: str = ""  # why the store can't be reached; empty while it can
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
+    unread: dict[str, str] = {}  # by topic: why it is not read any more, and the commands that decide it
     epoch: int = 0  # of the takeover by which the worker owns the partition; 0 from workers of older versions
+    days_since: int | None = None  # the first closed day that the days topic has of it; None before there is one
     generation: int = -1  # of the consumer group: Kafka counts its rebalances by it; -1 from older versions
     started_ms: int = 0  # when the process began; tells apart processes of one name, such as restarts of a container
 
@@ -102,7 +104,54 @@ class Idle(msgspec.Struct, frozen=True, tag=True):
     partition: int = 0  # the partition of the snapshots topic that takes the report
 
 
-AnyReport = Report | Unowned | Standby | Idle
+class ClockReading(msgspec.Struct, frozen=True, tag=True):
+    """What a worker reports of its machine's clock, every few seconds to each broker, whose answer tells its time.
+
+    Topic: that of `Report`. All have the same key, because nobody needs an older one.
+    """
+
+    worker: str
+    reported_ms: int
+    started_ms: int
+    skew_seconds: float | None  # how far the clock is ahead of the brokers' time; None where nobody tells that time
+    why_own: str = ""  # why numbers go by the machine's own clock; empty where they go by the brokers' time
+    partition: int = 0  # the partition of the snapshots topic that takes the reading
+
+
+AnyReport = Report | Unowned | Standby | Idle | ClockReading
+
+
+class ClosedDayReport(msgspec.Struct, frozen=True):
+    """What the owner of a partition reports of a closed day, when the day closes and when late events change it.
+
+    Topic: the days topic, compacted. Key: the number of the day, so a newer report replaces the older one. A message
+    without value deletes a day that is kept no longer; a header says which owner does so.
+    """
+
+    partition: int
+    worker: str
+    reported_ms: int  # the brokers' time (`stream.clock`)
+    closed: ClosedDay
+    epoch: int = 0  # of the takeover by which the worker owns the partition
+    counted_since_ms: int = 0  # when the state was reset, so that epochs began anew; 0 if it never was
+
+    @property
+    def told_by(self) -> "Owner":
+        """Who has told it."""
+        return Owner(self.counted_since_ms, self.epoch)
+
+
+class Owner(NamedTuple):
+    """An owner of a partition: of two the greater is the later one. Without an epoch nobody knows which it was."""
+
+    counted_since_ms: int
+    epoch: int
+
+
+NOBODY = Owner(0, 0)
+
+encode_closed_day = msgspec.msgpack.Encoder().encode
+decode_closed_day: Callable[[bytes], ClosedDayReport] = msgspec.msgpack.Decoder(ClosedDayReport).decode
 
 encode_report = msgspec.msgpack.Encoder().encode
 decode_report: Callable[[bytes], AnyReport] = msgspec.msgpack.Decoder(AnyReport).decode

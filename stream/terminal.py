@@ -3,14 +3,14 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stream.core.partition.progress import StateRefused
 from stream.core.time import SECOND_MS, iso, parse_time, seconds_of
@@ -174,3 +174,30 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def reading_progress(paths: Sequence[str]) -> Iterator[Callable[[str], Callable[[int], None]]]:
+    """Show a progress bar of some files, and yield what begins one of them: it returns the function that moves the bar.
+
+    Without a terminal nothing is shown. The bar has no end where the size of a file is not known, as that of a pipe.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda path: lambda done: None
+        return
+    are_files = all(Path(path).is_file() for path in paths)
+    sizes = [Path(path).stat().st_size for path in paths] if are_files else []
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=sum(sizes) if are_files else None)
+        begun = iter(range(len(paths)))
+
+        def begin(path: str) -> Callable[[int], None]:
+            number = next(begun)
+            before = sum(sizes[:number])
+            of_several = f" ({number + 1} of {len(paths)})" if len(paths) > 1 else ""
+            bar.update(task, description=f"reading {path}{of_several}")
+            return lambda done: bar.update(task, completed=before + done)
+
+        yield begin

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.agents.app import Worker
+from stream.clock import Clock
 from stream.core.partition.progress import StateRefused
 from stream.core.store import Store, StoreFailed
 from stream.export.address import url_of
@@ -23,14 +23,16 @@ from stream.export.board import Board
 from stream.export.http import Server
 from stream.export.probes import Probes
 from stream.export.report_reader import ReportReader, cancelled
+from stream.kafka.connections import connection_problems
 from stream.kafka.options import client_options
 from stream.kafka.timeouts import request_timeout_seconds
 from stream.kafka.topics import BrokerUnreachable
 from stream.maintenance.partition_state import StateMaintenance
 from stream.redis_url import is_redis_url
 from stream.settings import Settings, Unavailable
+from stream.state.directory import StateDirectory
 from stream.state.memory import MemoryStore
-from stream.state.rocksdb import RocksMemory, RocksStore
+from stream.state.rocksdb import RocksStore
 
 if TYPE_CHECKING:
     from stream.state.redis import Redis
@@ -43,22 +45,29 @@ VERSION = installed_version("engagement-stream")
 _SHUTDOWN_TIMEOUT_SECONDS = 8.0
 
 
-def local_store_factory(settings: Settings) -> Callable[[int], Store]:
-    """Return the function that opens the local store of a partition, as `state.url` says."""
-    scheme, _, place = settings.state.url.partition("://")
-    if scheme == "memory":
-        return lambda partition: MemoryStore()
-    directory = Path(place) / settings.app_id
-    memory = RocksMemory.divide(settings.state.rocksdb_memory_bytes, stores=settings.topics.partitions)
-    return lambda partition: RocksStore(directory / f"partition-{partition}", memory=memory)
-
-
 def create_worker(settings: Settings, *, only_worker: bool = False) -> Worker:
     """Return a worker that uses the stores that `state.url` names. `only_worker` as in `Deployment`."""
+    if settings.state.url.startswith("memory://"):
+        return Worker(settings, open_store=lambda partition: MemoryStore(), only_worker=only_worker)
     if not is_redis_url(settings.state.url):
-        return Worker(settings, open_store=local_store_factory(settings), only_worker=only_worker)
+        directory = StateDirectory(settings)
+        return Worker(
+            settings,
+            open_store=directory.open_store,
+            check_store=directory.check,
+            close_store=directory.close,
+            only_worker=only_worker,
+        )
     redis = _redis(settings)
-    return Worker(settings, open_store=redis.open_store, check_store=redis.check, shared=True, only_worker=only_worker)
+    return Worker(
+        settings,
+        open_store=redis.open_store,
+        check_store=redis.check,
+        close_store=redis.close,
+        shared=True,
+        ask_store=redis.times,
+        only_worker=only_worker,
+    )
 
 
 def _redis(settings: Settings) -> Redis:
@@ -98,10 +107,13 @@ class Deployment:
     ) -> None:
         """`only_worker`: no other worker can take over, so this one goes on after a pause of whatever length."""
         self.settings = settings
-        self.board = Board(settings, now_ms=lambda: time.time_ns() // 1_000_000)
         self._worker = create_worker(settings, only_worker=only_worker) if worker else None
+        # A process that also runs a worker has the worker's clock, which hears more, and of which the worker tells.
+        clock = Clock() if self._worker is None else self._worker.tasks.clock
+        own_notes = (lambda: clock.notes("this server")) if self._worker is None else tuple
+        self.board = Board(settings, now_ms=clock.now_ms, own_notes=own_notes)
         self._server = Server(self.board, version=VERSION) if server else None
-        self._report_reader = _new_report_reader(self.board, settings) if server else None
+        self._report_reader = _new_report_reader(self.board, settings, clock) if server else None
         self._reading_reports: asyncio.Task[None] | None = None
         self._probes = _new_probes(self._worker, settings)
 
@@ -115,6 +127,14 @@ class Deployment:
         """The address of the server."""
         port = self._server.port if self._server is not None else self.settings.server.port
         return url_of(self.settings.server.host, port)
+
+    def check_store(self) -> None:
+        """Check that the state can be kept where `state.url` says. Raises Unavailable, or SettingsError."""
+        try:
+            if self._worker is not None:
+                self._worker.check_store()
+        except StoreFailed as error:
+            raise Unavailable(str(error)) from error
 
     async def start(self) -> None:
         """Start all parts, the server first, so that it can say why it is not ready yet.
@@ -132,7 +152,10 @@ class Deployment:
         except StoreFailed as error:
             raise Unavailable(str(error)) from error
         except KafkaConnectionError as error:
-            raise BrokerUnreachable(f"cannot reach a Kafka broker at {self.settings.kafka.servers}") from error
+            servers = self.settings.kafka.servers
+            problem = f"cannot reach a Kafka broker at {servers}"
+            why = connection_problems(servers)
+            raise BrokerUnreachable(f"{problem}: {why}" if why else problem) from error
         except KafkaError as error:
             problem = f"Kafka at {self.settings.kafka.servers} refused: {error}"
             hint = "a broker without idempotent producers wants kafka.idempotent = false"
@@ -174,14 +197,15 @@ class Deployment:
             await self._probes.stop()
 
 
-def _new_report_reader(board: Board, settings: Settings) -> ReportReader:
-    return ReportReader(board, client_options(settings), request_timeout_seconds=request_timeout_seconds(settings))
+def _new_report_reader(board: Board, settings: Settings, clock: Clock) -> ReportReader:
+    timeout = request_timeout_seconds(settings)
+    return ReportReader(board, client_options(settings), clock=clock, request_timeout_seconds=timeout)
 
 
 def _new_probes(worker: Worker | None, settings: Settings) -> Probes | None:
     if worker is None or settings.worker.port < 0:
         return None
-    return Probes(settings.worker.host, settings.worker.port, unready=worker.unready)
+    return Probes(settings.worker.host, settings.worker.port, unready=worker.unready, notes=worker.notes)
 
 
 async def run_until_stopped(

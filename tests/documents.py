@@ -9,10 +9,14 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import msgspec
+
 from stream import settings
 from stream.core.catalogue import BUSINESS, CATALOGUE
 from stream.core.families.registry import windows
 from stream.core.metrics import Metric
+from stream.inputs import registry as formats
+from stream.inputs.options import Options, Question
 from stream.settings.checks import RANGES, WINDOW_RANGE
 
 REPOSITORY = Path(__file__).parent.parent
@@ -20,6 +24,7 @@ README = REPOSITORY / "README.md"
 ARCHITECTURE = REPOSITORY / "stream" / "ARCHITECTURE.md"
 
 _COMMENT = re.compile(r"^    (?P<field>\w+): .*\S  # (?P<comment>.+)$", re.MULTILINE)
+_NEEDED = "needed"
 
 
 def metrics() -> str:
@@ -48,13 +53,55 @@ def settings_table() -> str:
     return _table(("setting", "default", "from … to", "variable", ""), rows)
 
 
+def inputs_table() -> str:
+    """Return a row for each field of a table `[[inputs]]`: its default, the formats that it affects, its comment."""
+    comments = {**_comments_in(Options), **_comments_in(settings.Input)}
+    fields = zip(settings.Input.__struct_fields__, _defaults(settings.Input), strict=True)
+    rows = ((f"`{name}`", default, _formats_using(name), comments[name]) for name, default in fields)
+    return _table(("setting", "default", "formats", ""), rows)
+
+
+def questions_table() -> str:
+    """Return a row for each field of a table `[[inputs.questions]]`."""
+    comments = _comments_in(Question)
+    fields = zip(Question.__struct_fields__, _defaults(Question), strict=True)
+    return _table(("setting", "default", ""), ((f"`{name}`", default, comments[name]) for name, default in fields))
+
+
+def _defaults(struct: type[msgspec.Struct]) -> list[str]:
+    return [
+        _NEEDED
+        if field.required
+        else f"`{msgspec.json.encode(field.default).decode()}`"
+        if _tells(field.default)
+        else ""
+        for field in msgspec.structs.fields(struct)
+    ]
+
+
+def _tells(default: object) -> bool:
+    return isinstance(default, str) and bool(default)
+
+
+def _formats_using(name: str) -> str:
+    if name not in Options.__struct_fields__:
+        return ""
+    using = [format_ for format_ in formats.FORMATS if name in formats.uses(format_)]
+    others = [format_ for format_ in formats.FORMATS if format_ not in using]
+    return "all" if not others else f"all but {', '.join(others)}" if len(others) < 4 else ", ".join(using)
+
+
+def _comments_in(struct: type) -> dict[str, str]:
+    return {match["field"]: match["comment"] for match in _COMMENT.finditer(inspect.getsource(struct))}
+
+
 def _range_of(place: str) -> str:
     ends = WINDOW_RANGE if place.startswith("windows.") else RANGES.get(place, ())
     return " … ".join(map(str, ends))
 
 
 def _variable_of(place: str) -> str:
-    return "none" if place == "inputs" else f"`{settings.environment_variable(place)}`"
+    return "none" if place in ("inputs", "segments.named") else f"`{settings.environment_variable(place)}`"
 
 
 def _comments() -> dict[str, str]:
@@ -63,8 +110,8 @@ def _comments() -> dict[str, str]:
     found = {f"windows.{told.name}": told.help for told in windows()}
     for name, section in sections.items():
         if hasattr(section, "__struct_fields__"):
-            for match in _COMMENT.finditer(inspect.getsource(type(section))):
-                found[f"{name}.{match['field']}".lstrip(".")] = match["comment"]
+            for field, comment in _comments_in(type(section)).items():
+                found[f"{name}.{field}".lstrip(".")] = comment
     return found
 
 
@@ -77,7 +124,12 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
 
 
-TABLES: dict[str, Callable[[], str]] = {"metrics": metrics, "settings": settings_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "metrics": metrics,
+    "settings": settings_table,
+    "inputs": inputs_table,
+    "questions": questions_table,
+}
 
 
 def with_tables(page: str) -> str:

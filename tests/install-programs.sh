@@ -17,6 +17,7 @@ need prometheus prometheus # and promtool
 need prometheus-alertmanager prometheus-alertmanager # and amtool
 need wget wget # what health checks of docker-compose.yml call
 need unshare util-linux
+need faketime faketime # wrong clocks
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 if ((${#missing[@]} == 0)); then

@@ -59,11 +59,11 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_compute_gives_the_json_that_other_programs_read(events: Path) -> None:
-    result = engagement("compute", str(events), "--at", "2026-03-02T12:00:00Z", "--days", "2", "--format", "json")
+    result = engagement("compute", str(events), "--at", "2026-03-02T12:00:00Z", "--days", "2", "--as", "json")
     document = msgspec.json.decode(result.stdout.encode())
 
     assert result.exit_code == 3  # some lines could not be used
-    assert list(document) == ["at", "live", "closed", "events"]
+    assert list(document) == ["at", "live", "closed", "events", "left_out"]
     assert document["at"] == "2026-03-02T12:00:00Z"
     assert {"name": "engagement_active_users", "labels": {"window": "1d"}, "value": 2} in document["live"]
     assert [day["day"] for day in document["closed"]] == ["2026-03-01"]
@@ -103,12 +103,12 @@ def test_a_byte_order_mark_at_the_start_of_a_file_is_skipped(tmp_path: Path) -> 
     path = tmp_path / "marked.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + LINES.encode())
 
-    plain = engagement("compute", "-", "--format", "json", stdin=LINES).stdout
-    assert engagement("compute", str(path), "--format", "json").stdout == plain
+    plain = engagement("compute", "-", "--as", "json", stdin=LINES).stdout
+    assert engagement("compute", str(path), "--as", "json").stdout == plain
 
 
 def test_compute_ignores_and_counts_what_comes_after_the_moment_asked_for(events: Path) -> None:
-    result = engagement("compute", str(events), "--at", "2026-03-02T00:00:00Z", "--format", "json")
+    result = engagement("compute", str(events), "--at", "2026-03-02T00:00:00Z", "--as", "json")
     document = msgspec.json.decode(result.stdout.encode())
 
     assert document["events"]["future"] == 2
@@ -118,7 +118,7 @@ def test_compute_ignores_and_counts_what_comes_after_the_moment_asked_for(events
 
 def test_compute_cuts_days_in_the_zone_asked_for(events: Path) -> None:
     result = engagement(
-        *("compute", str(events), "--timezone", "Europe/Berlin", "--format", "json"),
+        *("compute", str(events), "--timezone", "Europe/Berlin", "--as", "json"),
         *("--at", "2026-03-03T12:00:00Z", "--days", "2"),
     )
     closed = msgspec.json.decode(result.stdout.encode())["closed"]
@@ -136,10 +136,10 @@ def test_compute_reads_packed_files_and_standard_input_alike(events: Path, tmp_p
     packed = tmp_path / "events.jsonl.gz"
     packed.write_bytes(gzip.compress(LINES.encode()))
 
-    plain = engagement("compute", str(events), "--format", "json").stdout
+    plain = engagement("compute", str(events), "--as", "json").stdout
 
-    assert engagement("compute", str(packed), "--format", "json").stdout == plain
-    assert engagement("compute", "-", "--format", "json", stdin=LINES).stdout == plain
+    assert engagement("compute", str(packed), "--as", "json").stdout == plain
+    assert engagement("compute", "-", "--as", "json", stdin=LINES).stdout == plain
 
 
 def test_compute_prints_a_table_for_people(events: Path) -> None:
@@ -154,13 +154,14 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.touch()
 
-    document = msgspec.json.decode(engagement("compute", str(empty), "--format", "json").stdout.encode())
+    document = msgspec.json.decode(engagement("compute", str(empty), "--as", "json").stdout.encode())
 
     assert document == {
         "at": None,
         "live": [],
         "closed": [],
         "events": dict.fromkeys(("applied", "duplicate", "late", "future", "invalid", "bot"), 0),
+        "left_out": {},
     }
 
 
@@ -249,7 +250,7 @@ def test_simulated_events_are_the_same_for_the_same_seed_and_can_be_computed(tmp
         assert engagement("simulate", *span, "--output", str(path)).exit_code == 0
 
     assert gzip.decompress(first.read_bytes()) == second.read_bytes()
-    events = msgspec.json.decode(engagement("compute", str(first), "--format", "json").stdout.encode())["events"]
+    events = msgspec.json.decode(engagement("compute", str(first), "--as", "json").stdout.encode())["events"]
     assert events["applied"] == len(second.read_bytes().splitlines())
 
 
@@ -258,7 +259,7 @@ def test_broken_events_stay_one_line_each_and_are_refused(tmp_path: Path) -> Non
     span = ("--users", "50", "--days", "3", "--until", "2026-03-10T00:00:00Z")
     told = engagement("simulate", *span, "--broken", "0.2", "--output", str(path))
     sent = int(told.stderr.split()[0].replace(",", ""))
-    events = msgspec.json.decode(engagement("compute", str(path), "--format", "json").stdout.encode())["events"]
+    events = msgspec.json.decode(engagement("compute", str(path), "--as", "json").stdout.encode())["events"]
 
     assert sum(events.values()) == sent
     assert events["invalid"] > 0.1 * sent

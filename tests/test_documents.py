@@ -9,7 +9,15 @@ import pytest
 
 from stream import settings
 from stream.core.catalogue import BY_NAME, CATALOGUE
+from stream.core.events import Login, Step
+from stream.core.families.registry import families
+from stream.core.rules import Rules
+from stream.core.segments import NAMED_VALUES
+from stream.inputs.mapping.targets import names
+from stream.inputs.registry import FORMATS
+from stream.settings import load
 from tests.documents import ARCHITECTURE, README, REPOSITORY, with_tables
+from tests.native import Message
 
 # Read by the command line itself and by the tests' harness.
 _OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|TEST_\w+)$")
@@ -37,6 +45,20 @@ def test_the_readme_has_every_setting_once_and_none_else() -> None:
     table = README.read_text().partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
 
     assert re.findall(r"^\| `([\w.]+)`", table, re.MULTILINE) == settings.setting_names()
+
+
+def test_the_readme_has_every_format_once_and_none_else() -> None:
+    table = README.read_text().partition("<!-- formats -->")[2].partition("<!-- /formats -->")[0]
+
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(FORMATS)
+
+
+def test_a_format_has_a_module_that_tells_its_fields_and_their_source() -> None:
+    for name in set(FORMATS) - {"native", "auto", "mapped"}:
+        told = import_module(f"stream.inputs.{name}").__doc__ or ""
+        assert told.startswith(f"The format `{name}`: ")
+        assert "| what | where |" in told
+        assert "Source: " in told
 
 
 @pages
@@ -78,6 +100,43 @@ def test_every_file_a_page_names_is_there(page: Path) -> None:
     assert [path for path in named if not (REPOSITORY / path).exists() and not (page.parent / path).exists()] == []
 
 
+def test_the_page_says_how_many_series_each_value_of_a_segment_adds() -> None:
+    """The page has as many rows as there are families; of a value all numbers are defined."""
+    rules = Rules()
+    rows = README.read_text().partition("<!-- series -->")[2].partition("<!-- /series -->")[0].splitlines()[3:]
+    said = {cells[1]: cells[3:6] for cells in ([cell.strip() for cell in row.split("|")] for row in rows)}
+
+    expected = {}
+    for family in families(rules):
+        names, fields = family.names_by_segment(rules), family.by_segment
+        numbers = {number: 2 for counted in (fields.fields.values() if fields else ()) for number in counted}
+        count = sum(
+            sample.name in names
+            for lengths in (family.segment_lengths, family.closed_segment_lengths())
+            for sample in family.of_value(dict.fromkeys(lengths.values(), numbers), lengths)
+        )
+        full = 4 * (NAMED_VALUES + 2) * count
+        listed = ", ".join(f"`{name}`" for name in fields.metrics) if fields else ""
+        expected[family.name] = [f"{count}" if count else "none", f"{full:,}" if full else "none", listed]
+    assert said == expected
+
+
 def test_a_page_without_a_place_for_a_table_is_refused() -> None:
     with pytest.raises(ValueError, match="no place for a table: <!-- metrics -->"):
         with_tables("# A page\n")
+
+
+def test_the_mapping_of_the_readme_reads_such_messages(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(README.read_text().partition("<!-- mapping -->\n```toml\n")[2].partition("```")[0])
+
+    read = load(settings, {}).readers["app.events"]
+    view = read(Message(b'{"user":{"id":"ann"},"ts":1719712800,"name":"view"}'))
+    login = read(Message(b'{"user":{"id":"ann"},"ts":1719712800,"name":"signed_in"}'))
+    assert [type(view), type(login)] == [Step, Login]
+
+
+def test_the_readme_names_every_event_that_can_be_mapped() -> None:
+    told = README.read_text().partition("- **Events** are ")[2].partition("\n- **")[0]
+
+    assert [name for name in names() if f"`{name}`" not in told] == []

@@ -7,6 +7,7 @@ import pytest
 
 from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
+from stream.redis_url import SCHEMES
 from stream.settings import Settings, SettingsError, environment_variable, load, setting_names, setting_values
 from stream.settings.checks import RANGES
 
@@ -79,6 +80,14 @@ def test_what_may_be_another_day_on_another_machine_is_no_zone(zone: str) -> Non
         load(None, {"ENGAGEMENT_TIMEZONE": zone})
 
 
+def test_cohorts_begin_on_a_day_of_the_calendar() -> None:
+    assert load(None, {"ENGAGEMENT_COHORTS_FROM": "1970-01-02"}).rules.cohorts_from == 1
+    assert load(None, {}).rules.cohorts_from is None
+    for text in ("2026-02-30", "2026-11", "tomorrow", "2026-11-21T00:00:00Z"):
+        with pytest.raises(SettingsError, match=r"^cohorts_from: "):
+            load(None, {"ENGAGEMENT_COHORTS_FROM": text})
+
+
 def test_windows_of_a_variable_are_separated_by_commas() -> None:
     settings = load(None, {"ENGAGEMENT_WINDOWS_SURVEYS": "7d, 365d"})
 
@@ -86,17 +95,44 @@ def test_windows_of_a_variable_are_separated_by_commas() -> None:
 
 
 def test_segments_are_counted_in_one_order_however_they_are_listed_and_may_be_none() -> None:
-    some = load(None, {"ENGAGEMENT_SEGMENTS": "country, plan"})
+    some = load(None, {"ENGAGEMENT_SEGMENTS_BY": "country, plan"})
 
     assert some.rules.segments == ("plan", "country")
-    assert some.shared["segments"] == "plan,country"
-    assert load(None, {}).shared["segments"] == "platform,plan,country,app_version"
-    assert load(None, {"ENGAGEMENT_SEGMENTS": ""}).shared["segments"] == "none"
+    assert some.shared["segments"] == "plan,country of activity,sessions,surveys"
+    assert load(None, {}).shared["segments"] == "platform,plan,country,app_version of activity,sessions,surveys"
+    assert load(None, {"ENGAGEMENT_SEGMENTS_BY": ""}).shared["segments"] == "none"
+
+
+def test_what_is_counted_by_segment_is_chosen_by_metric() -> None:
+    some = load(None, {"ENGAGEMENT_SEGMENTS_METRICS": "nps, active_users"})
+
+    assert some.rules.segment_metrics == ("nps", "active_users")
+    assert some.shared["segments"] == "platform,plan,country,app_version of activity,surveys"
+    assert some.shared["segments.metrics"] == "active_users,nps"
+    assert load(None, {"ENGAGEMENT_SEGMENTS_METRICS": ""}).shared["segments"] == "none"
+
+
+def test_values_that_have_a_name_are_listed_in_the_file_by_segment(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.toml"
+    file.write_text('[segments.named]\nplatform = ["web", "ios"]\n')
+    assert load(file, {}).rules.named_values == {"platform": ("web", "ios")}
+
+    for text, told in (
+        ('city = ["Bonn"]', "segments.named: 'city' is none of platform, plan, country, app_version"),
+        ('platform = ["web ", "ios"]', "segments.named.platform: 'web ' is no value that a user can have"),
+        ('platform = ["other"]', "segments.named.platform: 'other' is no value that a user can have"),
+        (f"plan = {[f'p{place}' for place in range(21)]}", "segments.named.plan: 21 values are more than 20"),
+    ):
+        file.write_text(f"[segments.named]\n{text}\n")
+        with pytest.raises(SettingsError, match=f"^{told}"):
+            load(file, {})
+    with pytest.raises(SettingsError, match=r"^segments\.named: a table can't be a variable"):
+        load(None, {"ENGAGEMENT_SEGMENTS_NAMED": "web"})
 
 
 def test_every_setting_has_a_variable() -> None:
     for place in setting_names():
-        if place == "inputs":  # tables, which only a file can hold
+        if place in ("inputs", "segments.named"):  # tables, which only a file can hold
             continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
         told = dict(setting_values(load(None, {})))[place]
@@ -113,17 +149,27 @@ def test_every_setting_has_a_variable() -> None:
         ({"ENGAGEMENT_SESSION_TIMEOUT": "30 minutes"}, "session_timeout: not a length of time"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "90s"}, "windows.activity: a window must be whole buckets: '90s'"),
         ({"ENGAGEMENT_WINDOWS_ACTIVITY": "1d,1501m"}, "windows.activity: a window must be whole buckets: '1501m'"),
-        ({"ENGAGEMENT_SEGMENTS": "platform,city"}, "segments: 'city' is none of platform, plan, country, app_version"),
-        ({"ENGAGEMENT_SEGMENTS": "plan, plan"}, "segments: one is named twice: plan, plan"),
+        ({"ENGAGEMENT_SEGMENTS_BY": "platform,city"}, "segments.by: 'city' is none of platform, plan, country, app_"),
+        ({"ENGAGEMENT_SEGMENTS_BY": "plan, plan"}, "segments.by: one is named twice: plan, plan"),
+        ({"ENGAGEMENT_SEGMENTS_METRICS": "logins"}, "segments.metrics: 'logins' is none of active_users, stickiness_"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "0"}, "topics.partitions: 0 is less than 1"),
         ({"ENGAGEMENT_TOPICS_PARTITIONS": "many"}, "topics.partitions: expected `int`"),
         ({"ENGAGEMENT_SERVER_PORT": "70000"}, "server.port: 70000 is more than 65535"),
         ({"ENGAGEMENT_CLOCK": "sun"}, "clock: invalid enum value 'sun'"),
         (
             {"ENGAGEMENT_STATE_URL": "disk"},
-            "state.url: '********' is neither rocksdb://DIRECTORY, redis://HOST nor memory://",
+            "state.url: '********' begins with none of rocksdb://, memory://, redis://, rediss://, redis+cluster://, ",
         ),
+        ({"ENGAGEMENT_STATE_URL": "rocksdb://"}, "state.url: 'rocksdb://': no directory, as in rocksdb:///var/lib/"),
         ({"ENGAGEMENT_STATE_URL": "redis://"}, "state.url: 'redis://': no host"),
+        (
+            {"ENGAGEMENT_STATE_SENTINEL_PASSWORD_FILE": "a", "ENGAGEMENT_STATE_URL": "redis://h"},
+            "state.sentinel_password_file: redis://h has no sentinels; redis+sentinel:// does",
+        ),
+        (
+            {"ENGAGEMENT_STATE_SSL_CAFILE": "a", "ENGAGEMENT_STATE_URL": "redis+sentinel://h/m"},
+            "redis+sentinel://h/m does not speak TLS; rediss+sentinel:// does",
+        ),
         ({"ENGAGEMENT_STATE_SSL_CAFILE": "a", "ENGAGEMENT_STATE_URL": "redis://h"}, "redis://h does not speak TLS"),
         ({"ENGAGEMENT_STATE_SSL_KEYFILE": "a", "ENGAGEMENT_STATE_URL": "rediss://h"}, "with its key only"),
         (
@@ -181,6 +227,10 @@ kind = "sessions"
 """
 
 
+SEGMENT = '[[inputs]]\ntopic = "a"\nformat = "segment"\n'
+QUESTION = '[[inputs]]\ntopic = "a"\nformat = "formbricks"\n[[inputs.questions]]\nquestion = "Q1"\n'
+
+
 def settings_of(tmp_path: Path, text: str, **variables: str) -> Settings:
     file = tmp_path / "settings.toml"
     file.write_text(text)
@@ -205,7 +255,31 @@ def test_inputs_are_the_topics_of_the_table_and_no_others(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[[inputs]]\ntopic = "a"', "inputs[0]: object missing required field `kind`"),
+        ('[[inputs]]\ntopic = "a"', "inputs: the 1. table ('a'): kind '' is none of sessions, logins, surveys"),
+        ('[[inputs]]\nformat = "auto"', "inputs[0]: object missing required field `topic`"),
+        (SEGMENT + 'kind = "logins"', "('a'): kind 'logins' has no effect on the format segment"),
+        (SEGMENT + 'user = "customer"', "('a'): user has no effect on the format segment"),
+        (SEGMENT + 'inside = "native"', "('a'): inside has no effect on the format segment"),
+        (SEGMENT + 'zone = "Berlin"', "('a'): zone: 'Berlin' is no IANA time zone"),
+        (SEGMENT + 'time = "now"', "invalid enum value 'now'"),
+        (
+            SEGMENT.replace("segment", "qualtrics"),
+            "its messages do not say what a question asks for",
+        ),
+        (SEGMENT.replace("segment", "cloudevents") + 'inside = "xml"', "inside 'xml' is none of native, auto, segment"),
+        (SEGMENT.replace("segment", "cloudevents") + 'inside = "native"', "kind '' is none of sessions"),
+        (
+            SEGMENT.replace("segment", "cloudevents") + 'user = "subject"',
+            "user has no effect on the format auto inside of cloudevents",
+        ),
+        (QUESTION + 'kind = "csi"', "inputs[0].questions[0].kind"),
+        (QUESTION + 'kind = "nps"\nscale_max = 5', "question 'Q1': 0 to 5 is no scale of nps"),
+        (QUESTION + 'kind = "csat"\nscale_min = 5', "question 'Q1': 5 to 5 is no scale of csat"),
+        (QUESTION + 'kind = "cxi"', "question 'Q1': a dimension is that of a cxi"),
+        (QUESTION + 'kind = "nps"\ndimension = "effort"', "question 'Q1': a dimension is that of a cxi"),
+        (QUESTION + 'kind = "csat"\nscores = { Good = 6 }', "the score 6 of 'Good' is not on its scale, 1 to 5"),
+        (QUESTION + 'kind = "nps"\n' + QUESTION.split("\n", 3)[3] + 'kind = "nps"', "question 'Q1': it is named twice"),
+        (QUESTION.replace("Q1", " ") + 'kind = "nps"', "it needs the id, reference or key of a question"),
         ('[[inputs]]\ntopic = "a"\nkind = "logins"\ntopics = 1', "unknown setting: inputs[0].topics"),
         ('[[inputs]]\ntopic = "a"\nkind = "log"', "inputs: the 1. table ('a'): kind 'log' is none of sessions, logins"),
         ('[[inputs]]\ntopic = "a"\nkind = "logins"\nformat = "xml"', "format 'xml' is none of native"),
@@ -223,6 +297,30 @@ def test_an_input_that_can_not_be_is_named(tmp_path: Path, text: str, message: s
         settings_of(tmp_path, text)
 
     assert message in str(refused.value)
+
+
+def test_an_input_of_another_format_says_what_its_messages_do_not(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path,
+        f"""
+{SEGMENT}
+key_events = ["Order Completed"]
+[[inputs]]
+topic = "surveys"
+format = "typeform"
+user = "customer"
+[[inputs.questions]]
+question = "support"
+kind = "csat"
+scale_max = 3
+scores = {{ Good = 3 }}
+""",
+    )
+
+    segment, typeform = settings.inputs
+    assert segment.key_events == ("Order Completed",)
+    assert (typeform.user, typeform.questions[0].scores) == ("customer", {"Good": 3})
+    assert list(settings.readers) == ["a", "surveys"]
 
 
 def test_inputs_are_tables_which_no_variable_can_hold() -> None:
@@ -267,6 +365,28 @@ def test_the_password_of_redis_is_read_from_the_url_or_its_file_and_never_shown(
     assert dict(setting_values(given))["state.url"] == "redis://app:********@h"
     with pytest.raises(SettingsError, match=r"state\.password_file: can't read '/none': No such file"):
         missing.redis_password()
+
+
+def test_a_url_of_no_store_is_told_all_that_there_are() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"ENGAGEMENT_STATE_URL": "rockdb:///var/lib/engagement"})
+
+    named = str(refused.value).partition(" begins with none of ")[2].split(", ")
+    assert named == ["rocksdb://", "memory://", *(f"{scheme}://" for scheme in SCHEMES)]
+    for scheme in named:
+        place = {"memory://": "", "unix://": "/run/redis.sock"}.get(scheme, "h/m" if "sentinel" in scheme else "h")
+        load(None, {"ENGAGEMENT_STATE_URL": f"{scheme}{place}"})
+
+
+def test_the_password_of_the_sentinels_is_read_from_its_file_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter4\n")
+    url = {"ENGAGEMENT_STATE_URL": "redis+sentinel://:hunter2@h/m"}
+    settings = load(None, {**url, "ENGAGEMENT_STATE_SENTINEL_PASSWORD_FILE": f"{tmp_path}/password"})
+
+    assert settings.sentinel_password() == "hunter4"
+    assert load(None, url).sentinel_password() == ""
+    assert settings.secrets() == ["hunter2", "hunter4"]
+    assert "hunter" not in str([*setting_values(settings), settings])
 
 
 def test_a_section_that_is_a_text_is_refused_also_when_a_variable_wants_to_be_in_it(tmp_path: Path) -> None:

@@ -1,28 +1,31 @@
 """A family for tests only: which toys children play with, and how often they break.
 
-It is complete: it has messages of its own, an event, a part of the row, windows, a ring, closed days, and a share with
-its interval. It shows that a family is one module and one line in the list, because nothing in `stream/` names it.
-`tests/toy_engagement.py` is `engagement` with this family.
+It is complete: it has messages of its own, an event, a part of the row, windows, live numbers and their closed twins,
+users who are counted once, and a share with its interval. It shows that a family is one module and one line in the
+list, because nothing in `stream/` names it. `tests/toy_engagement.py` is `engagement` with this family.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from stream.core.events import Event
 from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
 from stream.core.messages import Message, MessageKind, identity_of
-from stream.core.metrics import WINDOW, Metric
+from stream.core.metrics import WINDOW, Metric, closed_twins
 from stream.core.rejections import Reason, Rejected
-from stream.core.samples import Sample, share
-from stream.core.snapshot import Sums
-from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.ring import latest_bookings
+from stream.core.samples import Labels, Sample, share
+from stream.core.time import MINUTE_MS
 from stream.core.windows import Windows
 
 # The fields of tallies.
-PLAYED, BROKEN = 1, 2
+PLAYED, BROKEN, PLAYERS = 1, 2, 3
 
-METRICS = (
+_PLAYER = {PLAYERS: 1}
+
+_LIVE = (
     Metric("engagement_toys_played", "Toys played with.", WINDOW, unit="toys"),
     Metric("engagement_toys_broken", "Toys that broke while played with.", WINDOW, unit="toys"),
     Metric(
@@ -33,8 +36,9 @@ METRICS = (
         interval="Wilson",
         parts=("engagement_toys_broken", "engagement_toys_played"),
     ),
-    Metric("engagement_toy_players_closed", "Users who played, on complete local days.", WINDOW, unit="users"),
+    Metric("engagement_toy_players", "Users who played.", WINDOW, unit="users"),
 )
+METRICS = (*_LIVE, *closed_twins(_LIVE))
 
 
 class PlayMessage(Message, gc=False, kw_only=True):
@@ -59,19 +63,19 @@ def event_of(message: PlayMessage, user: str, at_ms: int, is_bot: bool, key: byt
 
 
 class Plays(msgspec.Struct, gc=False):
-    """What one user has played with: the toys that may be sent again, and the days."""
+    """What one user has played with: the toys that may be sent again, and when."""
 
     toys: dict[int, int] = {}  # by identity: the time in milliseconds, negative when the toy broke
-    days: list[int] = []  # in order
+    minutes: list[int] = []  # in order
     unbooked: list[int] = []  # the times that the totals don't hold yet; never stored
-    booked_days: list[int] | None = None  # while the totals don't hold the days as they are now; never stored
+    booked: list[int] | None = None  # while the totals don't hold the minutes as they are now; never stored
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The form in which plays are stored in a row."""
 
     toys: dict[int, int]
-    days: list[int]
+    minutes: list[int]
 
 
 _decode = msgspec.msgpack.Decoder(Stored).decode
@@ -85,7 +89,6 @@ class ToysFamily(Family[Plays]):
     windows = Windows("toys", ("1h", "1d", "7d"), "of toys")
     metrics = METRICS
     message_kinds = (MessageKind("toys", PlayMessage, event_of),)
-    has_closed_days = True
 
     def handlers(self) -> Mapping[type[Event], EventHandler]:
         return {Played: one_by_one(self.apply_play)}
@@ -94,12 +97,12 @@ class ToysFamily(Family[Plays]):
         """Count a toy unless it is known already."""
         if play.identity in part.toys:
             return False
-        if part.booked_days is None:
-            part.booked_days = list(part.days)
+        if part.booked is None:
+            part.booked = list(part.minutes)
             self.changed.append(part)
         at_ms = part.toys[play.identity] = -play.at_ms if play.broke else play.at_ms
         part.unbooked.append(at_ms)
-        part.days = sorted({*part.days, self.rules.days.day_of(play.at_ms)})
+        part.minutes = sorted({*part.minutes, play.at_ms // MINUTE_MS})
         return True
 
     def new(self) -> Plays:
@@ -107,10 +110,10 @@ class ToysFamily(Family[Plays]):
 
     def decode(self, stored: msgspec.Raw) -> Plays:
         kept = _decode(stored)
-        return Plays(kept.toys, kept.days)
+        return Plays(kept.toys, kept.minutes)
 
     def stored(self, part: Plays) -> object:
-        return (part.toys, part.days) if part.days else None
+        return (part.toys, part.minutes) if part.minutes else None
 
     def prune(self, part: Plays, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.toys.items() if abs(at_ms) < horizon.before_ms]
@@ -118,24 +121,23 @@ class ToysFamily(Family[Plays]):
             del part.toys[identity]
 
     def last_ms(self, part: Plays) -> int:
-        return max(max(map(abs, part.toys.values()), default=0), max(part.days, default=0) * DAY_MS)
+        return max(part.minutes, default=0) * MINUTE_MS
 
     def book(self, parts: list[Plays]) -> None:
-        assert self.ledger is not None
         for part in parts:
             for at_ms in part.unbooked:
-                self.ring.count(abs(at_ms) // MINUTE_MS, {PLAYED: 1, BROKEN: 1} if at_ms < 0 else {PLAYED: 1})
-            self.ledger.book(part.booked_days or [], part.days)
-            part.unbooked, part.booked_days = [], None
+                self.count(abs(at_ms) // MINUTE_MS, {PLAYED: 1, BROKEN: 1} if at_ms < 0 else {PLAYED: 1})
+            for minutes, times in ((part.booked or [], -1), (part.minutes, 1)):
+                if minutes:
+                    self.ring.book(latest_bookings(minutes, _PLAYER), times=times)
+                    self.days.book(
+                        latest_bookings([self.day_of_minute(minute) for minute in minutes], _PLAYER), times=times
+                    )
+            part.unbooked, part.booked = [], None
 
-    def live(self, sums: Sums) -> Iterator[Sample]:
-        for window, length in self.lengths.items():
-            tally, labels = sums.live.get(length, {}), {"window": window}
-            played, broken = tally.get(PLAYED, 0), tally.get(BROKEN, 0)
-            yield Sample("engagement_toys_played", labels, played)
-            yield Sample("engagement_toys_broken", labels, broken)
-            yield from share("engagement_toys_broken_ratio", labels, broken, played)
-
-    def closed(self, sums: Sums, day: int) -> Iterator[Sample]:
-        for length, users in sorted(sums.closed[day].items()):
-            yield Sample("engagement_toy_players_closed", {"window": f"{length}d"}, users)
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        played, broken = tally.get(PLAYED, 0), tally.get(BROKEN, 0)
+        yield Sample("engagement_toys_played", labels, played)
+        yield Sample("engagement_toys_broken", labels, broken)
+        yield from share("engagement_toys_broken_ratio", labels, broken, played)
+        yield Sample("engagement_toy_players", labels, tally.get(PLAYERS, 0))

@@ -7,10 +7,11 @@ from grafana_foundation_sdk.builders import dashboard, stat
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
+from deploy.grafana.comeback import comeback
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
-from deploy.grafana.queries import JOB, Query, interval, number
-from deploy.grafana.segments import segment_metrics, segment_variables, segments
+from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
+from deploy.grafana.segments import segment_variables, segments
 from deploy.grafana.sessions import SESSIONS_WINDOW, sessions
 from deploy.grafana.surveys import SURVEYS_WINDOW, surveys
 from stream.core.catalogue import BUSINESS
@@ -31,14 +32,13 @@ def engagement() -> Dashboard:
     """The dashboard, as Grafana's classic model."""
     board = dashboard.Dashboard("Engagement").uid(ENGAGEMENT_UID).time("now-24h", "now")
     board.description("Active users, stickiness, sessions and surveys. Closed days compare; live numbers move.")
-    by_segment = segment_metrics()
     windows = [
         chosen("window", "Sessions over", "engagement_sessions", "window", default="1d"),
         chosen("survey_window", "Surveys over", "engagement_csat_answers", "window", default="30d"),
         chosen("stickiness_window", "Stickiness over", "engagement_stickiness_closed_ratio", "window", default="30d"),
     ]
-    rows = [_closed(), _now(), _stickiness(), _active_users(), sessions(), surveys(), *segments(by_segment)]
-    return page(board, [*rows, _every_number()], [*windows, *segment_variables(by_segment), _least_sample()])
+    rows = [_closed(), _now(), _stickiness(), _active_users(), comeback(), sessions(), surveys(), segments()]
+    return page(board, [*rows, _every_number()], [*windows, *segment_variables(), _least_sample()])
 
 
 def _least_sample() -> dashboard.CustomVariable:
@@ -175,7 +175,7 @@ def _active_users() -> Row:
 def _every_number() -> Row:
     labels = sorted({label for metric in BUSINESS for label in metric.labels} - {"window"})
     joined = ", ".join(f'"{label}"' for label in labels)
-    listed = f'label_join({{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {JOB}}}, "of", " ", {joined})'
+    listed = f'label_join({{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {DEPLOYMENT}}}, "of", " ", {joined})'
     table = listing(
         "Every number over $window",
         f"max by (__name__, of) ({listed})",

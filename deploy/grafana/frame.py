@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from deploy.grafana.panels import DATASOURCE, Panel
-from deploy.grafana.queries import JOB, number
+from deploy.grafana.queries import DEPLOYMENT, number
 from stream.core.catalogue import BY_NAME
 
 TAG = "engagement"
@@ -41,7 +41,7 @@ def page(
 ) -> Dashboard:
     """The dashboard with what both have, its rows, and panels numbered from 1 so that links to a panel stay."""
     board.tags([TAG]).timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR).refresh("30s").editable()
-    board.variables([_datasource(), _job(), *variables, _live_page(), _runbooks()])
+    board.variables([_datasource(), *_deployment(), *variables, _live_page(), _runbooks()])
     board.annotations([_alerts(), _versions()])
     board.links([_other_dashboards(), _to_live_page()])
     for row in rows:
@@ -84,7 +84,7 @@ def any_of(name: str, label: str, metric: str, values_of: str) -> dashboard.Quer
 def _values(name: str, label: str, metric: str, values_of: str) -> dashboard.QueryVariable:
     if values_of not in BY_NAME[metric].labels:
         raise ValueError(f"{metric} has no label {values_of}")
-    variable = _query_variable(name, f"label_values({metric}{{{JOB}}}, {values_of})")
+    variable = _query_variable(name, f"label_values({metric}{{{DEPLOYMENT}}}, {values_of})")
     return variable.label(label).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
 
 
@@ -98,9 +98,20 @@ def _datasource() -> dashboard.DatasourceVariable:
     return variable.current(VariableOption(text="Prometheus", value="prometheus", selected=True))
 
 
-def _job() -> dashboard.QueryVariable:
-    variable = _query_variable("job", f"label_values({_ANY_SERVER}, job)").label("Deployment")
-    return variable.refresh(VariableRefresh.ON_DASHBOARD_LOAD)
+def _deployment() -> list[dashboard.QueryVariable]:
+    """The scrape job; and its namespace and cluster, where targets have these labels."""
+    queries = {
+        "job": ("Deployment", f"label_values({_ANY_SERVER}, job)"),
+        "namespace": ("Namespace", f'label_values({_ANY_SERVER}{{job="$job", namespace!=""}}, namespace)'),
+        "cluster": (
+            "Cluster",
+            f'label_values({_ANY_SERVER}{{job="$job", namespace="$namespace", cluster!=""}}, cluster)',
+        ),
+    }
+    return [
+        _query_variable(name, query).label(label).refresh(VariableRefresh.ON_DASHBOARD_LOAD)
+        for name, (label, query) in queries.items()
+    ]
 
 
 def _live_page() -> dashboard.TextBoxVariable:
@@ -118,8 +129,9 @@ def _runbooks() -> dashboard.TextBoxVariable:
 
 def _alerts() -> dashboard.AnnotationQuery:
     """Each time an alert was firing; also one that fired between two points of the time shown."""
-    # The watchdog fires always. Alerts that nothing is there any more have no job.
-    selected = 'alertname=~"Engagement.+", alertname!="EngagementWatchdog", alertstate="firing", job=~"$job|"'
+    # The watchdog fires always. Alerts that nothing is there any more have no namespace, and may have no job.
+    of_deployment = 'job=~"$job|", namespace=~"$namespace|", cluster=~"$cluster|"'
+    selected = f'alertname=~"Engagement.+", alertname!="EngagementWatchdog", alertstate="firing", {of_deployment}'
     firing = f"max_over_time(ALERTS{{{selected}}}[$__interval])"
     annotation = _annotation("Alerts", f"max by (alertname, severity) ({firing})", color="red")
     return annotation.title_format("{{alertname}}").text_format("{{severity}}").tag_keys("severity")

@@ -57,6 +57,7 @@ def _trust() -> Row:
     behind = f"time() - {number('engagement_clock_seconds')}"
     newest = f"time() - max({number('engagement_event_time_seconds', by='topic', where=_TOPIC)})"
     dead = f"sum({growth('engagement_dead_letters_total', over='1h', by='topic, reason', where=_TOPIC)})"
+    unread = f"sum(1 - {number('engagement_topic_readable', by='topic, partition', where=_PLACES)})"
     version = Query(number("engagement_build_info", by="version"), "{{version}}")
 
     def told(title: str, expression: str, unit: str, steps: Steps, *alerts: str) -> stat.Panel:
@@ -75,6 +76,7 @@ def _trust() -> Row:
             told("Clock behind", behind, units.Seconds, _BEHIND, late),
             told("Since the newest event", newest, units.Seconds, _ANY, "EngagementNoEvents"),
             told("Dead letters, last hour", dead, units.Short, _NONE_EXPECTED, "EngagementDeadLettersRising"),
+            told("Topics not read", unread, units.Short, _NONE_EXPECTED, "EngagementTopicUnread"),
             figure("Version", [version], unit=units.Short, width=3, names=True, alerts=["EngagementTargetMissing"]),
         ],
     )
@@ -90,7 +92,7 @@ def _events() -> Row:
                 "Events applied",
                 [Query(applied, "{{topic}}")],
                 unit=units.EventsPerSecond,
-                width=12,
+                width=8,
                 stacked=True,
                 alerts=["EngagementNoEvents"],
             ),
@@ -98,8 +100,22 @@ def _events() -> Row:
                 "Events not applied, and why",
                 [Query(_seen("engagement_events_total", "outcome", others), "{{topic}}: {{outcome}}")],
                 unit=units.EventsPerSecond,
-                width=12,
+                width=8,
                 note="none: all events of the topic were applied.",
+            ),
+            trend(
+                "Corrections of closed days",
+                [Query(number("engagement_closed_corrections_total"), "since the state began")],
+                unit=units.Short,
+                width=8,
+                note="Each step is a closed day that late events changed.",
+            ),
+            trend(
+                "Values of segments without room",
+                [Query(number("engagement_segment_values_beyond_total"), "since the state began")],
+                unit=units.Short,
+                width=8,
+                note="They count as other. Look which label has ids as values.",
             ),
         ],
     )
@@ -204,8 +220,9 @@ def _state() -> Row:
 
 def _dead_letters() -> Row:
     by_reason = rate("engagement_dead_letters_total", by="topic, reason", where=_TOPIC)
-    letters = "engagement_dead_letters_total"
+    letters, left_out = "engagement_dead_letters_total", "engagement_left_out_total"
     total = number(letters, by="topic, reason", where=_TOPIC)
+    not_counted = number(left_out, by="topic, what", where=_TOPIC)
     legend = "{{topic}}: {{reason}}"
     note = "none: no message of the topic was sent there."
     return Row(
@@ -225,6 +242,13 @@ def _dead_letters() -> Row:
                 unit=units.Short,
                 width=12,
                 note=note,
+            ),
+            bars(
+                "Told and not counted, so far",
+                [Query(_seen(left_out, "what", not_counted), "{{topic}}: {{what}}")],
+                unit=units.Short,
+                width=24,
+                note="none: all that messages of the topic told is counted.",
             ),
         ],
     )

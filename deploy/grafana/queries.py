@@ -1,7 +1,7 @@
 """PromQL, made from the catalogue: a metric or a label that the catalogue doesn't know gets into no dashboard.
 
-Each server tells the same numbers, so `max by` makes one series of those of all servers. Rates are taken before it:
-a counter must not jump from one server's to another's.
+Each server tells the same numbers, so `max by` makes one series of those of all servers, whatever labels Prometheus
+has given them. Rates are taken before it: a counter must not jump from one server's to another's.
 """
 
 import re
@@ -111,11 +111,13 @@ def _selector(name: str, by: str, where: str) -> str:
         raise ValueError(f"{name} has no label {', '.join(sorted(unknown))}")
     if lost:
         raise ValueError(f"{name} needs its labels {', '.join(sorted(lost))} kept or selected")
-    return f"{name}{{{', '.join(filter(None, (where, JOB)))}}}"
+    return f"{name}{{{', '.join(filter(None, (where, DEPLOYMENT)))}}}"
 
 
 def _max(by: str, expression: str) -> str:
     return f"max by ({by}) ({expression})" if by else f"max({expression})"
 
 
-JOB = 'job="$job"'
+# Which deployment is meant. Where no target has a namespace or a cluster, Grafana finds no value to choose from and
+# puts nothing in place of the variable, which selects series without the label.
+DEPLOYMENT = 'job="$job", namespace="$namespace", cluster="$cluster"'

@@ -1,6 +1,4 @@
-"""The row of segments: the same number by platform, plan, country or version of the app."""
-
-from collections.abc import Iterable
+"""The row of segments: the same numbers by platform, plan, country or version of the app."""
 
 from grafana_foundation_sdk.builders import dashboard, timeseries
 from grafana_foundation_sdk.models import units
@@ -8,30 +6,46 @@ from grafana_foundation_sdk.models import units
 from deploy.grafana.frame import Row, chosen
 from deploy.grafana.panels import trend
 from deploy.grafana.queries import Query, number
-from stream.core.catalogue import CATALOGUE
-from stream.core.metrics import Metric
 
-_PREFIX = "engagement_segment_"
-_LABELS = ("window", "segment", "value")
-
-
-def segment_metrics(catalogue: Iterable[Metric] = CATALOGUE) -> list[Metric]:
-    """The metrics that are counted by segment, where the catalogue has any."""
-    return [metric for metric in catalogue if metric.name.startswith(_PREFIX)]
+_USERS = "engagement_segment_active_users"
+# Those of now that users, sessions and surveys all are told of by segment where nothing else is set.
+_WINDOW, _MONTH = 'window="$segment_window"', 'window="30d"'
 
 
-def segments(metrics: list[Metric]) -> list[Row]:
-    """A panel a metric, its values stacked; no row where nothing is counted by segment."""
-    panels = [_panel(metric) for metric in metrics]
-    return [Row("By $segment, over $window", panels)] if panels else []
+def segments() -> Row:
+    """A panel for each number that is counted by segment, a line for each value."""
+    return Row(
+        "By $segment",
+        [
+            _panel("Active users over $segment_window", _USERS, _WINDOW, units.Short, stacked=True),
+            _panel("Sessions over $segment_window", "engagement_segment_sessions", _WINDOW, units.Short, stacked=True),
+            _panel("Stickiness, DAU/MAU", "engagement_segment_stickiness_ratio", _MONTH, units.PercentUnit),
+            _panel(
+                "Session time, mean, over $segment_window",
+                "engagement_segment_session_duration_mean_seconds",
+                _WINDOW,
+                units.Seconds,
+            ),
+            _panel(
+                "Bounce, GA4 rule, over $segment_window",
+                "engagement_segment_bounce_ratio",
+                f'{_WINDOW}, rule="ga4"',
+                units.PercentUnit,
+            ),
+            _panel("CSAT over 30d", "engagement_segment_csat_ratio", _MONTH, units.PercentUnit),
+            _panel("NPS over 30d", "engagement_segment_nps", _MONTH, units.NoUnit),
+        ],
+    )
 
 
-def segment_variables(metrics: list[Metric]) -> list[dashboard.QueryVariable]:
-    """Which segment the row shows."""
-    return [chosen("segment", "Segment", metric.name, "segment", default="platform") for metric in metrics[:1]]
+def segment_variables() -> list[dashboard.QueryVariable]:
+    """Which segment the row shows, and over which window."""
+    return [
+        chosen("segment", "Segment", _USERS, "segment", default="platform"),
+        chosen("segment_window", "Segments over", "engagement_segment_sessions", "window", default="1d"),
+    ]
 
 
-def _panel(metric: Metric) -> timeseries.Panel:
-    query = Query(number(metric.name, by="value", where='window="$window", segment="$segment"'), "{{value}}")
-    title = metric.name.removeprefix(_PREFIX).replace("_", " ").capitalize()
-    return trend(title, [query], unit=units.Short, width=12, stacked=True)
+def _panel(title: str, metric: str, where: str, unit: str, *, stacked: bool = False) -> timeseries.Panel:
+    query = Query(number(metric, by="value", where=f'{where}, segment="$segment"'), "{{value}}")
+    return trend(title, [query], unit=unit, width=12 if stacked else 8, stacked=stacked)

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models import units
 from deploy.grafana.frame import Row
 from deploy.grafana.panels import trend
 from deploy.grafana.queries import Query, interval, number
-from stream.core.families.sessions.numbers import QUANTILES
+from stream.core.histogram import QUANTILES
 
 SESSIONS_WINDOW = 'window="$window"'
 

@@ -33,6 +33,13 @@ def workers() -> Row:
             ),
             trend("Oldest snapshot by worker", [_of_worker("max", age)], unit=units.Seconds, width=6),
             trend("Longest last recovery by worker", [_of_worker("max", recovery)], unit=units.Seconds, width=6),
+            trend(
+                "Clock ahead of the brokers' time",
+                [Query(number("engagement_clock_skew_seconds", by="worker", where='worker=~"$worker"'), "{{worker}}")],
+                unit=units.Seconds,
+                width=24,
+                alerts=["EngagementClockWrong"],
+            ),
             *_changes(),
         ],
     )

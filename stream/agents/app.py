@@ -9,6 +9,7 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import Recovery
 from faust.types import TP
@@ -19,18 +20,26 @@ from stream.agents.concurrent_batches import ConcurrentBatches
 from stream.agents.credentials import faust_credentials
 from stream.agents.task_manager import TaskManager
 from stream.agents.task_state import ChangelogState, SharedState, State, in_thread
+from stream.agents.timekeeping import AskStore
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
 from stream.core.store import Store, StoreUnavailable
 from stream.core.time import seconds_of
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
-from stream.kafka.state_mismatch import StateMismatch, find_changelog_mismatch
+from stream.kafka.state_mismatch import (
+    StateMismatch,
+    commands_for_new_changelog,
+    describe_new_changelog,
+    find_changelog_mismatch,
+)
+from stream.kafka.topic_watch import TopicWatch
 from stream.kafka.topics import topic_ids
 from stream.settings import Settings, Unavailable
 
 log = structlog.get_logger(__name__)
 
 _PROGRESS_SECONDS = 2.0
+_CHECK_RANGES_SECONDS = 1.0
 
 # How many batches of an input are applied at the same time if the store is across a network. A local store answers at
 # once, so there it is one.
@@ -67,9 +76,10 @@ class EngagementApp(faust.App):
 class Worker:
     """A worker: it processes its share of the partitions until it is stopped.
 
-    `open_store` opens the store of a partition, `check_store` checks that stores can be trusted. A `shared` store is
-    used by all workers and has no changelog, so it is up to date as soon as it is opened. `only_worker` says that no
-    other worker can take over the partitions.
+    `open_store` opens the store of a partition, `check_store` checks that stores can be trusted, `close_store` is
+    called when the worker has stopped. A `shared` store is used by all workers and has no changelog, so it is up to
+    date as soon as it is opened; `ask_store` asks it for the time. `only_worker` says that no other worker can take
+    over the partitions.
     """
 
     def __init__(
@@ -78,18 +88,23 @@ class Worker:
         *,
         open_store: Callable[[int], Store],
         check_store: Callable[[], None] = lambda: None,
+        close_store: Callable[[], None] = lambda: None,
         shared: bool = False,
+        ask_store: AskStore | None = None,
         only_worker: bool = False,
     ) -> None:
         self._settings = settings
-        self._check_store = check_store
-        self._stores = OpenStores(open_store)
+        self._check_store, self._close_store = check_store, close_store
+        self._store_checked = False
+        self._stores = OpenStores(open_store, now_ms=lambda: self.tasks.clock.now_ms())
         self._open_store = open_store
         self._shared = shared
-        self._reporting: asyncio.Task[None] | None = None
+        self._reporting: list[asyncio.Task[None]] = []
+        self._topic_watch: TopicWatch | None = None
         self.tasks = TaskManager(
             settings,
             open_state=self._open_shared_state if shared else self._open_local_state,
+            ask_store=ask_store,
             only_worker=only_worker,
         )
         self.app = self._new_app()
@@ -175,20 +190,29 @@ class Worker:
         consumer: Any = self.app.consumer
         return consumer  # type: ignore[no-any-return]
 
+    def check_store(self) -> None:
+        """Check once that the stores can be trusted. Raises StoreFailed or SettingsError if they can't."""
+        if not self._store_checked:
+            with contextlib.suppress(StoreUnavailable):  # each partition reports this later and waits for the store
+                self._check_store()
+            self._store_checked = True
+
     async def start(self) -> None:
-        """Join the group and start to process. Raises StoreFailed for a store that can't be trusted."""
-        with contextlib.suppress(StoreUnavailable):  # each partition reports this later and waits for the store
-            await in_thread(self._check_store)
+        """Join the group and start to process. Raises StoreFailed or SettingsError, as `check_store`."""
+        await in_thread(self.check_store)
         inputs = [*self._settings.input_topics.values(), self._settings.rekey_topic]
         topics = [*inputs, *([] if self._shared else [self._settings.changelog_topic])]
-        ids = await in_thread(lambda: topic_ids(topics, client_options=client_options(self._settings)))
+        options = client_options(self._settings)
+        ids = await in_thread(lambda: topic_ids(topics, client_options=options))
         self.tasks.topic_ids = ids
+        self._topic_watch = TopicWatch(topics, client_options=options, on_ids=self.tasks.take_topic_ids)
+        self._topic_watch.start()
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(
             lambda topic, partition: self.consumer.remaining(topic, partition),
             lambda topic, partition: self.consumer.read_progress(topic, partition),
         )
-        self._reporting = asyncio.create_task(self._report_progress())
+        self._reporting = [asyncio.create_task(work()) for work in (self._report_progress, self._check_ranges)]
         await self.app.start()  # this includes the first recovery
 
     # -- recovery --------------------------------------------------------------------------------------------------
@@ -224,6 +248,13 @@ class Worker:
                     seconds = progress[1] / rate if rate > 0 else None
                     await self.tasks.report_unowned(tp.partition, why, rows_left=left, seconds_left=seconds)
 
+    async def _check_ranges(self) -> None:
+        """Look regularly for topics whose next offset Kafka does not have, and stop to read those that do not fit."""
+        while True:
+            await asyncio.sleep(_CHECK_RANGES_SECONDS)
+            with contextlib.suppress(KafkaError):  # Kafka is away: ask again
+                await self.consumer.check_out_of_range(self.tasks.stop_reading_on_mismatch)
+
     def unready(self) -> list[str]:
         """Return why this worker does not process all of its partitions now. Empty if it does."""
         if self.tasks.failure is not None:
@@ -232,10 +263,14 @@ class Worker:
             return ["no partitions are assigned yet"]
         waiting = sorted(partition for partition in self._assigned if not self.tasks.owns(partition))
         if not waiting:
-            return []
+            return self.tasks.unread()
         progress = self.recovering()
         left = f": {progress[1]:,} records to read" if progress is not None else ""
         return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
+
+    def notes(self) -> list[str]:
+        """What people should know besides: that this machine's clock is wrong, or that nobody can tell."""
+        return list(self.tasks.clock.notes("this worker"))
 
     async def _report_standbys(self) -> None:
         for tp in sorted(self._recovery.standby_tps):
@@ -256,12 +291,15 @@ class Worker:
         unread = [] if self.recovering() is None else self._recovery.active_remaining()
         await self.tasks.close(save=self.tasks.failure is None, leaving=True)
         await self.tasks.report_stopped(dict.fromkeys((tp.partition for tp in unread), 0))
-        if self._reporting is not None:
-            self._reporting.cancel()
+        for task in self._reporting:
+            task.cancel()
+        if self._topic_watch is not None:
+            self._topic_watch.stop()
         # Not `wait_for`: it would wait longer, because aiokafka ignores that it is cancelled.
         leaving = asyncio.create_task(self._leave())
         await asyncio.wait({leaving}, timeout=_LEAVE_TIMEOUT_SECONDS)
         self._stores.close()
+        self._close_store()
         if not leaving.done():
             raise Unavailable(
                 f"Kafka at {self._settings.kafka.servers} did not answer for {_LEAVE_TIMEOUT_SECONDS:g} s"
@@ -283,6 +321,8 @@ class Worker:
             PartitionChangelog(outbox, partition),
             overwritten=self._stores.overwritten(partition),
             topic_id=self._stores.topic_id,
+            now_ms=self.tasks.clock.now_ms,
+            commands=commands_for_new_changelog([partition]),
         )
 
     async def _open_shared_state(self, partition: int, outbox: Outbox) -> State:
@@ -315,6 +355,8 @@ class Worker:
         places = [TP(topic, partition) for partition in partitions]
         firsts, ends = await self.consumer.earliest_offsets(*places), await self.consumer.highwaters(*places)
         for place in places:
+            if self._stores.follows_another_topic(place.partition):
+                raise StateMismatch(describe_new_changelog([place.partition]))
             held = self._stores.open_store(place.partition).offset()
             first, end = firsts.get(place) or 0, ends.get(place) or 0
             whole = self._stores.is_complete(place.partition, first=first)

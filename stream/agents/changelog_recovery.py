@@ -30,8 +30,11 @@ _MAX_LOCAL_STATE_AGE_MS = 6 * 86_400_000
 class OpenStores:
     """The open stores of a worker, by partition, and how far each has followed its changelog."""
 
-    def __init__(self, open_store: Callable[[int], Store]) -> None:
-        self._open = open_store
+    def __init__(
+        self, open_store: Callable[[int], Store], *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
+        """`now_ms` is the clock by which the age of a local state is judged."""
+        self._open, self._now_ms = open_store, now_ms
         self._stores: dict[int, Store] = {}
         self._replays: dict[int, Replay] = {}
         self._offsets_when_opened: dict[int, int | None] = {}
@@ -58,7 +61,7 @@ class OpenStores:
         store = self.open_store(partition)
         (value,) = store.read([SEAL])
         seal = None if value is None else decode_seal(value)
-        if seal is not None and seal.written_ms < time.time_ns() // 1_000_000 - _MAX_LOCAL_STATE_AGE_MS:
+        if seal is not None and seal.written_ms < self._now_ms() - _MAX_LOCAL_STATE_AGE_MS:
             log.warning("the local state is more than six days old: it is recovered from the changelog", at=partition)
             store.clear()
             seal = self._offsets_when_opened[partition] = None
@@ -86,6 +89,15 @@ class OpenStores:
     def overwritten(self, partition: int) -> set[bytes]:
         """Return the keys whose newest record in the changelog is from a replaced worker, and not valid."""
         return set(self._replays[partition].overwritten) if partition in self._replays else set()
+
+    def follows_another_topic(self, partition: int) -> bool:
+        """Whether the newest run in a changelog was written for another topic of the same name.
+
+        A worker that did not notice that its changelog was created again has appended it. It is no whole state.
+        """
+        replay = self._replays.get(partition)
+        seal = None if replay is None else replay.seal
+        return bool(seal is not None and seal.topic_id and self.topic_id and seal.topic_id != self.topic_id)
 
     def is_complete(self, partition: int, *, first: int) -> bool:
         """Whether the store and a changelog that begins at offset `first` together have the whole state."""

@@ -23,7 +23,9 @@ from stream.agents import forwarded_events
 from stream.agents.task_state import State, in_thread
 from stream.core.messages import Reader
 from stream.core.partition.batch_reader import Batch
+from stream.core.partition.closing import CLOSED
 from stream.core.partition.partition import SWEPT_PREFIXES, Partition
+from stream.core.snapshot import ClosedDay
 from stream.core.store import StoreUnavailable
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
@@ -33,7 +35,7 @@ from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, OpenTransaction, Report, Timings
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClosedDayReport, OpenTransaction, Report, Timings
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +88,7 @@ class PartitionTask:
         self._read_progress = read_progress
         self._open_transaction_after = seconds_of(settings.kafka.open_transaction_after)
         self._open_transactions: dict[str, OpenTransaction] = {}  # by input
+        self._unread: dict[str, str] = {}  # by Kafka topic: why it is not read any more
         self._core = Partition(
             settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
         )
@@ -98,9 +101,10 @@ class PartitionTask:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
-        self._readers = settings.readers
+        self._readers = settings.readers_telling(self._log_format)
         self._reader_of_events = forwarded_event_reader(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
+        self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
         self._writing = asyncio.Lock()
         self._applying = asyncio.Lock()  # so that no checkpoint comes between a batch and what it sends on
         self._checkpointed_offsets: dict[str, int] = {}
@@ -112,6 +116,9 @@ class PartitionTask:
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
+
+    def _log_format(self, source: str, format_: str) -> None:
+        log.info("the format of messages was recognised", input=source, format=format_, partition=self.number)
 
     async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """Take the partition over and go on from its last checkpoint. Raises PartitionTakenOver, StateRefused."""
@@ -130,6 +137,7 @@ class PartitionTask:
         progress.partitions = partitions
         self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
         self._checkpointed_offsets = dict(self._core.progress.offsets)
+        self._core.tell_days_again()  # the last owner may have gone before all of them were sent
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +161,18 @@ class PartitionTask:
         if topic_id:
             progress.topic_ids[topic] = topic_id
 
+    def stop_reading(self, topic: str, why: str) -> None:
+        """Apply nothing more of a Kafka topic, because it does not fit the state. The other topics go on."""
+        if topic not in self._unread:
+            fields = {"topic": topic, "partition": self.number, "why": why}
+            log.error("a topic is not read any more, because it does not fit the state", **fields)
+            self._unread[topic] = why
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """By Kafka topic: why it is not read any more."""
+        return self._unread
+
     def checkpointed_offsets(self) -> dict[str, int]:
         """By Kafka topic: the next offset to apply, according to the last checkpoint."""
         return self._checkpointed_offsets
@@ -162,18 +182,21 @@ class PartitionTask:
         """The newest event time that was applied, or -1."""
         return max(self._core.progress.newest_ms.values(), default=-1)
 
-    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> int:
-        """Apply a batch of a Kafka topic. Returns how many of its records were new to the state."""
+    async def apply(self, topic: str, records: Sequence[ConsumerRecord], *, now_ms: int, clock_ms: int) -> int:
+        """Apply a batch of a Kafka topic. Returns how many of its records were new to the state.
+
+        Events are of the future that are later than `now_ms` by `future_limit`; the windows end with `clock_ms`.
+        """
         position = self._core.progress.offsets.get(topic, 0)
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
         if new:
             async with self._applying:
                 self._half_applied = True
-                await self._apply(topic, new, wall_ms=wall_ms, clock_ms=clock_ms)
+                await self._apply(topic, new, now_ms=now_ms, clock_ms=clock_ms)
                 self._half_applied = False
         return len(new)
 
-    async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, wall_ms: int, clock_ms: int) -> None:
+    async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, now_ms: int, clock_ms: int) -> None:
         await self._available.wait()
         by_input = self._by_input(topic, new)
         now = time.monotonic()
@@ -184,7 +207,7 @@ class PartitionTask:
         for source, reader, its_records in by_input:
             with self._timed():
                 batch = self._core.read(
-                    source, its_records, reader, not_after_ms=wall_ms + self._future_limit_ms, belongs=self._belongs
+                    source, its_records, reader, not_after_ms=now_ms + self._future_limit_ms, belongs=self._belongs
                 )
             rows = await self._fetch_rows(batch)
             with self._timed():
@@ -249,6 +272,8 @@ class PartitionTask:
         """Give the partition up: stop waiting for the store."""
         self._closed = True
         self._available.set()
+        if self._telling_all is not None:
+            self._telling_all.cancel()
 
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
@@ -282,11 +307,12 @@ class PartitionTask:
         """Advance the clock. Returns how many records of each input are still to be applied, -1 if unknown."""
         lag = {}
         for name, topic in self._topics.items():
-            left = self._remaining(name)
+            left = None if name in self._unread else self._remaining(name)
             if left == 0:
                 self.mark_end_reached(name)
             lag[topic] = -1 if left is None else left
-            self._update_read_progress(name, topic)
+            if name not in self._unread:
+                self._update_read_progress(name, topic)
         self._core.tick(clock_ms, behind=self.behind(), active=self._active())
         return lag
 
@@ -305,12 +331,13 @@ class PartitionTask:
             log.info("the transaction has ended", topic=name, partition=self.number)
 
     def _active(self) -> tuple[str, ...]:
-        """The inputs that have records to read, had some in the last seconds, or have some in an open transaction."""
+        """The inputs that have records to read, had some in the last seconds, or have some that can't be read now."""
         quiet_since = time.monotonic() - QUIET_SECONDS
         return tuple(
             topic
             for name, topic in self._topics.items()
             if self._last_records_at.get(topic, quiet_since) > quiet_since
+            or name in self._unread
             or self._remaining(name) != 0
             or self._read_progress(name).open_transaction is not None
         )
@@ -320,21 +347,22 @@ class PartitionTask:
         self._at_end[topic] = time.monotonic()
 
     def behind(self) -> tuple[str, ...]:
-        """The inputs that were not read to their end in the last seconds."""
+        """The inputs that were not read to their end in the last seconds, without those that are not read any more."""
         now = time.monotonic()
-        reached = {name for name, at in self._at_end.items() if now - at < _CAUGHT_UP_SECONDS}
+        reached = self._unread.keys() | {name for name, at in self._at_end.items() if now - at < _CAUGHT_UP_SECONDS}
         return tuple(topic for name, topic in self._topics.items() if name not in reached)
 
-    def report(self, worker: str, lag: dict[str, int], *, wall_ms: int) -> Report:
+    def report(self, worker: str, lag: dict[str, int], *, now_ms: int) -> Report:
         """Return what this partition adds to every number, and how its processing goes."""
-        snapshot = self._core.snapshot()
-        self._measure_latency(wall_ms)
+        snapshot = self._core.live_snapshot()
+        self._measure_latency(now_ms)
         return Report(
             partition=self.number,
             worker=worker,
-            reported_ms=wall_ms,
+            reported_ms=now_ms,
             counted_since_ms=self._core.progress.counted_since_ms,
             snapshot=snapshot,
+            days_since=self._core.progress.closed_since,
             lag=lag,
             behind=self.behind(),
             event_latency=Timings(tuple(int(count) for count in self._event_latency), self._event_latency_seconds),
@@ -343,12 +371,60 @@ class PartitionTask:
             settings=self._shared_settings,
             away=self.away,
             open_transactions=dict(self._open_transactions),
+            unread={self._topics.get(name, name): why for name, why in self._unread.items()},
             epoch=self.epoch,
         )
 
-    def _measure_latency(self, wall_ms: int) -> None:
+    def send_closed_days(self, worker: str, *, now_ms: int) -> None:
+        """Begin to send the days that have closed, or that late events have changed, to the servers.
+
+        Does not wait for Kafka, so that the caller need not: the next checkpoint waits until the days have arrived.
+        """
+        if self._closed:
+            return
+        progress = self._core.progress
+        if progress.tells_all_days and (self._telling_all is None or self._telling_all.done()):
+            if self._telling_all is not None:
+                self._telling_all.result()
+            self._telling_all = asyncio.ensure_future(self._tell_all_days(worker, now_ms))
+        closed_before = progress.closed_through
+        for closed in self._core.close_days():
+            is_new = closed_before is None or closed.day > closed_before
+            report = self._day_report(worker, now_ms, closed)
+            expired = self._core.over_day(closed.day) if is_new else None
+            self._sent.append(asyncio.ensure_future(self._send_closed_day(report, expired)))
+
+    async def _send_closed_day(self, report: ClosedDayReport, expired: int | None) -> None:
+        """Send a closed day, and have the day deleted that is older than `history_days` since this one closed."""
+        progress = self._core.progress
+        end_before = progress.days_end
+        sent = [await self._outbox.send_closed_day(report)]
+        if expired is not None:
+            sent.append(await self._outbox.delete_closed_day(self.number, expired, by=report.told_by))
+        offset = (await asyncio.gather(*sent))[0].offset
+        if offset < end_before and not progress.tells_all_days:
+            log.warning("the topic of closed days was created again: all days are told again", partition=self.number)
+            progress.tells_all_days, progress.days_end = True, 0
+            self._core.tell_days_again()
+        progress.days_end = max(progress.days_end, offset + 1)
+
+    async def _tell_all_days(self, worker: str, now_ms: int) -> None:
+        """Send every closed day that the state holds and that nothing changes any more; the others are told anyway."""
+        async with self._writing:
+            stored = await in_thread(lambda: list(self._state.scan(CLOSED.encode())))
+        for closed in self._core.unchanging(stored):
+            await (await self._outbox.send_closed_day(self._day_report(worker, now_ms, closed)))
+        self._core.progress.tells_all_days = False
+
+    def _day_report(self, worker: str, now_ms: int, closed: ClosedDay) -> ClosedDayReport:
+        """What is sent of a closed day."""
+        counted_since_ms = self._core.progress.counted_since_ms
+        return ClosedDayReport(self.number, worker, now_ms, closed, self.epoch, counted_since_ms)
+
+    def _measure_latency(self, now_ms: int) -> None:
         if self._arrived:
-            seconds = np.maximum(wall_ms - np.concatenate(self._arrived), 0) / SECOND_MS
+            arrived = np.concatenate(self._arrived)
+            seconds = np.maximum(now_ms - arrived[arrived >= 0], 0) / SECOND_MS  # some records have no time
             self._arrived.clear()
             places = np.searchsorted(LATENCY_BOUNDS, seconds)
             self._event_latency += np.bincount(places, minlength=len(LATENCY_BOUNDS) + 1)
@@ -374,7 +450,11 @@ class PartitionTask:
                 if self._half_applied:
                     raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
-                if offsets == self._checkpointed_offsets and not self._core.unsaved_rows:
+                if (
+                    offsets == self._checkpointed_offsets
+                    and not self._core.unsaved_rows
+                    and not self._core.unsaved_days
+                ):
                     await self._retry_until_available(self._state.check_changelog)
                     return
                 started = time.monotonic()

@@ -17,18 +17,29 @@ from msgspec.structs import replace
 
 from stream.agents.partition_task import PartitionTask
 from stream.agents.task_state import State
+from stream.agents.timekeeping import AskStore, Timekeeping
 from stream.agents.transport import Records
+from stream.clock import Clock
 from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.core.time import seconds_of
 from stream.kafka.outbox import Outbox
-from stream.kafka.state_mismatch import PartitionOffsets, StateMismatch, find_mismatch
+from stream.kafka.state_mismatch import (
+    PartitionOffsets,
+    StateMismatch,
+    describe_new_changelog,
+    find_mismatch,
+    in_one_line,
+)
+from stream.kafka.timeouts import missing_topic
 from stream.kafka.transactions import ReadProgress
 from stream.settings import Settings, Unavailable
-from stream.telemetry import Idle, Standby, Unowned
+from stream.telemetry import ClockReading, Idle, Standby, Unowned
 
 log = structlog.get_logger(__name__)
 
 _REPORT_SECONDS = 1.0
+# How often a worker records that it runs.
+_ALIVE_SECONDS = 0.5
 # How many records are applied without a pause. There are fewer if they take longer than this time, because the rows of
 # very busy users cost ten times as much as others.
 _MAX_RECORDS_AT_ONCE, _MIN_RECORDS_AT_ONCE = 2_000, 100
@@ -53,14 +64,23 @@ class Fenced(Unavailable):
 class TaskManager:
     """All partitions that this worker owns. If one fails, the worker stops before any more offsets are committed."""
 
-    def __init__(self, settings: Settings, *, open_state: OpenState, only_worker: bool = False) -> None:
-        """`open_state` opens the state of a partition whose store is up to date.
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_state: OpenState,
+        ask_store: AskStore | None = None,
+        only_worker: bool = False,
+    ) -> None:
+        """`open_state` opens the state of a partition whose store is up to date. `ask_store` asks it for the time.
 
         `only_worker` says that no other worker can take over the partitions: this one may write after any silence.
         """
         self._settings, self._only_worker = settings, only_worker
         self._open_state = open_state
-        self._outbox = Outbox(settings)
+        self.clock = Clock(is_only_machine=only_worker)
+        self._outbox = Outbox(settings, self.clock)
+        self._timekeeping = Timekeeping(self.clock, ask_brokers=self._report_clock, ask_store=ask_store)
         self._tasks: dict[int, PartitionTask] = {}
         self._opening: set[int] = set()
         self._openings: set[asyncio.Task[PartitionTask | None]] = set()
@@ -73,8 +93,11 @@ class TaskManager:
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
         self.generation = -1  # of the consumer group, at the last assignment of partitions
-        self._started_ms = _wall_ms()
+        self._started_ms = time.time_ns() // 1_000_000  # not for numbers: it only tells processes of one name apart
         self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, as far as the broker tells them
+        self.missing_topics: list[str] = []
+        self._inputs = {*settings.input_topics.values(), settings.rekey_topic}
+        self._has_read = False  # whether this worker has begun to read its inputs
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
 
@@ -83,16 +106,19 @@ class TaskManager:
         remaining: Callable[[str, int], int | None],
         read_progress: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress(),
     ) -> None:
-        """Start to send reports and write checkpoints.
+        """Ask what time it is, then start to send reports and write checkpoints.
 
         `remaining` returns how many records of a partition are still to be applied, `read_progress` how far it is read.
         """
         self._remaining, self._read_progress = remaining, read_progress
         self._alive_at = time.monotonic()
+        self._start_loops(self._alive_loop)
         await self._outbox.start()
-        self._loops = [
-            asyncio.create_task(self._fail_on_error(loop)) for loop in (self._report_loop, self._checkpoint_loop)
-        ]
+        await self._timekeeping.start(self._clock_reading)
+        self._start_loops(self._report_loop, self._checkpoint_loop, self._timekeeping.run)
+
+    def _start_loops(self, *loops: Callable[[], Any]) -> None:
+        self._loops += [asyncio.create_task(self._fail_on_error(loop)) for loop in loops]
 
     async def stop(self) -> None:
         """Stop the reports and checkpoints, and close everything."""
@@ -146,6 +172,7 @@ class TaskManager:
         """Open one partition, retrying while its store can't be reached. Returns None if it is given up meanwhile."""
         while wanted():
             try:
+                await self._timekeeping.hear_store()
                 state = await self._open_state(number, self._outbox)
                 task = PartitionTask(
                     self._settings,
@@ -166,17 +193,30 @@ class TaskManager:
 
     async def report_unowned(self, partition: int, why: str, **progress: Any) -> None:
         """Report to the servers why this worker has no numbers of a partition now."""
-        at_ms, started_ms = _wall_ms(), self._started_ms
+        at_ms, started_ms = self.clock.now_ms(), self._started_ms
         report = Unowned(partition, self.worker, at_ms, why=why, started_ms=started_ms, **progress)
         await self._outbox.report(report)
 
     async def report_standby(self, partition: int, lag: int) -> None:
         """Report to the servers that this worker follows a partition as a standby."""
-        await self._outbox.report(Standby(partition, self.worker, _wall_ms(), lag=lag, started_ms=self._started_ms))
+        at_ms, started_ms = self.clock.now_ms(), self._started_ms
+        await self._outbox.report(Standby(partition, self.worker, at_ms, lag=lag, started_ms=started_ms))
 
     async def report_idle(self) -> None:
         """Report to the servers that this worker is running, although it has no partition."""
-        await self._outbox.report(Idle(self.worker, _wall_ms(), started_ms=self._started_ms))
+        await self._outbox.report(Idle(self.worker, self.clock.now_ms(), started_ms=self._started_ms))
+
+    async def _report_clock(self, reading: ClockReading) -> None:
+        await self._outbox.ask_the_time(reading)
+
+    def _clock_reading(self) -> ClockReading:
+        return ClockReading(
+            self.worker,
+            self.clock.now_ms(),
+            self._started_ms,
+            skew_seconds=self.clock.skew_seconds(),
+            why_own=self.clock.why_own,
+        )
 
     def _remaining_of(self, partition: int, topic: str) -> int | None:
         return self._remaining(topic, partition)
@@ -235,19 +275,59 @@ class TaskManager:
 
     def start_reading(self, topic: str, partition: int, offset: int) -> None:
         """Start reading at this offset: everything before it was applied, or is deleted from Kafka."""
+        self._has_read = True
         if partition in self._tasks:
             self._tasks[partition].start_reading(topic, offset, topic_id=self.topic_ids.get(topic, ""))
 
-    def fail_on_mismatch(self, place: PartitionOffsets) -> bool:
-        """Stop the worker if a topic does not fit the state of its partition. Returns whether it does not fit."""
-        task = self._tasks.get(place.partition)
-        if task is None:
-            return False
-        known = task.topic_id(place.topic)
-        problem = find_mismatch(place._replace(id_in_state=known, id_now=self.topic_ids.get(place.topic, "")))
+    def refuse_on_mismatch(self, place: PartitionOffsets) -> bool:
+        """Refuse a topic that does not fit the state of its partition. Returns whether it does not fit.
+
+        A worker that has read nothing yet stops. One that runs stops only to read this topic.
+        """
+        if self._has_read and self.stop_reading_on_mismatch(place):
+            return True
+        problem = self._find_mismatch(place)
         if problem is not None:
             self.fail(StateMismatch(problem))
         return problem is not None
+
+    def stop_reading_on_mismatch(self, place: PartitionOffsets) -> bool:
+        """Stop to read a topic if its records do not fit the state of a partition. Returns whether they do not fit."""
+        problem = self._find_mismatch(place._replace(committed=None))
+        if problem is not None:
+            self._tasks[place.partition].stop_reading(place.topic, in_one_line(problem))
+        return problem is not None
+
+    def _find_mismatch(self, place: PartitionOffsets) -> str | None:
+        task = self._tasks.get(place.partition)
+        if task is None:
+            return None
+        id_in_state, id_now = task.topic_id(place.topic), self.topic_ids.get(place.topic, "")
+        return find_mismatch(place._replace(id_in_state=id_in_state, id_now=id_now))
+
+    def take_topic_ids(self, ids: Mapping[str, str | None]) -> None:
+        """Take in what Kafka says now of the ids of topics. None stands for a topic that does not exist any more."""
+        self.missing_topics = [topic for topic, topic_id in ids.items() if topic_id is None]
+        changelog = self._settings.changelog_topic
+        before, now = self.topic_ids.get(changelog), ids.get(changelog)
+        if before and now and before != now:
+            self.fail(StateMismatch(describe_new_changelog(self._tasks)))
+        self.topic_ids = {**self.topic_ids, **{topic: topic_id for topic, topic_id in ids.items() if topic_id}}
+        for number in self._tasks:
+            for topic in ids.keys() & self._inputs:
+                self.stop_reading_on_mismatch(PartitionOffsets(topic, number, None, first=0, end=0, committed=None))
+
+    def unread(self) -> list[str]:
+        """Return which topics are not read, and why."""
+        found = [missing_topic(topic) for topic in self.missing_topics]
+        for number, task in sorted(self._tasks.items()):
+            found += [f"partition {number}: {why}" for why in task.unread.values()]
+        return found
+
+    def _missing_inputs(self) -> dict[str, str]:
+        """By input: why its topic is not read, if Kafka does not have it any more."""
+        inputs = self._settings.input_topics.items()
+        return {name: missing_topic(topic) for name, topic in inputs if topic in self.missing_topics}
 
     def checkpointed_offsets(self) -> Mapping[tuple[str, int], int]:
         """By topic and partition: the next offset to apply, according to the checkpoints written so far."""
@@ -264,10 +344,10 @@ class TaskManager:
         """Apply a batch. Returns how many of its records were new.
 
         A batch from before a rebalance is dropped, and so is one whose partition was given up: the owner of the
-        partition reads it again, in order.
+        partition reads it again, in order. A batch of a topic that does not fit the state any more is dropped too.
         """
         task = self._tasks.get(records[0].partition)
-        if task is None or records.reading.is_over or self.failure is not None:
+        if task is None or records.reading.is_over or self.failure is not None or topic in task.unread:
             return 0
         try:
             self._raise_on_gap(task, topic, records)
@@ -293,12 +373,13 @@ class TaskManager:
             part = records[first : first + self._records_at_once]
             first += len(part)
             before = task.cpu_seconds
-            applied += await task.apply(topic, part, wall_ms=_wall_ms(), clock_ms=self._clock_ms())
+            await self._timekeeping.be_sure()
+            applied += await task.apply(topic, part, now_ms=self.clock.now_ms(), clock_ms=self._clock_ms())
             self._adapt_batch_size(len(part), task.cpu_seconds - before)
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             await asyncio.sleep(0)
-            if self._tasks.get(task.number) is not task:
+            if self._tasks.get(task.number) is not task or topic in task.unread:
                 return applied
         if records.reaches_end:
             task.mark_end_reached(topic)
@@ -313,24 +394,33 @@ class TaskManager:
 
     # -- once a second ---------------------------------------------------------------------------------------------
 
+    async def _alive_loop(self) -> None:
+        """Record that this process runs. This loop waits for nothing but time: Kafka may take as long as it likes."""
+        while True:
+            self._raise_if_silent()
+            self._alive_at = time.monotonic()
+            await asyncio.sleep(_ALIVE_SECONDS)
+
     async def _report_loop(self) -> None:
         while True:
             self._raise_if_silent()
-            started = self._alive_at = time.monotonic()
+            started = time.monotonic()
             clock_ms = self._clock_ms()
             for task in list(self._tasks.values()):
                 if self._tasks.get(task.number) is not task:
                     continue  # it was given up meanwhile, and its next owner reports it
                 lag = task.tick(clock_ms)
-                report = task.report(self.worker, lag, wall_ms=_wall_ms())
-                report = replace(report, generation=self.generation, started_ms=self._started_ms)
+                report = task.report(self.worker, lag, now_ms=self.clock.now_ms())
+                unread = {**self._missing_inputs(), **report.unread}
+                report = replace(report, unread=unread, generation=self.generation, started_ms=self._started_ms)
+                task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
                 await self._outbox.report(report)
                 await asyncio.sleep(0)
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._interval_factor() - (time.monotonic() - started)))
 
     def _clock_ms(self) -> int:
         if self._settings.clock == "wall":
-            return _wall_ms()
+            return self.clock.now_ms()
         return max((task.newest_ms for task in self._tasks.values()), default=-1)
 
     async def _checkpoint_loop(self) -> None:
@@ -358,7 +448,8 @@ class TaskManager:
         silent = time.monotonic() - self._alive_at
         if silent > seconds_of(self._settings.kafka.session_timeout) and not self._only_worker:
             limit = self._settings.kafka.session_timeout
-            raise Fenced(f"nothing ran for {silent:.1f} s; kafka.session_timeout is {limit}")
+            problem = f"nothing ran for {silent:.1f} s: the process was frozen or had no CPU"
+            raise Fenced(f"{problem}; kafka.session_timeout is {limit}")
 
     async def _save(self, task: PartitionTask) -> None:
         self._raise_if_silent()
@@ -380,7 +471,3 @@ class TaskManager:
             self.failure = error
             log.error("the worker stops: nothing after the last checkpoint is acknowledged", reason=repr(error))
         self.failed.set()
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -120,7 +120,8 @@ class SharedState:
 class ChangelogState(SharedState):
     """State in a local store that follows a changelog. `topic_id` is Kafka's id of the changelog topic.
 
-    `overwritten` are keys for which a replaced worker has written the newest record in the changelog.
+    `overwritten` are keys for which a replaced worker has written the newest record in the changelog. `commands` is
+    what an operator is told when the changelog was created again.
     """
 
     def __init__(
@@ -130,11 +131,13 @@ class ChangelogState(SharedState):
         *,
         overwritten: set[bytes] | None = None,
         topic_id: str = "",
+        commands: str = "",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         super().__init__(store)
         self._changelog = changelog
         self._overwritten = set() if overwritten is None else overwritten
+        self._commands = commands
         self._now_ms = now_ms
         self._writer = uuid.uuid4().hex[:12]
         self._seal = Seal(0, self._writer, 0, 0, topic_id=topic_id)
@@ -219,7 +222,8 @@ class ChangelogState(SharedState):
         held = self._store.offset()
         end, first = 0 if held is None else held + 1, last - len(run) + 1
         if first < end:
-            raise StateLost(f"the changelog goes on at offset {first}, but {end} were read: it was created again")
+            problem = f"the changelog goes on at offset {first}, but {end} were read: it was created again"
+            raise StateLost(f"{problem}{self._commands}")
         return run, await self._changelog.read(end, first) if first > end else (), last
 
     async def _write_to_store(self, run: Delta, last: int) -> None:

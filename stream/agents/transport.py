@@ -14,7 +14,7 @@ transaction begins. Markers of transactions and records of aborted transactions 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -33,6 +33,7 @@ from mode.threads import ServiceThread, WorkerThread
 
 from stream.agents.group_membership import OffsetCommits, keep_membership
 from stream.agents.instance_fencing import stop_when_replaced
+from stream.kafka.connections import adapt_aiokafka
 from stream.kafka.state_mismatch import PartitionOffsets
 from stream.kafka.timeouts import MAX_FETCH_BYTES, request_timeout_seconds, set_request_timeout
 from stream.kafka.transactions import ReadProgress, StableOffsets
@@ -85,8 +86,8 @@ class TaskOffsets(Protocol):
         """Return the next offset to apply, or None if the state has none."""
         ...
 
-    def fail_on_mismatch(self, place: PartitionOffsets) -> bool:
-        """Stop the worker if a topic does not fit the state. Returns whether it does not fit."""
+    def refuse_on_mismatch(self, place: PartitionOffsets) -> bool:
+        """Do not read a topic that does not fit the state. Returns whether it does not fit."""
         ...
 
     def start_reading(self, topic: str, partition: int, offset: int) -> None:
@@ -143,6 +144,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             await super().on_thread_stop()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        adapt_aiokafka()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS  # aiokafka reads this and the next when the consumer starts
         consumer._fetch_max_bytes = MAX_FETCH_BYTES
@@ -174,6 +176,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()
         return await self._commits.commit({TopicPartition(*tp): offsets[tp] for tp in offsets if tp in assigned})
+
+    def call_soon(self, work: Callable[[], object]) -> None:
+        """Do something in the thread of aiokafka."""
+        self.thread_loop.call_soon_threadsafe(work)
 
     async def wait_for_pending_commit(self) -> None:
         """Wait for the answer to a pending commit, if there is one."""
@@ -227,6 +233,7 @@ class BatchConsumer(driver.Consumer):
         self._at_end: set[TP] = set()  # partitions that had no more records at the last fetch
         self._reads_inputs = False
         self.reading = ReadingPeriod()
+        self._out_of_range: dict[TP, Any] = {}  # partitions that were paused, with aiokafka's record of each
         # Faust's streams record each acknowledged offset here themselves, until Faust commits, which it never does
         # here. A worker would keep two numbers for each batch for its whole life.
         self._acked = _DiscardingDict[list[int]](list)
@@ -323,19 +330,54 @@ class BatchConsumer(driver.Consumer):
         places = await self._offsets_of_partitions(sources)
         if reading is not self.reading:
             return
-        refused = [place for place in places if self._task_offsets.fail_on_mismatch(place)]
-        if refused:
-            return
-        wanted = {TP(place.topic, place.partition): max(place.first, place.position or 0) for place in places}
+        refused = [place for place in places if self._task_offsets.refuse_on_mismatch(place)]
+        wanted = {
+            TP(place.topic, place.partition): max(place.first, place.position or 0)
+            for place in places
+            if place not in refused
+        }
         self._readable_to.clear()
-        await self.seek_wait(wanted)
+        # Where a topic is not read, it does not matter where its reading stands: batches of it are dropped.
+        await self.seek_wait({**wanted, **{TP(place.topic, place.partition): place.end for place in refused}})
         if reading is not self.reading:
             return
+        self._stop_where_out_of_range(wanted)
         self._delivered_to, self._fetched_to = dict(wanted), dict(wanted)
         for tp, offset in wanted.items():
             self._task_offsets.start_reading(tp.topic, tp.partition, offset)
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = offset or None
+
+    def _stop_where_out_of_range(self, partitions: Iterable[TP]) -> None:
+        """Pause a partition when Kafka says that the next offset is not in it.
+
+        The records were deleted, or the topic was created again. aiokafka would go on at the beginning of the topic.
+        """
+        self._out_of_range.clear()
+        for tp in partitions:
+            state = self._fetch_state(tp)
+            if state is not None:
+                state.await_reset = partial(self._pause_out_of_range, tp, state)
+
+    def _pause_out_of_range(self, tp: TP, state: Any, strategy: object) -> None:
+        """Do this in the place of aiokafka's reset, in its thread."""
+        state.pause()
+        self._out_of_range[tp] = state
+
+    async def check_out_of_range(self, does_not_fit: Callable[[PartitionOffsets], bool]) -> None:
+        """Ask whether each partition that is out of range fits its state. One that does is read again."""
+        out_of_range = dict(self._out_of_range)
+        if not out_of_range:
+            return
+        reading = self.reading
+        places = await self._offsets_of_partitions(list(out_of_range))
+        if reading is not self.reading:
+            return
+        for place in places:
+            tp = TP(place.topic, place.partition)
+            self._out_of_range.pop(tp, None)
+            if not does_not_fit(place._replace(position=out_of_range[tp].position)):
+                cast(_ConsumerThread, self._thread).call_soon(out_of_range[tp].resume)
 
     async def _offsets_of_partitions(self, sources: list[TP]) -> list[PartitionOffsets]:
         """Return what the state, the topic and the consumer group know of each partition."""

@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from stream.commands.formats import chosen_input, format_options, literal_columns
 from stream.core.messages import Reader
 from stream.core.offline import Offline
 from stream.core.partition.progress import APPLIED, BOT, DUPLICATE
@@ -22,16 +22,17 @@ from stream.core.rules import Rules
 from stream.core.time import iso
 from stream.export.documents import as_document
 from stream.export.table import print_computed
-from stream.inputs.files import STDIN, lines_of
+from stream.inputs.files import files_of, messages_of
 from stream.parallel_compute import ParallelOffline
 from stream.processes import available_cores
-from stream.settings import Settings
+from stream.settings import Input, Settings, reader_of_input
 from stream.terminal import (
     Failure,
     OperatorMistake,
     UnusableLines,
     failures_in_one_line,
     load_settings,
+    reading_progress,
     strict_option,
     time_option,
 )
@@ -62,9 +63,14 @@ _MAX_PROCESSES = 64
     help=f"Cores to use. The numbers do not depend on it. auto: all, for {_LARGE_BYTES // 1_000_000} MB and more.",
 )
 @strict_option
-@click.option("--format", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_options
+@click.option(
+    "--as", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
 def compute(
     files: tuple[str, ...],
+    format_: str | None,
+    mapping: Path | None,
     at: str | None,
     days: int,
     timezone: str | None,
@@ -75,30 +81,38 @@ def compute(
 ) -> None:
     """Compute the numbers of files of events, without Kafka.
 
-    FILE holds JSON lines, each an event with its `topic`. It may be packed with gzip; - is standard input. The events
-    may come in any order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3
-    then, or 1 if no line can be used.
+    FILE holds JSON lines or a JSON array, or it is a table with a header (.csv, .tsv) or a Parquet file. Each line,
+    element or row is an event with its `topic`, or with --format or --mapping a message of another format. FILE may be
+    packed (.gz, .zst), a folder, or a pattern such as 'logs/*.csv'; - is standard input. The events may come in any
+    order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3 then, or 1 if no
+    line can be used.
 
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
+      engagement compute segment.jsonl --format segment
+      engagement compute logs/ --mapping mapping.toml
     """
     settings = load_settings(file, timezone=timezone)
+    only = chosen_input(settings, format_, mapping)
     unusable, at_ms = UnusableLines(strict=strict), time_option(at, "--at")
+    with failures_in_one_line():
+        paths = files_of(files)
     with (
         failures_in_one_line(),
         _without_garbage_collection(),
-        _calculator(settings, _process_count(processes, files), at_ms) as calculator,
+        _calculator(settings, _process_count(processes, paths, only), at_ms, only) as calculator,
+        reading_progress(paths) as progress_of,
     ):
-        for path in files:
-            with (
-                _reading_progress(path) as on_progress,
-                lines_of(path, max_line_bytes=settings.max_message_bytes, on_bytes_read=on_progress) as lines,
-            ):
+        literals = literal_columns(only)
+        for path in paths:
+            with messages_of(
+                path, max_line_bytes=settings.max_message_bytes, literals=literals, on_bytes_read=progress_of(path)
+            ) as lines:
                 _apply(calculator, path, lines, unusable, asked_at_ms=at_ms)
         unusable.raise_if_strict()
         computed = calculator.computed(days=days)
     used = sum(computed.events[outcome] for outcome in (APPLIED, DUPLICATE, BOT))
-    unusable.raise_if_none_used(used)
+    unusable.raise_if_none_used(used + sum(computed.left_out.values()))
     if at_ms is not None and computed.events[Reason.FUTURE.value] and not used:
         raise Failure(f"no event up to {iso(at_ms)}: all are later")
     console = Console()
@@ -110,8 +124,12 @@ def compute(
     unusable.exit()
 
 
-def _process_count(asked: str, files: Sequence[str]) -> int:
+def _process_count(asked: str, files: Sequence[str], only: Input | None) -> int:
     """Return the number of processes that the option --processes asks for. Raises OperatorMistake."""
+    if only is not None:
+        if asked not in ("auto", "1"):
+            raise OperatorMistake(f"--processes: {asked} can't share lines of --format: one may tell of several users")
+        return 1
     if asked == "auto":
         size = sum(Path(path).stat().st_size for path in files if Path(path).is_file())
         return available_cores() if size >= _LARGE_BYTES else 1
@@ -121,11 +139,23 @@ def _process_count(asked: str, files: Sequence[str]) -> int:
 
 
 @contextmanager
-def _calculator(settings: Settings, processes: int, at_ms: int | None) -> Iterator[Offline | ParallelOffline]:
+def _calculator(
+    settings: Settings, processes: int, at_ms: int | None, only: Input | None
+) -> Iterator[Offline | ParallelOffline]:
     """Open the calculator: in this process, or spread over several."""
     clock_ms, max_bytes = time.time_ns() // 1_000_000, settings.max_message_bytes
     if processes == 1:
-        offline = Offline(settings.rules, settings.readers, at_ms=at_ms, clock_ms=clock_ms, max_message_bytes=max_bytes)
+        readers = settings.readers
+        if only is not None:
+            readers = {only.name: reader_of_input(only, lambda name: click.echo(f"recognised {name}", err=True))}
+        offline = Offline(
+            settings.rules,
+            readers,
+            at_ms=at_ms,
+            clock_ms=clock_ms,
+            max_message_bytes=max_bytes,
+            only=None if only is None else only.name,
+        )
         click.get_current_context().find_root().obj = offline  # keeps it alive: freeing its rows would take time
         yield offline
         return
@@ -166,16 +196,3 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-@contextmanager
-def _reading_progress(path: str) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    if path == STDIN or not console.is_terminal:
-        yield lambda done: None
-        return
-    size = Path(path).stat().st_size if Path(path).is_file() else None  # the size of a pipe is unknown
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"reading {path}", total=size)
-        yield lambda done: progress.update(task, completed=done)

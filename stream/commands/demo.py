@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from stream.commands.events import record
+from stream.commands.formats import chosen_input, format_options
 from stream.settings import Settings
 from stream.terminal import Failure, OperatorMistake, UnusableLines, failures_in_one_line, strict_option
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--input", "files", multiple=True, help="Show the events of this file, moved up to now, instead of simulated ones."
 )
+@format_options
 @strict_option
 @click.option(
     "--kafka", metavar="HOST:PORT", help="Use this Kafka, with topics of its own, instead of the embedded broker."
@@ -42,29 +46,31 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same population."
 )
-def demo(files: tuple[str, ...], strict: bool, **options: Any) -> None:
+def demo(files: tuple[str, ...], format_: str | None, mapping: Path | None, strict: bool, **options: Any) -> None:
     """Start a broker, load 45 days of simulated history, and show the numbers of live traffic.
 
-    With --input, lines that can't be used are printed and skipped; the exit status is 3 then.
+    With --input, lines that can't be used are printed and skipped; the exit status is 3 then. Messages of --format or
+    --mapping keep their times: the numbers are those of the newest event.
 
     \b
     Example: engagement demo --scenario drop
     """
     from stream.demo import Demo, DemoOptions
-    from stream.inputs.registry import kinds
-    from stream.simulate.replay import read_events
+    from stream.simulate.recording import Recording
     from stream.telemetry import configure_logging
 
     if files and options["speed"] != 1:
         raise OperatorMistake("--speed is for simulated events: with --input nothing comes after the file")
+    chosen = chosen_input(Settings(), format_, mapping)
+    if chosen is not None and not files:
+        raise OperatorMistake("--format and --mapping say what is in the files of --input")
     console, unusable = Console(), UnusableLines(strict=strict)
-    with failures_in_one_line():
-        max_bytes = Settings().max_message_bytes
-        recorded = read_events(files, kinds(), max_message_bytes=max_bytes, on_unusable=unusable.add) if files else None
-        unusable.raise_if_strict()
-        unusable.raise_if_none_used(len(recorded or ()))
+    with failures_in_one_line(), Recording() as recording:
+        if files:
+            record(recording, files, Settings(), chosen, unusable)
         try:
-            running_demo = Demo(DemoOptions(**options), console, recorded=recorded)
+            recorded = recording if files else None
+            running_demo = Demo(DemoOptions(**options), console, recorded=recorded, recorded_input=chosen)
         except ValueError as error:
             raise OperatorMistake(str(error)) from None
         with running_demo.open_deployment() as deployment:

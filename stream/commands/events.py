@@ -5,27 +5,33 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from stream.commands.formats import chosen_input, format_options, literal_columns
 from stream.core.time import iso
+from stream.inputs.files import files_of
 from stream.inputs.registry import NATIVE
-from stream.settings import Settings
+from stream.settings import Input, Settings, reader_of_input
 from stream.terminal import (
     OperatorMistake,
     UnusableLines,
     failures_in_one_line,
     load_settings,
     progress,
+    reading_progress,
     settings_options,
     strict_option,
     time_option,
 )
+
+if TYPE_CHECKING:
+    from stream.simulate.recording import Recording
 
 
 @click.command(name="simulate")
@@ -164,36 +170,89 @@ def _open_output(output: Path) -> Iterator[BinaryIO]:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--rate", type=float, help="Send at most this many events a second.")
 @click.option("--rebase", "rebased", is_flag=True, help="Move all times so that the last event is now.")
+@click.option("--topic", help="The topic for messages of --format or --mapping, if no table [[inputs]] names it.")
+@format_options
 @strict_option
 @settings_options
 def replay_command(
-    files: tuple[str, ...], rate: float | None, rebased: bool, strict: bool, file: Path | None, kafka: str | None
+    files: tuple[str, ...],
+    rate: float | None,
+    rebased: bool,
+    topic: str | None,
+    format_: str | None,
+    mapping: Path | None,
+    strict: bool,
+    file: Path | None,
+    kafka: str | None,
 ) -> None:
     """Send the events of files to their topics, in the order of their times.
 
-    FILE holds JSON lines, each an event with its `topic`. It may be packed with gzip; - is standard input. Lines that
-    can't be sent are printed and skipped; the exit status is 3 then, or 1 if no line can be sent.
+    FILE is of any kind that `engagement compute` reads. Messages of --format or --mapping are sent as they are, those
+    of tables as JSON; they keep their times. Lines that can't be sent are printed and skipped; the exit status is 3
+    then, or 1 if no line can be sent.
 
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
     from stream.kafka.options import client_options
-    from stream.simulate.replay import read_events, rebase, replay
+    from stream.simulate.recording import Recording
+    from stream.simulate.replay import rebase, replay
 
     settings = load_settings(file, kafka)
-    unusable, topics = UnusableLines(strict=strict), settings.input_topics
-    with failures_in_one_line():
-        max_bytes = settings.max_message_bytes
-        events = read_events(list(files), topics, max_message_bytes=max_bytes, on_unusable=unusable.add)
-        unusable.raise_if_strict()
-        unusable.raise_if_none_used(len(events))
-        if rebased:
-            events = rebase(events, now_ms=time.time_ns() // 1_000_000)
-        events = [event._replace(topic=topics[event.topic]) for event in events]
-        with progress("sending", len(events)) as on_progress:
+    chosen = chosen_input(settings, format_, mapping)
+    if chosen is not None and rebased:
+        raise OperatorMistake('--rebase: moves the times of native messages only; see clock = "event" for old ones')
+    unusable, topics = UnusableLines(strict=strict), _topics_of_replay(settings, chosen, topic)
+    with failures_in_one_line(), Recording() as recording:
+        record(recording, files, settings, chosen, unusable)
+        sent = iter(recording)
+        if rebased and recording.last_ms is not None:
+            sent = rebase(recording, last_ms=recording.last_ms, now_ms=time.time_ns() // 1_000_000)
+        events = (event._replace(topic=topics[event.topic]) for event in sent)
+        with progress("sending", len(recording)) as on_progress:
             try:
                 summary = replay(events, client_options(settings), rate=rate, on_progress=on_progress)
             except ValueError as error:
                 raise OperatorMistake(str(error)) from None
     click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s", err=True)
     unusable.exit()
+
+
+def _topics_of_replay(settings: Settings, chosen: Input | None, topic: str | None) -> dict[str, str]:
+    """Return the Kafka topic for each name of an input. Raises OperatorMistake."""
+    if chosen is None:
+        if topic is not None:
+            raise OperatorMistake("--topic: needs --format or --mapping; native messages tell their topic")
+        return settings.input_topics
+    if not (topic or chosen.topic):
+        raise OperatorMistake(f"--topic: is needed, for no table [[inputs]] has the format {chosen.format}")
+    return {chosen.name: topic or chosen.topic}
+
+
+def record(
+    recording: "Recording", files: Iterable[str], settings: Settings, chosen: Input | None, unusable: UnusableLines
+) -> None:
+    """Read the events of files into a recording. Raises Failure, OperatorMistake and OSError."""
+    from stream.simulate.replay import event_by, native_event_of, read_events
+
+    if chosen is None:
+        event_of = native_event_of(settings.input_topics)
+    else:
+        event_of = event_by(
+            reader_of_input(chosen, lambda name: click.echo(f"recognised {name}", err=True)), chosen.name
+        )
+    paths = files_of(files)
+    with reading_progress(paths) as progress_of:
+        empty = read_events(
+            recording,
+            paths,
+            event_of,
+            max_message_bytes=settings.max_message_bytes,
+            on_unusable=unusable.add,
+            literals=literal_columns(chosen),
+            progress_of=progress_of,
+        )
+    unusable.raise_if_strict()
+    unusable.raise_if_none_used(len(recording))
+    if empty:
+        click.echo(f"{empty:,} {'message tells' if empty == 1 else 'messages tell'} nothing that is counted", err=True)

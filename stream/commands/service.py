@@ -80,9 +80,10 @@ def _run_in_this_process(settings: Settings, *, worker: bool, server: bool) -> N
 
     configure_logging(settings.log, secrets=settings.secrets())
     with failures_in_one_line():
+        deployment = Deployment(settings, worker=worker, server=server)
+        deployment.check_store()
         if worker:
             create_missing_topics(settings)
-        deployment = Deployment(settings, worker=worker, server=server)
 
         def started() -> None:
             click.echo(f"serving {deployment.address}/metrics" if server else "consuming", err=True)

@@ -17,7 +17,8 @@ def create_missing_topics(settings: Settings) -> list[str]:
 
     specs, options = topic_specs(settings), client_options(settings)
     # Check before creating anything: new topics beside topics with another number of partitions would not help.
-    problems = [problem for problem in check_topics(specs, client_options=options) if not problem.is_missing]
+    found = check_topics(specs, client_options=options)
+    problems = [problem for problem in found if not problem.is_missing and not problem.can_run]
     if problems:
         raise OperatorMistake("\n".join(f"{problem.problem}\n  mend it with: {problem.remedy}" for problem in problems))
     return create_topics(specs, client_options=options, replication=settings.topics.replication)

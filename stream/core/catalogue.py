@@ -23,8 +23,38 @@ _HEALTH = (
         "counter",
         "messages",
     ),
+    Metric(
+        "engagement_closed_corrections_total",
+        "How often a closed day was changed by events that came late: once for each partition, day and time that it was"
+        " told again. No day changes once it is final: allowed_lateness after its end, by the events' own time.",
+        (),
+        "counter",
+        "corrections",
+    ),
+    Metric(
+        "engagement_segment_values_beyond_total",
+        "Values of segments that a partition counts as other, because it keeps a thousand of each segment apart: how"
+        " often one was met. It grows where producers send an id as a value.",
+        (),
+        "counter",
+        "values",
+    ),
+    Metric(
+        "engagement_left_out_total",
+        "What messages told and no metric counts, by what it is: joins of identities, orders, accounts and the like.",
+        ("topic", "what"),
+        "counter",
+        "events",
+    ),
     Metric("engagement_event_time_seconds", "Newest event time applied.", ("topic",), unit="seconds"),
     Metric("engagement_clock_seconds", "The moment the live windows end with.", unit="seconds"),
+    Metric(
+        "engagement_clock_skew_seconds",
+        "How far the clock of a worker's machine is ahead of the brokers' time, by which numbers go; below 0: behind."
+        " Absent where the brokers do not tell their time.",
+        ("worker",),
+        unit="seconds",
+    ),
     Metric(
         "engagement_lag_events",
         "Records that can be read from Kafka and are not yet applied.",
@@ -36,6 +66,12 @@ _HEALTH = (
         "How long an open transaction of a producer has held its partition back. 0 below kafka.open_transaction_after.",
         ("topic", "partition"),
         unit="seconds",
+    ),
+    Metric(
+        "engagement_topic_readable",
+        "1 while the topic of an input is read, 0 while it is not, because it was deleted, or was created again and is"
+        " not read before that is decided.",
+        ("topic", "partition"),
     ),
     Metric(
         "engagement_event_latency_seconds",

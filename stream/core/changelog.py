@@ -21,7 +21,7 @@ class Seal(msgspec.Struct, frozen=True, array_like=True):
     epoch: int  # the number of takeovers so far
     writer: str  # a unique name
     records: int  # the number of records of the run, with this one
-    written_ms: int  # wall clock of the writer
+    written_ms: int  # by the writer's clock
     whole_from: int = 0  # the offset from which on the changelog has the whole state
     topic_id: str = ""  # the id that Kafka has given to the changelog; empty if the broker has no such ids
 

@@ -8,8 +8,8 @@ from typing import ClassVar, final
 
 import msgspec
 
-from stream.core.rejections import Reason
-from stream.core.segments import AttributeValues
+from stream.core.rejections import LeftOut, Reason
+from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
 
 
@@ -87,6 +87,7 @@ class Answer(Event, frozen=True, gc=False):
     cxi_scores: tuple[int, int, int, int] | None
     interaction_id: str | None
     name: str | None = None  # the reference: a later message may have it instead of the user
+    segments: AttributeValues = NO_ATTRIBUTES
 
     def user_reference(self) -> str | None:
         return self.name
@@ -139,10 +140,11 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 @final
 class MultipleEvents(msgspec.Struct, frozen=True, gc=False):
-    """What a message with several events is read as: the events, and the parts that can't be used."""
+    """What a message is read as that is not exactly one event: its events, unusable parts, and what is left out."""
 
     events: tuple[tuple[int, Event], ...]  # each with its position in the message, from 0
     rejections: tuple[Rejection, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()  # a word for each thing that it tells and no family counts
 
 
 def encode_event(event: Event) -> bytes:

@@ -11,6 +11,9 @@ from math import ceil, log
 _WIDTH = 1.02
 _PER_BIN = 1 / log(_WIDTH)
 
+# Those that are told of everything that has a length.
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+
 
 def bin_of(value: int) -> int:
     """Number of the bin that holds a whole value >= 0. Bin 0 holds only 0."""

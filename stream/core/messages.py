@@ -54,8 +54,8 @@ class Message(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class ActivityMessage(Message, gc=False):
-    """The fields of sessions and logins that hold segments. They may be of any type: bad values refuse no event."""
+class LabelledMessage(Message, gc=False):
+    """The fields of a message that hold segments. They may be of any type: bad values refuse no event."""
 
     platform: object = None
     plan: object = None
@@ -63,7 +63,7 @@ class ActivityMessage(Message, gc=False):
     app_version: object = None
 
 
-def segments_of(message: ActivityMessage) -> AttributeValues:
+def segments_of(message: LabelledMessage) -> AttributeValues:
     """The values that a message has for the segments."""
     labels = message.platform, message.plan, message.country, message.app_version
     try:
@@ -79,7 +79,8 @@ class MessageKind:
     `event_of` gets the message, its user, its time in milliseconds, whether a bot sent it, and the record's key. It
     raises Rejected for a message that can't be used. `event_of_tombstone` makes an event of a null message, if the kind
     has such messages. `ignored_fields` says which fields a message does not use, by the value of its field
-    `type_field`. These may hold anything.
+    `type_field`. These may hold anything. `needs` names those that it must have besides the ones that its
+    `message_type` requires.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class MessageKind:
     event_of_tombstone: Callable[[Record], EventWithoutUser] | None = None
     type_field: str = ""
     ignored_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:

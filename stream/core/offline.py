@@ -43,6 +43,7 @@ class Computed:
     live: list[Sample]
     closed: list[tuple[int, list[Sample]]]
     events: dict[str, int]
+    left_out: dict[str, int]  # what messages told and no family counts, by word
 
 
 class OversizedLine(bytes):
@@ -58,11 +59,26 @@ class OversizedLine(bytes):
         return line
 
 
+class UnreadableLine(bytes):
+    """Stands for what no message can be made of: it is empty, and tells why."""
+
+    why: str
+
+    @classmethod
+    def of(cls, why: str) -> "UnreadableLine":
+        """What can't be read, for this reason."""
+        line = cls()
+        line.why = why
+        return line
+
+
 class _Line(msgspec.Struct):
     topic: str
 
 
 _line = msgspec.json.Decoder(_Line).decode
+
+_UNREADABLE = (OversizedLine, UnreadableLine)
 
 
 class _FileRecord(msgspec.Struct, gc=False):
@@ -78,6 +94,8 @@ class _FileRecord(msgspec.Struct, gc=False):
 class Offline:
     """Applies lines of JSON, each with its `topic`, in the given order. `readers` read the lines of each topic.
 
+    If `only` names an input, all lines are of that one: then they have no topic, and need not be JSON.
+
     The numbers are those at `at_ms`, or if that is not given, at the time of the newest event. Events after `at_ms`, or
     without it after the clock `clock_ms`, are refused as events of the future, because a wrong date must not move all
     windows.
@@ -91,8 +109,10 @@ class Offline:
         at_ms: int | None = None,
         clock_ms: int = _END_OF_TIME_MS,
         max_message_bytes: int = 1_000_000,
+        only: str | None = None,
     ) -> None:
         self._readers = readers
+        self._only = only
         self._partition = Partition(replace(rules, allowed_lateness_ms=None), max_message_bytes=max_message_bytes)
         self._at_ms = at_ms
         self._not_after_ms = clock_ms if at_ms is None else at_ms
@@ -109,6 +129,8 @@ class Offline:
 
     def apply_numbered(self, numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:
         """Apply some lines with these numbers. Returns those that can't be used."""
+        if self._only is not None:
+            return self._apply_all(self._only, numbers, lines)
         unusable: list[UnusableLine] = []
         topic = ""
         head: bytes | tuple[()] = ()  # how the lines of this topic begin; an empty tuple matches no line
@@ -118,7 +140,7 @@ class Offline:
             if line.startswith(head):
                 records.append(_FileRecord(line, number))
                 continue
-            if (not line or line.isspace()) and not isinstance(line, OversizedLine):
+            if (not line or line.isspace()) and not isinstance(line, _UNREADABLE):
                 continue
             try:
                 its_topic = self._topic_of(line)
@@ -131,8 +153,30 @@ class Offline:
                 topic, head, records = its_topic, b'{"topic":"%s",' % its_topic.encode(), []
             records.append(_FileRecord(line, number))
         unusable += map(_unusable_line, self._apply_records(topic, records))
-        self._partition.tick(self.newest_ms if self._at_ms is None else self._at_ms, behind=())
+        self._tick()
         return unusable
+
+    def _apply_all(self, topic: str, numbers: Sequence[int], lines: Sequence[bytes]) -> list[UnusableLine]:
+        """Apply lines that are all of one topic. Returns those that can't be used."""
+        records, unusable = [], []
+        for number, line in zip(numbers, lines, strict=True):
+            if isinstance(line, _UNREADABLE):
+                rejection = self._refusal_of(line)
+                self._partition.progress.count(topic, {}, [rejection.reason])
+                unusable.append(UnusableLine(number, rejection.reason, str(rejection)))
+            elif line and not line.isspace():
+                records.append(_FileRecord(line, number))
+        unusable += map(_unusable_line, self._apply_records(topic, records))
+        self._tick()
+        return sorted(unusable)
+
+    def _tick(self) -> None:
+        self._partition.tick(self.newest_ms if self._at_ms is None else self._at_ms, behind=())
+
+    def _refusal_of(self, line: "OversizedLine | UnreadableLine") -> Rejected:
+        if isinstance(line, UnreadableLine):
+            return Rejected(Reason.NOT_JSON, line.why)
+        return Rejected(Reason.TOO_LARGE, f"{line.size} bytes, {self._max_message_bytes} are allowed")
 
     def _apply_records(self, topic: str, records: list[_FileRecord]) -> list[Refused]:
         if not records:
@@ -158,8 +202,8 @@ class Offline:
         return computed_of(self.snapshot(self.newest_ms), self._partition.rules, days=days)
 
     def _topic_of(self, line: bytes) -> str:
-        if isinstance(line, OversizedLine):
-            raise Rejected(Reason.TOO_LARGE, f"{line.size} bytes, {self._max_message_bytes} are allowed")
+        if isinstance(line, _UNREADABLE):
+            raise self._refusal_of(line)
         try:
             try:
                 topic = _line(line).topic
@@ -180,11 +224,16 @@ def computed_of(snapshot: Snapshot, rules: Rules, *, days: int) -> Computed:
     for counts in snapshot.outcomes.values():
         for outcome, count in counts.items():
             events[outcome] += count
+    left_out: dict[str, int] = {}
+    for counts in snapshot.left_out.values():
+        for word, count in counts.items():
+            left_out[word] = left_out.get(word, 0) + count
     return Computed(
         at_ms=snapshot.now_ms,
         live=live_samples(snapshot, rules),
         closed=[(day, closed_samples(snapshot, rules, day)) for day in closed_days(snapshot, count=days)],
         events=events,
+        left_out=dict(sorted(left_out.items())),
     )
 
 

@@ -7,6 +7,7 @@ from stream.core.families import cross_family
 from stream.core.families.registry import families
 from stream.core.rules import Rules
 from stream.core.samples import Sample
+from stream.core.segments import NAMED_VALUES, named
 from stream.core.snapshot import Snapshot
 
 
@@ -14,8 +15,14 @@ def live_samples(snapshot: Snapshot, rules: Rules) -> list[Sample]:
     """All live numbers at the time of the snapshot. Before the first event there are none."""
     if snapshot.now_ms < 0:
         return []
-    samples = [sample for family in families(rules) for sample in family.live(snapshot.family(family.name))]
-    return [*samples, *cross_family.live(snapshot, rules)]
+    counted = families(rules)
+    samples = [sample for family in counted for sample in family.live(snapshot.family(family.name))]
+    samples += cross_family.live(snapshot, rules)
+    if rules.segments:
+        names = named([sums.segments for sums in snapshot.families.values()], NAMED_VALUES, rules.named_values)
+        for family in counted:
+            samples += family.live_by_segment(snapshot.family(family.name), names)
+    return samples
 
 
 def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
@@ -23,10 +30,17 @@ def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
     if snapshot.last_closed_day is None or day > snapshot.last_closed_day:
         return []
     samples: list[Sample] = []
-    for family in families(rules):
-        sums = snapshot.family(family.name)
-        if day in sums.closed:
-            samples.extend(family.closed(sums, day))
+    whole_since = rules.whole_since(snapshot.first_ms)
+    told = {name: sums.closed[day] for name, sums in snapshot.families.items() if day in sums.closed}
+    counted = [family for family in families(rules) if family.name in told]
+    for family in counted:
+        samples.extend(family.closed(told[family.name], day, whole_since=whole_since))
+    if samples:
+        samples.extend(cross_family.closed(snapshot, rules, day))
+    if rules.segments:
+        names = named([*told.values()], NAMED_VALUES, rules.named_values)
+        for family in counted:
+            samples.extend(family.closed_by_segment(told[family.name], names))
     return samples
 
 

@@ -125,6 +125,11 @@ class Ring:
         if self.covers(minute):
             self._add_pending(minute, amounts, times)
 
+    def put(self, minute: int, amounts: Bucket) -> None:
+        """Count what was gathered of one minute, as `count` does."""
+        if minute >= (self.now // _HOUR - self._longest) * _HOUR:
+            self._add_to_buckets(minute, amounts)
+
     def _add_pending(self, minute: int, amounts: Mapping[Any, int], times: int) -> None:
         bucket = self._pending.get(minute)
         if bucket is None:
@@ -223,6 +228,13 @@ class Ring:
         """The amount of a field that is booked in future minutes."""
         self._apply_pending()
         return sum(bucket.get(field, 0) for minute, bucket in self._minutes.items() if minute > self.now)
+
+    def tallies(self) -> Iterator[Mapping[Field, int]]:
+        """All that is booked, what is due included; what is in minutes is in hours too."""
+        self._apply_pending()
+        yield from self._hours.values()
+        for due in self._scheduled.values():
+            yield from due.values()
 
     def size(self) -> int:
         """The number of pages."""

@@ -73,9 +73,38 @@ class Days:
         return self.day_of(max(now_ms - close_after_ms, 0)) - 1
 
 
+class Span:
+    """One local day as a span of time: the last that was asked for. What lies in it needs no calendar."""
+
+    __slots__ = ("_days", "ends_ms", "starts_ms")
+
+    def __init__(self, days: Days) -> None:
+        self._days = days
+        self.starts_ms = self.ends_ms = 0
+
+    def end_of_day(self, at_ms: int) -> int:
+        """The first moment of the next local day."""
+        if not self.starts_ms <= at_ms < self.ends_ms:
+            day = self._days.day_of(at_ms)
+            self.starts_ms, self.ends_ms = self._days.starts_ms(day), self._days.starts_ms(day + 1)
+        return self.ends_ms
+
+    def is_same_day(self, one_ms: int, other_ms: int) -> bool:
+        """Whether two moments lie in the same local day."""
+        ends_ms = self.end_of_day(one_ms)
+        return self.starts_ms <= other_ms < ends_ms
+
+
 def date_of(day: int) -> dt.date:
     """The calendar date of a day number."""
     return dt.date.fromordinal(day + _EPOCH)
+
+
+def day_number(date: str) -> int:
+    """The number of a calendar day, such as 2026-11-21. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", date):
+        raise ValueError(f"not a day such as 2026-11-21: {date!r}")
+    return dt.date.fromisoformat(date).toordinal() - _EPOCH
 
 
 def iso(at_ms: int) -> str:

@@ -22,6 +22,11 @@ ACTIVITY = Windows("activity", ("5m", "1h", "1d", "7d", "28d", "30d"), "of activ
 SESSIONS = Windows("sessions", ("1h", "1d", "7d", "28d", "30d"), "of sessions and logins")
 SURVEYS = Windows("surveys", ("1d", "7d", "28d", "30d", "90d"), "of survey answers")
 
+# By segment each number is told of some of these alone: each value is a series in each window.
+SEGMENTS_ACTIVITY = Windows("segments_activity", ("1d", "7d", "30d"), "of active users and stickiness by segment")
+SEGMENTS_SESSIONS = Windows("segments_sessions", ("1d", "7d"), "of sessions by segment")
+SEGMENTS_SURVEYS = Windows("segments_surveys", ("30d",), "of survey answers by segment")
+
 
 def whole_days(windows: Iterable[str]) -> tuple[int, ...]:
     """The lengths in days of those windows that are whole days. A window of one day is always among them."""

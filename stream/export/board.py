@@ -1,22 +1,40 @@
 """The newest report of each partition, and the sums of all of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import add
+from secrets import token_hex
 
 import msgspec
 import structlog
 
-from stream.core.report import closed_days, closed_samples, live_samples
+from stream.clock import TOLD_SECONDS, clock_notes, span
+from stream.core.report import live_samples
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
 from stream.core.time import SECOND_MS, iso, seconds_of
+from stream.export.closed_days import ClosedDays
 from stream.export.counters import Counters, added
 from stream.export.takeovers import FrequentTakeovers, Takeovers
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, AnyReport, Idle, Report, Standby, Timings, Unowned
+from stream.telemetry import (
+    CHECKPOINT_BOUNDS,
+    LATENCY_BOUNDS,
+    NOBODY,
+    AnyReport,
+    ClockReading,
+    Idle,
+    Owner,
+    Report,
+    Standby,
+    Timings,
+    Unowned,
+)
 
 log = structlog.get_logger(__name__)
+
+# A worker reports its clock every five seconds; one that has not for so long is gone.
+_CLOCK_SILENT_SECONDS = 20.0
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -31,32 +49,49 @@ class PartitionStatus(msgspec.Struct, frozen=True):
 
 
 class Board:
-    """What is known of all partitions. `now_ms` is the wall clock, which gives the age of reports."""
+    """What is known of all partitions. `now_ms` is the server's clock, which gives the age of reports.
 
-    def __init__(self, settings: Settings, *, now_ms: Callable[[], int]) -> None:
+    `own_notes` is what people should know of that clock.
+    """
+
+    def __init__(
+        self, settings: Settings, *, now_ms: Callable[[], int], own_notes: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self.settings = settings
+        self._own_notes = own_notes
         self.rules = settings.rules
         self.now_ms = now_ms
         self._shared = settings.shared
+        self.reports_missing = ""  # why no reports can come; else empty
         self.preparing = ""  # why the numbers can't be trusted yet, while the demo still sends its history; else empty
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
         self._counters: dict[int, Counters] = {}
         self._standbys: dict[tuple[int, str], Standby] = {}
+        self._clocks: dict[str, ClockReading] = {}  # by worker: the newest reading of its clock
         self._arrived_ms: dict[int, int] = {}  # by partition: when its newest report arrived
         self._takeovers = Takeovers(
             session_timeout_seconds=seconds_of(settings.kafka.session_timeout),
             stale_seconds=seconds_of(settings.server.stale_after),
         )
+        self.closed_days = ClosedDays(settings.rules)
+        self.instance = token_hex(8)  # tells this board from that of another process
         self._merged: Snapshot | None = None
         self._live: tuple[list[Sample] | None] | None = None  # calculated once after each change
 
-    def put(self, report: AnyReport) -> None:
+    def put(self, report: AnyReport, *, appended_ms: int | None = None) -> None:
         """Take over the next report of a worker. Their order in Kafka counts, not the clocks of workers.
 
-        Reports of a worker that has lost the partition are ignored.
+        `appended_ms` is when Kafka has appended the report, or None if Kafka does not tell. It counts instead of the
+        time in the report. Reports of a worker that has lost the partition are ignored.
         """
-        if not self._takeovers.take(report, now_ms=self.now_ms()) or isinstance(report, Idle):
+        if appended_ms is not None:
+            report = msgspec.structs.replace(report, reported_ms=appended_ms)
+        now_ms = self.now_ms() if appended_ms is None else appended_ms
+        if not self._takeovers.take(report, now_ms=now_ms) or isinstance(report, Idle):
+            return
+        if isinstance(report, ClockReading):
+            self._clocks[report.worker] = report
             return
         if isinstance(report, Standby):
             self._standbys[report.partition, report.worker] = report
@@ -68,7 +103,17 @@ class Board:
         self._reports[report.partition] = report
         self._arrived_ms[report.partition] = self.now_ms()
         self._counters.setdefault(report.partition, Counters(self.settings.input_topics)).take(report)
+        self.closed_days.put_report(report)
         self._merged = self._live = None
+
+    def put_day(self, partition: int, day: int, value: bytes | None, *, deleted_by: Owner = NOBODY) -> None:
+        """Take in what a partition says of a closed day, or that it is kept no more.
+
+        What an owner says that has lost the partition meanwhile is left out, where a later one has told of the day.
+        """
+        self.closed_days.put(
+            partition, day, value, deleted_by=deleted_by, owner_epoch=self._takeovers.epoch_of(partition)
+        )
 
     @property
     def reports(self) -> list[Report]:
@@ -99,6 +144,36 @@ class Board:
             for _, standby in sorted(self._standbys.items())
             if self._seconds_since(standby.reported_ms) <= limit
         ]
+
+    def clocks(self) -> list[ClockReading]:
+        """The newest reading of each worker's clock, by name, without workers not heard of for too long."""
+        self._clocks = {
+            worker: reading
+            for worker, reading in sorted(self._clocks.items())
+            if self._seconds_since(reading.reported_ms) <= _CLOCK_SILENT_SECONDS
+        }
+        return list(self._clocks.values())
+
+    def notes(self) -> list[str]:
+        """What people should know besides: which machine's clock is wrong, or which goes by its own."""
+        of_workers = (
+            note
+            for reading in self.clocks()
+            for note in clock_notes(f"worker {reading.worker}", reading.skew_seconds, reading.why_own)
+        )
+        return [*of_workers, *self._own_notes()]
+
+    def is_ahead(self) -> bool:
+        """Whether the clock of a partition has gone by a wrong time, and stands still until that time comes."""
+        return any(self._ahead_ms(report) for report in self.reports)
+
+    def _ahead_ms(self, report: Report) -> int:
+        """How far the clock of a partition is ahead of the time of its report; 0 for what needs not be told.
+
+        A partition's clock never goes back: one that has gone by a wrong time waits until that time comes.
+        """
+        ahead_ms = report.snapshot.now_ms - report.reported_ms
+        return ahead_ms if self.settings.clock == "wall" and ahead_ms > TOLD_SECONDS * SECOND_MS else 0
 
     def stale(self) -> list[int]:
         """The partitions that have no owner, or whose owner has never reported, or not for too long."""
@@ -151,11 +226,9 @@ class Board:
             return report.away
         if number in frequent:
             return f"changes hands again and again: {self._takeovers.describe([frequent[number]])}"
-        return (
-            f"still reading {', '.join(report.behind)}"
-            if report.behind
-            else "; ".join(_open_transaction_reasons(report))
-        )
+        if report.behind and not report.unread:
+            return f"still reading {', '.join(report.behind)}"
+        return "; ".join(self._held_back(report))
 
     def _why_unowned(self, unowned: Unowned) -> str:
         reason = unowned.why
@@ -175,6 +248,8 @@ class Board:
         reasons = [*self.disagreements(), *self._reasons_of_partitions()]
         if self._is_whole() and self._samples() is None:
             reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
+        if self.reports_missing:
+            reasons.append(self.reports_missing)
         if self.preparing:
             reasons.append(self.preparing)
         return reasons
@@ -193,10 +268,19 @@ class Board:
         for report in self.reports:
             if report.away and report.partition not in self._unowned:
                 yield f"partition {report.partition}: {report.away}"
-            if report.behind and report.partition not in stale:
+            if report.partition in stale:
+                continue
+            if report.behind:
                 yield f"partition {report.partition} is still reading {', '.join(report.behind)}"
-            if report.partition not in stale:
-                yield from (f"partition {report.partition}: {reason}" for reason in _open_transaction_reasons(report))
+            yield from (f"partition {report.partition}: {reason}" for reason in self._held_back(report))
+
+    def _held_back(self, report: Report) -> Iterator[str]:
+        """What keeps the numbers of a partition from moving on."""
+        if ahead_ms := self._ahead_ms(report):
+            until = iso(report.snapshot.now_ms // SECOND_MS * SECOND_MS)
+            reason = f"its clock has gone by a wrong time, {span(ahead_ms / SECOND_MS)} ahead of the time now"
+            yield f"{reason}: its numbers stand still until {until}"
+        yield from _unread_reasons(report)
 
     # -- the numbers -----------------------------------------------------------------------------------------------
 
@@ -217,11 +301,26 @@ class Board:
                 self._live = (None,)
         return self._live[0]
 
+    def last_closed_day(self) -> int | None:
+        """The last day that every partition has closed; None before there is one."""
+        if not self._is_whole() or self._samples() is None:
+            return None
+        return self.closed_days.through(self.reports)
+
     def closed(self, *, days: int = 1) -> list[tuple[int, list[Sample]]]:
         """The samples of the last closed days, oldest first."""
-        if not self._is_whole() or self._samples() is None:
-            return []
-        return [(day, closed_samples(self.merged, self.rules, day)) for day in closed_days(self.merged, count=days)]
+        last = self.last_closed_day()
+        told = [] if last is None else self.closed_days.days(last - days + 1, last)
+        return [(day, self.closed_samples(day)) for day in told]
+
+    def closed_between(self, first: int, last: int) -> list[int]:
+        """The closed days between two, both included, of which something is known."""
+        through = self.last_closed_day()
+        return [] if through is None else self.closed_days.days(first, min(last, through))
+
+    def closed_samples(self, day: int) -> list[Sample]:
+        """Every number of a closed day."""
+        return self.closed_days.samples(day, first_ms=self.merged.first_ms)
 
     def health(self) -> list[Sample]:
         """The health of the pipeline, as gauges and counters."""
@@ -235,6 +334,14 @@ class Board:
             Sample("engagement_dead_letters_total", {"topic": topic, "reason": reason}, count)
             for topic, counts in added(counters.reasons for counters in self._counters.values()).items()
             for reason, count in sorted(counts.items())
+        ]
+        if self._reports:
+            samples.append(Sample("engagement_closed_corrections_total", {}, merged.corrections))
+            samples.append(Sample("engagement_segment_values_beyond_total", {}, merged.values_beyond))
+        samples += [
+            Sample("engagement_left_out_total", {"topic": topic, "what": what}, count)
+            for topic, counts in added(counters.left_out for counters in self._counters.values()).items()
+            for what, count in sorted(counts.items())
         ]
         samples += [
             Sample("engagement_event_time_seconds", {"topic": topic}, at_ms / SECOND_MS)
@@ -260,6 +367,11 @@ class Board:
             Sample("engagement_standby_lag_rows", {"partition": str(by.partition), "worker": by.worker}, by.lag)
             for by in self.standbys()
         ]
+        samples += [
+            Sample("engagement_clock_skew_seconds", {"worker": reading.worker}, reading.skew_seconds)
+            for reading in self.clocks()
+            if reading.skew_seconds is not None
+        ]
         for unowned in self._unowned.values():
             labels = {"partition": str(unowned.partition)}
             if unowned.rows_left is not None:
@@ -283,6 +395,10 @@ class Board:
                 Sample("engagement_open_transaction_seconds", {"topic": topic, **labels}, _open_seconds(report, topic))
                 for topic in sorted(report.lag)
             ),
+            *(
+                Sample("engagement_topic_readable", {"topic": topic, **labels}, int(topic not in report.unread))
+                for topic in sorted(report.lag)
+            ),
             Sample("engagement_snapshot_age_seconds", labels, self.age_seconds(report)),
             Sample("engagement_recovery_seconds", labels, report.recovery_seconds),
         ]
@@ -299,8 +415,9 @@ class Board:
         ]
 
 
-def _open_transaction_reasons(report: Report) -> Iterator[str]:
-    """Which records of a partition can't be read, because they come after the start of an open transaction."""
+def _unread_reasons(report: Report) -> Iterator[str]:
+    """What is not read of a partition: topics that do not fit its state, and what follows an open transaction."""
+    yield from (f"{topic} is not read: {why}" for topic, why in sorted(report.unread.items()))
     for topic, found in sorted(report.open_transactions.items()):
         since = iso((report.reported_ms // SECOND_MS - round(found.seconds)) * SECOND_MS)
         problem = f"a producer's transaction in {topic} has been open for {found.seconds:.0f} s, since {since}"

@@ -13,7 +13,7 @@ because it takes the first sample of a series as the start value.
 from collections.abc import Iterable, Mapping
 
 from stream.core.partition.progress import OUTCOMES
-from stream.core.rejections import Reason
+from stream.core.rejections import LeftOut, Reason
 from stream.telemetry import Report, Timings
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -31,6 +31,7 @@ class Counters:
     def _count_from_nothing(self, *, since_ms: int) -> None:
         self.outcomes = {topic: dict.fromkeys(OUTCOMES, 0) for topic in self._inputs}
         self.reasons = {topic: dict.fromkeys((reason.value for reason in Reason), 0) for topic in self._inputs}
+        self.left_out = {topic: dict.fromkeys((word.value for word in LeftOut), 0) for topic in self._inputs}
         self._since_ms = since_ms
 
     def take(self, report: Report) -> None:
@@ -39,6 +40,7 @@ class Counters:
             self._count_from_nothing(since_ms=report.counted_since_ms)
         _raise(self.outcomes, report.snapshot.outcomes)
         _raise(self.reasons, report.snapshot.reasons)
+        _raise(self.left_out, report.snapshot.left_out)
         for name, timings in (("event_latency", report.event_latency), ("checkpoints", report.checkpoints)):
             last = self._now.get(name, Timings())
             if sum(timings.counts) < sum(last.counts):

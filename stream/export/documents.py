@@ -1,11 +1,11 @@
 """Numbers as JSON documents, for the API and for `engagement compute`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from stream.core import catalogue
 from stream.core.offline import Computed
-from stream.core.samples import Sample
+from stream.core.samples import Labels, Sample
 from stream.core.time import date_of, iso
 
 
@@ -16,23 +16,49 @@ def as_json(sample: Sample) -> dict[str, Any]:
 
 def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """Samples as JSON objects. Each ratio, mean and quantile has its sample size."""
-    by_name: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_name.setdefault(sample.name, []).append(sample)
-    documents = []
+    documents, sizes = [], _Sizes(samples)
     for sample in samples:
         metric = catalogue.BY_NAME[sample.name]
         document = as_json(sample)
         if metric.parts and sample.name == metric.name:
             wanted = {**sample.labels, **dict(metric.sample_labels)}
-            counted = by_name.get(metric.parts[-1], ())
-            document["sample_size"] = sum(part.value for part in counted if _agree(wanted, part.labels))
+            document["sample_size"] = sizes.of(metric.parts[-1], wanted)
         documents.append(document)
     return documents
 
 
-def _agree(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return all(labels[name] == value for name, value in wanted.items() if name in labels)
+class _Sizes:
+    """What counts of things add up to, by the labels that are asked for; others of theirs are summed over."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._by_name: dict[str, list[Sample]] = {}
+        for sample in samples:
+            self._by_name.setdefault(sample.name, []).append(sample)
+        # By name and the labels that it shares with who asks, each in one order: the sums by the values of these.
+        self._sums: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], float]] = {}
+
+    def of(self, name: str, wanted: Labels) -> float:
+        """The sum of all samples of that name whose labels are those that are wanted, as far as they have them."""
+        counted = self._by_name.get(name)
+        if not counted:
+            return 0
+        shared = tuple(label for label in counted[0].labels if label in wanted)
+        sums = self._sums.get((name, shared))
+        if sums is None:
+            sums = self._sums[name, shared] = {}
+            for sample in counted:
+                values = tuple(sample.labels[label] for label in shared)
+                sums[values] = sums.get(values, 0) + sample.value
+        return sums.get(tuple(wanted[label] for label in shared), 0)
+
+
+def samples_of(samples: Sequence[Sample], metrics: Collection[str]) -> Sequence[Sample]:
+    """The samples of some metrics with their intervals, and of what they were taken from; all where none is named."""
+    if not metrics:
+        return samples
+    named = [metric for metric in catalogue.CATALOGUE if metric.name in metrics]
+    names = {name for metric in named for name in (*metric.names, *metric.parts)}
+    return [sample for sample in samples if sample.name in names]
 
 
 def definitions() -> list[dict[str, Any]]:
@@ -54,7 +80,7 @@ def definitions() -> list[dict[str, Any]]:
 
 
 def as_document(computed: Computed) -> dict[str, Any]:
-    """The document that `engagement compute --format json` prints. Undefined values are absent."""
+    """The document that `engagement compute --as json` prints. Undefined values are absent."""
     return {
         "at": iso(computed.at_ms) if computed.at_ms >= 0 else None,
         "live": [as_json(sample) for sample in computed.live],
@@ -63,4 +89,5 @@ def as_document(computed: Computed) -> dict[str, Any]:
             for day, samples in computed.closed
         ],
         "events": computed.events,
+        "left_out": computed.left_out,
     }

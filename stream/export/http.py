@@ -8,13 +8,14 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
+from stream.export import closed_api, cohorts_api
 from stream.export.board import Board
 from stream.export.compression import compressed_response
-from stream.export.documents import definitions, with_sample_sizes
+from stream.export.documents import definitions, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
-from stream.export.prometheus import exposition
+from stream.export.prometheus import MetricsPage
 from stream.export.readiness import board_status
 
 _MOST_DAYS = 35
@@ -26,6 +27,7 @@ class Server:
     def __init__(self, board: Board, *, version: str) -> None:
         self._board = board
         self._version = version
+        self._metrics_page = MetricsPage(board, version=version)
         self._live_page = PageServer(PageUpdates(board))
         self._runner: web.AppRunner | None = None
         self.port = board.settings.server.port
@@ -36,6 +38,8 @@ class Server:
         routes: dict[str, Callable[[web.Request], Any]] = {
             "/metrics": self._metrics,
             "/api/v1/metrics": self._api_metrics,
+            "/api/v1/closed": self._api_closed,
+            "/api/v1/cohorts": self._api_cohorts,
             "/api/v1/definitions": self._api_definitions,
             "/livez": self._live,
             "/readyz": self._ready,
@@ -61,7 +65,7 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         # As in Prometheus's own client libraries, these are names of metrics or of samples such as *_bucket.
-        page = exposition(self._board, version=self._version, names=request.query.getall("name[]", None))
+        page = self._metrics_page.text(request.query.getall("name[]", None))
         return await compressed_response(request, page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _api_metrics(self, request: web.Request) -> web.Response:
@@ -71,13 +75,14 @@ class Server:
                 request, {"error": f"days: {asked!r} is no whole number from 1 to {_MOST_DAYS}"}, status=400
             )
         board = self._board
+        chosen = [name for name in request.query.get("closed", "").split(",") if name]
         return await _json(
             request,
             {
                 **board_status(board),
                 "live": with_sample_sizes(board.live()),
                 "closed": [
-                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples)}
+                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples_of(samples, chosen))}
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": with_sample_sizes(board.health()),
@@ -86,6 +91,15 @@ class Server:
             },
         )
 
+    async def _api_closed(self, request: web.Request) -> web.Response:
+        return await closed_api.answer(self._board, request)
+
+    async def _api_cohorts(self, request: web.Request) -> web.Response:
+        status, told = cohorts_api.answer(self._board, request.query)
+        if isinstance(told, str):
+            return await compressed_response(request, told.encode(), headers=closed_api.CSV)
+        return await _json(request, told, status=status)
+
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return await _json(request, definitions())
 
@@ -93,7 +107,7 @@ class Server:
         return web.Response(text="ok\n")
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return readiness(self._board.unready())
+        return readiness(self._board.unready(), self._board.notes())
 
     async def _tell_version(self, request: web.Request) -> web.Response:
         return await _json(request, {"version": self._version})

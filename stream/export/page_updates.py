@@ -2,7 +2,8 @@
 
 A listener first gets all numbers (event `numbers`), and then only the samples that differ (event `changes`): new
 values, and those that are gone because they are undefined now. Of closed days it gets only the information that they
-have changed. If nothing changes for a while, the event `beat` shows that the server is still there.
+have changed, and of the numbers by segment only those that the page shows, because there are more of them than of all
+others. If nothing changes for a while, the event `beat` shows that the server is still there.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from stream.core.metrics import is_by_segment
 from stream.core.samples import Sample
-from stream.core.tally import Tally
 from stream.export.board import Board
 from stream.export.documents import with_sample_sizes
 from stream.export.history import History, Key, key_of
@@ -23,6 +24,8 @@ _BEAT_SECONDS = 5.0
 _EVERY_SECONDS = 1.0
 # Not sent, because it grows every second for each partition. A listener can calculate it from its own clock.
 _EXCLUDED_METRIC = "engagement_snapshot_age_seconds"
+
+_SHOWN_BY_SEGMENT = frozenset({"engagement_segment_active_users"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,13 +84,14 @@ class PageState(msgspec.Struct, frozen=True):
     board_status: dict[str, Any] = {}
     live: dict[Key, dict[str, Any]] = {}
     health: dict[Key, dict[str, Any]] = {}
-    days: dict[int, dict[str, Tally]] = {}
+    days: int = 0  # counts the changes of closed days
 
     @classmethod
     def of(cls, board: Board) -> "PageState":
         """The current state of a board."""
         health = [sample for sample in board.health() if sample.name != _EXCLUDED_METRIC]
-        return cls(board_status(board), _by_key(board.live()), _by_key(health), board.merged.days())
+        live = [one for one in board.live() if one.name in _SHOWN_BY_SEGMENT or not is_by_segment(one.name)]
+        return cls(board_status(board), _by_key(live), _by_key(health), board.closed_days.changes)
 
     def whole(self) -> dict[str, Any]:
         """All numbers, as they are sent to a new listener."""

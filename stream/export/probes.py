@@ -4,11 +4,13 @@ A worker serves no numbers, so by default it opens no port. An orchestrator (Kub
 restart it, and when to go on with the next worker. For that, `worker.port` opens two pages:
 
 - `/livez` responds as long as the event loop runs. It does not depend on Kafka.
-- `/readyz` says whether the worker is in its group and has recovered the state of all partitions assigned to it.
+- `/readyz` says whether the worker is in its group and has recovered the state of all partitions assigned to it. It
+  also says when the machine's clock is wrong. The worker is ready all the same: numbers go by the brokers' time.
 """
 
 import http.client
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -19,11 +21,21 @@ _TIMEOUT_SECONDS = 4.0
 
 
 class Probes:
-    """Serves `/livez` and `/readyz` on one address. `unready` returns why the worker is not ready; empty if it is."""
+    """Serves `/livez` and `/readyz` on one address. `unready` returns why the worker is not ready; empty if it is.
 
-    def __init__(self, host: str, port: int, *, unready: Callable[[], list[str]]) -> None:
+    `notes` tells what people should know besides.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        unready: Callable[[], list[str]],
+        notes: Callable[[], list[str]] = list,
+    ) -> None:
         self._host = host
-        self._unready = unready
+        self._unready, self._notes = unready, notes
         self._runner: web.AppRunner | None = None
         self.port = port
 
@@ -45,25 +57,34 @@ class Probes:
         return web.Response(text="ok\n")
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return readiness(self._unready())
+        return readiness(self._unready(), self._notes())
 
 
-def readiness(reasons: list[str]) -> web.Response:
-    """The response of /readyz: status 200, or 503 with the reasons."""
-    return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
+def readiness(reasons: list[str], notes: list[str]) -> web.Response:
+    """The response of /readyz: status 200, or 503 with the reasons; after them what else people should know."""
+    return web.Response(text="\n".join([*(reasons or ["ok"]), *notes]) + "\n", status=503 if reasons else 200)
 
 
 def ask(host: str, port: int) -> tuple[bool, str]:
     """Ask a server or worker whether it is ready. Returns whether it is, and the text of the response.
+
+    Raises OSError as `fetch` does.
+    """
+    status, body = fetch(host, port, "/readyz")
+    return status == 200, body.decode(errors="replace").strip()
+
+
+def fetch(host: str, port: int, path: str, query: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Ask a server or worker for a page; returns the status and the body.
 
     If it listens on all addresses, it is asked on this machine. Raises OSError if there is no response.
     """
     # http.client uses no proxy, whatever the environment of the container says.
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=_TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
         answer = connection.getresponse()
-        return answer.status == 200, answer.read().decode(errors="replace").strip()
+        return answer.status, answer.read()
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP is spoken at {host_and_port(host, port)}: {error!r}") from None
     finally:

@@ -4,7 +4,9 @@ live         every partition has reported lately and has read all records
 starting     some partition has never reported, so no number is shown yet
 rebalancing  partitions are taken over again and again among the same workers, so that little is read
 recovering   the state of some partition is being restored
-behind       a backlog is being read, and the numbers are those of its time; or an open transaction blocks a partition
+behind       a backlog is being read, and the numbers are those of its time; or an open transaction blocks a partition;
+             or a topic was created again, and is not read before somebody decides what becomes of it
+ahead        the clock of some partition has gone by a wrong time, and stands still until that time comes
 stale        the owner of some partition does not report, has left, or can't continue, so its events are missing
 mismatch     the reports of workers do not fit this server, or one another, so no number is shown
 """
@@ -32,24 +34,30 @@ def state_of(board: Board) -> str:
         return "starting"
     if board.merged.now_ms >= 0 and not board.live():
         return "mismatch"
-    return "stale" if board.stale() or any(report.away for report in board.reports) else "behind"
+    if board.stale() or any(report.away for report in board.reports):
+        return "stale"
+    return "ahead" if board.is_ahead() else "behind"
 
 
 def board_status(board: Board) -> dict[str, Any]:
     """What all numbers of a board have in common: their time, whether they can be trusted, and their windows.
 
     `first_day` is the first day with events. A closed window that begins before it is incomplete.
+    No event can change the days up to `final_through` any more; since `whole_since` it is known who is new.
     """
     merged, settings = board.merged, board.settings
-    days = list(merged.days())
+    first_ms = merged.first_ms
     closed = board.closed()
     return {
         "at": iso(merged.now_ms) if merged.now_ms >= 0 else None,
         "state": state_of(board),
         "ready": not board.unready(),
         "unready": board.unready(),
-        "first_day": date_of(days[0]).isoformat() if days else None,
+        "notes": board.notes(),
+        "first_day": None if first_ms is None else date_of(board.rules.days.day_of(first_ms)).isoformat(),
         "last_closed_day": date_of(closed[-1][0]).isoformat() if closed else None,
+        "final_through": None if merged.final_through is None else date_of(merged.final_through).isoformat(),
+        "whole_since": None if first_ms is None else date_of(board.rules.whole_since(first_ms)).isoformat(),
         "timezone": settings.timezone,
         "windows": {of_family.name: settings.windows_of(of_family) for of_family in windows()},
     }

@@ -9,6 +9,7 @@ from rich.text import Text
 from stream.core.catalogue import BY_NAME
 from stream.core.offline import Computed
 from stream.core.samples import Sample
+from stream.core.segments import UNKNOWN
 from stream.core.time import date_of, iso, minutes_of
 
 Values = Mapping[tuple[str, str], float]
@@ -21,12 +22,20 @@ def print_computed(computed: Computed, console: Console) -> None:
     for day, samples in computed.closed:
         console.print(_windows_table(f"closed day {date_of(day)}", samples))
     console.print("events: " + ", ".join(f"{count:,} {outcome}" for outcome, count in computed.events.items()))
+    if computed.left_out:
+        told = ", ".join(f"{count:,} {word}" for word, count in computed.left_out.items())
+        console.print(f"told and not counted: {told}")
 
 
 def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     rows: dict[str, dict[str, float]] = {}
     derived = set()
-    for sample in samples:
+    listed = list(samples)
+    # Of a segment that no event tells all is unknown, which says nothing that the whole does not.
+    told = {one.labels["segment"] for one in listed if one.labels.get("value", UNKNOWN) != UNKNOWN}
+    for sample in listed:
+        if sample.labels.get("segment") not in (None, *told):
+            continue
         if not sample.name.endswith(("_lower", "_upper")):
             rest = ", ".join(value for label, value in sample.labels.items() if label != "window")
             name = f"{sample.name.removeprefix('engagement_')} {rest}".strip()

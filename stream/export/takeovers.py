@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream.telemetry import AnyReport, Idle, Report, Standby, Unowned
+from stream.telemetry import AnyReport, ClockReading, Idle, Report, Standby, Unowned
 
 _FREQUENT_TAKEOVERS = 6
 _WINDOW_SESSION_TIMEOUTS = 3
@@ -72,7 +72,11 @@ class _Owner:
 
 
 class Takeovers:
-    """Counts takeovers by the reports of workers. Times are of the server's clock, or of a worker's that is slower."""
+    """Counts takeovers by the reports of workers.
+
+    Times are those at which Kafka has appended reports. If Kafka does not tell them, they are of the server's clock, or
+    of a worker's that is slower.
+    """
 
     def __init__(self, *, session_timeout_seconds: float, stale_seconds: float) -> None:
         """A lower epoch is accepted again if the owner with the highest has not reported for `stale_seconds`."""
@@ -93,7 +97,7 @@ class Takeovers:
         if isinstance(report, Report) and report.generation >= 0:
             self._generation = self._generation or _RisingCount()
             self._generation.take(report.generation, now_ms=now_ms, trusted_ms=self._trusted_ms)
-        if isinstance(report, (Standby, Idle)) or not report.epoch:
+        if isinstance(report, (Standby, Idle, ClockReading)) or not report.epoch:
             return True
         return self._take_epoch(report, now_ms)
 
@@ -136,6 +140,11 @@ class Takeovers:
     def counts(self) -> Iterator[tuple[int, int]]:
         """By partition: how often it was taken over since its state exists. It never falls while the server runs."""
         return ((partition, owner.epoch.total) for partition, owner in sorted(self._owners.items()))
+
+    def epoch_of(self, partition: int) -> int | None:
+        """The epoch of the owner that is believed; None before any has told it."""
+        owner = self._owners.get(partition)
+        return None if owner is None else owner.epoch.highest
 
     def frequent_takeovers(self, *, now_ms: int) -> list[FrequentTakeovers]:
         """The partitions with frequent takeovers."""

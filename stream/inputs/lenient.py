@@ -11,13 +11,16 @@ from stream.core.messages import Message, MessageKind, Time, checked_time_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import iso, parse_time
 
+_ABSENT = (b"null", b'""')
 
-def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes], Any]:
+
+def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes, int | None], Any]:
     """A function that decodes messages of a kind leniently. It raises Rejected for those that still can't be used.
 
     It accepts text that is cut in the middle of a character, except in ids, because two ids may be cut to the same
     text. It accepts labels of any type, anything in a field that the message does not use, any depth of nesting in
-    fields that are ignored, and every form of time that `parse_time` reads.
+    fields that are ignored, and every form of time that `parse_time` reads. Where the time of the record may stand for
+    a missing one, it is given that too.
     """
     message_type = messages.message_type
     decode, hints = msgspec.json.Decoder(message_type).decode, get_type_hints(message_type, include_extras=True)
@@ -25,16 +28,18 @@ def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes], Any]:
     times = [name for name, hint in hints.items() if hint in (Time, Time | None)]
     labels = [name for name, hint in hints.items() if hint is object]
 
-    def read(value: bytes) -> Message:
+    def read(value: bytes, record_ms: int | None) -> Message:
         try:
             fields = fields_of(value)
+            if record_ms is not None and bytes(fields.get("event_time", b"null")) in _ABSENT:
+                fields["event_time"] = msgspec.Raw(b"%d" % record_ms)
             for name in fields.keys() & messages.ignored_fields.get(_text_in(fields, messages.type_field), ()):
                 del fields[name]
             _normalize_fields(fields, times=times, labels=labels)
             message = decode(object_of(fields, hints))
         except msgspec.ValidationError as error:
             error_text = str(error)
-            raise Rejected(_reason_of(error_text), error_text) from None
+            raise Rejected(reason_of(error_text), error_text) from None
         except msgspec.DecodeError as error:
             raise Rejected(Reason.NOT_JSON, str(error)) from None
         for name in ids:
@@ -90,7 +95,8 @@ def _refuse_cut_id(message: Message, name: str) -> None:
     raise Rejected(reason, f"{getattr(message, name)!r} at `$.{name}` is cut in the middle of a character")
 
 
-def _reason_of(error_text: str) -> Reason:
+def reason_of(error_text: str) -> Reason:
+    """The reason of a rejection, by the text of the decoder's error."""
     # Messages of msgspec name the expected type. Only the one for an unknown value repeats what was sent.
     if error_text.startswith("Object missing required field"):
         return Reason.MISSING_FIELD

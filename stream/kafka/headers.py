@@ -47,6 +47,9 @@ FORWARDED_HEADERS = (
     BY_REFERENCE,
 )
 
+# Of a message that deletes a closed day: the owner of the partition who does so.
+DELETED_BY = "deleted-by"
+
 _REPLAYED_PREFIX = "replayed-"
 REPLAYED_HEADERS = tuple(_REPLAYED_PREFIX + name for name in (ATTEMPTS, *ORIGIN_HEADERS))
 

@@ -6,8 +6,9 @@ with small batches that every topic accepts. Only a single large message makes a
 
 A topic may still accept less than it should: the broker may not tell its settings, or somebody may have changed them
 since the start. A refused message is then sent again in a batch of its own. If that is refused as well, its value is
-left out, and finally everything but a reference to the original record. This needs a second producer: an idempotent
-producer numbers its batches for each partition, and after a refused batch the broker refuses all that follow.
+left out, and finally everything but a reference to the original record. A message that is refused for its time is sent
+again without one. This needs a second producer: an idempotent producer numbers its batches for each partition, and
+after a refused batch the broker refuses all that follow.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     RecordListTooLargeError,
 )
 
+from stream.kafka.broker_time import NO_TIMESTAMP
 from stream.kafka.headers import BY_REFERENCE, RECORD, VALUE, Headers
 from stream.kafka.timeouts import WaitingProducer
 from stream.settings import Unavailable
@@ -34,7 +37,10 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, OutOfOrderSeque
 
 
 class OutgoingMessage(NamedTuple):
-    """A message for one partition of a topic. `theirs` are the headers of its producer, `ours` those that we add."""
+    """A message for one partition of a topic. `theirs` are the headers of its producer, `ours` those that we add.
+
+    `at_ms` is the time of the record; a topic that gives records the broker's time ignores it.
+    """
 
     topic: str
     partition: int
@@ -42,6 +48,7 @@ class OutgoingMessage(NamedTuple):
     value: bytes | None
     theirs: Headers
     ours: Headers
+    at_ms: int = NO_TIMESTAMP
 
     @property
     def headers(self) -> Headers:
@@ -84,7 +91,7 @@ class MessageProducer:
         self._producer: WaitingProducer | None = None
         self._fallback_producer: WaitingProducer | None = None
         self._starting_fallback = asyncio.Lock()
-        self._topics_with_size_limit: set[str] = set()  # topics that have refused a batch because of its size
+        self._topics_that_refused: set[str] = set()  # topics that have refused a batch because of its size or time
 
     async def start(self) -> None:
         self._producer = WaitingProducer(**self._options, enable_idempotence=self._idempotent)
@@ -97,7 +104,7 @@ class MessageProducer:
 
     async def send(self, message: OutgoingMessage) -> asyncio.Future[Any]:
         """Send a message and return a future of its delivery. If the topic refuses its size, a smaller one is sent."""
-        if message.topic in self._topics_with_size_limit:
+        if message.topic in self._topics_that_refused:
             return asyncio.ensure_future(self._send_smaller_until_accepted(message))
         return asyncio.ensure_future(self._wait_or_send_smaller(message, await self._start_sending(message)))
 
@@ -120,6 +127,7 @@ class MessageProducer:
                     key=message.key,
                     partition=message.partition,
                     headers=message.headers,
+                    timestamp_ms=message.at_ms,
                 )
             except KafkaTimeoutError:  # noqa: PERF203  the send buffer is full because nothing gets through
                 log.warning("cannot send to Kafka, waiting", topic=message.topic)
@@ -127,14 +135,21 @@ class MessageProducer:
     async def _wait_or_send_smaller(self, message: OutgoingMessage, sent: asyncio.Future[Any]) -> None:
         try:
             await sent
-        except _TOO_LARGE:
-            if message.topic not in self._topics_with_size_limit:
-                self._topics_with_size_limit.add(message.topic)
-                log.warning(
-                    "a topic accepts only smaller messages than it should: they are sent one by one now",
-                    remedy=self._remedy(message),
-                )
+        except (InvalidTimestampError, *_TOO_LARGE) as error:
+            if message.topic not in self._topics_that_refused:
+                self._topics_that_refused.add(message.topic)
+                self._warn(message, error)
             await self._send_smaller_until_accepted(message)
+
+    def _warn(self, message: OutgoingMessage, error: Exception) -> None:
+        if isinstance(error, InvalidTimestampError):
+            remedy = f"set message.timestamp.type of topic {message.topic!r} to LogAppendTime"
+            log.warning("a topic refuses this machine's time: messages are sent one by one, without it", remedy=remedy)
+        else:
+            log.warning(
+                "a topic accepts only smaller messages than it should: they are sent one by one now",
+                remedy=self._remedy(message),
+            )
 
     async def _wait_complete(self, message: OutgoingMessage, sent: asyncio.Future[Any]) -> None:
         try:
@@ -153,6 +168,9 @@ class MessageProducer:
         while part is not None:
             try:
                 await (await _send_alone(self._fallback_producer, part))
+            except InvalidTimestampError:
+                part = part._replace(at_ms=NO_TIMESTAMP)
+                continue
             except _TOO_LARGE:
                 part = part.smaller()
                 continue
@@ -168,7 +186,7 @@ class MessageProducer:
 async def _send_alone(producer: WaitingProducer, message: OutgoingMessage) -> asyncio.Future[Any]:
     """Send a message in a batch of its own. In this way key and value may both be null, which `send` refuses."""
     batch = producer.create_batch()
-    batch.append(timestamp=None, key=message.key, value=message.value, headers=message.headers)
+    batch.append(timestamp=message.at_ms, key=message.key, value=message.value, headers=message.headers)
     batch.close()
     sent: asyncio.Future[Any] = await producer.send_batch(batch, message.topic, partition=message.partition)
     return sent

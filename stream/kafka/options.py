@@ -3,6 +3,7 @@
 import ssl
 from typing import Any
 
+from stream.kafka.connections import adapt_aiokafka
 from stream.masking import masked
 from stream.settings import Settings, SettingsError
 
@@ -45,5 +46,6 @@ def _security(settings: Settings) -> dict[str, Any]:
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return the options that all clients of kafka-python and aiokafka share: addresses, TLS and credentials."""
+    adapt_aiokafka()
     servers = [server.strip() for server in settings.kafka.servers.split(",")]
     return {"bootstrap_servers": servers, **_security(settings)}

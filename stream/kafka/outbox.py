@@ -5,20 +5,24 @@ because after the checkpoint their source records are never read again.
 """
 
 import asyncio
+import time
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from stream.clock import Clock
 from stream.core.events import encode_event
 from stream.core.messages import Record
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.rejections import Reason
 from stream.core.users import partition_key
+from stream.kafka.broker_time import NO_TIMESTAMP, BrokerTime
 from stream.kafka.headers import (
     ATTEMPTS,
     BY_REFERENCE,
+    DELETED_BY,
     DETAIL,
     FORWARDED_HEADERS,
     ORIGIN_CHECKPOINTED_OFFSET,
@@ -46,7 +50,16 @@ from stream.kafka.timeouts import WaitingProducer, request_timeout_seconds
 from stream.kafka.topic_specs import max_forwarded_message_bytes
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import AnyReport, Idle, Standby, encode_report
+from stream.telemetry import (
+    AnyReport,
+    ClockReading,
+    ClosedDayReport,
+    Idle,
+    Owner,
+    Standby,
+    encode_closed_day,
+    encode_report,
+)
 
 # Room in a record batch for the headers of the batch and of its records.
 _BATCH_OVERHEAD = 64 * 1024
@@ -69,10 +82,16 @@ class DeltaTooLarge(RuntimeError):
 
 
 class Outbox:
-    """The two producers of a worker: one for checkpoints and reports, one for single messages."""
+    """The two producers of a worker: one for checkpoints and reports, one for single messages.
 
-    def __init__(self, settings: Settings) -> None:
+    Checkpoints, reports and forwarded events are sent without a time: the broker gives them its own, and from its
+    answers `clock` hears what time it is.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
+        self._clock = Clock() if clock is None else clock
+        self._broker_time: BrokerTime | None = None
         largest = settings.state.max_delta_bytes + _BATCH_OVERHEAD
         options = {**client_options(settings), "request_timeout_seconds": request_timeout_seconds(settings)}
         self._producer_options: dict[str, Any] = {
@@ -95,6 +114,9 @@ class Outbox:
     async def start(self) -> None:
         self._producer = WaitingProducer(**self._producer_options)
         await self._producer.start()
+        settings = self._settings
+        partitions = settings.topics.partitions
+        self._broker_time = BrokerTime(self._clock, self._producer, settings.snapshots_topic, partitions=partitions)
         await self._message_producer.start()
 
     async def stop(self) -> None:
@@ -104,6 +126,8 @@ class Outbox:
                 task.cancel()
             for task in ended:
                 task.exception()  # nobody needs it any more; asyncio warns about exceptions that are not retrieved
+        if self._broker_time is not None:
+            await self._broker_time.stop()
         await self._message_producer.stop()
         if self._producer is not None:
             await self._producer.stop()
@@ -119,15 +143,17 @@ class Outbox:
         async with self._pending_deltas.reserve(size):
             batch = producer.create_batch()
             for key, value in delta:
-                if batch.append(timestamp=None, key=key, value=value) is None:
+                if batch.append(timestamp=NO_TIMESTAMP, key=key, value=value) is None:
                     limit = self._settings.state.max_delta_bytes
                     size_and_limit = f"{len(delta)} items of {size} bytes; state.max_delta_bytes is {limit}"
                     raise DeltaTooLarge(
                         f"a checkpoint of partition {partition} does not fit into one record batch: {size_and_limit}"
                     )
             batch.close()
-            written = await producer.send_batch(batch, self._settings.changelog_topic, partition=partition)
-            return int((await written).offset) + len(delta) - 1
+            after = time.monotonic()
+            written = await (await producer.send_batch(batch, self._settings.changelog_topic, partition=partition))
+            self._hear(written, after=after)
+            return int(written.offset) + len(delta) - 1
 
     async def read_changelog(self, partition: int, first: int, end: int) -> list[ConsumerRecord]:
         """Return the records of a changelog from offset `first` up to, but not including, `end`."""
@@ -171,7 +197,8 @@ class Outbox:
             value = None
             ours.append((BY_REFERENCE, VALUE))
         letters = self._settings.dead_letter_topic(topic)
-        return await self._message_producer.send(OutgoingMessage(letters, partition, key, value, theirs, ours))
+        at_ms = self._clock.now_ms()
+        return await self._message_producer.send(OutgoingMessage(letters, partition, key, value, theirs, ours, at_ms))
 
     async def forward(
         self, topic: str, partition: int, misplaced: Misplaced, *, checkpointed_offset: int
@@ -218,14 +245,46 @@ class Outbox:
             if sending is not None:
                 sending.result()
 
+    async def send_closed_day(self, report: ClosedDayReport) -> asyncio.Future[Any]:
+        """Send what a closed day says to the servers, and return a future of its delivery."""
+        topic, key = self._settings.days_topic, str(report.closed.day).encode()
+        producer, value = self._started_producer(), encode_closed_day(report)
+        sent: asyncio.Future[Any] = await producer.send(
+            topic, value, key=key, partition=report.partition, timestamp_ms=NO_TIMESTAMP
+        )
+        return sent
+
+    async def delete_closed_day(self, partition: int, day: int, *, by: Owner) -> asyncio.Future[Any]:
+        """Have the servers and Kafka delete a day that is kept no longer, and return a future of the delivery."""
+        topic, key = self._settings.days_topic, str(day).encode()
+        headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
+        sent: asyncio.Future[Any] = await self._started_producer().send(
+            topic, None, key=key, partition=partition, headers=headers, timestamp_ms=NO_TIMESTAMP
+        )
+        return sent
+
     async def _send_reports(self, key: bytes) -> None:
         while key in self._unsent_reports:
             report = self._unsent_reports.pop(key)
-            topic = self._settings.snapshots_topic
+            topic, after = self._settings.snapshots_topic, time.monotonic()
             sent = await self._started_producer().send(
-                topic, encode_report(report), key=key, partition=report.partition
+                topic, encode_report(report), key=key, partition=report.partition, timestamp_ms=NO_TIMESTAMP
             )
-            await asyncio.wait({sent})  # an error does not matter: the next report replaces this one
+            await asyncio.wait({sent})
+            if sent.exception() is None:  # an error does not matter: the next report replaces this one
+                self._hear(sent.result(), after=after)
+
+    async def ask_the_time(self, reading: ClockReading) -> None:
+        """Report a reading of this machine's clock to every broker, so that their answers tell the time.
+
+        Returns when the first one has answered. Raises KafkaError, or Unavailable if the topic does not exist.
+        """
+        assert self._broker_time is not None, "the outbox is started before anything is sent"
+        await self._broker_time.ask(reading)
+
+    def _hear(self, answer: Any, *, after: float) -> None:
+        if self._broker_time is not None:
+            self._broker_time.hear(answer, after=after)
 
 
 def _report_key(report: AnyReport) -> bytes:

@@ -3,9 +3,11 @@
 A state holds the offsets up to which it has applied each topic. Records were deleted or offsets set back if a topic
 begins after its offset, if it ends before its offset, if it was created again under the same name, or if a higher
 offset was committed than the state has. Going on would count some events never or twice, and nobody would notice. The
-worker stops instead, and an operator decides.
+worker stops instead, and an operator decides. If that happens to a topic while a worker runs, it stops to read this
+topic alone, and reports it.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from stream.settings import Unavailable
@@ -46,6 +48,27 @@ def find_changelog_mismatch(partition: int, *, held: int | None, first: int, end
         f"partition {partition}: {problem}\n"
         f"  to count again all that the topics hold: engagement state reset --partition {partition}"
     )
+
+
+def describe_new_changelog(partitions: Iterable[int]) -> str:
+    """Describe that a changelog is not the one that a worker has written to, and the commands to decide it."""
+    numbers = sorted(partitions)
+    problem = "the changelog was deleted and created again while a worker used it, and does not hold the whole state"
+    return f"partition {', '.join(map(str, numbers))}: {problem}{commands_for_new_changelog(numbers)}"
+
+
+def commands_for_new_changelog(partitions: Iterable[int]) -> str:
+    """Return the commands to decide what becomes of a changelog that was created again, each in a line of its own."""
+    options = " ".join(f"--partition {number}" for number in partitions)
+    return (
+        f"\n  to keep what it holds, for example of a copied topic: engagement state accept {options}"
+        f"\n  to count again all that the topics hold: engagement state reset {options}"
+    )
+
+
+def in_one_line(problem: str) -> str:
+    """Return the description of a problem in one line, without its partition."""
+    return "; ".join(line.strip() for line in problem.partition(": ")[2].splitlines())
 
 
 def find_mismatch(offsets: PartitionOffsets) -> str | None:

@@ -89,5 +89,9 @@ async def wait_for_topic(
             now = time.monotonic()
             missing_since = now if missing_since is None else missing_since
             if now - missing_since >= _MISSING_TOPIC_SECONDS:
-                problem = f"topic {topic!r} is not in Kafka any more"
-                raise Unavailable(f"{problem}: create it with `engagement topics create`") from None
+                raise Unavailable(missing_topic(topic)) from None
+
+
+def missing_topic(topic: str) -> str:
+    """Describe that a topic does not exist any more, and the command that mends it."""
+    return f"topic {topic!r} is not in Kafka any more: create it with `engagement topics create`"

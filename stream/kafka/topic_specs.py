@@ -10,6 +10,10 @@ _MIN_COMPACTION_LAG_MS = 600_000
 _MIB = 1024 * 1024
 _HEADERS = 64 * 1024  # room for the headers of a dead letter, beside a message of the largest size
 
+# The broker gives each record its own time. So it tells workers what time it is (`stream.clock`), refuses no record for
+# the clock of the worker that writes it, and keeps records for as long as it should.
+_APPENDED = {"message.timestamp.type": "LogAppendTime"}
+
 
 def max_forwarded_message_bytes(settings: Settings) -> int:
     """Return how many bytes a message may have that the dead-letter topics and the re-key topic must accept."""
@@ -23,14 +27,22 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     the topic that records replays has one partition.
     """
     partitions = settings.topics.partitions
-    letters = {"cleanup.policy": "delete", "max.message.bytes": str(max_forwarded_message_bytes(settings))}
+    letters = {**_APPENDED, "max.message.bytes": str(max_forwarded_message_bytes(settings))}
+    letters["cleanup.policy"] = "delete"
     changelog = {
+        **_APPENDED,
         "cleanup.policy": "compact",
         "max.message.bytes": str(settings.state.max_delta_bytes + 2 * _HEADERS),
         "delete.retention.ms": str(_DELETE_RETENTION_MS),
         # A worker that has lost its partition may still write. The new owner overwrites those records within this
         # time, before compaction can delete the good ones.
         "min.compaction.lag.ms": str(_MIN_COMPACTION_LAG_MS),
+    }
+    reports = {
+        **_APPENDED,
+        "cleanup.policy": "compact",
+        "segment.bytes": str(16 * _MIB),
+        "max.message.bytes": str(8 * _MIB),
     }
     inputs = list(settings.input_topics.values())
     return [
@@ -39,11 +51,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(settings.rekey_topic, partitions, letters),
         replayed_topic_spec(settings),
         *([] if is_redis_url(settings.state.url) else [TopicSpec(settings.changelog_topic, partitions, changelog)]),
-        TopicSpec(
-            settings.snapshots_topic,
-            partitions,
-            {"cleanup.policy": "compact", "segment.bytes": str(16 * _MIB), "max.message.bytes": str(8 * _MIB)},
-        ),
+        TopicSpec(settings.snapshots_topic, partitions, reports),
+        TopicSpec(settings.days_topic, partitions, reports),
     ]
 
 

@@ -9,7 +9,6 @@ move users to other partitions, which only an operator may decide (`maintenance.
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,13 @@ from kafka.errors import (
     for_code,
 )
 
+from stream.kafka.connections import (
+    EachAddressClient,
+    NotConnected,
+    connection_problems,
+    open_socket,
+    split_server,
+)
 from stream.settings import Unavailable
 
 log = logging.getLogger(__name__)
@@ -38,14 +44,15 @@ log = logging.getLogger(__name__)
 # kafka-python tries for 30 s, which is long for somebody who mistyped a port. Its pause between two attempts grows up
 # to half of that, so that behind a proxy it would miss a broker that was away for only three seconds.
 _CLIENT_TIMEOUTS: Final[Mapping[str, object]] = {"bootstrap_timeout_ms": 10_000, "reconnect_backoff_max_ms": 500}
-_CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _GROW_TIMEOUT_SECONDS: Final = 30.0
 # A cluster serves new topics within a second or two; a busy cluster, or one that creates many, takes longer.
 _CREATE_TIMEOUT_MS: Final = 60_000
 
 # The settings that break a deployment when they differ. A changelog that is not compacted grows for ever, and one that
 # is deleted by age loses users. A checkpoint larger than max.message.bytes can't be written. Others are not checked.
-_CHECKED_CONFIGS: Final = ("cleanup.policy", "max.message.bytes")
+_BREAKING_CONFIGS: Final = ("cleanup.policy", "max.message.bytes")
+# One without which a deployment runs, but worse: workers can't know the brokers' time.
+_CHECKED_CONFIGS: Final = (*_BREAKING_CONFIGS, "message.timestamp.type")
 
 
 class BrokerUnreachable(Unavailable, ConnectionError):
@@ -73,6 +80,7 @@ class TopicProblem:
     problem: str
     remedy: str
     is_missing: bool = False
+    can_run: bool = False  # a deployment can run with it, though not as well
 
 
 def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, object], replication: int) -> list[str]:
@@ -125,9 +133,19 @@ def topic_ids(names: Sequence[str], *, client_options: Mapping[str, object]) -> 
     Raises BrokerUnreachable.
     """
     with admin_client(client_options) as admin:
-        described = cast(list[dict[str, Any]], admin.describe_topics(list(names)))
-    ids = {topic["name"]: topic.get("topic_id") for topic in described if topic["error_code"] == 0}
-    return {name: str(topic_id) for name, topic_id in ids.items() if topic_id and UUID(str(topic_id)).int}
+        found = ids_of(admin, names)
+    return {name: topic_id for name, topic_id in found.items() if topic_id}
+
+
+def ids_of(admin: Any, names: Sequence[str]) -> dict[str, str]:
+    """Return the id of each of these topics that exists, as an open admin client is told. Empty if it is told none."""
+    described = cast(list[dict[str, Any]], admin.describe_topics(list(names)))
+    ids = {
+        topic["name"]: str(topic.get("topic_id") or "")
+        for topic in described
+        if topic["error_code"] != UnknownTopicOrPartitionError.errno
+    }
+    return {name: topic_id if topic_id and UUID(topic_id).int else "" for name, topic_id in ids.items()}
 
 
 def delete_topics(names: Sequence[str], *, client_options: Mapping[str, object]) -> None:
@@ -198,6 +216,7 @@ def _config_problems(spec: TopicSpec, actual: Mapping[str, str], *, address: str
             f"topic {spec.name!r} has {name}={has}, it must be {wanted}",
             f"kafka-configs --bootstrap-server {address} --alter --entity-type topics --entity-name {spec.name} "
             f"--add-config {name}={value}",
+            can_run=name not in _BREAKING_CONFIGS,
         )
 
 
@@ -257,18 +276,22 @@ def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
 def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
     """Open an admin client. Every failure to reach the cluster, here or inside the block, raises BrokerUnreachable."""
     address = _address(client_options)
+    started = time.monotonic()
     # kafka-python retries a refused connection until its timeout, and then does not say what was wrong. So we connect
     # first, to have the reason. Behind a proxy we cannot: there the client has to try by itself.
     if not client_options.get("proxy_url") and not client_options.get("socks5_proxy"):
         _require_open_port(address)
+    # Name servers may take longer than Kafka, and the client looks the name up again.
+    look_up_ms = int((time.monotonic() - started) * 1_000)
     _hide_passwords_from_the_log()
     connections: list[Any] = []
 
     def connect(**config: object) -> object:
-        connections.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**config))
+        connections.append(EachAddressClient(**config))
         return connections[-1]
 
-    options = {**_CLIENT_TIMEOUTS, "kafka_client": connect, **client_options}
+    options: dict[str, Any] = {**_CLIENT_TIMEOUTS, "kafka_client": connect, **client_options}
+    options["bootstrap_timeout_ms"] += look_up_ms
     try:
         admin = KafkaAdminClient(**options)
     except KafkaTimeoutError as error:
@@ -276,11 +299,13 @@ def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
             connection.close()
         protocol = client_options.get("security_protocol", "PLAINTEXT")
         problem = f"it accepts connections but no Kafka request with security_protocol {protocol} and these credentials"
+        problem = connection_problems(address) or problem
         raise BrokerUnreachable(f"cannot reach a Kafka broker at {address}: {problem}") from error
     try:
         yield admin
     except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError) as error:
-        raise BrokerUnreachable(f"lost the Kafka broker at {address}: {error}") from error
+        problem = _problem_of_named_brokers(admin) or str(error)
+        raise BrokerUnreachable(f"lost the Kafka broker at {address}: {problem}") from error
     finally:
         admin.close()
 
@@ -288,17 +313,19 @@ def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
 def _require_open_port(address: str) -> None:
     reasons = []
     for server in address.split(","):
-        host, _, port = server.rpartition("://")[2].strip().rpartition(":")
         try:
-            # Without a port, Kafka clients take 9092.
-            target = (host.strip("[]"), int(port)) if host else (port, 9092)
-            socket.create_connection(target, _CONNECT_TIMEOUT_SECONDS).close()
+            open_socket(*split_server(server)).result().close()
             return
-        except ValueError:
-            reasons.append(f"{port!r} is no port")
-        except OSError as error:
-            reasons.append((error.strerror or str(error)).lower())
+        except (ValueError, NotConnected) as error:  # noqa: PERF203  each server is tried, and each takes its time
+            reasons.append(str(error))
     raise BrokerUnreachable(f"cannot reach a Kafka broker at {address}: {', '.join(dict.fromkeys(reasons))}")
+
+
+def _problem_of_named_brokers(admin: Any) -> str:
+    """Return why a broker can't be reached by the name that the cluster gives it; empty if each can be reached."""
+    names = [f"{broker.host}:{broker.port}" for broker in admin._manager.cluster.brokers()]
+    problems = ((name, connection_problems(name)) for name in names)
+    return "; ".join(f"the cluster names the broker {name}: {problem}" for name, problem in problems if problem)
 
 
 def _address(client_options: Mapping[str, object]) -> str:

@@ -113,6 +113,8 @@ def _copy_progress(progress: Progress, source: Progress) -> None:
     progress.now_ms, progress.watermark_ms = source.now_ms, source.watermark_ms
     progress.first_ms = source.first_ms
     progress.rules, progress.days_since = source.rules, source.days_since
+    if source.closed_through is not None:  # days that closed before have the moved users in the old partition
+        progress.closed_through, progress.closed_since = source.closed_through, source.closed_through + 1
     progress.partitions, progress.format = source.partitions, source.format
 
 

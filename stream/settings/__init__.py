@@ -2,11 +2,24 @@
 
 A variable has the name of the setting: `ENGAGEMENT_KAFKA_SERVERS` is `servers` in the section `[kafka]`. Variables take
 precedence over the file. Unknown names and impossible values are refused, so that a typing error does not silently
-become a default.
+become a default. The variables that Kubernetes adds for a Service such as `engagement` are no settings.
 """
 
-from stream.settings.loading import load
-from stream.settings.model import Input, Kafka, Log, Server, Settings, SettingsError, State, Topics, Unavailable, Worker
+from stream.settings.checks import check_input
+from stream.settings.loading import load, read_toml
+from stream.settings.model import (
+    Input,
+    Kafka,
+    Log,
+    Server,
+    Settings,
+    SettingsError,
+    State,
+    Topics,
+    Unavailable,
+    Worker,
+    reader_of_input,
+)
 from stream.settings.names import environment_variable, setting_names, setting_values
 
 __all__ = [
@@ -20,8 +33,11 @@ __all__ = [
     "Topics",
     "Unavailable",
     "Worker",
+    "check_input",
     "environment_variable",
     "load",
+    "read_toml",
+    "reader_of_input",
     "setting_names",
     "setting_values",
 ]

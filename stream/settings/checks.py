@@ -1,20 +1,24 @@
 """Check that settings are valid, each by itself and together. Every error names the setting and its value."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from stream import redis_url
-from stream.core.families.registry import windows
-from stream.core.segments import SEGMENTS
-from stream.core.time import minutes_of, seconds_of
+from stream.core.families.registry import names_by_segment, windows
+from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of
+from stream.core.survey_scales import SCALES, Kind, Scale
+from stream.core.time import day_number, minutes_of, seconds_of
 from stream.inputs import registry as formats
+from stream.inputs.mapping.reader import mapping_of
+from stream.inputs.mapping.sources import MappingError
+from stream.inputs.options import Options, Question
 from stream.masking import masked
 from stream.redis_url import RedisUrl
-from stream.settings.model import WITHOUT_PASSWORD, Settings, SettingsError, State, Topics
+from stream.settings.model import WITHOUT_PASSWORD, Input, Settings, SettingsError, State, Topics
 from stream.settings.names import setting_values
 
 _Parsed = TypeVar("_Parsed")
@@ -31,6 +35,8 @@ RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
     "allowed_lateness": ("0s", "30d"),
     "future_limit": ("0s", "30d"),
     "close_after": ("0s", "7d"),
+    "idle_after": ("1h", "30d"),
+    "history_days": (35, 3_650),  # the page draws the last five weeks
     "max_message_bytes": (100, 100_000_000),  # an event has a hundred bytes or more; Kafka's default limit is a million
     "retention": ("0s", "3650d"),
     "memory": ("1d", "3650d"),
@@ -60,6 +66,8 @@ def check(settings: Settings) -> None:
     _check_ranges(settings)
     _check_timezone(settings.timezone)
     _check_windows(settings)
+    if settings.cohorts_from:
+        _parse("cohorts_from", day_number, settings.cohorts_from)
     if settings.topics.replication == 0:
         raise SettingsError("topics.replication: 0 is neither -1, the broker's default, nor 1 or more")
     count = settings.worker.processes
@@ -84,11 +92,7 @@ def _check_servers(servers: str) -> None:
 
 def _check_inputs(settings: Settings) -> None:
     for number, input_ in enumerate(settings.inputs, start=1):
-        table = f"inputs: the {number}. table ({input_.topic!r})"
-        if input_.format not in formats.FORMATS:
-            raise SettingsError(f"{table}: format {input_.format!r} is none of {', '.join(formats.FORMATS)}")
-        if input_.kind not in formats.kinds():
-            raise SettingsError(f"{table}: kind {input_.kind!r} is none of {', '.join(formats.kinds())}")
+        check_input(f"inputs: the {number}. table ({input_.topic!r})", input_)
     if len(settings.named_inputs) < len(settings.inputs):
         names = ", ".join(input_.name or input_.topic for input_ in settings.inputs)
         raise SettingsError(f"inputs: two have one name: {names}")
@@ -97,12 +101,92 @@ def _check_inputs(settings: Settings) -> None:
             raise SettingsError(f"topics.{kind}: {getattr(settings.topics, kind)!r} has no effect beside [[inputs]]")
 
 
+def check_input(table: str, input_: Input) -> None:
+    """Raise SettingsError where what is said of an input can't be, or has no effect. `table` is the place of it."""
+    if input_.format not in formats.FORMATS:
+        raise SettingsError(f"{table}: format {input_.format!r} is none of {', '.join(formats.FORMATS)}")
+    _check_kind(table, input_)
+    _check_options(table, input_)
+    if formats.MAPPED in (input_.format, input_.inside):
+        try:
+            mapping_of(input_)
+        except MappingError as error:
+            raise SettingsError(f"{table}: mapping.{error}") from None
+
+
+def _check_kind(table: str, input_: Input) -> None:
+    may_be_native = input_.format in (formats.NATIVE, formats.AUTO, formats.CLOUDEVENTS)
+    is_native = input_.format == formats.NATIVE or (
+        input_.format == formats.CLOUDEVENTS and input_.inside == formats.NATIVE
+    )
+    if (input_.kind or is_native) and input_.kind not in formats.kinds():
+        raise SettingsError(f"{table}: kind {input_.kind!r} is none of {', '.join(formats.kinds())}")
+    if input_.kind and not may_be_native:
+        raise SettingsError(f"{table}: kind {input_.kind!r} has no effect on the format {input_.format}")
+
+
+def _check_options(table: str, input_: Input) -> None:
+    """What is said of messages must have an effect on their format: what has none was meant otherwise."""
+    used = formats.uses(input_.format)
+    defaults = Options()
+    for name in Options.__struct_fields__:
+        if getattr(input_, name) != getattr(defaults, name) and name not in used:
+            raise SettingsError(f"{table}: {name} has no effect on the format {input_.format}")
+    if input_.zone:
+        _check_zone(f"{table}: zone", input_.zone)
+    if input_.format == formats.CLOUDEVENTS:
+        if input_.inside not in formats.FORMATS:
+            raise SettingsError(f"{table}: inside {input_.inside!r} is none of {', '.join(formats.FORMATS)}")
+        has_user = formats.names_user(input_.inside) or "user" in formats.uses(input_.inside)
+        if input_.user and (input_.inside == formats.AUTO or not has_user):
+            raise SettingsError(f"{table}: user has no effect on the format {input_.inside} inside of cloudevents")
+    if formats.needs_questions(input_.format) and not input_.questions:
+        told = "its messages do not say what a question asks for, so it needs tables [[inputs.questions]]"
+        raise SettingsError(f"{table}: format {input_.format!r}: {told}")
+    _check_questions(table, input_.questions)
+
+
+def _check_questions(table: str, questions: tuple[Question, ...]) -> None:
+    for one in questions:
+        place = f"{table}: question {one.question!r}"
+        if not one.question.strip():
+            raise SettingsError(f"{place}: it needs the id, reference or key of a question")
+        if sum(other.question == one.question for other in questions) > 1:
+            raise SettingsError(f"{place}: it is named twice")
+        if (one.kind is Kind.CXI) != (one.dimension is not None):
+            raise SettingsError(f"{place}: a dimension is that of a cxi, and each question of a cxi needs one")
+        lowest, highest = SCALES[one.kind]
+        scale = Scale(
+            lowest if one.scale_min is None else one.scale_min, highest if one.scale_max is None else one.scale_max
+        )
+        if scale.lowest >= scale.highest or (one.kind in (Kind.NPS, Kind.CXI) and scale != SCALES[one.kind]):
+            raise SettingsError(f"{place}: {scale.lowest} to {scale.highest} is no scale of {one.kind.value}")
+        for choice, score in one.scores.items():
+            if not scale.lowest <= score <= scale.highest:
+                told = f"the score {score} of {choice!r} is not on its scale, {scale.lowest} to {scale.highest}"
+                raise SettingsError(f"{place}: {told}")
+
+
 def _check_segments(settings: Settings) -> None:
-    for name in settings.segments:
-        if name not in SEGMENTS:
-            raise SettingsError(f"segments: {name!r} is none of {', '.join(SEGMENTS)}")
-    if len(set(settings.segments)) < len(settings.segments):
-        raise SettingsError(f"segments: one is named twice: {', '.join(settings.segments)}")
+    _check_chosen("segments.by", settings.segments.by, SEGMENTS)
+    _check_chosen("segments.metrics", settings.segments.metrics, names_by_segment())
+    for segment, values in settings.segments.named.items():
+        if segment not in SEGMENTS:
+            raise SettingsError(f"segments.named: {segment!r} is none of {', '.join(SEGMENTS)}")
+        setting = f"segments.named.{segment}"
+        for value in values:
+            if value == OTHER or attribute_values_of((value, *[None] * (len(SEGMENTS) - 1)))[0] != value:
+                raise SettingsError(f"{setting}: {value!r} is no value that a user can have by that name")
+        if len(values) > NAMED_VALUES:
+            raise SettingsError(f"{setting}: {len(values)} values are more than {NAMED_VALUES}")
+
+
+def _check_chosen(setting: str, chosen: Sequence[str], known: Collection[str]) -> None:
+    for name in chosen:
+        if name not in known:
+            raise SettingsError(f"{setting}: {name!r} is none of {', '.join(known)}")
+    if len(set(chosen)) < len(chosen):
+        raise SettingsError(f"{setting}: one is named twice: {', '.join(chosen)}")
 
 
 def _check_state(state: State) -> None:
@@ -110,11 +194,14 @@ def _check_state(state: State) -> None:
         _check_redis(state, _parse("state.url", redis_url.parse, state.url))
         return
     url = masked("url", state.url)
-    if not state.url.startswith(WITHOUT_PASSWORD) or state.url == "rocksdb://":
-        raise SettingsError(f"state.url: {url!r} is neither rocksdb://DIRECTORY, redis://HOST nor memory://")
+    if not state.url.startswith(WITHOUT_PASSWORD):
+        schemes = (*WITHOUT_PASSWORD, *(f"{scheme}://" for scheme in redis_url.SCHEMES))
+        raise SettingsError(f"state.url: {url!r} begins with none of {', '.join(schemes)}")
+    if state.url == "rocksdb://":
+        raise SettingsError(f"state.url: {url!r}: no directory, as in rocksdb:///var/lib/engagement")
     if "@" in state.url or "?" in state.url:  # the URL was meant for another store
         raise SettingsError(f"state.url: {url!r}: '@' and '?' have no place in it")
-    for name in ("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+    for name in ("password_file", "sentinel_password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         if getattr(state, name):
             raise SettingsError(f"state.{name}: {url} is no Redis")
 
@@ -122,10 +209,13 @@ def _check_state(state: State) -> None:
 def _check_redis(state: State, url: RedisUrl) -> None:
     if url.password and state.password_file:
         raise SettingsError(f"state.password_file: state.url has a password already: {url}")
+    if state.sentinel_password_file and not url.sentinel:
+        raise SettingsError(f"state.sentinel_password_file: {url} has no sentinels; redis+sentinel:// does")
     if bool(state.ssl_certfile) != bool(state.ssl_keyfile):
         raise SettingsError("state.ssl_certfile and state.ssl_keyfile: a certificate is of use with its key only")
     if not url.tls and (state.ssl_cafile or state.ssl_certfile):
-        raise SettingsError(f"state.ssl_cafile, state.ssl_certfile: {url} does not speak TLS; rediss:// does")
+        with_tls = f"rediss{url.scheme.removeprefix('redis')}://" if url.hosts else "rediss://"
+        raise SettingsError(f"state.ssl_cafile, state.ssl_certfile: {url} does not speak TLS; {with_tls} does")
 
 
 # What Kafka allows as the name of a topic, and every file system as the name of a folder.
@@ -138,7 +228,13 @@ def _check_names(settings: Settings) -> None:
     for setting, name in (("app_id", settings.app_id), *topics):
         if _NAME.fullmatch(name) is None:
             raise SettingsError(f"{setting}: {name!r} is no name of letters, digits, '.', '_' and '-'")
-    internal = (settings.changelog_topic, settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic)
+    internal = (
+        settings.changelog_topic,
+        settings.rekey_topic,
+        settings.replayed_topic,
+        settings.snapshots_topic,
+        settings.days_topic,
+    )
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):
         topic_names = ", ".join(inputs.values())
@@ -182,13 +278,17 @@ def _iana_zones() -> frozenset[str]:
 
 
 def _check_timezone(name: str) -> None:
+    _check_zone("timezone", name)
+
+
+def _check_zone(setting: str, name: str) -> None:
     try:
         if name in _iana_zones():
             ZoneInfo(name)
             return
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass  # the zone can't be read
-    raise SettingsError(f"timezone: {name!r} is no IANA time zone, such as UTC or Europe/Berlin")
+    raise SettingsError(f"{setting}: {name!r} is no IANA time zone, such as UTC or Europe/Berlin")
 
 
 def _check_windows(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from stream.settings.checks import check
 from stream.settings.model import Settings, SettingsError
 from stream.settings.names import setting_names
+from stream.settings.service_links import service_links
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,12 +23,13 @@ _PREFIX = "ENGAGEMENT_"
 def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
     """Load settings from a file, then variables, then `overrides` by dotted name; later ones win. Raises SettingsError.
 
-    `environment` may have other variables too; unknown ones with our prefix are errors.
+    `environment` may have other variables too; unknown ones with our prefix are errors, unless Kubernetes has added
+    them for a Service.
     """
-    tree: dict[str, Any] = {} if file is None else _read(file)
-    for name, text in sorted(environment.items()):
-        if name.startswith(_PREFIX) and name != "ENGAGEMENT_SETTINGS" and not name.startswith("ENGAGEMENT_TEST_"):
-            _put(tree, _setting_of_variable(name), text)
+    tree: dict[str, Any] = {} if file is None else read_toml(file)
+    ours = {name for name in environment if name.startswith(_PREFIX) and not name.startswith("ENGAGEMENT_TEST_")}
+    for name in sorted(ours - service_links(environment) - {"ENGAGEMENT_SETTINGS"}):
+        _put(tree, _setting_of_variable(name), environment[name])
     for setting, value in (overrides or {}).items():
         _put(tree, setting, value)
     try:
@@ -38,7 +40,8 @@ def load(file: Path | None, environment: Mapping[str, str], overrides: Mapping[s
     return settings
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises SettingsError for one that can't be read."""
     try:
         return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
@@ -49,6 +52,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _setting_of_variable(variable: str) -> str:
     name = variable.removeprefix(_PREFIX).lower()
+    if name == "segments_named":
+        raise SettingsError(f"segments.named: a table can't be a variable ({variable}): write it in the settings file")
     for section in (field for field in setting_names() if "." in field):
         if section.replace(".", "_") == name:
             return section
@@ -65,8 +70,8 @@ def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
-    if isinstance(value, str) and (sections == ["windows"] or setting == "segments"):
-        value = [part.strip() for part in value.split(",")] if value.strip() or sections else []
+    if isinstance(value, str) and (sections == ["windows"] or setting in ("segments.by", "segments.metrics")):
+        value = [part.strip() for part in value.split(",")] if value.strip() or sections == ["windows"] else []
     tree[name] = value
 
 

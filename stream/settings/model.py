@@ -1,20 +1,22 @@
 """All settings with their defaults: a class for each section of the file. README's table is made from the comments."""
 
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from stream import redis_url
-from stream.core.families.registry import state_settings
+from stream.core.families.registry import names_by_segment, segment_windows, state_settings
 from stream.core.messages import Reader
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
-from stream.core.time import SECOND_MS, Days, seconds_of
+from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
+from stream.inputs.options import Options
 from stream.masking import masked, without_credentials
 
 WITHOUT_PASSWORD = ("rocksdb://", "memory://")
@@ -73,9 +75,11 @@ class Topics(Section, frozen=True):
 class State(Section, frozen=True):
     """Where the state is kept between checkpoints."""
 
-    # A Redis Cluster is redis+cluster://HOST:PORT. With TLS: rediss:// and rediss+cluster://.
+    # A Redis Cluster is redis+cluster://HOST:PORT, a server that Redis Sentinel watches over is
+    # redis+sentinel://HOST:PORT,HOST:PORT/NAME with the sentinels' addresses. With TLS they begin with rediss.
     url: str = "rocksdb://engagement-state"  # or redis://HOST:PORT/DB, or memory:// (rebuilt from Kafka at each start)
     password_file: str = ""  # for Redis: a file that holds the password and nothing else; safer than in the URL
+    sentinel_password_file: str = ""  # of the sentinels of redis+sentinel://, if they ask for a password: such a file
     ssl_cafile: str = ""  # for Redis with rediss://; empty: the system's certificates
     ssl_certfile: str = ""  # a client certificate, if Redis asks for one
     ssl_keyfile: str = ""  # the key of the client certificate
@@ -87,13 +91,26 @@ class State(Section, frozen=True):
     standbys: int = 0  # how many other workers follow each partition, to take it over faster
 
 
-class Input(Section, frozen=True):
+class Input(Section, Options, frozen=True):
     """One table `[[inputs]]`: a Kafka topic and what its messages are. Only the file can have such tables."""
 
     topic: str  # the Kafka topic
-    kind: str  # what its messages are about: sessions, logins or surveys
+    kind: str = ""  # what native messages are about: sessions, logins or surveys; other formats say it themselves
     format: str = formats.NATIVE  # the format of its messages
     name: str = ""  # the label `topic` in metrics, and `topic` in files of events; empty: the Kafka topic's name
+
+
+class Segments(Section, frozen=True):
+    """By what numbers are counted apart: platform, plan, country and version of the app."""
+
+    by: tuple[str, ...] = SEGMENTS  # numbers are also counted by these; empty: by none
+    metrics: tuple[str, ...] = names_by_segment()  # what is counted by them; each brings what it is made of
+    named: dict[str, tuple[str, ...]] = {}  # by segment, values that have a name; else the 20 with the most users have
+
+
+def reader_of_input(input_: Input, on_recognised: Callable[[str], None]) -> Reader:
+    """Return the function that reads the messages of an input. It tells each format that is recognised."""
+    return formats.reader(format=input_.format, kind=input_.kind, options=input_, on_recognised=on_recognised)
 
 
 class Server(Section, frozen=True):
@@ -128,16 +145,19 @@ class Settings(Section, frozen=True):
     session_timeout: str = "30m"  # a step after a gap of exactly this still belongs to the session
     session_cap: str = "24h"  # longer sessions count as this long
     allowed_lateness: str = "72h"  # events further behind the watermark are not applied
-    future_limit: str = "1h"  # events further ahead of the wall clock are refused
+    future_limit: str = "1h"  # events further ahead of the clock are refused
     close_after: str = "1h"  # a day closes this long after its end
+    idle_after: str = "24h"  # no day waits any longer for a partition that has read nothing for this long
+    history_days: int = 400  # how many closed days are kept
     max_message_bytes: int = 1_000_000  # larger messages are refused
     retention: str = "100d"  # of a user without events for this long, and in no window, only a small row is kept
     memory: str = "400d"  # how long that small row is kept, in whole days; who comes back later is a new user
-    segments: tuple[str, ...] = SEGMENTS  # active users are also counted by these; empty: by none
+    cohorts_from: str = ""  # who is new is known from this day on, as 2026-11-21; empty: the day after the first event
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
+    segments: Segments = msgspec.field(default_factory=Segments)
     windows: dict[str, tuple[str, ...]] = {}  # by family, if they are not its default
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
@@ -153,16 +173,23 @@ class Settings(Section, frozen=True):
             allowed_lateness_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             future_limit_ms=seconds_of(self.future_limit) * SECOND_MS,
             close_after_ms=seconds_of(self.close_after) * SECOND_MS,
+            idle_after_ms=seconds_of(self.idle_after) * SECOND_MS,
+            history_days=self.history_days,
             retention_ms=seconds_of(self.retention) * SECOND_MS,
             memory_days=seconds_of(self.memory) // seconds_of("1d"),
+            cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
             windows=self.windows,
-            segments=in_order(self.segments),
+            segments=in_order(self.segments.by),
+            segment_metrics=self.segments.metrics,
+            named_values=self.segments.named,
         )
 
     @property
     def shared(self) -> dict[str, str]:
         """The settings in which workers and servers must agree, by name."""
-        return {"topics.partitions": str(self.topics.partitions), **state_settings(self.rules)}
+        by_segment = {f"windows.{told.name}": ",".join(self.windows_of(told)) for told in segment_windows()}
+        metrics = {"segments.metrics": ",".join(sorted(self.segments.metrics)) or "none"} if self.segments.by else {}
+        return {"topics.partitions": str(self.topics.partitions), **state_settings(self.rules), **metrics, **by_segment}
 
     @property
     def named_inputs(self) -> dict[str, Input]:
@@ -179,8 +206,12 @@ class Settings(Section, frozen=True):
     @property
     def readers(self) -> dict[str, Reader]:
         """The function that reads the messages of each input, by the input's name."""
+        return self.readers_telling(lambda name, format_: None)
+
+    def readers_telling(self, on_recognised: Callable[[str, str], None]) -> dict[str, Reader]:
+        """The same; `on_recognised` is told the input's name and each format that it is the first to find there."""
         return {
-            name: formats.reader(format=input_.format, kind=input_.kind) for name, input_ in self.named_inputs.items()
+            name: reader_of_input(input_, partial(on_recognised, name)) for name, input_ in self.named_inputs.items()
         }
 
     def windows_of(self, family_windows: Windows) -> tuple[str, ...]:
@@ -207,6 +238,11 @@ class Settings(Section, frozen=True):
         """The topic of the reports that workers send to the servers."""
         return f"{self.app_id}-snapshots"
 
+    @property
+    def days_topic(self) -> str:
+        """The topic of the closed days that workers send to the servers."""
+        return f"{self.app_id}-days"
+
     def dead_letter_topic(self, topic: str) -> str:
         """Return the topic for messages of a Kafka topic that can't be used."""
         return f"{topic}.dlq"
@@ -221,13 +257,18 @@ class Settings(Section, frozen=True):
         path = self.state.password_file
         return _read_secret(path, "state.password_file") if path else redis_url.parse(self.state.url).password
 
+    def sentinel_password(self) -> str:
+        """Return the password of the sentinels from its file; empty if they ask for none. Raises SettingsError."""
+        path = self.state.sentinel_password_file
+        return _read_secret(path, "state.sentinel_password_file") if path else ""
+
     def secrets(self) -> list[str]:
         """Return all passwords, except those whose file can't be read: their users report that.
 
         The password of a URL is also returned as it is written there, with its escapes.
         """
         found = [redis_url.written_password(self.state.url)]
-        for password in (self.sasl_password, self.redis_password):
+        for password in (self.sasl_password, self.redis_password, self.sentinel_password):
             with suppress(SettingsError, ValueError):  # ValueError: the state is not in Redis
                 found.append(password())
         return [secret for secret in dict.fromkeys(found) if secret]

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from stream.partitioning import partition_of
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from stream.simulate.simulator import SimulatedEvent
 
 _BATCH_BYTES = 512 * 1024

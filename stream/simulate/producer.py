@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from stream.kafka.connections import EachAddressClient
 from stream.settings import Unavailable
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def connect(kind: Any, options: Mapping[str, object]) -> Any:
     clients: list[Any] = []
 
     def make_client(**config: object) -> object:
-        clients.append(kind.DEFAULT_CONFIG["kafka_client"](**config))
+        clients.append(EachAddressClient(**config))
         return clients[-1]
 
     try:

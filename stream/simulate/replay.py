@@ -2,7 +2,7 @@
 
 A recording is a file of JSON lines, each an event with its `topic`. Replay sends the lines unchanged, all topics merged
 by event time, so that workers see the stream as it was when it was live. `rebase` moves a recording of any age to the
-present, for dashboards that end now.
+present, for dashboards that end now. Messages of other formats are sent unchanged to the topic of one input.
 
 All files are read and checked before the first event is sent. Lines that can't be sent are reported and skipped.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,28 +20,22 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from stream.core.events import MultipleEvents
 from stream.core.ids import Id
 from stream.core.lenient_json import UNDECODABLE, fields_of, object_of
-from stream.core.offline import OversizedLine
+from stream.core.messages import Reader
+from stream.core.offline import OversizedLine, UnreadableLine
 from stream.core.time import SECOND_MS, epoch_ms, iso, parse_time
 from stream.core.users import partition_key, user_of
-from stream.inputs.files import lines_of
+from stream.inputs.files import messages_of
 from stream.kafka.rate_limit import RateLimit
 from stream.simulate.producer import EventProducer
+from stream.simulate.recording import Recording, ReplayEvent
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.1
 
 # A shorter sleep is skipped: it would cost more than it smooths.
 _MIN_SLEEP_SECONDS: Final = 0.001
-
-
-class ReplayEvent(NamedTuple):
-    """One line of a recording: its time, its topic, its key, and the line itself."""
-
-    at_ms: int
-    topic: str
-    key: str
-    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,55 +61,98 @@ class _Head(msgspec.Struct, gc=False):
 _decode_head = msgspec.json.Decoder(_Head).decode
 
 
+# What makes an event of a message, if it tells one. Raises ValueError with the reason why it can't be replayed.
+EventOf = Callable[[bytes, int], ReplayEvent | None]
+
+
+def native_event_of(topics: Collection[str]) -> EventOf:
+    """What makes events of lines that tell the topic that they belong to, one of `topics`."""
+    return lambda value, number: _event(value, topics)
+
+
+def event_by(reader: Reader, topic: str) -> EventOf:
+    """What makes events of messages of any format, for a topic. Who and when is what the first event in one tells."""
+
+    def event_of(value: bytes, number: int) -> ReplayEvent | None:
+        told = reader(_Recorded(value, number))
+        events = [event for _, event in told.events] if isinstance(told, MultipleEvents) else [told]
+        if not events:
+            if isinstance(told, MultipleEvents) and told.rejections:
+                raise ValueError(told.rejections[0].detail)
+            return None
+        first = min(events, key=attrgetter("at_ms"))
+        return ReplayEvent(first.at_ms, topic, partition_key(first.user).decode(), value)
+
+    return event_of
+
+
+class _Recorded(NamedTuple):
+    """A message of a recording, as the record that it becomes."""
+
+    value: bytes | None
+    offset: int
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
 def read_events(
+    recording: Recording,
     paths: Sequence[str],
-    topics: Collection[str],
+    event_of: EventOf,
     *,
     max_message_bytes: int,
     on_unusable: Callable[[str, int, str], None],
-) -> list[ReplayEvent]:
-    """Read all events of the files, sorted by event time. Events with equal times keep the order of the files.
+    literals: frozenset[str] = frozenset(),
+    progress_of: Callable[[str], Callable[[int], None]] = lambda path: lambda done: None,
+) -> int:
+    """Add all events of the files to a recording. Returns how many messages tell no event, and are left out.
 
-    A file may be packed with gzip; `-` is standard input. Empty lines are skipped. Lines that can't be replayed (too
-    large, no JSON object, without time or user, or with a topic that is not in `topics`) are left out, and
-    `on_unusable` is called with the file, the line number from 1, and the reason. A file that can't be read raises
-    OSError.
+    The files are those that `stream.inputs.files` reads; `-` is standard input. Empty lines are skipped. Messages that
+    can't be replayed (too large, without time or user, or with a topic that is none) are left out too, and
+    `on_unusable` is called with the file, the number of the line from 1, and the reason. A file that can't be read
+    raises OSError.
     """
-    events: list[ReplayEvent] = []
+    empty = 0
     for path in paths:
-        with lines_of(path, max_line_bytes=max_message_bytes) as lines:
+        progress = progress_of(path)
+        with messages_of(path, max_line_bytes=max_message_bytes, literals=literals, on_bytes_read=progress) as lines:
             for number, line in enumerate(lines, start=1):
-                size = line.size if isinstance(line, OversizedLine) else len(line)
-                value = line.strip()
-                if not value and not size > max_message_bytes:
-                    continue
                 try:
-                    if size > max_message_bytes:
-                        raise ValueError(f"{size} bytes, {max_message_bytes} are allowed")
-                    events.append(_event(value, topics))
-                except ValueError as error:
+                    value = _value_of(line, max_message_bytes)
+                    if value:
+                        event = event_of(value, number)
+                        if event is None:
+                            empty += 1
+                        else:
+                            recording.add(event)
+                except ValueError as error:  # noqa: PERF203  # one bad line costs only itself
                     on_unusable(path, number, str(error))
-    events.sort(key=attrgetter("at_ms"))
-    return events
+    return empty
 
 
-def rebase(events: Sequence[ReplayEvent], *, now_ms: int) -> list[ReplayEvent]:
-    """Move all events in time, so that the last one happens in the second before `now_ms`.
+def _value_of(line: bytes, max_message_bytes: int) -> bytes:
+    if isinstance(line, UnreadableLine):
+        raise ValueError(line.why)
+    size = line.size if isinstance(line, OversizedLine) else len(line)
+    if size > max_message_bytes:
+        raise ValueError(f"{size} bytes, {max_message_bytes} are allowed")
+    return line if line and not line.isspace() else b""
+
+
+def rebase(events: Iterable[ReplayEvent], *, last_ms: int, now_ms: int) -> Iterator[ReplayEvent]:
+    """Move events in time, so that the last one, of `last_ms`, happens in the second before `now_ms`.
 
     All are moved by the same number of whole seconds, so their distances stay exact. Each time keeps its form: ISO 8601
     keeps its decimals and becomes UTC, an epoch number keeps its unit. Everything else keeps its bytes.
     """
-    if not events:
-        return []
-    seconds = (now_ms - max(event.at_ms for event in events)) // SECOND_MS
-    return [
-        event._replace(at_ms=event.at_ms + seconds * SECOND_MS, value=_shift_times(event.value, seconds))
-        for event in events
-    ]
+    seconds = (now_ms - last_ms) // SECOND_MS
+    for event in events:
+        yield event._replace(at_ms=event.at_ms + seconds * SECOND_MS, value=_shift_times(event.value, seconds))
 
 
 def replay(
-    events: Sequence[ReplayEvent],
+    events: Iterable[ReplayEvent],
     producer_options: Mapping[str, object],
     *,
     rate: float | None,
@@ -131,24 +168,28 @@ def replay(
         raise ValueError(f"a rate must be more than 0 events a second: {rate:g}")
     limit = None if rate is None else RateLimit(rate)
     started = last_progress = time.monotonic()
+    sent_by_topic: Counter[str] = Counter()
+    sent, first_ms, last_ms = 0, None, None
     with EventProducer(producer_options) as producer:
-        for sent, event in enumerate(events):
+        for sent, event in enumerate(events, start=1):
+            first_ms, last_ms = event.at_ms if first_ms is None else first_ms, event.at_ms
+            sent_by_topic[event.topic] += 1
             now = time.monotonic()
             if limit is not None and (wait_seconds := limit.seconds_to_wait(now)) > _MIN_SLEEP_SECONDS:
                 time.sleep(wait_seconds)
             if now - last_progress > _SECONDS_BETWEEN_PROGRESS:
                 last_progress = now
-                on_progress(sent)
+                on_progress(sent - 1)
             producer.send(event.topic, event.key, event.value)
             if limit is not None:
                 limit.record_sent(time.monotonic())
-    on_progress(len(events))
+    on_progress(sent)
     return ReplaySummary(
-        events=len(events),
+        events=sent,
         seconds=time.monotonic() - started,
-        events_by_topic=Counter(event.topic for event in events),
-        first_ms=min((event.at_ms for event in events), default=None),
-        last_ms=max((event.at_ms for event in events), default=None),
+        events_by_topic=sent_by_topic,
+        first_ms=first_ms,
+        last_ms=last_ms,
     )
 
 

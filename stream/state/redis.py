@@ -20,9 +20,10 @@ from contextlib import suppress
 from typing import Any
 
 from stream import redis_url
-from stream.core.store import Items, PartitionTakenOver, StateLost, StoreFailed
+from stream.clock import TimeTold
+from stream.core.store import Items, PartitionTakenOver, StateLost, StoreFailed, StoreUnavailable
 from stream.settings import Settings
-from stream.state.redis_checks import check_certificates, check_server
+from stream.state.redis_checks import check_certificates, check_keeps_state, check_server
 from stream.state.redis_client import Client
 from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, WRITE, Script
 
@@ -48,6 +49,7 @@ class Redis:
         self._client = Client(
             redis_url.parse(state.url),
             password=settings.redis_password(),
+            sentinel_password=settings.sentinel_password(),
             cafile=state.ssl_cafile,
             certfile=state.ssl_certfile,
             keyfile=state.ssl_keyfile,
@@ -60,6 +62,8 @@ class Redis:
         """
         for server, info in self._client.info():
             check_server(server, info, cluster=self._client.url.cluster)
+        for server, info in self._client.info_of_replicas():
+            check_keeps_state(server, info)
         self._checked = True
 
     def open_store(self, partition: int) -> "RedisStore":
@@ -67,6 +71,10 @@ class Redis:
         if not self._checked:
             self.check()
         return RedisStore(self._client, self._app_id, partition)
+
+    def times(self) -> list[TimeTold]:
+        """Ask what time it is. Raises StoreUnavailable, or StoreFailed if we may not ask."""
+        return self._client.times()
 
     def close(self) -> None:
         """Close all connections."""
@@ -92,6 +100,9 @@ class RedisStore:
         self._unconfirmed_write: _Write | None = None  # a write whose answer has not come: it may have happened or not
         # What Redis has lost. If it is not empty, the state can be cleared, but not read or written.
         self._lost_state = ""
+        # Whether a server of redis+sentinel:// that lacked something was given up and the sentinels were asked again.
+        # Not for what is lacking now: opening is a write, which the old master of a failover can't confirm.
+        self._asked_again = True
         with suppress(StateLost):
             self._check(family for family in found if family.startswith(self._state))
 
@@ -220,8 +231,15 @@ class RedisStore:
         if status == b"taken":
             raise PartitionTakenOver(f"another worker has taken over {self._name}")
         if status == b"lost":
-            self._lost_state = f"{self._name} is not what was written to it: {_describe_loss(*answer)}"
-            raise StateLost(self._lost_state)
+            loss = f"{self._name} is not what was written to it: {_describe_loss(*answer)}"
+            if self._client.url.sentinel and not self._asked_again:
+                # An old master may have answered, which does not know yet that there is another one.
+                self._asked_again = True
+                self._client.reconnect()
+                raise StoreUnavailable(f"{loss} (the sentinels are asked again which server is the master)")
+            self._lost_state = loss
+            raise StateLost(loss)
+        self._asked_again = False
         return answer
 
 

@@ -26,6 +26,12 @@ def check_server(server: str, info: Mapping[str, Any], *, cluster: bool) -> None
         raise StoreUnavailable(f"{problem} is a replica, which takes no writes")
     if info.get("loading"):
         raise StoreUnavailable(f"{problem} is loading its data")
+    check_keeps_state(server, info)
+
+
+def check_keeps_state(server: str, info: Mapping[str, Any]) -> None:
+    """Check that a server, or a replica that may take its place, removes nothing. Raises StoreFailed."""
+    problem = f"redis at {server}"
     policy = info.get("maxmemory_policy")
     # The volatile-* policies evict only keys with a time to live, and our keys have none.
     if str(policy).startswith("allkeys"):

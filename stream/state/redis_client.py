@@ -6,27 +6,44 @@ permission, an unknown certificate.
 
 After a lost connection the client tries once more at once, because the server may have closed an idle connection. All
 other problems are left to the worker, which waits and reports it.
+
+With Redis Sentinel a replica becomes the master when the old one is down, and has all that was written only if it had
+received it. So what a script writes counts as written when a replica has confirmed it.
 """
 
 import re
 import ssl
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
+import structlog
 from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from stream.clock import TimeTold
 from stream.core.store import StoreFailed, StoreUnavailable
 from stream.redis_url import RedisUrl
+from stream.state.redis_other_protocol import other_protocol
 from stream.state.redis_scripts import Script
+from stream.state.redis_sentinel import Address, Sentinels, UnknownMaster, shown
+
+log = structlog.get_logger(__name__)
 
 # A healthy server answers within milliseconds, and takes a second or two while it forks or waits for its disk. Writing
 # 32 MiB takes 0.3 s. After this time the worker should report that it waits.
 _CONNECT_TIMEOUT_SECONDS = 2.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
+# A sentinel does nothing that takes time.
+_SENTINEL_TIMEOUT_SECONDS = 2.0
+# Replicas confirm once a second, and whenever somebody waits for them.
+_CONFIRMATION_TIMEOUT_MS = 1_000
+# A replica that was not heard of for longer than this does not count: the default of min-replicas-max-lag.
+_MAX_REPLICA_LAG_SECONDS = 10
 
 _TEMPORARY_ERRORS = (
     errors.ConnectionError,
@@ -61,7 +78,14 @@ class Client:
     """
 
     def __init__(
-        self, url: RedisUrl, *, password: str, cafile: str = "", certfile: str = "", keyfile: str = ""
+        self,
+        url: RedisUrl,
+        *,
+        password: str,
+        sentinel_password: str = "",
+        cafile: str = "",
+        certfile: str = "",
+        keyfile: str = "",
     ) -> None:
         self.url = url
         self._options: dict[str, Any] = {
@@ -78,42 +102,71 @@ class Client:
                 "ssl_check_hostname": True,
                 **{name: file for name, file in files.items() if file},
             }
+        self._sentinels = Sentinels(
+            url,
+            **self._options
+            | {
+                "username": None,
+                "password": sentinel_password or None,
+                "socket_timeout": _SENTINEL_TIMEOUT_SECONDS,
+                "retry": _ONCE_MORE,
+            },
+        )
         self._lock = threading.Lock()
         self._redis: Any = None  # not typed: in redis-py every answer is either a value or an awaitable
+        self._has_answered = False
+        self._without_replica = False
 
     def execute(self, *command: Any, **options: Any) -> Any:
         """Send a command and return the answer."""
-        client = self._connected()
-        try:
+        with self._errors_as_store_errors() as client:
             return client.execute_command(*command, **options)
-        except errors.NoScriptError:
-            raise
-        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
-            if self.url.cluster:
-                self._drop(client)
-            raise self._as_store_error(error) from error
 
     def run(self, script: Script, keys: Sequence[bytes], *arguments: bytes) -> Any:
         """Run a script and return its result. All its keys must have the same hash tag."""
+        run = self._run_confirmed if script.writes and self.url.sentinel else self.execute
         try:
-            return self.execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            return run("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except errors.NoScriptError:
-            return self.execute("EVAL", script.text, len(keys), *keys, *arguments)
+            return run("EVAL", script.text, len(keys), *keys, *arguments)
 
     def scan(self, pattern: bytes) -> set[bytes]:
         """Return the keys of the server or cluster that match a pattern."""
-        client = self._connected()
-        try:
+        with self._errors_as_store_errors() as client:
             return set(client.scan_iter(match=pattern, count=1_000))
-        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
-            raise self._as_store_error(error) from error
 
     def info(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the answer to INFO of the server, or of each primary of the cluster, by its name."""
-        if not self.url.cluster:
-            return [(str(self.url), self.execute("INFO"))]
-        client = self._connected()
-        return [(node.name, self.execute("INFO", target_nodes=node)) for node in client.get_primaries()]
+        with self._errors_as_store_errors() as client:
+            if self.url.sentinel:
+                return [(f"{_shown(client)}, the master of {self.url},", client.execute_command("INFO"))]
+            if not self.url.cluster:
+                return [(str(self.url), client.execute_command("INFO"))]
+            return [(node.name, client.execute_command("INFO", target_nodes=node)) for node in client.get_primaries()]
+
+    def info_of_replicas(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the answer to INFO of each replica that may become the master, by its name, if sentinels know it."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        for address in self._sentinels.replicas() if self.url.sentinel else ():
+            client = self._client_of(address)
+            with suppress(errors.RedisError, OSError):
+                found.append((f"{_shown(client)}, a replica of {self.url},", client.execute_command("INFO")))
+            client.close()
+        return found
+
+    def reconnect(self) -> None:
+        """Let the next command connect again, to the server that is the master then."""
+        with self._lock:
+            self._redis = None
+
+    def times(self) -> list[TimeTold]:
+        """Return the time of the server, of the master that sentinels name, or of each primary of the cluster."""
+        with self._errors_as_store_errors() as client:
+            if self.url.sentinel:
+                return [_time_of(client, _shown(client))]
+            if not self.url.cluster:
+                return [_time_of(client, str(self.url))]
+            return [_time_of(client, node.name, target_nodes=node) for node in client.get_primaries()]
 
     def close(self) -> None:
         """Close all connections. The next command opens new ones."""
@@ -121,6 +174,54 @@ class Client:
             client, self._redis = self._redis, None
         if client is not None:
             client.close()
+        self._sentinels.close()
+
+    def _run_confirmed(self, *command: Any) -> Any:
+        """Run a script that writes, and return its result once a replica has what it has written.
+
+        Raises StoreUnavailable if none confirms it: then it may be repeated.
+        """
+        with self._errors_as_store_errors() as client:
+            # On one connection, for Redis waits for what was written on it.
+            together = client.pipeline(transaction=False)
+            together.execute_command(*command)
+            together.execute_command("WAIT", 1, _CONFIRMATION_TIMEOUT_MS)
+            result, confirmed = together.execute(raise_on_error=False)
+            for answer in (result, confirmed):
+                if isinstance(answer, Exception):
+                    raise answer
+            if not confirmed:
+                self._require_no_replica(client)
+            self._without_replica = not confirmed
+            return result
+
+    def _require_no_replica(self, client: Any) -> None:
+        """Check that no replica can confirm a write, because there is none. Raises ConnectionError."""
+        info = client.info("replication")
+        replicas = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+        if any(each["state"] == "online" and each["lag"] <= _MAX_REPLICA_LAG_SECONDS for each in replicas):
+            raise errors.ConnectionError(f"no replica has confirmed a write for {_CONFIRMATION_TIMEOUT_MS / 1_000:g} s")
+        if not self._sentinels.agree_on(_address(client)):
+            raise errors.ConnectionError(
+                f"{_shown(client)} has no replica, and not most of the sentinels call it the master"
+            )
+        if not self._without_replica:
+            what = "redis has no replica: what is written now is lost if its server is"
+            log.warning(what, server=str(self.url), master=_shown(client))
+
+    @contextmanager
+    def _errors_as_store_errors(self) -> Iterator[Any]:
+        """Give the client of redis-py, and turn its errors into StoreUnavailable or StoreFailed."""
+        client = self._connected()
+        try:
+            yield client
+            self._has_answered = True
+        except errors.NoScriptError:
+            raise
+        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
+            if self.url.cluster or self.url.sentinel:
+                self._drop(client)
+            raise self._as_store_error(error) from error
 
     def _connected(self) -> Any:
         with self._lock:
@@ -132,13 +233,27 @@ class Client:
             return self._redis
 
     def _connect(self) -> Any:
-        retry = Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,))
-        if self.url.cluster:
-            return redis.RedisCluster(host=self.url.host, port=self.url.port, retry=retry, **self._options)
-        place: dict[str, Any] = {"host": self.url.host, "port": self.url.port, "db": self.url.database}
         if self.url.path:
-            place = {"unix_socket_path": self.url.path}
-        return redis.Redis(**place, retry=retry, **self._options)
+            return redis.Redis(unix_socket_path=self.url.path, retry=_ONCE_MORE, **self._options)
+        if self.url.sentinel:
+            return self._connect_to_master()
+        ((host, port),) = self.url.hosts
+        if self.url.cluster:
+            return redis.RedisCluster(host=host, port=port, retry=_ONCE_MORE, **self._options)
+        return self._client_of((host, port))
+
+    def _connect_to_master(self) -> Any:
+        address = self._sentinels.master()
+        client = self._client_of(address)
+        # A server that was the master goes on calling itself so until the sentinels tell it, and the other way round.
+        role = client.info("replication")["role"]
+        if role != "master":
+            raise errors.ConnectionError(f"{_shown(client)} is to be the master, and is a {role} still")
+        return client
+
+    def _client_of(self, address: Address) -> Any:
+        host, port = address
+        return redis.Redis(host, port, db=self.url.database, retry=_ONCE_MORE, **self._options)
 
     def _drop(self, client: Any) -> None:
         """Drop the client, so that the next command connects again: all nodes of a cluster may have moved.
@@ -151,11 +266,21 @@ class Client:
 
     def _as_store_error(self, error: Exception) -> StoreFailed:
         problem = f"redis at {self.url}: {_message(error)}"
-        return StoreUnavailable(problem) if _is_temporary(error) else StoreFailed(problem)
+        if not _is_temporary(error):
+            return StoreFailed(problem)
+        # Where TLS meets a server without it, or the other way round, each waits for the other.
+        found = "" if self._has_answered or self.url.path else other_protocol(self.url)
+        return StoreFailed(f"redis at {self.url}: {found}") if found else StoreUnavailable(problem)
+
+
+# The server may have closed an idle connection.
+_ONCE_MORE = Retry(NoBackoff(), 1, supported_errors=(errors.ConnectionError,))
 
 
 def _is_temporary(error: BaseException) -> bool:
     causes = [error, *_causes(error)]
+    if isinstance(error, UnknownMaster):
+        return False
     if any(isinstance(cause, _ACCESS_ERRORS) or _is_about_certificates(cause) for cause in causes):
         return False
     if isinstance(error, errors.RedisClusterException):
@@ -170,6 +295,21 @@ def _is_about_certificates(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLError):
         return isinstance(error, ssl.SSLCertVerificationError) or "_ALERT_" in (error.reason or "")
     return False
+
+
+def _address(client: Any) -> Address:
+    place = client.connection_pool.connection_kwargs
+    return place["host"], place["port"]
+
+
+def _time_of(client: Any, name: str, **options: Any) -> TimeTold:
+    after = time.monotonic()
+    seconds, microseconds = client.execute_command("TIME", **options)
+    return TimeTold(f"redis {name}", seconds * 1_000 + microseconds // 1_000, after, time.monotonic())
+
+
+def _shown(client: Any) -> str:
+    return shown(_address(client))
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -17,22 +17,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script, and the hash by which Redis knows it."""
+    """A Lua script, the hash by which Redis knows it, and whether it writes."""
 
     text: str
     sha: str
+    writes: bool
 
 
-def _script(text: str) -> Script:
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+def _script(text: str, *, writes: bool) -> Script:
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), writes)
 
 
 # Takes a partition over. KEYS: meta. ARGV: the new holder. Returns the new epoch and all fields of meta.
-OPEN = _script("""\
+OPEN = _script(
+    """\
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HSET', KEYS[1], 'holder', ARGV[1])
 return {epoch, redis.call('HGETALL', KEYS[1])}
-""")
+""",
+    writes=True,
+)
 
 # Checks that we hold the partition. KEYS: meta. ARGV: epoch, holder.
 _CHECK_HOLDER = """\
@@ -55,29 +59,37 @@ for family = 2, #KEYS do
 end
 """
 
-CHECK = _script(f"{_CHECK_STATE}return {{'ok'}}\n")
+CHECK = _script(f"{_CHECK_STATE}return {{'ok'}}\n", writes=False)
 
 # Reads some rows. KEYS: meta, a family. ARGV: as above, the server that has given the cursor, the cursor, a pattern, a
 # count. Returns the server, the next cursor and the rows. A cursor is valid only on the server process that gave it,
 # because another one orders the rows differently; there the scan begins again.
-PART = _script(f"""\
+PART = _script(
+    f"""\
 {_CHECK_STATE}
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local cursor = ARGV[6]
 if server ~= ARGV[5] then cursor = '0' end
 local found = redis.call('HSCAN', KEYS[2], cursor, 'MATCH', ARGV[7], 'COUNT', ARGV[8])
 return {{'ok', server, found[1], found[2]}}
-""")
+""",
+    writes=False,
+)
 
 # Writes a checkpoint. KEYS: meta, families. ARGV: epoch, holder, offsets, then for each family the number of keys and
 # values to put, these, the number of keys to remove, and these.
 #
 # The offset is written first. If Redis lacks memory, replicas or a disk, it refuses the first write of a script, and so
-# the whole script. A write whose answer was lost is repeated unchanged; if it had arrived, the script returns at once.
-# Lua passes at most 8,000 values to a call.
-WRITE = _script(f"""\
+# the whole script. A write whose answer was lost is repeated unchanged; if it had arrived, the script only writes its
+# holder again, so that whoever waits for the replicas waits until they have all that came before. Lua passes at most
+# 8,000 values to a call.
+WRITE = _script(
+    f"""\
 {_CHECK_STATE}
-if offset == ARGV[4] and offset ~= ARGV[3] then return {{'ok'}} end
+if offset == ARGV[4] and offset ~= ARGV[3] then
+    redis.call('HSET', KEYS[1], 'holder', ARGV[2])
+    return {{'ok'}}
+end
 redis.call('HSET', KEYS[1], 'offset', ARGV[4])
 local at = 5
 local function each(command, key)
@@ -100,14 +112,19 @@ for family = 2, #KEYS do
     end
 end
 return {{'ok'}}
-""")
+""",
+    writes=True,
+)
 
 # Removes all rows. KEYS: meta, families. ARGV: epoch, holder.
-CLEAR = _script(f"""\
+CLEAR = _script(
+    f"""\
 {_CHECK_HOLDER}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if field ~= 'epoch' and field ~= 'holder' then redis.call('HDEL', KEYS[1], field) end
 end
 for family = 2, #KEYS do redis.call('UNLINK', KEYS[family]) end
 return {{'ok'}}
-""")
+""",
+    writes=True,
+)

@@ -58,7 +58,6 @@ class RocksStore:
     def __init__(self, directory: Path, *, memory: RocksMemory = RocksMemory()) -> None:  # noqa: B008  immutable
         self._directory = directory
         self._memory = memory
-        directory.parent.mkdir(parents=True, exist_ok=True)
         self._db = self._open()
         self._write_options = WriteOptions()
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]  # a property; the stub is wrong
@@ -115,6 +114,7 @@ class RocksStore:
 
     def _open(self) -> Rdict:
         with self._errors_as_store_broken("open"):
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
             return Rdict(str(self._directory), _options(self._memory))
 
     @contextmanager

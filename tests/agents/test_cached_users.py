@@ -64,7 +64,7 @@ def test_a_worker_keeps_so_many_rows_in_memory_for_all_its_partitions_and_finds_
 
         for task in tasks._tasks.values():
             task.tick(NOW_MS)
-        reports = [task.report("w", {}, wall_ms=NOW_MS) for task in tasks._tasks.values()]
+        reports = [task.report("w", {}, now_ms=NOW_MS) for task in tasks._tasks.values()]
         assert [report.snapshot.rows["user"] for report in reports] == [100, 100]
         assert [report.snapshot.families["activity"].live[1_440][1] for report in reports] == [100, 100]
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -13,15 +13,22 @@ from stream.agents.partition_task import HalfApplied, PartitionTask
 from stream.agents.task_state import ChangelogState
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
+from stream.core.time import DAY_MS
 from stream.kafka.outbox import PartitionChangelog
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
-from stream.telemetry import OpenTransaction
+from stream.telemetry import ClosedDayReport, OpenTransaction, Owner
 from tests.export.boards import Event, moment
 
 NOW_MS = moment("2026-03-10T12:00:00Z")
+
+
+class Delivered(NamedTuple):
+    """What Kafka says of a record that has arrived."""
+
+    offset: int
 
 
 class Outbox:
@@ -31,6 +38,9 @@ class Outbox:
         self.deltas: list[Delta] = []
         self.letters: list[tuple[str, Refused]] = []
         self.forwarded: list[tuple[str, Misplaced]] = []
+        self.days: list[tuple[int, int]] = []
+        self.day_reports: list[ClosedDayReport] = []
+        self.days_end = 0  # of the topic of days
         self.unsent: asyncio.Future[None] | None = None
         self.broken: Exception | None = None
 
@@ -49,6 +59,26 @@ class Outbox:
     async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
         self.forwarded.append((topic, record))
         return self._sent()
+
+    async def send_closed_day(self, report: ClosedDayReport) -> "asyncio.Future[Delivered]":
+        self.days.append((report.partition, report.closed.day))
+        self.day_reports.append(report)
+        self.days_end += 1
+        return self._delivered()
+
+    async def delete_closed_day(self, partition: int, day: int, *, by: Owner) -> "asyncio.Future[Delivered]":
+        self.days.remove((partition, day))
+        self.days_end += 1
+        return self._delivered()
+
+    def _delivered(self) -> "asyncio.Future[Delivered]":
+        offset = self.days_end - 1
+
+        async def delivered() -> Delivered:
+            await self._sent()
+            return Delivered(offset)
+
+        return asyncio.ensure_future(delivered())
 
     def _sent(self) -> "asyncio.Future[None]":
         if self.unsent is not None:
@@ -102,12 +132,12 @@ async def task(
 
 async def apply(one: PartitionTask, records: Iterable[Event], topic: str = "app-logins") -> int:
     batch: Any = list(records)
-    return await one.apply(topic, batch, wall_ms=NOW_MS, clock_ms=NOW_MS)
+    return await one.apply(topic, batch, now_ms=NOW_MS, clock_ms=NOW_MS)
 
 
 def daily_users(one: PartitionTask) -> int:
     one.tick(NOW_MS)
-    return one.report("w", {}, wall_ms=NOW_MS).snapshot.families["activity"].live[1_440].get(1, 0)
+    return one.report("w", {}, now_ms=NOW_MS).snapshot.families["activity"].live[1_440].get(1, 0)
 
 
 def test_what_the_state_holds_is_not_applied_again() -> None:
@@ -259,7 +289,7 @@ def view(user: str, offset: int, *, at: str) -> Event:
 
 def outcomes(one: PartitionTask, topic: str) -> dict[str, int]:
     one.tick(NOW_MS)
-    return one.report("w", {}, wall_ms=NOW_MS).snapshot.outcomes[topic]
+    return one.report("w", {}, now_ms=NOW_MS).snapshot.outcomes[topic]
 
 
 def test_newer_events_of_one_topic_make_no_burst_of_old_ones_in_another_late() -> None:
@@ -343,7 +373,7 @@ def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
         def told(seconds: float | None) -> dict[str, OpenTransaction]:
             found = None if seconds is None else OpenTransaction(seconds=seconds, records=3)
             read_progress["app-logins"] = ReadProgress(open_transaction=found)
-            return one.report("w", one.tick(NOW_MS), wall_ms=NOW_MS).open_transactions
+            return one.report("w", one.tick(NOW_MS), now_ms=NOW_MS).open_transactions
 
         assert told(9.9) == {}
         assert told(10) == {"logins": OpenTransaction(seconds=10, records=3)}
@@ -382,5 +412,117 @@ def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str
                 await checkpoint
 
         assert (await task(outbox, store)).position("app-logins") is None
+
+    asyncio.run(scenario())
+
+
+def test_closed_days_are_sent_before_a_checkpoint_has_them_and_again_by_the_next_owner() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
+        await apply(first, [login(ann, 0, at="2026-03-08T12:00:00Z")])
+        first.tick(NOW_MS)
+        report = first.report("w", {}, now_ms=NOW_MS)
+        assert (report.days_since, report.snapshot.last_closed_day) == (None, None)
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        first.send_closed_days("w", now_ms=NOW_MS)
+        await asyncio.sleep(0)
+        days = [NOW_MS // DAY_MS - 2, NOW_MS // DAY_MS - 1]
+        assert outbox.days == [(1, day) for day in days]
+        report = first.report("w", {}, now_ms=NOW_MS)
+        assert (report.days_since, report.snapshot.last_closed_day) == (days[0], days[1])
+
+        saving = asyncio.ensure_future(first.checkpoint())
+        await asyncio.sleep(0.01)
+        assert not saving.done(), "the days that it has sent may not have arrived"
+        outbox.unsent.set_result(None)
+        await saving
+        assert [key for key, _ in store.scan(b"closed/")] == [b"closed/%d" % day for day in days]
+
+        outbox.days.clear()
+        second = await task(outbox, store)
+        second.tick(NOW_MS)
+        for _ in range(4):  # one at a time
+            second.send_closed_days("w", now_ms=NOW_MS)
+        await asyncio.sleep(0)
+        assert outbox.days == [(1, day) for day in days]
+
+    asyncio.run(scenario())
+
+
+def test_each_closed_day_beyond_history_days_is_deleted_even_if_several_days_close_at_once() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        one = await task(outbox, store)
+        await apply(one, [login(ann, 0, at="2025-01-20T12:00:00Z")])
+        one.tick(NOW_MS)
+        for _ in range(120):
+            one.send_closed_days("w", now_ms=NOW_MS)
+            await asyncio.sleep(0)
+        await one.checkpoint()
+
+        last = NOW_MS // DAY_MS - 1
+        assert outbox.days == [(1, day) for day in range(last - 399, last + 1)]
+        assert sorted(key for key, _ in store.scan(b"closed/")) == [b"closed/%d" % day for _, day in outbox.days]
+
+    asyncio.run(scenario())
+
+
+def test_closed_days_are_told_again_all_of_them_if_their_topic_was_created_again() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
+        await apply(first, [login(ann, 0, at="2026-02-10T12:00:00Z"), login(ann, 1, at="2026-03-10T11:00:00Z")])
+        await told_until(first, NOW_MS)
+        last = NOW_MS // DAY_MS - 1
+        everything = [(1, day) for day in range(last - 27, last + 1)]
+        assert outbox.days == everything
+        # A record that arrives where it should says that nothing was lost.
+        outbox.days.clear()
+        await told_until(first, NOW_MS + DAY_MS)
+        assert outbox.days == [(1, last + 1)]
+
+        outbox.days.clear()
+        second = await task(outbox, store)
+        await told_until(second, NOW_MS + DAY_MS)
+        assert outbox.days == [(1, day) for day in range(last - 2, last + 2)], "only those that can still change"
+
+        outbox.days.clear()
+        outbox.days_end = 0
+        third = await task(outbox, store)
+        await told_until(third, NOW_MS + DAY_MS)
+        assert sorted(set(outbox.days)) == [*everything, (1, last + 1)]
+        outbox.days.clear()
+        await told_until(await task(outbox, store), NOW_MS + DAY_MS)
+        assert (1, last - 20) not in outbox.days
+
+    asyncio.run(scenario())
+
+
+async def told_until(one: PartitionTask, clock_ms: int) -> None:
+    """The clock shows that time, and so many reports are sent that all days are told; then a checkpoint."""
+    one.tick(clock_ms)
+    for _ in range(120):
+        one.report("w", {}, now_ms=NOW_MS)
+        one.send_closed_days("w", now_ms=NOW_MS)
+        await asyncio.sleep(0.001)
+    await one.checkpoint()
+
+
+def test_what_is_told_of_closed_days_says_which_owner_tells_it() -> None:
+    async def scenario() -> None:
+        (ann,) = users_of(1, 1)
+        outbox, store = Outbox(), MemoryStore()
+        first = await task(outbox, store)
+        await apply(first, [login(ann, 0, at="2026-03-08T12:00:00Z")])
+        await told_until(first, NOW_MS)
+        second = await task(outbox, store)
+        await told_until(second, NOW_MS)
+
+        assert {report.told_by for report in outbox.day_reports} == {Owner(0, first.epoch), Owner(0, second.epoch)}
+        assert first.epoch < second.epoch
 
     asyncio.run(scenario())

@@ -14,9 +14,10 @@ from stream.agents.transport import ReadingPeriod, Records
 from stream.core.partition.rows import Delta
 from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.kafka.outbox import PartitionChangelog
+from stream.kafka.state_mismatch import PartitionOffsets
 from stream.settings import load
 from stream.state.memory import MemoryStore
-from stream.telemetry import AnyReport, Report, Unowned
+from stream.telemetry import AnyReport, ClockReading, Report, Unowned
 from tests.agents import test_partition_task
 
 SESSION_SECONDS = 10
@@ -39,6 +40,9 @@ class Outbox(test_partition_task.Outbox):
 
     async def stop(self) -> None:
         """It has nothing to disconnect from."""
+
+    async def ask_the_time(self, reading: ClockReading) -> None:
+        self.told.append(reading)
 
     async def report(self, told: AnyReport) -> None:
         self.told.append(told)
@@ -172,7 +176,107 @@ def test_after_a_silence_nothing_more_is_reported_or_saved(
     assert isinstance(failure, Fenced) == is_fenced
     assert (told == 0) == is_fenced
     if is_fenced:
-        assert str(failure) == f"nothing ran for {silent_seconds:.1f} s; kafka.session_timeout is {SESSION_SECONDS}s"
+        problem = f"nothing ran for {silent_seconds:.1f} s: the process was frozen or had no CPU"
+        assert str(failure) == f"{problem}; kafka.session_timeout is {SESSION_SECONDS}s"
+
+
+def test_a_worker_that_waits_for_kafka_at_its_start_was_not_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> tuple[BaseException | None, int]:
+        now = [time.monotonic()]
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        monkeypatch.setattr("stream.agents.task_manager._ALIVE_SECONDS", 0.0)
+
+        class SlowOutbox(Outbox):
+            async def start(self) -> None:
+                for _ in range(3 * SESSION_SECONDS):
+                    now[0] += 1.0
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+
+        outbox = SlowOutbox()
+        tasks = await opened(outbox)
+        await tasks.start(lambda topic, partition: 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for loop in tasks._loops:
+            loop.cancel()
+        return tasks.failure, sum(isinstance(report, Report) for report in outbox.told)
+
+    failure, told = asyncio.run(scenario())
+    assert failure is None
+    assert told > 0
+
+
+def login_at(offset: int) -> Records:
+    """A batch of one login of a user of partition 0."""
+    value = b'{"user_id":"ada","event_time":"2026-03-10T11:59:00Z"}'
+    return Records([ConsumerRecord("logins", 0, offset, 1_773_143_940_000, 0, b"ada", value, None, 3, 53, ())])
+
+
+def test_a_topic_that_was_created_again_is_not_read_any_more_and_the_others_are() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+        tasks.topic_ids = {"logins": "old", "surveys": "its"}
+        for topic in ("logins", "surveys"):
+            tasks.start_reading(topic, 0, 0)
+        assert await tasks.apply("logins", login_at(0)) == 1
+
+        tasks.take_topic_ids({"logins": "old", "surveys": "its"})
+        assert tasks.unread() == []
+        tasks.take_topic_ids({"logins": "new", "surveys": "its"})
+        told = (
+            "'logins' was deleted and created again since the state read it; "
+            "to keep the numbers and read the new topic from its beginning: engagement state accept --partition 0; "
+            "to count again all that the topics hold: engagement state reset --partition 0"
+        )
+        assert tasks.unread() == [f"partition 0: {told}"]  # of partition 2 nothing was read
+        assert await tasks.apply("logins", login_at(1)) == 0
+        surveys = await tasks.apply("surveys", login_at(0))  # whatever it has: it is a message of another topic
+        assert surveys == 1
+        assert tasks.position("logins", 0) == 1
+        report = tasks._tasks[0].report("ada", tasks._tasks[0].tick(0), now_ms=0)
+        assert report.unread == {"logins": told}
+        assert report.lag["logins"] == -1
+        assert "logins" not in report.behind
+        assert tasks.failure is None
+
+    asyncio.run(scenario())
+
+
+def test_a_later_assignment_finds_a_topic_that_does_not_fit_and_the_first_one_stops_the_worker() -> None:
+    async def scenario() -> None:
+        too_short = PartitionOffsets("logins", 0, 9, first=0, end=3, committed=None)
+        first = await opened(Outbox())
+        assert first.refuse_on_mismatch(too_short)
+        assert "it ends at 3" in str(first.failure)
+
+        later = await opened(Outbox())
+        later.start_reading("logins", 0, 9)
+        assert later.refuse_on_mismatch(too_short)
+        assert later.failure is None
+        assert len(later.unread()) == 1
+        assert not later.refuse_on_mismatch(PartitionOffsets("surveys", 0, 3, first=0, end=3, committed=None))
+
+        # What was committed has nothing to do with the topic: the state was lost or set back.
+        assert later.refuse_on_mismatch(PartitionOffsets("surveys", 0, 3, first=0, end=9, committed=7))
+        assert "was lost or set back" in str(later.failure)
+
+    asyncio.run(scenario())
+
+
+def test_a_changelog_that_was_created_again_stops_the_worker_with_the_commands() -> None:
+    async def scenario() -> None:
+        tasks = await opened(Outbox())
+        tasks.topic_ids = {"engagement-state-changelog": "old"}
+        tasks.take_topic_ids({"engagement-state-changelog": "old", "logins": None})
+        assert tasks.failure is None
+        assert tasks.missing_topics == ["logins"]
+
+        tasks.take_topic_ids({"engagement-state-changelog": "new", "logins": "its"})
+        assert "engagement state reset --partition 0 --partition 2" in str(tasks.failure)
+        assert tasks.missing_topics == []
+
+    asyncio.run(scenario())
 
 
 def batch_of(*, previous_end: int, is_over: bool) -> Records:
@@ -209,7 +313,7 @@ def test_a_batch_that_leaves_out_what_comes_before_it_stops_the_worker() -> None
 class Costly:
     """A task of which each record costs so many seconds of CPU."""
 
-    number, unsaved_bytes = 0, 0
+    number, unsaved_bytes, unread = 0, 0, ()
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self.cpu_seconds = seconds, 0.0

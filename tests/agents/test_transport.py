@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from stream.agents.app import Worker
+from stream.kafka.state_mismatch import PartitionOffsets
 from stream.settings import load
 from stream.state.memory import MemoryStore
 
@@ -188,5 +190,40 @@ def test_nobody_knows_how_far_an_input_is_read_before_it_was_sought_anew() -> No
 
         assert consumer.remaining("logins", 0) is None
         assert consumer.read_progress("logins", 0).read_to is None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("does_not_fit", [True, False])
+def test_a_partition_out_of_range_is_paused_and_read_again_if_it_fits(*, does_not_fit: bool) -> None:
+    """aiokafka would go on at the beginning of the topic, as if nothing had happened."""
+
+    async def scenario() -> None:
+        consumer = new_consumer()
+        state = TopicPartitionState(None)
+        state.seek(7)
+        consumer._fetch_state = lambda tp: state
+        consumer._stop_where_out_of_range([LOGINS])
+        asked: list[PartitionOffsets] = []
+
+        async def offsets(partitions: list[TP]) -> list[PartitionOffsets]:
+            return [PartitionOffsets(*tp, 3, first=0, end=2, committed=None) for tp in partitions]
+
+        def check(place: PartitionOffsets) -> bool:
+            asked.append(place)
+            return does_not_fit
+
+        consumer._offsets_of_partitions = offsets
+        consumer._thread.call_soon = lambda work: work()
+        await consumer.check_out_of_range(check)
+        assert asked == []
+
+        state.await_reset(None)  # as the fetcher does it
+        assert state.paused
+        assert state.position == 7
+        await consumer.check_out_of_range(check)
+        await consumer.check_out_of_range(check)
+        assert [(place.position, place.end) for place in asked] == [(7, 2)]
+        assert state.paused == does_not_fit
 
     asyncio.run(scenario())

@@ -242,7 +242,7 @@ class World:
         position = self.next_of(task, topic)
         records: Any = self.inputs[topic][max(0, position - again) : position + count]
         if records:
-            self.run(task.apply(topic, records, wall_ms=NOW_MS, clock_ms=NOW_MS))
+            self.run(task.apply(topic, records, now_ms=NOW_MS, clock_ms=NOW_MS))
 
     def next_of(self, task: PartitionTask, topic: str) -> int:
         return task.position(topic) or 0
@@ -341,7 +341,7 @@ class World:
         for topic, records in self.inputs.items():
             self.deliver(topic, len(records), again=0)
         task.tick(NOW_MS)
-        return _numbers(task.report("newcomer", {}, wall_ms=NOW_MS).snapshot)
+        return _numbers(task._core.snapshot())
 
 
 def _numbers(snapshot: Snapshot) -> Snapshot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +54,18 @@ def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
     """Makes the settings of one deployment: a new group with a state directory of its own, reading topics `inputs`-*.
 
     `app_id` and `state` are given for one that goes on where another stopped, `topics=False` for one that is to
-    create its topics, `url` for one that has its state elsewhere.
+    create its topics, `url` for one that has its state elsewhere; `more` are further variables.
     """
     numbers = itertools.count(1)
 
     def made(
-        inputs: str, *, app_id: str | None = None, state: Path | None = None, topics: bool = True, url: str = ""
+        inputs: str,
+        *,
+        app_id: str | None = None,
+        state: Path | None = None,
+        topics: bool = True,
+        url: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> Setup:
         app_id = app_id or f"bench-{next(numbers)}"
         state = state or tmp_path_factory.mktemp(app_id)
@@ -69,6 +75,7 @@ def set_up(kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory) -> Set
             "ENGAGEMENT_STATE_URL": url or f"rocksdb://{state}",
             "ENGAGEMENT_SERVER_PORT": "0",
             **{f"ENGAGEMENT_TOPICS_{name.upper()}": f"{inputs}-{name}" for name in ("sessions", "logins", "surveys")},
+            **(more or {}),
         }
         settings = load(None, environment)
         if topics:

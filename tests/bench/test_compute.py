@@ -33,7 +33,7 @@ def test_compute_a_file_of_579_thousand_survey_answers() -> None:
     for _ in range(ROUNDS):
         for processes in PROCESSES:
             before, started = os.times(), time.perf_counter()
-            command = [*ENGAGEMENT, "compute", str(_REVIEWS), "--format", "json", "--processes", str(processes)]
+            command = [*ENGAGEMENT, "compute", str(_REVIEWS), "--as", "json", "--processes", str(processes)]
             done = subprocess.run(command, capture_output=True, check=False)
             seconds[processes].append(time.perf_counter() - started)
             after = os.times()

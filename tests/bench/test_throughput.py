@@ -66,6 +66,20 @@ def test_two_workers_of_one_command(mixed_load: Loaded, set_up: SetUp, tmp_path:
     show("  two workers to one", "times", ratios(two, one), against="2 where the broker has a core of its own")
 
 
+def test_all_numbers_by_all_segments_beside_none(mixed_load: Loaded, set_up: SetUp, tmp_path: Path) -> None:
+    all_four, none = [], []
+    for _ in range(ROUNDS):
+        without = set_up("mixed", more={"ENGAGEMENT_SEGMENTS_BY": ""})
+        none.append(worker_round(without, mixed_load.events, tmp_path / "none.log"))
+        all_four.append(worker_round(set_up("mixed"), mixed_load.events, tmp_path / "all.log"))
+
+    show_rounds("worker, nothing by segment", none, against="in turn with the next")
+    show_rounds("worker, all by all four segments", all_four, against="their values are in the events of both")
+    show("  all to nothing", "times", ratios(all_four, none), against="target 0.8")
+    cpu = [without.cpu_us_an_event / with_all.cpu_us_an_event for with_all, without in zip(all_four, none, strict=True)]
+    show("  the same of the CPU", "times", cpu, against="target 0.8")
+
+
 def show_rounds(name: str, rounds: list[Round], *, against: str) -> None:
     """Show the rate, CPU and memory of some rounds."""
     show(name, "events/s", [one.events_a_second for one in rounds], against=against)

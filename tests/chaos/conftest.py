@@ -24,7 +24,7 @@ from tests.timeouts import TIMEOUT_SECONDS
 # The short form: a part of every run of all tests, always the same. Together these seeds have workers with names and
 # without, standbys and none, one server and two, different numbers of workers and partitions, and most kinds of faults
 # (`test_short_forms.py`).
-SHORT_SEEDS = {"rocksdb": 439, "memory": 4965, "redis": 3675}
+SHORT_SEEDS = {"rocksdb": 7005, "memory": 8370, "redis": 4316}
 SHORT_MINUTES = 1.0
 
 _reports: list[Report] = []

@@ -14,10 +14,15 @@ from tests.chaos.kinds import Kinds, Steps
 from tests.chaos.proxy import TcpProxy
 from tests.chaos.schedule import Fault
 from tests.chaos.world import World
+from tests.faked_clock import RIGHT
 
 # A connection by which a worker that has to read its state anew needs a few seconds for it.
 _SLOW_BYTES_PER_SECOND: Final = (50_000, 300_000)
 _SLOW_LATENCY_SECONDS: Final = 0.2
+
+# At the start, and later. For the last every event is one of the future, though the load is of 2025.
+_WRONG_CLOCKS: Final = (("+50m", "-2d"), ("+40d", RIGHT), ("-2d", "+40d"), ("-4000d", "-4000d"))
+_DRIFTING: Final = 1.2
 
 SINGLE: Kinds = {}
 _kind = partial(kinds.kind, SINGLE)
@@ -52,6 +57,24 @@ def _frozen_for_a_moment(world: World, fault: Fault) -> Steps:
     sleeper = worker.freeze()
     yield fault.seconds
     worker.resume(sleeper)
+
+
+@_kind("worker with a wrong clock", 8.0, 14.0)
+def _with_a_wrong_clock(world: World, fault: Fault) -> Steps:
+    """Its machine's clock is wrong when it starts, is then set to another time, and in the end to the right one."""
+    worker = world.workers[fault.worker]
+    clock = world.clocks.get(worker.name)
+    if clock is None:  # the report says why
+        yield fault.seconds
+        return
+    at_start, later = _WRONG_CLOCKS[int(fault.chance * len(_WRONG_CLOCKS))]
+    clock.set(at_start)
+    worker.have_clock(clock)
+    yield fault.seconds / 2
+    clock.set(later, speed=_DRIFTING)
+    yield fault.seconds / 2
+    clock.set(RIGHT)
+    worker.have_clock(None)
 
 
 @_kind("server killed", whom="server {server}")

@@ -54,9 +54,11 @@ class Network:
         self._thread.join()
         self._loop.close()
 
-    def proxy(self, target: str | None = None, *, port: int = 0, speaks_kafka: bool = False) -> TcpProxy:
+    def proxy(
+        self, target: str | None = None, *, host: str = "127.0.0.1", port: int = 0, speaks_kafka: bool = False
+    ) -> TcpProxy:
         """A new proxy, to an address that may also be given later, at a port or at any that is free."""
-        made = TcpProxy(self, port=port, speaks_kafka=speaks_kafka)
+        made = TcpProxy(self, host=host, port=port, speaks_kafka=speaks_kafka)
         made.target = target
         self._proxies.append(made)
         made.heal()
@@ -80,11 +82,12 @@ class TcpProxy:
     With `speaks_kafka` it carries whole requests and answers.
     """
 
-    def __init__(self, network: Network, *, port: int, speaks_kafka: bool) -> None:
+    def __init__(self, network: Network, *, host: str, port: int, speaks_kafka: bool) -> None:
         self._network = network
+        self._host = host
         self._speaks_kafka = speaks_kafka
         # It holds the port while nobody listens: connections are then refused, and no other program takes it.
-        self._reservation = _bound(port)
+        self._reservation = _bound(host, port)
         self.port: int = self._reservation.getsockname()[1]
         self.target: str | None = None
         self.answers_lost = 0
@@ -101,7 +104,7 @@ class TcpProxy:
     @property
     def address(self) -> str:
         """Where clients connect to."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     # -- what can be asked of it -----------------------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ class TcpProxy:
     async def _heal(self) -> None:
         await self._set(flows=True)
         if self._listener is None:
-            self._listener = _bound(self.port)
+            self._listener = _bound(self._host, self.port)
             self._listener.setblocking(False)
             self._listener.listen(100)
             asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
@@ -267,9 +270,9 @@ async def _delivered(piece: bytes, writer: asyncio.StreamWriter) -> bool:
     return True
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
+    bound.bind((host, port))
     return bound

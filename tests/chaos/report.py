@@ -34,6 +34,7 @@ class Report:
     most_takeovers: int = 0  # by one worker in one pause
     rebalances: int = 0  # of the group, as the broker counts them
     other_version: str = ""  # that a worker ran for a while, or why none did
+    wrong_clocks: str = ""  # how often a worker said that its clock is wrong, or why none had a wrong one
     settled_seconds: float = 0.0  # from the end of all faults to numbers that equal the recount
     rebuilt_seconds: float = 0.0  # a worker without anything, from its start to the same numbers
     letters: int = 0
@@ -96,6 +97,7 @@ class Report:
             **kinds,
             "faults": f"{self.faults.total()} in {self.storms} storms",
             "another version": self.other_version,
+            "clocks noticed to be wrong": self.wrong_clocks,
         }
 
     def _recovery(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.chaos.letters import letter_differences
 from tests.chaos.progress import Limits
 from tests.chaos.report import Report
@@ -125,6 +125,9 @@ def sum_up(world: World, report: Report) -> None:
     exits = [ended for slot in world.slots for ended in slot.exits]
     report.differences += [ended.complaint for ended in exits if ended.complaint is not None]
     report.gave_up = Counter(kind_of(ended.reason) for ended in exits if not ended.asked)
+    logs = [program.log for worker in world.workers for program in worker.programs]
+    noticed = sum(log.count("this machine's clock is wrong") for log in logs)
+    report.wrong_clocks = f"left out: {world.no_clocks}" if world.no_clocks else str(noticed)
     report.answers_lost = sum(slot.kafka.answers_lost for slot in world.slots) + world.producer.answers_lost
     report.rebalances = world.group.newest().number
     owners: dict[int, str] = {}

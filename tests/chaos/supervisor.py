@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import TcpProxy
+from tests.faked_clock import FakedClock
 from tests.integration.deployment import Deployment, Program
 from tests.integration.versions import is_refusal
 from tests.ports import free_port
@@ -176,6 +177,14 @@ class Slot:
         else:
             self._deployment.code[self.name] = code
         self.terminate()
+
+    def have_clock(self, clock: FakedClock | None) -> None:
+        """Have this clock, or that of this machine, from the next start on; with a clock of its own it starts anew."""
+        if clock is None:
+            self._deployment.clocks.pop(self.name, None)
+        else:
+            self._deployment.clocks[self.name] = clock
+            self.terminate()
 
     def shut_down(self) -> int:
         """Ask it to end and do not start it again; returns its status. Fails when it does not end in time."""

@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.simulate.producer import DeliveryFailed, EventProducer, consumer_options
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.integration.deployment import Load
 
 ABORTED_SHARE: Final = 0.2

@@ -19,6 +19,7 @@ from tests.chaos.group import GroupLog, is_of
 from tests.chaos.proxy import Network, TcpProxy
 from tests.chaos.setups import Setup
 from tests.chaos.supervisor import Exit, Slot
+from tests.faked_clock import FakedClock, FakedClockMissing
 from tests.integration.deployment import Deployment, Load
 from tests.integration.kafka_server import RunningKafka
 from tests.integration.versions import OtherVersion
@@ -42,6 +43,8 @@ class World:
     redis: RedisServer | None = None
     load: Load | None = None
     other: OtherVersion = field(default_factory=OtherVersion)
+    clocks: dict[str, FakedClock] = field(default_factory=dict)  # by name of the worker that may have it
+    no_clocks: str = ""  # why there are none
 
     @property
     def slots(self) -> list[Slot]:
@@ -93,10 +96,12 @@ class ProxiedKafka:
 
 
 @contextmanager
-def proxied_kafka(start: Callable[..., RunningKafka], *, proxies: int) -> Iterator[ProxiedKafka]:
-    """A Kafka with so many proxies before it, as `start(proxy_ports=...)` makes it."""
+def proxied_kafka(
+    start: Callable[..., RunningKafka], *, proxies: int, named: str = "127.0.0.1"
+) -> Iterator[ProxiedKafka]:
+    """A Kafka with so many proxies before it, as `start(proxy_ports=...)` makes it; their address has a name."""
     ports = [free_port() for _ in range(proxies)]
-    kafka = start(proxy_ports=ports)
+    kafka = start(proxy_ports=ports, proxies_named=named)
     try:
         with behind(kafka, ports) as proxied:
             yield proxied
@@ -142,6 +147,10 @@ def world_of(
             name = f"worker-{number}"
             options["instance_id"] = name if setup.named else ""
             world.workers.append(Slot(deployment, "worker", name=name, kafka=next(ways), **options))
+        try:
+            world.clocks = {worker.name: FakedClock(folder, worker.name) for worker in world.workers}
+        except FakedClockMissing as error:
+            world.no_clocks = str(error)
         yield world
 
 

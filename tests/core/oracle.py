@@ -1,17 +1,15 @@
-"""The naive recount of METRICS.md, sections 1 to 3, with lists, sets and sorting, and without the code that it checks.
+"""The naive recount of live numbers: METRICS.md, sections 1 to 3, with lists, sets and sorting.
+
+It uses nothing of the code that it checks. `oracle_days` counts closed days in the same way.
 
 Events are JSON objects with their `topic`; times in them are epoch milliseconds. An event the pipeline would refuse
 must not be among them. Samples are a dictionary from (name, labels) to a value; an undefined number is absent.
 """
 
-import datetime as dt
 from collections import Counter
 from fractions import Fraction
-from itertools import groupby
 from math import ceil
-from operator import itemgetter
 from statistics import fmean
-from zoneinfo import ZoneInfo
 
 from stream.core.rules import Rules
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
@@ -25,23 +23,23 @@ from tests.core.oracle_events import (
     activity,
     beginnings,
     logins,
-    newest_values,
     responses,
-    scale_of,
     score,
     visits,
     volume,
 )
-from tests.core.oracle_numbers import MINUTES, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_numbers import MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
 
 
 def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     """All live samples when the clock shows `at_ms`."""
     samples: Samples = {}
     active = activity(events)
-    users = {}
+    people, users = {}, {}
     for name in rules.windows_of(ACTIVITY):
-        users[name] = len({person for person, at in active if at in Window(name, at_ms)})
+        people[name] = {person for person, at in active if at in Window(name, at_ms)}
+        users[name] = len(people[name])
         samples[key("engagement_active_users", window=name)] = users[name]
         if Window(name, at_ms).minutes > MINUTES["d"] and "1d" in rules.windows_of(ACTIVITY):
             daily = len({person for person, at in active if at in Window("1d", at_ms)})
@@ -49,40 +47,32 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     new = beginnings(events, rules)
     for name in rules.windows_of(ACTIVITY):
         samples[key("engagement_new_users", window=name)] = sum(at in Window(name, at_ms) for at in new)
-    _segments(samples, events, at_ms, rules)
+    users_by_segment(samples, events, people, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
     for name in rules.windows_of(SESSIONS):
-        window = Window(name, at_ms)
-        _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
-        steps = sum(at in window for at in volume(events))
-        samples[key("engagement_steps", window=name)] = steps
-        if users.get(name):
-            samples[key("engagement_steps_per_active_user", window=name)] = steps / users[name]
-        for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
-            samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
+        count_sessions_and_logins(samples, events, all_visits, Window(name, at_ms), users.get(name))
+    replies = responses(events)
     for name in rules.windows_of(SURVEYS):
-        _surveys(samples, responses(events), Window(name, at_ms))
+        count_surveys(samples, replies, Window(name, at_ms))
+    sessions_by_segment(samples, all_visits, [Window(name, at_ms) for name in rules.windows_of(SESSIONS)], rules)
+    windows = [Window(name, at_ms) for name in rules.windows_of(SURVEYS)]
+    answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows, rules)
     return samples
 
 
-def _segments(samples: Samples, events: list[EventFields], at_ms: int, rules: Rules) -> None:
-    """Each active user under the newest value; the 20 values with the most users by name, the rest as `other`."""
-    active = activity(events)
-    people = {
-        name: {person for person, at in active if at in Window(name, at_ms)} for name in rules.windows_of(ACTIVITY)
-    }
-    longest = max(rules.windows_of(ACTIVITY), key=lambda name: Window(name, at_ms).minutes)
-    for segment in rules.segments:
-        event = newest_values(events, segment)
-        users = Counter(event.get(person, "unknown") for person in people[longest])
-        ranked = sorted((value for value in users if value not in ("other", "unknown")), key=lambda v: (-users[v], v))
-        shown = {value: value if value in (*ranked[:20], "unknown") else "other" for value in users}
-        for name in rules.windows_of(ACTIVITY):
-            counted = Counter(shown.get(event.get(person, "unknown")) for person in people[name])
-            for value in set(shown.values()):
-                labels = {"window": name, "segment": segment, "value": value}
-                samples[key("engagement_segment_active_users", **labels)] = counted[value]
+def count_sessions_and_logins(
+    samples: Samples, events: list[EventFields], all_visits: list[Visit], window: AnyWindow, users: int | None
+) -> None:
+    """What the sessions, steps and logins of a window make, in which so many users were active."""
+    name = window.name
+    _sessions(samples, [visit for visit in all_visits if visit.closes in window], name)
+    steps = sum(at in window for at in volume(events))
+    samples[key("engagement_steps", window=name)] = steps
+    if users:
+        samples[key("engagement_steps_per_active_user", window=name)] = steps / users
+    for success, metric in ((True, "engagement_logins"), (False, "engagement_login_failures")):
+        samples[key(metric, window=name)] = sum(how is success and at in window for how, at in logins(events))
 
 
 def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
@@ -103,7 +93,7 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     samples[key("engagement_page_views", window=window)] = sum(visit.views for visit in viewed)
     samples[key("engagement_sessions_with_views", window=window)] = len(viewed)
     mean(samples, "engagement_page_views_per_session", [visit.views for visit in viewed], window=window)
-    for rule, bounced in (("single_page", _one_page), ("ga4", _not_engaged)):
+    for rule, bounced in (("single_page", Visit.has_one_page), ("ga4", Visit.is_not_engaged)):
         part = sum(bounced(visit) for visit in viewed)
         samples[key("engagement_bounced_sessions", window=window, rule=rule)] = part
         share(samples, "engagement_bounce_ratio", part, len(viewed), window=window, rule=rule)
@@ -115,7 +105,7 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
     repeated = sum(count >= 2 for count in came.values())
     samples[key("engagement_repeat_visitors", window=window)] = repeated
     share(samples, "engagement_repeat_visit_ratio", repeated, visitors, window=window)
-    engaged_visits = sum(not _not_engaged(visit) for visit in viewed)
+    engaged_visits = sum(not visit.is_not_engaged() for visit in viewed)
     samples[key("engagement_engaged_sessions", window=window)] = engaged_visits
     share(samples, "engagement_engaged_session_ratio", engaged_visits, len(viewed), window=window)
     unprompted = sum(visit.prompted is not True for visit in closed)
@@ -124,22 +114,19 @@ def _sessions(samples: Samples, closed: list[Visit], window: str) -> None:
         share(samples, "engagement_unprompted_session_ratio", unprompted, len(closed), window=window)
 
 
-def _one_page(visit: Visit) -> bool:
-    return visit.views == 1 and visit.key_events == 0
-
-
-def _not_engaged(visit: Visit) -> bool:
-    attention = visit.duration if visit.engaged is None else visit.engaged
-    return not (attention >= 10_000 or visit.views >= 2 or visit.key_events >= 1)
-
-
-def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
+def that_count(replies: list[Reply], window: AnyWindow, kind: str) -> list[EventFields]:
+    """The answers of a kind that count in a window: of those of which only one counts the latest."""
     come = [reply for reply in replies if reply.answers and has_come(reply.at, window.now)]
     ordered = sorted(come, key=lambda reply: (reply.at, reply.event["response_id"]))
     latest = {reply.one_of: reply for reply in ordered}.values()
-    counting = {kind: [r.event for r in latest if r.at in window and r.event["kind"] == kind] for kind in SCALES}
+    return [reply.event for reply in latest if reply.at in window and reply.event["kind"] == kind]
+
+
+def count_surveys(samples: Samples, replies: list[Reply], window: AnyWindow) -> None:
+    """What the survey responses of a window make."""
+    counting = {kind: that_count(replies, window, kind) for kind in SCALES}
     csat, ces = counting["csat"], counting["ces"]
-    _boxes(samples, "csat", "satisfied", [(score(event, (1, 5)), _is_satisfied(event)) for event in csat], window.name)
+    _boxes(samples, "csat", "satisfied", [(score(event, (1, 5)), is_satisfied(event)) for event in csat], window.name)
     _boxes(samples, "ces", "easy", [(score(event, (1, 7)), score(event, (1, 7)) >= 5) for event in ces], window.name)
     given = [score(event, (0, 10)) for event in counting["nps"]]
     groups = {
@@ -163,12 +150,6 @@ def _surveys(samples: Samples, replies: list[Reply], window: Window) -> None:
         share(samples, "engagement_survey_response_ratio", completed, len(shown), window=window.name, kind=kind)
 
 
-def _is_satisfied(event: EventFields) -> bool:
-    low, high = scale_of(event)
-    best = {2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 3, 9: 3, 10: 3, 11: 3, 101: 30}[high - low + 1]
-    return score(event, (low, high)) > high - best
-
-
 def _boxes(samples: Samples, kind: str, good: str, answers: list[tuple[Fraction, bool]], window: str) -> None:
     part = sum(is_good for _, is_good in answers)
     samples[key(f"engagement_{kind}_{good}", window=window)] = part
@@ -188,42 +169,3 @@ def _cxi(samples: Samples, answers: list[EventFields], window: str) -> None:
         if given:
             nets.append(100 * (good - bad) / len(given))
     mean(samples, "engagement_cxi", nets, window=window)
-
-
-# -- closed days ------------------------------------------------------------------------------------------------------
-
-
-def day_of(at_ms: int, zone: str) -> int:
-    """Number of the local calendar day since 1970-01-01."""
-    moment = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone))
-    return (moment.date() - dt.date(1970, 1, 1)).days
-
-
-def last_closed(at_ms: int, rules: Rules) -> int:
-    """The newest day whose midnight is `close_after` ago."""
-    zone, day = rules.days.zone, day_of(at_ms, rules.days.zone)
-    while day_of(at_ms - rules.close_after_ms, zone) <= day:
-        day -= 1
-    return day
-
-
-def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
-    """All samples of one closed day; none for a day before the first active one."""
-    active = sorted((day_of(at, rules.days.zone), person) for person, at in activity(events))
-    people = {number: {person for _, person in group} for number, group in groupby(active, key=itemgetter(0))}
-    samples: Samples = {}
-    if day < min(people, default=day + 1):
-        return samples
-    lengths = {Fraction(Window(name, 0).minutes, MINUTES["d"]) for name in rules.windows_of(ACTIVITY)} | {1}
-    for length in sorted(int(length) for length in lengths if length == int(length)):
-        window = f"{length}d"
-        days = [people.get(number, set()) for number in range(day - length + 1, day + 1)]
-        users = len(set().union(*days))
-        samples[key("engagement_active_users_closed", window=window)] = users
-        if length == 1:
-            continue
-        share(samples, "engagement_stickiness_closed_ratio", len(days[-1]), users, window=window)
-        total = sum(map(len, days))
-        samples[key("engagement_daily_active_users_summed_closed", window=window)] = total
-        share(samples, "engagement_stickiness_smoothed_closed_ratio", Fraction(total, length), users, window=window)
-    return samples

@@ -14,6 +14,7 @@ Person = tuple[str, str]
 DAY = 86_400_000
 STATUSES = ["shown", "dismissed", "partial", "completed", "retracted"]
 SCALES = {"csat": (1, 5), "nps": (0, 10), "ces": (1, 7), "cxi": (1, 5)}
+SEGMENTS = ("platform", "plan", "country", "app_version")
 DIMENSIONS = ("effort", "empathy", "understanding", "efficiency")
 
 
@@ -29,10 +30,18 @@ class Visit(NamedTuple):
     engaged: int | None
     prompted: bool | None  # what the first step says
     has_prompted: bool  # whether any step says something of it
+    values: tuple[str, ...]  # of each segment the one that its steps told last
 
     @property
     def duration(self) -> int:
         return min(self.last - self.first, DAY)
+
+    def has_one_page(self) -> bool:
+        return self.views == 1 and self.key_events == 0
+
+    def is_not_engaged(self) -> bool:
+        attention = self.duration if self.engaged is None else self.engaged
+        return not (attention >= 10_000 or self.views >= 2 or self.key_events >= 1)
 
 
 NOBODY = {"", "null", "undefined", "guest"}  # of those that are generated
@@ -70,7 +79,8 @@ def of_topic(events: Iterable[EventFields], topic: str) -> list[EventFields]:
 
 def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields], list[EventFields]]:
     """Each step once (identified by user, session, type, time, event id and what counts), and all summaries."""
-    steps, summaries = {}, []
+    steps: dict[tuple[Any, ...], EventFields] = {}
+    summaries = []
     for event in of_topic(events, "sessions"):
         if event["type"] == "summary":
             summaries.append(event)
@@ -78,14 +88,20 @@ def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields
             flags = (event.get("key_event"), event.get("interactive"), event.get("in_session"), event.get("prompted"))
             content = (*flags, event.get("engaged_ms"))
             same = (id_of(event, "session_id"), event["type"], event["event_time"], event.get("event_id"), content)
-            steps[who(event), same] = event
+            known = steps.get((who(event), same), event)  # sent again it may tell other values
+            greatest = {name: max(value_told(known, name), value_told(event, name)) for name in SEGMENTS}
+            steps[who(event), same] = {**event, **greatest}
     return list(steps.values()), summaries
 
 
 def winners(summaries: Iterable[EventFields]) -> dict[tuple[Person, str], EventFields]:
     """By session: the summary with the highest revision, then the one with the latest end."""
-    ranked = sorted(summaries, key=lambda event: (event.get("revision", 0), event["ended_at"]))
+    ranked = sorted(summaries, key=_rank)
     return {(who(event), str(id_of(event, "session_id"))): event for event in ranked}
+
+
+def _rank(event: EventFields) -> tuple[Any, ...]:
+    return event.get("revision", 0), event["ended_at"], *(value_told(event, name) for name in SEGMENTS)
 
 
 def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
@@ -96,7 +112,7 @@ def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
         Visit(
             person, event["started_at"], event["ended_at"], event["ended_at"],
             event["page_views"], event.get("key_events", 0), event.get("engaged_ms"), event.get("prompted"),
-            event.get("prompted") is not None,
+            event.get("prompted") is not None, tuple(value_told(event, name) or "unknown" for name in SEGMENTS),
         )
         for (person, _), event in won.items()
     ]  # fmt: skip
@@ -167,7 +183,13 @@ def _visit(person: Person, steps: list[EventFields], ends: list[EventFields], ru
         sum(engaged) if engaged else None,
         any(said) if said else None,
         any(event.get("prompted") is not None for event in steps),
+        tuple(_last_told(steps, name) for name in SEGMENTS),
     )
+
+
+def _last_told(steps: list[EventFields], segment: str) -> str:
+    event = [(step["event_time"], value_told(step, segment)) for step in steps if value_told(step, segment)]
+    return max(event, default=(0, "unknown"))[1]
 
 
 def activity(events: list[EventFields]) -> set[tuple[Person, int]]:
@@ -204,17 +226,24 @@ def beginnings(events: list[EventFields], rules: Rules) -> list[int]:
     return found
 
 
+def value_told(event: EventFields, segment: str) -> str:
+    """The value of a segment that a message tells; empty for none."""
+    label = event.get(segment)
+    value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
+    if not isinstance(value, str) or value.strip() in ("unknown", "null", "a\x07b"):
+        return ""
+    return value.strip()
+
+
 def newest_values(events: list[EventFields], segment: str) -> dict[Person, str]:
     """By person: the value of the newest activity event that has one; of equal times the greatest."""
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
     for event in [*sessions, *logins]:
-        label = event.get(segment)
-        value = str(label) if isinstance(label, int) and not isinstance(label, bool) else label
-        if isinstance(value, str) and value.strip() not in ("", "unknown", "null", "a\x07b"):
-            latest = told_last.get(who(event), (-1, ""))
-            told_last[who(event)] = max(latest, (moment(event), value.strip()))
+        value = value_told(event, segment)
+        if value:
+            told_last[who(event)] = max(told_last.get(who(event), (-1, "")), (moment(event), value))
     return {person: value for person, (_, value) in told_last.items()}
 
 

@@ -1,10 +1,12 @@
 """Windows, means, shares and intervals of the recount."""
 
+import datetime as dt
 from collections.abc import Sequence
 from fractions import Fraction
 from math import sqrt
 from statistics import fmean
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 Samples = dict[Key, float]
@@ -29,6 +31,28 @@ class Window(NamedTuple):
         bucket = MINUTE if self.minutes <= MINUTES["d"] else HOUR
         covered = self.minutes * MINUTE // bucket
         return has_come(at, self.now) and at // bucket >= self.now // bucket - covered + 1
+
+
+class DaysWindow(NamedTuple):
+    """Local days in a row, the last one as numbered since 1970."""
+
+    name: str
+    last: int
+    zone: str
+    now: int  # the last moment that has come
+
+    def __contains__(self, at: object) -> bool:
+        assert isinstance(at, int)
+        return self.last - int(self.name[:-1]) < day_of(at, self.zone) <= self.last
+
+
+AnyWindow = Window | DaysWindow
+
+
+def day_of(at_ms: int, zone: str) -> int:
+    """Number of the local calendar day since 1970-01-01."""
+    moment = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone))
+    return (moment.date() - dt.date(1970, 1, 1)).days
 
 
 def has_come(at: int, now: int) -> bool:

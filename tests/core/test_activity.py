@@ -1,5 +1,6 @@
-"""Activity of one user, and the ledger of closed days, against counting by hand."""
+"""Activity of one user, and what its days add to closed ones, against counting by hand."""
 
+from collections import Counter
 from itertools import pairwise
 from random import Random
 
@@ -7,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.days import DayLedger
+from stream.core.days import DayBook
 from stream.core.events import Login, Summary
+from stream.core.families.activity import calendar, closing
+from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.activity.known_periods import NEVER, KnownPeriod, changeable_periods, first_minutes, with_day
 from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_future, without_days_before
-from stream.core.families.activity.samples import ACTIVE_USERS
 from stream.core.families.family import Horizon
 from stream.core.ring import Booking, latest_bookings
 from stream.core.rules import Rules
@@ -110,86 +112,77 @@ LENGTHS = (1, 7, 28)
 calendars = st.lists(st.lists(st.integers(100, 180), max_size=8).map(lambda days: sorted(set(days))), max_size=5)
 
 
-def by_hand(users: list[list[int]], first: int, last: int) -> dict[int, dict[int, int]]:
-    counted = {}
-    for day in range(first, last + 1):
-        active = {n: sum(any(day - n < at <= day for at in days) for days in users) for n in LENGTHS}
-        counted[day] = {length: count for length, count in active.items() if count}
-    return counted
+def kept(days: list[int], *, first: int = 0) -> ActiveDays:
+    """The active days of a user, those before `first` let go."""
+    bits = [day for day in days if day >= first]
+    before = max((day for day in days if day < first), default=-1)
+    since = bits[0] if bits else 0
+    return ActiveDays(since, sum(1 << day - since for day in bits), before, days[:1])
 
 
-@given(calendars, st.integers(90, 190), st.integers(0, 40), st.data())
-def test_the_ledger_counts_distinct_users_of_each_window_of_days(
-    users: list[list[int]], first: int, length: int, data: st.DataObject
+def booked(users: list[list[int]]) -> DayBook:
+    book = DayBook("activity")
+    for days in users:
+        for day, age, gap, window in kept(days).facts(0):
+            book.count(day, amounts_of(age, gap, window))
+    return book
+
+
+@given(calendars, st.integers(100, 190))
+def test_an_active_day_tells_its_age_its_gap_and_the_days_before_it(users: list[list[int]], first: int) -> None:
+    for days in users:
+        for day, age, gap, window in kept(days, first=first).facts(first):
+            earlier = [one for one in days if one < day]
+            assert (age, gap) == (day - days[0], day - earlier[-1] if earlier else 0)
+            near = [one for one in earlier if one >= max(day - 27, first)]
+            assert [day - 27 + bit for bit in range(27) if window >> bit & 1] == near
+
+
+@given(calendars, st.integers(95, 240))
+def test_closed_days_count_distinct_users_of_each_window_and_of_the_one_before(
+    users: list[list[int]], day: int
 ) -> None:
-    ledger = DayLedger("activity", LENGTHS)
+    days = ((number, calendar.day_of(amounts)) for number, amounts in booked(users).as_of(day, day - 89))
+    told = closing.closed_sums(days, day, LENGTHS, first_known=0, cohorts_from=None)
+
+    def active(last: int, length: int) -> set[int]:
+        return {n for n, days in enumerate(users) if any(last - length < at <= last for at in days)}
+
+    for length in (1, 7, 28, 30):
+        now, before = active(day, length), active(day - length, length)
+        found = {field: count for field, count in told[length].items() if field in (1, 2, 3, 4, 5)}
+        expected = {
+            calendar.ACTIVE_USERS: len(now),
+            calendar.NEW_USERS: sum(days[0] > day - length for days in users if days and days[0] <= day),
+            closing.USER_DAYS: sum(len(active(one, 1)) for one in range(day - length + 1, day + 1)),
+            closing.BEFORE: len(before),
+            closing.RETURNING: len(now & before),
+        }
+        assert found == {field: count for field, count in expected.items() if count}
+
+
+@given(calendars, st.data())
+def test_what_late_days_change_is_the_difference_of_all_days(users: list[list[int]], data: st.DataObject) -> None:
+    """Only what may differ is booked anew: that gives the same as booking all of it."""
+    family = ActivityFamily(Rules())
+    counted: dict[tuple[int, int, int, int], int] = {}
     for days in users:
         known: list[int] = []
-        for day in data.draw(st.permutations(days)):  # the days become known one by one, late ones too
-            ledger.book(known, sorted([*known, day]))
+        for day in data.draw(st.permutations(days)):
+            family._rebook_days(kept(known), kept(sorted([*known, day])), counted)
             known = sorted([*known, day])
 
-    assert ledger.users(first, first + length) == by_hand(users, first, first + length)
-    assert ledger.first_day() == min((day for days in users for day in days), default=None)
+    facts = [facts for days in users for facts in kept(days).facts(0)]
+    assert {one: users for one, users in counted.items() if users} == Counter(facts)
 
 
-@given(calendars, st.integers(95, 185), st.booleans(), st.data())
-def test_a_ledger_that_forgets_single_days_still_counts_the_later_ones(
-    users: list[list[int]], since: int, stores: bool, data: st.DataObject
-) -> None:
-    ledger, stored = DayLedger("activity", LENGTHS), dict[bytes, bytes]()
-    late = []
-    for days in users:
-        told = data.draw(st.sets(st.sampled_from(days))) if days else set()
-        ledger.book([], sorted(set(days) - told))
-        late.append((sorted(set(days) - told), days))
-    for day in (since - 5, since, since - 5):
-        ledger.forget_before(day)
-        if stores:
-            ledger = stored_and_restored(ledger, stored)
-    for before, after in late:
-        ledger.book(before, after)
-
-    assert ledger.users(since, since + 40) == by_hand(users, since, since + 40)
-
-
-def stored_and_restored(ledger: DayLedger, stored: dict[bytes, bytes]) -> DayLedger:
-    for key, page in ledger.pages():
-        if page is None:
-            stored.pop(key, None)
-        else:
-            stored[key] = page
-    restored = DayLedger("activity", ledger.lengths)
-    restored.restore(stored.items(), since=ledger.since)
-    assert list(restored.pages()) == []
-    assert restored.users(90, 230) == ledger.users(90, 230)
-    assert restored.size() == ledger.size()
-    assert restored.first_day() == ledger.first_day()
-    return restored
-
-
-def test_a_ledger_without_users_has_no_first_day_and_no_page() -> None:
-    ledger = DayLedger("activity", LENGTHS)
-    assert ledger.first_day() is None
-    assert ledger.size() == 0
-    ledger.forget_before(50)
-    assert ledger.since is None
-
-    ledger.book([], [100])
-    ledger.book([100], [])
-    assert ledger.first_day() is None
-    assert all(page is None for _, page in ledger.pages())
-
-
-def test_days_are_forgotten_only_when_there_are_some() -> None:
-    ledger = DayLedger("activity", LENGTHS)
-    ledger.book([], [100])
-    ledger.forget_before(100)
-    assert (ledger.since, ledger.first_day()) == (None, 100)
-
-    ledger.forget_before(101)
-    assert (ledger.since, ledger.first_day()) == (101, 101)
-    assert ledger.users(101, 101) == {101: {7: 1, 28: 1}}
+def test_ages_are_exact_where_retention_needs_them_and_else_within_1_percent() -> None:
+    for age, gap in ((0, 0), (120, 1), (121, 31), (121, 121), (400, 310)):
+        assert calendar.day_of({calendar.age_field(age, gap): 3}).ages == [(gap, age, 3)]
+    for age in (121, 200, 399, 4_000):
+        ((gap, told, _),) = calendar.day_of({calendar.age_field(age, 1): 1}).ages
+        assert gap == 1
+        assert abs(told - age) <= 0.01 * age + 0.5
 
 
 def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:

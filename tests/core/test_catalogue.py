@@ -19,17 +19,21 @@ NOON_MS = 1_704_110_400_000
 
 @pytest.fixture(scope="module")
 def rich() -> Computed:
-    """A day in which something of everything happens, and the day after it."""
+    """A day in which something of everything happens, and two months after it."""
     told = {"user_id": "ann", "event_time": NOON_MS}
+    old = {"user_id": "bob", "topic": "logins"}
     answer = {**told, "topic": "surveys"}
     events = [
         {**told, "topic": "logins"},
+        *({**old, "event_time": NOON_MS - days * DAY_MS} for days in (1, 29, 62)),
+        {**old, "user_id": "cat", "event_time": NOON_MS - 30 * DAY_MS},
         {**told, "topic": "sessions", "type": "page_view", "engaged_ms": 5, "prompted": False},
         *({**answer, "kind": kind, "response_id": kind, "score": 3} for kind in ("csat", "nps", "ces")),
         {**answer, "kind": "cxi", "response_id": "cxi", "scores": dict.fromkeys(DIMENSIONS, 4)},
         {**answer, "kind": "nps", "response_id": "shown", "status": "shown"},
+        {**answer, "kind": "nps", "response_id": "asked", "status": "shown", "event_time": NOON_MS - 7 * DAY_MS},
     ]
-    offline = Offline(Rules(), READERS, at_ms=NOON_MS + DAY_MS)
+    offline = Offline(Rules(cohorts_from=NOON_MS // DAY_MS - 70), READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()
 

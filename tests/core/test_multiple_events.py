@@ -8,7 +8,7 @@ import msgspec
 from stream.core.events import Event, EventWithoutUser, MultipleEvents, Rejection, encode_event
 from stream.core.messages import Record
 from stream.core.partition.partition import Partition
-from stream.core.rejections import Reason, Rejected
+from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.inputs.forwarded import forwarded_event_reader
@@ -119,3 +119,27 @@ def test_a_name_that_is_left_among_several_events_finds_its_user() -> None:
 
     assert [one.user for one in misplaced] == ["bob"]
     assert misplaced[0].event == null.with_user("bob")
+
+
+def test_what_no_family_hears_is_counted_by_its_word_and_adds_up() -> None:
+    sent = MultipleEvents((), (), (LeftOut.ORDER, LeftOut.IDENTITY, LeftOut.ORDER))
+    partitions = [Partition(Rules(allowed_lateness_ms=DAY_MS)) for _ in range(2)]
+    for partition in partitions:
+        batch = partition.read("shop", [Message(b"{}")], lambda record: sent, not_after_ms=NOON_MS)
+        partition.apply(batch, {})
+    one, other = (partition.snapshot() for partition in partitions)
+
+    assert one.left_out == {"shop": {"order": 2, "identity": 1}}
+    assert (one + other).left_out == {"shop": {"order": 4, "identity": 2}}
+    assert sum(one.outcomes["shop"].values()) == 0
+
+
+def test_what_was_left_out_is_known_after_a_checkpoint() -> None:
+    partition, restored = (Partition(Rules(allowed_lateness_ms=DAY_MS)) for _ in range(2))
+    sent = MultipleEvents((), (), (LeftOut.ORDER,))
+    batch = partition.read("shop", [Message(b"{}")], lambda record: sent, not_after_ms=NOON_MS)
+    partition.apply(batch, {})
+    stored = {key: value for key, value in partition.collect_delta() if value is not None}
+    restored.restore(lambda prefix: [item for item in stored.items() if item[0].startswith(prefix)])
+
+    assert restored.snapshot().left_out == {"shop": {"order": 1}}

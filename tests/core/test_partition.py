@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.events import encode_event, retraction
-from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.core.families.sessions import numbers
 from stream.core.families.surveys.contribution import RESPONSES
 from stream.core.partition.partition import Partition
@@ -107,8 +107,8 @@ def test_a_summary_is_two_facts_each_of_its_own_time() -> None:
         snapshot = partition.snapshot()
         assert snapshot.family("sessions").live[60][numbers.SESSIONS] == 1
         assert snapshot.family("activity").live[60][ACTIVE_USERS] == 2
-        yesterday = snapshot.family("activity").closed.get(NOON_MS // DAY_MS - 1, {})
-        assert yesterday.get(1, 0) == active_yesterday
+        yesterday = snapshot.family("activity").closed.get(NOON_MS // DAY_MS - 1, {1: {}})
+        assert yesterday[1].get(ACTIVE_USERS, 0) == active_yesterday
 
 
 def test_without_a_limit_nothing_is_late() -> None:

@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 
 from stream.core.offline import Offline
 from stream.core.time import DAY_MS, HOUR_MS
-from tests.core import oracle
+from tests.core import oracle, oracle_days
 from tests.core.live import Stream, assert_same, line
 from tests.core.oracle_events import EventFields, moment
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
+ODD_ZONES = ("Asia/Kathmandu", "Australia/Lord_Howe", "Antarctica/Troll")
 
 
-def agrees(world: World) -> None:
+def agrees(world: World, *, days_back: int = 2) -> None:
     """Read the stream as it arrives; compare whenever the world says so, and at each of its clocks."""
     stream = Stream(world.rules, partitions=world.partitions)
     read: list[EventFields] = []
@@ -34,7 +35,7 @@ def agrees(world: World) -> None:
                 getattr(worker, arrival.then)()
     for clock_ms in world.clocks:
         stream.tick(clock_ms)
-        stream.agrees_with_recount(read, clock_ms)
+        stream.agrees_with_recount(read, clock_ms, days_back=days_back)
 
 
 @given(worlds(logins, steps_by_gap))
@@ -72,6 +73,11 @@ def test_closed_days_agree_with_a_recount_where_days_have_23_or_25_hours(world: 
     agrees(world)
 
 
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, zones=ODD_ZONES))
+def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(world: World) -> None:
+    agrees(world, days_back=5)
+
+
 everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers)
 
 
@@ -88,8 +94,8 @@ def test_offline_in_any_order_agrees_with_a_recount_of_what_had_happened(
     happened = [event for event in world.events if moment(event) <= at_ms]
     assert len(refused) == len(world.events) - len(happened)
     assert_same(computed.live, oracle.live(happened, at_ms, world.rules))
-    for day in range(oracle.last_closed(at_ms, world.rules) - 4, oracle.last_closed(at_ms, world.rules) + 1):
-        assert_same(dict(computed.closed).get(day, []), oracle.closed(happened, day, world.rules))
+    for day in range(oracle_days.last_closed(at_ms, world.rules) - 4, oracle_days.last_closed(at_ms, world.rules) + 1):
+        assert_same(dict(computed.closed).get(day, []), oracle_days.closed(happened, day, world.rules))
 
 
 @given(everything, st.permutations(TOPICS), st.data())

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.days import OfWindows
+from stream.core.families.activity.calendar import ACTIVE_USERS
+from stream.core.families.activity.closing import USER_DAYS
 from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
@@ -50,7 +52,8 @@ def test_stickiness_is_the_day_over_the_window_and_needs_the_day() -> None:
 
 
 def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
-    days = {DAY - 1: {1: 2, 7: 2}, DAY: {1: 1, 7: 2}, DAY + 1: {1: 9, 7: 9}}
+    users = {ACTIVE_USERS: 2, USER_DAYS: 3}
+    days = {day: {1: {ACTIVE_USERS: 1}, 7: users} for day in (DAY - 1, DAY, DAY + 1)}
     told, rules = snapshot(closed=days, last_closed_day=DAY), Rules(windows={"activity": ("7d",)})
 
     assert closed_days(told, count=1) == [DAY]
@@ -68,6 +71,31 @@ def test_a_day_is_told_when_it_is_closed_and_something_is_known_of_it() -> None:
 def test_a_closed_day_without_users_has_counts_but_no_ratios() -> None:
     samples = closed_samples(snapshot(closed={DAY: {}}, last_closed_day=DAY), Rules(), DAY)
 
-    counts = {"engagement_active_users_closed", "engagement_daily_active_users_summed_closed"}
-    assert {sample.name for sample in samples} == counts
     assert {sample.value for sample in samples} == {0}
+    assert not [sample.name for sample in samples if sample.name.endswith(("_ratio", "_lower", "_upper"))]
+
+
+def test_nobody_is_of_a_cohort_before_all_was_known() -> None:
+    """A stream begins on a day: everybody seems new on it, and no window that reaches back to it says who is."""
+    first_ms, day_ms = DAY * 86_400_000, 86_400_000
+    closed: dict[int, OfWindows] = {DAY + after: {1: {ACTIVE_USERS: 3}, 7: {}, 28: {}, 30: {}} for after in range(20)}
+
+    def names(after: int, rules: Rules) -> set[tuple[str, ...]]:
+        told = Snapshot(
+            now_ms=first_ms + 30 * day_ms,
+            first_ms=first_ms,
+            last_closed_day=DAY + after,
+            families={"activity": Sums(closed=closed)},
+        )
+        samples = closed_samples(told, rules, DAY + after)
+        return {(one.name, *one.labels.values()) for one in samples}
+
+    lifecycle = ("engagement_lifecycle_users_closed", "7d", "new")
+    cohort = ("engagement_retention_cohort_users_closed", "7")
+    for rules, lifecycle_after, cohort_after in (
+        (Rules(), 14, 8),
+        (Rules(cohorts_from=DAY - 30), 0, 0),
+        (Rules(cohorts_from=DAY + 5), 18, 12),
+    ):
+        assert [after for after in range(20) if lifecycle in names(after, rules)] == [*range(lifecycle_after, 20)]
+        assert [after for after in range(20) if cohort in names(after, rules)] == [*range(cohort_after, 20)]

@@ -16,8 +16,12 @@ sums = st.builds(
     Sums,
     live=windows,
     ahead=tallies,
-    segments=st.dictionaries(st.just("plan"), st.dictionaries(st.sampled_from(("free", "pro")), tallies)),
-    closed=st.dictionaries(st.integers(18_000, 18_009), tallies, max_size=3),
+    segments=st.dictionaries(
+        st.sampled_from((60, 1_440)), st.dictionaries(st.sampled_from(("Bufree", "Bupro")), amounts), max_size=2
+    ),
+    closed=st.dictionaries(
+        st.integers(18_000, 18_009), st.dictionaries(st.sampled_from((1, 7)), tallies, max_size=2), max_size=3
+    ),
 )
 snapshots = st.builds(
     Snapshot,

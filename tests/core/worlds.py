@@ -17,11 +17,15 @@ from tests.core.oracle_events import EventFields, moment, who
 
 TIMEOUT = 30 * MINUTE_MS
 
-# Midnights UTC: a plain one, and those of the days on which New York and Berlin change their clocks.
+# Midnights UTC: a plain one, and those of the days on which New York and Berlin change their clocks. And local ones
+# that lie between two hours, or of the days before clocks change by half an hour or by two.
 ANCHORS = {
     "UTC": (1_704_067_200_000,),
     "America/New_York": (1_710_028_800_000, 1_730_592_000_000),  # 2024-03-10 has 23 h, 2024-11-03 25 h
     "Europe/Berlin": (1_711_843_200_000, 1_729_987_200_000),  # 2024-03-31, 2024-10-27
+    "Asia/Kathmandu": (1_704_046_500_000,),  # 2024-01-01, UTC+05:45
+    "Australia/Lord_Howe": (1_712_322_000_000, 1_728_048_600_000),  # 2024-04-06 and 2024-10-05
+    "Antarctica/Troll": (1_711_756_800_000, 1_729_893_600_000),  # 2024-03-30 and 2024-10-26
 }
 
 Action = Literal["", "settle", "compare", "checkpoint", "forget", "restart"]
@@ -63,6 +67,8 @@ USERS: tuple[EventFields, ...] = (
 )
 
 _OFFSETS = (0, 1, 9_999, 10_000, 59_999, MINUTE_MS, TIMEOUT - 1, TIMEOUT, TIMEOUT + 1, 2 * TIMEOUT)
+# What is told of a thing on other days than before.
+_DAYS_LATER = (DAY_MS - TIMEOUT, DAY_MS, 2 * DAY_MS)
 _HOUR_EDGES = (0, 1, HOUR_MS - 1, HOUR_MS // 2)
 
 
@@ -134,8 +140,9 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
     long = reused and draw(st.booleans())
     event = []
     for revision in draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)):
-        first = draw(st.sampled_from(_OFFSETS))
-        ended = max(first, draw(st.sampled_from((*_OFFSETS, *((2 * DAY_MS,) if long else ())))))
+        offsets = (*_OFFSETS, *_DAYS_LATER) if long else _OFFSETS
+        first = draw(st.sampled_from(offsets))
+        ended = max(first, draw(st.sampled_from(offsets)))
         summary = {
             "topic": "sessions",
             "type": "summary",
@@ -169,12 +176,14 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
     kind = draw(st.sampled_from(("csat", "nps", "ces", "cxi")))
     response = f"{kind}-{draw(st.integers(0, 2)) if reused else number}"
     event = []
-    for offset in draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=3)):
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=3)):
         status = draw(st.sampled_from(("completed", "completed", "partial", "dismissed", "shown", "retracted")))
         state: dict[str, Any] = {"topic": "surveys", "event_time": start + offset, "response_id": response}
         state |= {"kind": kind, "status": status}
         if status == "completed" or draw(st.booleans()):
             state |= _content(draw, kind)
+        if draw(st.booleans()):
+            state |= draw(_LABELS)
         if draw(st.booleans()):
             state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2", 3, "3", "null", "")))
         event.append(state)
@@ -197,9 +206,22 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 
 _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",)},
-    {"activity": ("90m", "1d"), "sessions": ("1h", "150m", "1d"), "surveys": ("1d", "3h")},
-    {"activity": ("1d", "2d", "26h", "40d"), "sessions": ("7d",), "surveys": ("1d", "7d")},
+    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",), "segments_activity": ("5m",)},
+    {
+        "activity": ("90m", "1d"),
+        "sessions": ("1h", "150m", "1d"),
+        "surveys": ("1d", "3h"),
+        "segments_activity": ("1d", "90m"),
+        "segments_sessions": ("150m", "1d"),
+        "segments_surveys": ("3h", "1d"),
+    },
+    {
+        "activity": ("1d", "2d", "26h", "40d"),
+        "sessions": ("7d",),
+        "surveys": ("1d", "7d"),
+        "segments_activity": ("26h", "1d", "2d"),
+        "segments_surveys": ("1d", "7d"),
+    },
 )
 
 

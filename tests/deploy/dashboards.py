@@ -104,8 +104,11 @@ def named(legend: str, labels: Mapping[str, str]) -> str:
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels[found[1]], legend)
 
 
-def chosen_at_first(board: Json, prometheus: PrometheusApi, *, job: str, now: float) -> dict[str, str]:
-    """What is chosen where nobody has chosen anything yet, of these deployments that of the job."""
+def chosen_at_first(
+    board: Json, prometheus: PrometheusApi, *, job: str, namespace: str = "", now: float
+) -> dict[str, str]:
+    """What is chosen where nobody has chosen anything yet, of these deployments that of the job and namespace."""
+    ours = {"job": job, "namespace": namespace}
     found: dict[str, str] = {}
     for name, variable in variables(board).items():
         current = variable.get("current", {}).get("value", "")
@@ -113,14 +116,18 @@ def chosen_at_first(board: Json, prometheus: PrometheusApi, *, job: str, now: fl
         if asked is not None:
             selector, label = asked
             offered = prometheus.label_values(selector, label, start=now - 3_600, end=now)
-            assert offered, f"variable {name} offers nothing"
-            if variable.get("includeAll"):
+            if not offered:
+                # As Grafana does: nothing is put in place of a variable that offers nothing.
+                assert name in ("namespace", "cluster"), f"variable {name} offers nothing"
+                found[name] = ""
+            elif variable.get("includeAll"):
                 assert variable["multi"], name
                 found[name] = variable["allValue"]
             else:
                 # As Grafana does: what the file says where it is there, else the first; but of two deployments ours.
                 assert not current or current in offered, f"variable {name} has no {current}, but {offered}"
-                found[name] = job if name == "job" else current or offered[0]
+                found[name] = ours.get(name, current or offered[0])
+                assert found[name] in offered, f"variable {name} has no {found[name]!r}, but {offered}"
         else:
             found[name] = str(current or variable["query"])
     return found

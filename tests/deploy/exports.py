@@ -17,25 +17,28 @@ from stream.export.prometheus import exposition
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, Report, Standby, Timings, Unowned
+from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClockReading, Report, Standby, Timings, Unowned
 from tests.core.live import deliver
 from tests.native import TOPICS, Message
 
 PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
 
-JOB, SERVERS = "engagement", ("server-1:8600", "server-2:8600")
+# Both deployments have one job, in two namespaces. Prometheus also keeps the node of each server, which differs.
+JOB, NAMESPACE, SERVERS = "engagement", "prod", ("server-1:8600", "server-2:8600")
 # With something of everything that can go wrong with events.
 _POPULATION = SimulatorSettings(
     seed=11, users=400, late=0.02, duplicate=0.02, misrouted=0.01, bot=0.02, broken=0.02, shuffled=0.02
 )
 
 # A demo: nothing goes wrong, and Prometheus was started a few minutes ago.
-DEMO_JOB, _DEMO_SERVERS, _DEMO_FOR_MS = "demo", ("demo:8600",), 5 * MINUTE_MS
+DEMO_NAMESPACE, _DEMO_SERVERS, _DEMO_FOR_MS = "demo", ("demo:8600",), 5 * MINUTE_MS
 _DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000)
 
 # Enough that the days before are already on record where the exports begin.
 _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
+# A demo begins with five weeks of history; two, and the days before all is known, are enough for every panel.
+_DEMO_HISTORY_MS = 17 * DAY_MS
 # For ten minutes of the last hour one partition is recovered.
 _RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
 # Half an hour before the end another version is deployed.
@@ -86,7 +89,7 @@ class Deployment:
             partition=number,
             worker=WORKERS[number % len(WORKERS)],
             reported_ms=at_ms - 400 * number,
-            snapshot=partition.snapshot(),
+            snapshot=partition.snapshot(closed_days=35),
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
             event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),
@@ -118,14 +121,16 @@ def exports(end: int) -> Iterator[tuple[int, str]]:
     scraped_at = [*range(end - _SHOWN_MS, often_since, 12 * HOUR_MS), *range(often_since, end + 1, 30_000)]
     lately = range(end - _DEMO_FOR_MS, end + 1, 30_000)
     return merge(
-        _exported(JOB, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
-        _exported(DEMO_JOB, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_HISTORY_MS, incidents=False),
+        _exported(NAMESPACE, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
+        _exported(
+            DEMO_NAMESPACE, _DEMO_SERVERS, _DEMO_POPULATION, lately, history_ms=_DEMO_HISTORY_MS, incidents=False
+        ),
         key=itemgetter(0),
     )
 
 
 def _exported(
-    job: str,
+    namespace: str,
     servers: Iterable[str],
     population: SimulatorSettings,
     scraped_at: Sequence[int],
@@ -145,12 +150,14 @@ def _exported(
             board.put(deployment.report(number, at_ms=at_ms))
         if incidents:
             board.put(Standby(_RECOVERED, WORKERS[-1], at_ms, lag=120))
+        for place, worker in enumerate(WORKERS):
+            board.put(ClockReading(worker, at_ms, 1, skew_seconds=0.002 * place))
         left_ms = end - _RECOVERY_BEFORE_END_MS + _RECOVERY_MS - at_ms
         if incidents and 0 < left_ms <= _RECOVERY_MS:
             board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))
         version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
         page = exposition(board, version=version).decode()
-        scraped = "".join(_scraped(page, job, server, at_ms) for server in servers)
+        scraped = "".join(_scraped(page, namespace, server, at_ms) for server in servers)
         yield at_ms, scraped + (_alerts(at_ms, until_ms=end) if incidents else "")
 
 
@@ -162,20 +169,22 @@ def _recovering(number: int, *, at_ms: int, left_ms: int) -> Unowned:
 
 def _alerts(at_ms: int, *, until_ms: int) -> str:
     """As Prometheus itself tells of them: one fires in the last half hour, one always, one of another deployment."""
-    firing = [("EngagementWatchdog", JOB), ("EngagementStickinessDrop", "another")]
+    firing = [("EngagementWatchdog", NAMESPACE), ("EngagementBounceRise", DEMO_NAMESPACE)]
     if at_ms >= until_ms - HOUR_MS // 2:
-        firing.append(("EngagementStickinessDrop", JOB))
+        firing.append(("EngagementStickinessDrop", NAMESPACE))
     lines = (
-        f'ALERTS{{alertname="{alert}",alertstate="firing",severity="critical",job="{job}"}} 1' for alert, job in firing
+        f'ALERTS{{alertname="{alert}",alertstate="firing",severity="critical",job="{JOB}",namespace="{namespace}"}} 1'
+        for alert, namespace in firing
     )
     return "".join(f"{line} {at_ms / 1_000:.3f}\n" for line in lines)
 
 
-def _scraped(page: str, job: str, server: str, at_ms: int) -> str:
-    """The page's samples as Prometheus stores them: with job, instance and time."""
+def _scraped(page: str, namespace: str, server: str, at_ms: int) -> str:
+    """The page's samples as Prometheus stores them: with the labels of their target and the time."""
+    target = f'job="{JOB}",namespace="{namespace}",instance="{server}",node="node-of-{server}"'
 
     def stored(line: re.Match[str]) -> str:
-        labels = ",".join(filter(None, (line["labels"], f'job="{job}"', f'instance="{server}"')))
+        labels = ",".join(filter(None, (line["labels"], target)))
         return f"{line['name']}{{{labels}}} {line['value']} {at_ms / 1_000:.3f}\n"
 
     return "".join(stored(line) for line in _LINE.finditer(page))

@@ -14,6 +14,9 @@ from tests.deploy.promtool import RULE_FILES
 # What Prometheus itself brings.
 FOREIGN = frozenset({"up", "prometheus_rule_evaluation_failures_total"})
 
+# The labels of a target that name its deployment. `namespace` and `cluster` are those of Kubernetes.
+DEPLOYMENT = ("job", "namespace", "cluster")
+
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LABELS = re.compile(r"\{[^{}]*\}")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)")

@@ -310,6 +310,16 @@ SCENARIOS = (
         fires=(Fires(alert="EngagementTransactionOpen", not_at=45.9, at=46.2, gone_at=49.1),),
     ),
     Scenario(
+        says="the clock of a worker's machine has been an hour ahead since Sunday, which changes no number",
+        app=App(job="wrong_clock", changes=worse_weekends(), troubles=(Trouble(what="wrong clock"),)),
+        fires=(Fires(alert="EngagementClockWrong", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
+        says="a topic was created again on Sunday, and nobody decides what becomes of it",
+        app=App(job="unread", changes=worse_weekends(), troubles=(Trouble(what="unread"),)),
+        fires=(Fires(alert="EngagementTopicUnread", not_at=45.9, at=46.2, gone_at=49.1),),
+    ),
+    Scenario(
         says="the producers stop for six hours: DAU is low for a day, in which nobody is to be called",
         app=App(job="silent", troubles=(Trouble(what="silent", since=MONDAY + 0.3, until=MONDAY + 0.55),)),
         fires=(

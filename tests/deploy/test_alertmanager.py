@@ -30,7 +30,12 @@ PIPELINE = (
     "EngagementRecoverySlow",
     "EngagementStoreUnavailable",
 )
-OF_A_TOPIC = ("EngagementEventTimeStale", "EngagementDeadLettersRising", "EngagementTransactionOpen")
+OF_A_TOPIC = (
+    "EngagementEventTimeStale",
+    "EngagementDeadLettersRising",
+    "EngagementTransactionOpen",
+    "EngagementTopicUnread",
+)
 
 
 @pytest.fixture
@@ -82,6 +87,12 @@ def test_no_number_is_told_while_the_pipeline_that_makes_it_has_an_alert(
     assert held_back(alertmanager, set(BUSINESS))
 
 
+def test_a_wrong_clock_holds_no_number_back_because_it_changes_none(alertmanager: Alertmanager) -> None:
+    alertmanager.tell(LABELS["EngagementClockWrong"], *(LABELS[name] for name in BUSINESS))
+
+    assert held_back(alertmanager, set())
+
+
 @pytest.mark.parametrize("source", OF_A_TOPIC)
 def test_what_one_input_lacks_holds_back_only_what_is_made_of_it(alertmanager: Alertmanager, source: str) -> None:
     alertmanager.tell({**LABELS[source], "topic": "surveys"}, *(LABELS[name] for name in BUSINESS))
@@ -108,10 +119,11 @@ def test_of_alerts_with_one_cause_only_the_cause_is_told(alertmanager: Alertmana
         assert held_back(alertmanager, set(sources[:place])), source
 
 
-def test_an_input_that_an_open_transaction_holds_back_is_not_told_as_silent_too(alertmanager: Alertmanager) -> None:
-    open_transaction = {**LABELS["EngagementTransactionOpen"], "topic": "logins"}
+@pytest.mark.parametrize("cause", ["EngagementTransactionOpen", "EngagementTopicUnread"])
+def test_an_input_that_can_not_be_read_is_not_told_as_silent_too(alertmanager: Alertmanager, cause: str) -> None:
+    unread = {**LABELS[cause], "topic": "logins"}
     silent = {**LABELS["EngagementEventTimeStale"], "topic": "logins"}
-    alertmanager.tell(open_transaction, silent, LABELS["EngagementNoEvents"])
+    alertmanager.tell(unread, silent, LABELS["EngagementNoEvents"])
 
     assert held_back(alertmanager, {"EngagementEventTimeStale", "EngagementNoEvents"})
 
@@ -140,3 +152,21 @@ def test_neither_another_deployment_nor_the_watchdog_holds_anything_back(alertma
     alertmanager.tell(other, watchdog, failing, *(LABELS[name] for name in BUSINESS))
 
     assert held_back(alertmanager, set())
+
+
+def test_a_deployment_with_the_same_job_in_another_namespace_holds_nothing_back(alertmanager: Alertmanager) -> None:
+    here = [{**LABELS[name], "namespace": "prod"} for name in BUSINESS]
+    alertmanager.tell({**LABELS["EngagementPartitionsUnowned"], "namespace": "test"}, *here)
+
+    assert held_back(alertmanager, set())
+
+    alertmanager.tell({**LABELS["EngagementPartitionsUnowned"], "namespace": "prod"})
+
+    assert held_back(alertmanager, set(BUSINESS))
+
+
+def test_a_job_without_any_target_is_told_alone_though_its_alert_knows_no_namespace(alertmanager: Alertmanager) -> None:
+    others = [{**LABELS[name], "namespace": "prod"} for name in ("EngagementNoEvents", "EngagementNoNumbers")]
+    alertmanager.tell(LABELS["EngagementTargetMissing"], *others)
+
+    assert held_back(alertmanager, {"EngagementNoEvents", "EngagementNoNumbers"})

@@ -201,12 +201,43 @@ def test_a_setting_in_env_reaches_every_container_of_ours() -> None:
     assert set(zones.values()) == {"Europe/Berlin"}
 
 
+def test_every_setting_in_env_holds_in_every_container_of_ours() -> None:
+    settings_told = {environment_variable(name): f"told-{name}" for name in settings.setting_names()}
+    settings_told |= {
+        "ENGAGEMENT_SERVER_HOST": "192.0.2.1",
+        "ENGAGEMENT_SERVER_PORT": "8700",
+        "ENGAGEMENT_WORKER_PORT": "8701",
+    }
+    told = resolved("\n".join(f"{name}={value}" for name, value in settings_told.items()))["services"]
+
+    # In its container the server is where Prometheus asks it: the settings decide where it is published.
+    (port,) = told["server"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("192.0.2.1", "8700", 8600)
+    assert told["server"]["environment"].pop("ENGAGEMENT_SERVER_HOST") == "0.0.0.0"
+    assert told["server"]["environment"].pop("ENGAGEMENT_SERVER_PORT") == "8600"
+    for name, service in told.items():
+        if "build" in service:
+            holds = service["environment"].items()
+            expected = {variable: value for variable, value in settings_told.items() if variable in dict(holds)}
+            assert expected.items() <= holds, name
+            assert settings_told.keys() - dict(holds).keys() <= {"ENGAGEMENT_SERVER_HOST", "ENGAGEMENT_SERVER_PORT"}
+    assert "--kafka=told-kafka.servers" in told["simulator"]["command"]
+
+
+def test_a_password_with_a_dollar_in_single_quotes_reaches_the_program_as_it_is() -> None:
+    told = resolved("ENGAGEMENT_KAFKA_SASL_PASSWORD='pa$word'\n")["services"]
+
+    # Compose writes a $ as two, so that its own output can be read again.
+    assert told["worker"]["environment"]["ENGAGEMENT_KAFKA_SASL_PASSWORD"].replace("$$", "$") == "pa$word"
+
+
 def test_env_example_names_every_variable_of_the_file_with_its_default_and_no_other() -> None:
     in_file = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", FILE.read_text()))
     told = dict(re.findall(r"^#([A-Z_]+)=(.*)$", ENV_EXAMPLE, re.MULTILINE))
-    ours = {name: value for name, value in told.items() if not name.startswith(("ENGAGEMENT_", "COMPOSE_"))}
+    others = {name for name in told if not name.startswith(("ENGAGEMENT_", "COMPOSE_"))}
 
-    assert ours == in_file
+    assert {name: told.get(name) for name in in_file} == in_file
+    assert others <= in_file.keys()
     assert len(re.findall(r"\$\{", FILE.read_text())) == len(re.findall(r"\$\{[A-Z_]+:-", FILE.read_text()))
 
 

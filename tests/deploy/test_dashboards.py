@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stream.core.catalogue import BY_NAME, CATALOGUE
-from stream.core.metrics import Metric
+from stream.core.families.registry import names_by_segment
 from tests.deploy.dashboards import (
     SCRAPE_SECONDS,
     Json,
@@ -20,9 +20,10 @@ from tests.deploy.dashboards import (
     expressions,
     named,
     panels,
+    replaced,
     variables,
 )
-from tests.deploy.exports import DEMO_JOB, JOB, end_ms, exports
+from tests.deploy.exports import DEMO_NAMESPACE, JOB, NAMESPACE, end_ms, exports
 from tests.deploy.prometheus import BackfilledPrometheus, PrometheusUnavailable
 from tests.missing import missing
 
@@ -35,7 +36,6 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, FieldConfig
 
 from deploy.grafana import queries
 from deploy.grafana.documents import FOLDER, documents
-from deploy.grafana.segments import segment_variables, segments
 
 DEPLOY = FOLDER.parent.parent
 BOARDS: dict[str, Json] = {file.stem: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
@@ -176,16 +176,10 @@ def test_a_metric_or_label_that_is_not_in_the_catalogue_gets_into_no_query() -> 
         queries.interval("engagement_sessions", "sessions", where='window="1d"')
 
 
-def test_segments_have_a_row_once_the_catalogue_counts_by_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = Metric("engagement_segment_active_users", "Active users by segment.", ("window", "segment", "value"))
-    monkeypatch.setitem(BY_NAME, metric.name, metric)
+def test_each_number_that_is_counted_by_segment_has_a_panel() -> None:
+    asked = {name for text in expressions(BOARDS["engagement"]) for name in _metrics(text)}
 
-    assert segments([]) == segment_variables([]) == []
-    (row,), (variable,) = segments([metric]), segment_variables([metric])
-    (panel,) = (each.build() for each in row.panels)
-    assert "max by (value) (engagement_segment_active_users{" in panel.targets[0].expr
-    assert panel.description == "**engagement_segment_active_users**: Active users by segment."
-    assert variable.build().name == "segment"
+    assert {f"engagement_segment_{name}" for name in names_by_segment()} <= asked
 
 
 # -- what Prometheus answers ---------------------------------------------------------------------------------------
@@ -206,7 +200,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackfilledP
 @pytest.fixture(scope="module")
 def chosen(prometheus: BackfilledPrometheus) -> dict[str, dict[str, str]]:
     """By dashboard: what is chosen where nobody has chosen anything yet."""
-    return {name: chosen_at_first(board, prometheus, job=JOB, now=NOW) for name, board in BOARDS.items()}
+    return {
+        name: chosen_at_first(board, prometheus, job=JOB, namespace=NAMESPACE, now=NOW)
+        for name, board in BOARDS.items()
+    }
 
 
 @each_panel
@@ -240,7 +237,7 @@ def test_every_series_of_a_panel_has_a_name_of_its_own(
 def test_a_panel_shows_nothing_where_there_is_nothing(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
 ) -> None:
-    nobody = {**chosen[name], "job": "nobody"}
+    nobody = {**chosen[name], "namespace": "nobodys"}
     answers = [answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], nobody, now=NOW)]
 
     assert not any(answers), "0 is a measurement: what is not there is no data"
@@ -250,7 +247,7 @@ def test_a_panel_shows_nothing_where_there_is_nothing(
 def test_no_panel_is_empty_in_a_demo_that_has_just_begun(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
 ) -> None:
-    demo = {**chosen[name], "job": DEMO_JOB}
+    demo = {**chosen[name], "namespace": DEMO_NAMESPACE}
     answers = [answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], demo, now=NOW)]
 
     assert any(answers)
@@ -291,14 +288,15 @@ def test_firing_alerts_are_annotated(prometheus: BackfilledPrometheus, chosen: d
 
 
 def _dau(prometheus: BackfilledPrometheus, ago: str = "") -> float:
-    users = f'engagement_active_users_closed{{window="1d", job="{JOB}"}}'
+    users = f'engagement_active_users_closed{{window="1d", job="{JOB}", namespace="{NAMESPACE}"}}'
     (found,) = prometheus.at(f"max({users} {ago})", seconds=NOW)
     return float(found["value"][1])
 
 
 def _change_of_dau(prometheus: BackfilledPrometheus, *, least_sample: float) -> float | None:
     expression = queries.change("engagement_active_users_closed", where='window="1d"')
-    asked = expression.replace("$least_sample", str(least_sample)).replace("$job", JOB)
+    chosen = {"least_sample": str(least_sample), "job": JOB, "namespace": NAMESPACE, "cluster": ""}
+    asked = replaced(expression, chosen)
     found = prometheus.at(asked, seconds=NOW)
     return float(found[0]["value"][1]) if found else None
 

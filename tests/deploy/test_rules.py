@@ -10,10 +10,11 @@ import pytest
 
 from stream.core.catalogue import BY_NAME, CATALOGUE
 from tests.deploy import promtool
-from tests.deploy.rules import FOREIGN, Rule, alerts, metrics_of, recordings, rules
+from tests.deploy.rules import DEPLOYMENT, FOREIGN, Rule, alerts, metrics_of, recordings, rules
 
 _SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-_QUERY = re.compile(r'printf "((?:[^"\\]|\\.)*)"')
+_GROUPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
+_QUERY = re.compile(r'printf "((?:[^"\\]|\\.)*)"([^|]*)')
 
 each_alert = pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 
@@ -68,6 +69,8 @@ def test_recordings_are_named_level_metric_operation_after_the_labels_they_keep(
         assert operation, rule.name
         if metric in metrics:
             assert set(level.split("_")[1:]) <= set(BY_NAME[metric].labels), rule.name
+        for kept in re.findall(r"\bby \(([^)]*)\)", rule.expr)[:1]:  # the outermost aggregation
+            assert level == "_".join(["job", *kept.split(", ")[3:]]), rule.name
 
 
 def test_no_recording_is_made_twice_and_none_in_vain() -> None:
@@ -76,7 +79,7 @@ def test_no_recording_is_made_twice_and_none_in_vain() -> None:
     asked = {
         name
         for alert in alerts()
-        for text in _QUERY.findall(alert.annotations["description"])
+        for text, _ in _QUERY.findall(alert.annotations["description"])
         for name in metrics_of(text.replace("\\", "").replace("%q", '""'))
     }
 
@@ -84,8 +87,24 @@ def test_no_recording_is_made_twice_and_none_in_vain() -> None:
     assert set(names) - used - asked == set()
 
 
-def test_aggregations_say_what_they_drop_so_that_labels_of_a_deployment_stay() -> None:
-    assert [rule.name for rule in rules() if re.search(r"\bby\s*\(", rule.expr)] == []
+def test_rules_keep_labels_by_name_and_always_those_that_name_the_deployment() -> None:
+    """A target may have any other label: one that differs between two servers, or that changes with each rollout."""
+    metrics = {label for metric in CATALOGUE for label in metric.labels}
+    for rule in rules():
+        named = _GROUPING.findall(rule.expr)
+        assert not re.search(r"\b(?:without|ignoring)\b", rule.expr), rule.name
+        for labels in named:
+            kept = [label.strip() for label in labels.split(",")]
+            assert tuple(kept[:3]) == DEPLOYMENT, rule.name
+            assert set(kept[3:]) <= metrics, rule.name
+
+
+def test_texts_of_alerts_ask_for_the_numbers_of_their_own_deployment() -> None:
+    for alert in alerts():
+        for query, arguments in _QUERY.findall(alert.annotations["description"]):
+            if "{" in query:
+                assert "{job=%q,namespace=%q,cluster=%q" in query, alert.name
+                assert arguments.split()[:3] == [f"$labels.{label}" for label in DEPLOYMENT], alert.name
 
 
 @each_alert
@@ -132,5 +151,5 @@ def test_runbooks_name_only_metrics_alerts_and_files_that_exist() -> None:
 @each_alert
 def test_alerts_on_numbers_wait_until_they_can_be_trusted_and_ask_for_a_sample(alert: Rule) -> None:
     if alert.labels["layer"] == "business":
-        assert "and on (job) job:engagement_alerts:armed == 1" in alert.conditions
+        assert "and on (job, namespace, cluster) job:engagement_alerts:armed == 1" in alert.conditions
         assert any(re.search(r"(users|sessions|views|answers|closed)\S* >= \d+$", text) for text in alert.conditions)

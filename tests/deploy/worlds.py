@@ -31,6 +31,8 @@ _days = np.arange(-_BEFORE, HOURS) / 24
 MONDAY = 46.0
 SUNDAY_NIGHT = 45.96  # when the last 24 hours were a Sunday: what stands still now is low for Monday
 
+_ROLLOUT = MONDAY - 3
+
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
 
@@ -57,7 +59,7 @@ class Trouble:
 
     `dead`, `behind`, `recovering`, `no store`, `open transaction` and `old clock` leave the numbers as they were at the
     start of it, with one of four partitions concerned; `silent` stops the producers, `silent sessions` those of one
-    input, and `broken` makes half of the messages unusable.
+    input, and `broken` makes half of the messages unusable. `wrong clock`, that of a worker's machine, changes nothing.
     """
 
     what: str
@@ -83,7 +85,7 @@ class App:
     begins: float | None = None  # the day of the first scrape, where it is not long ago
     ends: float = MONDAY + 10  # the day of the last scrape that matters
     launch: bool = False  # the first scrape is also the first day of the app
-    servers: int = 1
+    servers: int = 1  # several are on nodes of their own, and were rolled out anew three days before the Monday
     changes: tuple[Change, ...] = ()
     troubles: tuple[Trouble, ...] = ()
 
@@ -101,8 +103,14 @@ class App:
     def _served(self, name: str, curve: Curve) -> Iterator[tuple[str, Curve]]:
         metric, _, labels = name.rstrip("}").partition("{")
         for server in range(self.servers):
-            told = ",".join(filter(None, (labels, f'job="{self.job}"', f'instance="server-{server}:8600"')))
-            yield f"{metric}{{{told}}}", curve
+            target = f'job="{self.job}",instance="server-{server}:8600"'
+            if self.servers == 1:
+                yield f"{metric}{{{','.join(filter(None, (labels, target)))}}}", curve
+                continue
+            for rollout, shown in ((1, _days < _ROLLOUT), (2, _days >= _ROLLOUT)):
+                extra = f'node="node-{server}",pod_template_hash="{rollout}"'
+                told = ",".join(filter(None, (labels, target, extra)))
+                yield f"{metric}{{{told}}}", np.where(shown[_BEFORE:], curve, np.nan)
 
     def _changed(self, what: str, usual: float) -> Curve:
         curve = np.full(len(_days), usual)
@@ -197,9 +205,12 @@ class App:
             stopped = self._in("silent", "silent sessions") if topic == "sessions" else self._in("silent")
             yield from self._topic(topic, np.where(stopped, 0.0, events_a_user), stopped)
         yield 'engagement_recovery_rows_remaining{partition="1"}', np.where(self._in("recovering"), 9e6, np.nan)
+        yield 'engagement_clock_skew_seconds{worker="worker-1"}', 3_600 * ones * self._in("wrong clock")
         yield 'engagement_store_available{partition="1"}', 1 - ones * self._in("no store")
         open_seconds = 3_600 * ones * self._in("open transaction")
         yield 'engagement_open_transaction_seconds{topic="logins",partition="1"}', open_seconds
+
+        yield 'engagement_topic_readable{topic="logins",partition="1"}', 1 - ones * self._in("unread")
 
     def _topic(self, topic: str, events_a_user: Curve, stopped: NDArray[np.bool_]) -> Iterator[tuple[str, Curve]]:
         rate = events_a_user * self.users * self.stickiness / 24

@@ -48,7 +48,7 @@ def report(number: int, events: list[dict[str, object]], *, at: str = NOW, behin
         partition=number,
         worker="worker-1",
         reported_ms=moment(at),
-        snapshot=partition.snapshot(),
+        snapshot=partition.snapshot(closed_days=35),
         lag={"sessions": 0, "logins": 3},
         behind=behind,
         event_latency=Timings((0, 1, 2, *(0,) * (len(LATENCY_BOUNDS) - 2)), 1.25),

@@ -45,7 +45,7 @@ def _report(number: int, partition: Partition) -> Report:
         partition=number,
         worker="worker-1",
         reported_ms=moment(NOW),
-        snapshot=partition.snapshot(),
+        snapshot=partition.snapshot(closed_days=35),
         lag={"sessions": 0, "logins": 0, "surveys": 0},
         behind=(),
         event_latency=Timings(),
@@ -90,6 +90,6 @@ def _grown(sums: Sums, times: int) -> Sums:
     return Sums(
         live=_times(sums.live, times),
         ahead=sums.ahead,
-        segments={segment: _times(users, times) for segment, users in sums.segments.items()},
-        closed=_times(sums.closed, times),
+        segments=_times(sums.segments, times),
+        closed={day: _times(of_windows, times) for day, of_windows in sums.closed.items()},
     )

@@ -81,6 +81,28 @@ def test_an_open_transaction_that_holds_a_partition_back_is_told_with_its_topic_
     assert shown.unready() == ["partition 0: w has stopped"]
 
 
+def test_a_topic_that_is_not_read_any_more_is_told_with_the_commands_that_decide_it() -> None:
+    shown = board()
+    why = "'logins' was created again; to keep the numbers: engagement state accept --partition 0"
+    shown.put(replace(report(0, []), unread={"logins": why}, behind=("sessions",)))
+
+    assert shown.unready() == [
+        "partition 0 is still reading sessions",
+        f"partition 0: logins is not read: {why}",
+    ]
+    assert shown.partitions()[0].reason == f"logins is not read: {why}"
+    assert values(shown, "engagement_topic_readable") == {
+        "logins/0": 0,
+        "sessions/0": 1,
+        "logins/1": 1,
+        "sessions/1": 1,
+    }
+
+    shown.put(report(0, []))
+    shown.reports_missing = "topic 'reports' is not in Kafka any more"
+    assert shown.unready() == ["topic 'reports' is not in Kafka any more"]
+
+
 def test_sums_that_can_not_be_make_no_page_fail() -> None:
     shown = board()
     told = report(0, []).snapshot

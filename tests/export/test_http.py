@@ -50,6 +50,19 @@ def test_the_api_gives_live_numbers_closed_days_and_health() -> None:
     } == {"applied", "bot", "invalid"}
 
 
+def test_of_closed_days_some_numbers_can_be_chosen_with_what_they_are_taken_from() -> None:
+    _, _, body = get(
+        board(), "/api/v1/metrics?days=2&closed=engagement_stickiness_closed_ratio,engagement_logins_closed"
+    )
+
+    stickiness = "engagement_stickiness_closed_ratio"
+    assert {sample["name"] for day in body["closed"] for sample in day["samples"]} == {
+        stickiness, f"{stickiness}_lower", f"{stickiness}_upper", "engagement_active_users_closed",
+        "engagement_logins_closed",
+    }  # fmt: skip
+    assert len(body["closed"]) == 2
+
+
 def test_each_number_of_the_api_comes_with_its_definition() -> None:
     _, _, body = get(board(), "/api/v1/metrics")
 

@@ -11,8 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.export.board import Board
-from stream.telemetry import Unowned
+from stream.telemetry import ClockReading, Unowned
 from tests.browser import opened
 from tests.core.live import with_sums
 from tests.export.boards import NOW, WORLD, board, change_hands, moment, report, view
@@ -172,8 +173,11 @@ def with_stickiness(share_of_day: float) -> Board:
         users = dict(told.snapshot.families["activity"].closed)
         last = told.snapshot.last_closed_day
         assert last is not None
-        daily = round(share_of_day * users[last][30])
-        users[last] = {length: daily if length == 1 else max(daily, active) for length, active in users[last].items()}
+        daily = round(share_of_day * users[last][30][ACTIVE_USERS])
+        users[last] = {
+            length: {**told_of, ACTIVE_USERS: daily if length == 1 else max(daily, told_of.get(ACTIVE_USERS, 0))}
+            for length, told_of in users[last].items()
+        }
         shown.put(msgspec.structs.replace(told, snapshot=with_sums(told.snapshot, "activity", closed=users)))
     return shown
 
@@ -295,6 +299,30 @@ def test_partitions_that_change_hands_again_and_again_are_named(browser: Browser
         told = "taken over 7 times in the last 30 s, though no worker came or left; last by worker-1"
         expect(reasons(page)).to_have_text(f"partitions 0, 1 change hands again and again: {told}")
         assert page.title() == "Rebalancing – Engagement"
+
+
+def test_a_wrong_clock_is_told_on_a_page_that_stays_live(browser: Browser) -> None:
+    shown = crowd()
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        is_live(page)
+        for skew_seconds in (3_000.0, 0.0):
+            serving.change(
+                lambda skew=skew_seconds: shown.put(ClockReading("ada", moment(NOW), 1, skew_seconds=skew))  # type: ignore[misc]
+            )
+            note = "the clock of worker ada is 50 min ahead of the brokers' time, by which numbers go"
+            expect(reasons(page)).to_have_text(note if skew_seconds else "")
+            is_live(page)
+            expect(page.locator("body")).to_have_attribute("data-trusted", "yes")
+
+
+def test_a_partition_counted_by_a_clock_ahead_makes_the_page_say_that_it_stands_still(browser: Browser) -> None:
+    shown = board()
+    told = shown.reports[0]
+    snapshot = msgspec.structs.replace(told.snapshot, now_ms=moment("2026-03-10T12:50:00Z"))
+    shown.put(msgspec.structs.replace(told, snapshot=snapshot))
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        expect(page.get_by_role("status")).to_contain_text("Standing still")
+        expect(reasons(page)).to_contain_text("its numbers stand still until 2026-03-10T12:50:00Z")
 
 
 def test_a_silent_worker_makes_the_page_stale_and_a_report_makes_it_live_again(browser: Browser) -> None:

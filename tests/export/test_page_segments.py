@@ -84,9 +84,9 @@ def test_axe_finds_nothing_in_tables_of_segments(browser: Browser, scheme: Any) 
 
 
 def test_a_deployment_that_counts_no_segments_shows_none(browser: Browser) -> None:
-    shown = Board(settings(segments=""), now_ms=lambda: moment(NOW))
+    shown = Board(settings(**{"segments.by": ""}), now_ms=lambda: moment(NOW))
     for told in many().reports:
-        snapshot = with_sums(told.snapshot, "activity", segments={})
+        snapshot = with_sums(told.snapshot, "activity", segments={})  # as a worker with this setting tells it
         shown.put(msgspec.structs.replace(told, snapshot=snapshot, settings=shown.settings.shared))
     with Serving(shown) as serving, opened(browser, serving.address) as page:
         expect(page.locator('[data-card="Monthly active users"] .value')).to_have_text("87")

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from stream.core.families.activity.samples import ACTIVE_USERS
+from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.export.board import Board
 from stream.export.readiness import board_status, state_of
 from stream.telemetry import OpenTransaction, Unowned

@@ -39,8 +39,10 @@ from stream.processes import command_that_dies_with_parent
 from stream.settings import Settings, load
 from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.producer import EventProducer
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate
+from tests import faked_clock
+from tests.faked_clock import FakedClock
 from tests.integration.processes import PROGRAM, Executed, Forked, Process
 from tests.native import READERS
 from tests.ports import free_port
@@ -261,6 +263,8 @@ class Deployment:
         self.piped: set[str] = set()  # names of programs whose log another process writes
         self.forks = False  # whether processes are forked from one that has imported everything
         self.code: dict[str, Path] = {}  # by name of those that are of another version: where it lies
+        # By name of those whose machine has a clock that can be set. Another version goes by the clock of this machine.
+        self.clocks: dict[str, FakedClock] = {}
         self._commands: list[subprocess.Popen[str]] = []
         self._lines: list[bytes] = []
         self._expected: Counter[str] = Counter()
@@ -275,12 +279,16 @@ class Deployment:
         environment |= {"ENGAGEMENT_STATE_URL": f"rocksdb://{self.disk(name)}", **self.variables}
         environment |= {"ENGAGEMENT_SERVER_PORT": str(port), **settings}
         log = self._folder / f"{name}-{len(self.programs)}.log"
+        module = self.module
+        if name in self.clocks and name not in self.code:
+            environment |= self.clocks[name].variables
+            module = faked_clock.__name__
         process: Process
-        if self.forks and name not in self.piped and name not in self.code and self.module == PROGRAM:
+        if self.forks and name not in self.piped and name not in self.code and module == PROGRAM:
             process = Forked([command, *options], environment, log)
         else:
             piped, code = name in self.piped, self.code.get(name)
-            process = Executed([command, *options], environment, log, piped=piped, code=code, module=self.module)
+            process = Executed([command, *options], environment, log, piped=piped, code=code, module=module)
         program = Program(process, port=port, log=log)
         self.programs.append(program)
         return program

@@ -18,6 +18,7 @@ from tests.integration.kafka_of_the_run import kafka_of_the_run
 from tests.integration.kafka_server import LASTING, KafkaUnavailable, RunningKafka, start_kafka
 from tests.missing import missing
 from tests.state.conftest import run_redis as run_redis
+from tests.state.conftest import run_watched_redis as run_watched_redis
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if "embedded_broker" in fixtures:
             item.add_marker("broker")
-        if "run_redis" in fixtures:
+        if {"run_redis", "run_watched_redis"}.intersection(fixtures):
             item.add_marker("redis")
 
 

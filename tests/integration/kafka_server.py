@@ -107,19 +107,28 @@ class RunningKafka(Protocol):
         """Stop it and remove all it wrote."""
 
 
-def start_kafka(*, proxy_ports: Sequence[int] = (), properties: Mapping[str, str] = SERVER_PROPERTIES) -> RunningKafka:
+def start_kafka(
+    *,
+    proxy_ports: Sequence[int] = (),
+    proxies_named: str = "127.0.0.1",
+    properties: Mapping[str, str] = SERVER_PROPERTIES,
+) -> RunningKafka:
     """A new, empty Kafka, by Java or else by Docker. Raises KafkaUnavailable.
 
     Clients come back to the address that a broker advertises. So it has a listener for each of the `proxy_ports`, which
-    advertises that port of this machine: who comes through a proxy stays behind it.
+    advertises that port of this machine, under this name: who comes through a proxy stays behind it.
     """
     try:
         server: KafkaServer | KafkaContainer = KafkaServer(
-            kafka_libs(), proxy_ports, classes=classes_read(kafka_libs()), properties=properties
+            kafka_libs(),
+            proxy_ports,
+            proxies_named=proxies_named,
+            classes=classes_read(kafka_libs()),
+            properties=properties,
         )
     except KafkaUnavailable as no_java:
         try:
-            server = KafkaContainer(proxy_ports, properties)
+            server = KafkaContainer(proxy_ports, proxies_named, properties)
         except KafkaUnavailable as no_docker:
             raise KafkaUnavailable(f"Apache Kafka is not available: {no_java}; {no_docker}") from None
     try:
@@ -156,11 +165,13 @@ def kafka_version() -> str:
     return named or in_pom
 
 
-def _listeners(own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[str, int]]) -> dict[str, str]:
+def _listeners(
+    own: dict[str, str], *, advertised: str, proxied: Sequence[tuple[str, int]], proxies_named: str
+) -> dict[str, str]:
     """The listeners as properties: its own ones by name, and for each proxy one that advertises its port."""
     behind = {f"PROXIED{number}": place for number, place in enumerate(proxied)}
     listening = {**own, **{name: address for name, (address, _) in behind.items()}}
-    told = {"PLAINTEXT": advertised, **{name: f"127.0.0.1:{port}" for name, (_, port) in behind.items()}}
+    told = {"PLAINTEXT": advertised, **{name: f"{proxies_named}:{port}" for name, (_, port) in behind.items()}}
     return {
         "listeners": ",".join(f"{name}://{address}" for name, address in listening.items()),
         "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
@@ -237,6 +248,7 @@ class KafkaServer:
         libs: Path,
         proxy_ports: Sequence[int] = (),
         *,
+        proxies_named: str = "127.0.0.1",
         classes: Path | None = None,
         writes_classes: Path | None = None,
         properties: Mapping[str, str] = SERVER_PROPERTIES,
@@ -247,6 +259,7 @@ class KafkaServer:
         self._folder = Path(tempfile.mkdtemp(prefix="engagement-kafka-"))
         self._port, self._controller_port = free_port(), free_port()
         self._proxied = [(free_port(), port) for port in proxy_ports]
+        self._proxies_named = proxies_named
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -327,6 +340,7 @@ class KafkaServer:
                 proxied=[
                     (address, port) for address, (_, port) in zip(self.behind_proxies, self._proxied, strict=True)
                 ],
+                proxies_named=self._proxies_named,
             ),
             "log.dirs": str(self._folder / "storage"),
             **self._more,
@@ -368,8 +382,13 @@ class KafkaServer:
 class KafkaContainer:
     """The same from the image `apache/kafka`, or the one that ENGAGEMENT_TEST_KAFKA_IMAGE names."""
 
-    def __init__(self, proxy_ports: Sequence[int] = (), properties: Mapping[str, str] = SERVER_PROPERTIES) -> None:
-        self._more = properties
+    def __init__(
+        self,
+        proxy_ports: Sequence[int] = (),
+        proxies_named: str = "127.0.0.1",
+        properties: Mapping[str, str] = SERVER_PROPERTIES,
+    ) -> None:
+        self._more, self._proxies_named = properties, proxies_named
         try:
             import docker  # type: ignore[import-untyped, unused-ignore]  # has no types
             from testcontainers.core.container import DockerContainer
@@ -432,6 +451,7 @@ class KafkaContainer:
                 {"PLAINTEXT": ":9092", "CONTROLLER": ":9093"},
                 advertised=self.address,
                 proxied=[(f":{inside}", port) for port, (_, inside) in self._proxied.items()],
+                proxies_named=self._proxies_named,
             ),
             **self._more,
         }

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, seconds_of
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from stream.simulate.simulator import SimulatorSettings, simulate
 from tests.deploy import promtool
 from tests.deploy.history import moments, record, remember, scraped

@@ -11,7 +11,8 @@ import pytest
 from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, parse_iso
-from stream.simulate.replay import ReplayEvent, read_events
+from stream.simulate.recording import Recording, ReplayEvent
+from stream.simulate.replay import native_event_of, read_events
 from tests.integration.deployment import Deployment, StoredRecord, login, simulated
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
@@ -27,11 +28,16 @@ def shop() -> list[ReplayEvent]:
     """Half a year of page views of a shop: 600 users, 3,605 sessions (retentioneering 5.2.4, Apache-2.0)."""
     path = str(_REPOSITORY / "tests" / "data" / "ecom.jsonl.gz")
     unusable: list[int] = []
-    events = read_events(
-        [path], TOPICS, max_message_bytes=1_000_000, on_unusable=lambda _, line, __: unusable.append(line)
-    )
-    assert not unusable
-    return events
+    with Recording() as recording:
+        read_events(
+            recording,
+            [path],
+            native_event_of(TOPICS),
+            max_message_bytes=1_000_000,
+            on_unusable=lambda _, line, __: unusable.append(line),
+        )
+        assert not unusable
+        return list(recording)
 
 
 def test_a_recorded_shop_shows_the_figures_that_other_programs_found(

@@ -17,7 +17,7 @@ from stream.core.partition.rows import Delta
 from stream.core.rejections import Reason
 from stream.kafka.outbox import Outbox
 from stream.partitioning import partition_of
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.bench.processes import memory_mib
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, login
 from tests.integration.fixtures import Deploy

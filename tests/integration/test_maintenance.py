@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.core.partition.progress import FORMAT, FormatChanged
 from stream.kafka.topics import TopicSpec, create_topics
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer

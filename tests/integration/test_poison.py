@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from stream.core.rejections import Reason
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, StoredRecord, simulated
 
 MIB = 1024 * 1024

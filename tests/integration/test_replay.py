@@ -14,7 +14,8 @@ from kafka.partitioner import murmur2
 
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.producer import DeliveryFailed, EventProducer
-from stream.simulate.replay import ReplayEvent, replay
+from stream.simulate.recording import ReplayEvent
+from stream.simulate.replay import replay
 from tests.integration.kafka_server import RunningKafka
 from tests.timeouts import TIMEOUT_SECONDS
 

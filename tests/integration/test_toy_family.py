@@ -12,7 +12,7 @@ import pytest
 from stream.core.families.registry import FAMILIES
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.settings import load
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.integration.deployment import Deployment, Program
 from tests.toy_family import ToysFamily
 

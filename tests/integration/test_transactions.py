@@ -9,7 +9,7 @@ from itertools import count
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 
-from stream.simulate.replay import ReplayEvent
+from stream.simulate.recording import ReplayEvent
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka

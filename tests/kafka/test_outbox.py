@@ -186,7 +186,9 @@ class Producer:
         self.on_its_way: list[asyncio.Future[None]] = []
         self.refuses: Exception | None = None
 
-    async def send(self, topic: str, value: bytes, *, key: bytes, partition: int) -> asyncio.Future[None]:
+    async def send(
+        self, topic: str, value: bytes, *, key: bytes, partition: int, timestamp_ms: int
+    ) -> asyncio.Future[None]:
         if self.refuses is not None:
             raise self.refuses
         self.sent.append((key, decode_report(value)))

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
 from stream.kafka.topics import BrokerUnreachable, TopicSpec, check_topics, create_topics
@@ -55,7 +54,7 @@ def test_a_broker_that_comes_back_behind_a_proxy_is_asked_again_soon(monkeypatch
         asked.update(config)
         raise KafkaTimeoutError("nobody there")
 
-    monkeypatch.setitem(KafkaAdminClient.DEFAULT_CONFIG, "kafka_client", never_connected)
+    monkeypatch.setattr("stream.kafka.topics.EachAddressClient", never_connected)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         why_unreachable({"bootstrap_servers": f"127.0.0.1:{silent.getsockname()[1]}"})
 

@@ -12,7 +12,8 @@ import pytest
 
 from stream.core.time import parse_iso
 from stream.simulate import replay as replaying
-from stream.simulate.replay import ReplayEvent, rebase, replay
+from stream.simulate.recording import Recording, ReplayEvent
+from stream.simulate.replay import rebase, replay
 from tests.native import TOPICS
 
 NOW_MS = parse_iso("2026-11-21T12:00:00.500Z") or 0
@@ -37,11 +38,17 @@ MAX_MESSAGE_BYTES = 1_000_000
 def read_events(paths: list[str], unusable: list[Unusable] | None = None) -> list[ReplayEvent]:
     """The events of files; lines that can't be used are told, or there are none."""
     told: list[Unusable] = [] if unusable is None else unusable
-    events = replaying.read_events(
-        paths, TOPICS, max_message_bytes=MAX_MESSAGE_BYTES, on_unusable=lambda *line: told.append(line)
-    )
-    assert unusable is not None or not told
-    return events
+    with Recording() as recording:
+        empty = replaying.read_events(
+            recording,
+            paths,
+            replaying.native_event_of(TOPICS),
+            max_message_bytes=MAX_MESSAGE_BYTES,
+            on_unusable=lambda *line: told.append(line),
+        )
+        assert empty == 0
+        assert unusable is not None or not told
+        return list(recording)
 
 
 def event(**fields: object) -> ReplayEvent:
@@ -53,8 +60,12 @@ def event(**fields: object) -> ReplayEvent:
     return ReplayEvent(at_ms, "logins", "ada", json.dumps(whole).encode())
 
 
+def rebased(*events: ReplayEvent) -> list[ReplayEvent]:
+    return list(rebase(events, last_ms=max(one.at_ms for one in events), now_ms=NOW_MS))
+
+
 def moved(*events: ReplayEvent) -> list[dict[str, Any]]:
-    return [json.loads(one.value) for one in rebase(events, now_ms=NOW_MS)]
+    return [json.loads(one.value) for one in rebased(*events)]
 
 
 def test_events_of_all_files_come_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
@@ -95,7 +106,7 @@ def test_a_line_with_text_that_is_cut_and_an_epoch_number_as_text_is_sent_as_it_
     odd = '{"user_id":"ada","event_time":"1714557601","topic":"logins","title":"x \\ud83c"}'
 
     (read,) = read_events([recording(tmp_path, odd)])
-    (shifted,) = rebase([read], now_ms=NOW_MS)
+    (shifted,) = rebased(read)
     assert (read.at_ms, read.value) == (1714557601000, odd.encode())
     assert json.loads(shifted.value)["event_time"] == str(NOW_MS // 1_000)
 
@@ -144,14 +155,12 @@ def test_a_file_that_ends_in_the_middle_is_refused(tmp_path: Path) -> None:
     half = tmp_path / "half.jsonl.gz"
     half.write_bytes(whole[: len(whole) // 2])
 
-    with pytest.raises(OSError, match=r"half.jsonl.gz is no whole gzip file"):
+    with pytest.raises(OSError, match=r"half.jsonl.gz is no whole packed file"):
         read_events([str(half)])
 
 
 def test_rebased_the_last_event_happens_in_the_second_before_now() -> None:
-    first, last = rebase(
-        [event(event_time="2015-05-17T10:05:03Z"), event(event_time="2015-05-20T21:05:15Z")], now_ms=NOW_MS
-    )
+    first, last = rebased(event(event_time="2015-05-17T10:05:03Z"), event(event_time="2015-05-20T21:05:15Z"))
 
     assert NOW_MS - 1_000 < last.at_ms <= NOW_MS
     assert last.at_ms - first.at_ms == (3 * 24 + 11) * 3_600_000 + 12_000
@@ -176,7 +185,7 @@ def test_rebased_every_time_keeps_its_form_and_all_else_its_bytes() -> None:
     odd = ReplayEvent(
         1714557600000, "logins", "ada", b'{"event_time": 1714557600000, "x": 1.50, "y": {"z": "\\u00e9"}}'
     )
-    (shifted,) = rebase([odd], now_ms=NOW_MS)
+    (shifted,) = rebased(odd)
     assert shifted.value == b'{"event_time":1795262400000,"x":1.50,"y":{"z": "\\u00e9"}}'
 
 
@@ -210,7 +219,7 @@ def test_what_is_no_time_is_left_for_the_workers_to_refuse() -> None:
 
 
 def test_nothing_rebased_is_nothing() -> None:
-    assert rebase([], now_ms=NOW_MS) == []
+    assert list(rebase([], last_ms=0, now_ms=NOW_MS)) == []
 
 
 def test_a_rate_of_nothing_is_refused() -> None:

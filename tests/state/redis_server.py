@@ -81,6 +81,8 @@ class RedisServer:
     With `cluster` it is a node of one, with all slots or some.
     """
 
+    _arguments: tuple[str, ...] = ()  # after the file of its configuration
+
     def __init__(
         self,
         *,
@@ -114,7 +116,7 @@ class RedisServer:
         config.write_text("".join(f"{name} {value}\n" for name, value in self._directives().items()))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                command_that_dies_with_parent([str(self._program), str(config)]),
+                command_that_dies_with_parent([str(self._program), str(config), *self._arguments]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,6 +7,12 @@ from tests.state.redis_server import RedisServer
 # What a crash keeps of a server that runs with these is every write it has answered.
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
+# What a worker needs, for keys that begin with its app_id, and nothing else.
+ACL = (
+    "~{engagement/* -@all +eval +evalsha +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +info"
+    " +scan +time +unlink"
+)
+
 ROWS = [(b"user/%d" % number, b"row %d" % number) for number in range(100)]
 
 

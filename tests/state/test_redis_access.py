@@ -6,19 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-import trustme
 
 from stream.core.store import StoreFailed, StoreUnavailable
 from stream.settings import SettingsError
+from stream.state import redis_client, redis_other_protocol
 from tests.state.conftest import RunRedis
-from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
-from tests.state.redis_stores import DURABLE, stores
-
-# What a worker needs, for keys that begin with its app_id, and nothing else.
-ACL = (
-    "~{engagement/* -@all +eval +evalsha +hdel +hget +hgetall +hincrby +hkeys +hlen +hmget +hscan +hset +info"
-    " +scan +unlink"
-)
+from tests.state.redis_server import RedisServer
+from tests.state.redis_stores import ACL, DURABLE, stores
+from tests.timeouts import TIMEOUT_SECONDS
 
 
 def _usable(server: RedisServer | str, **state: str) -> bool:
@@ -164,26 +159,8 @@ def test_no_text_of_a_store_shows_the_password(run_redis: RunRedis) -> None:
 
 
 @pytest.fixture
-def certificates(tmp_path: Path) -> Path:
-    """A folder with a certificate of a CA of our own, and one of a server and of a client that it signed."""
-    own, another = trustme.CA(), trustme.CA()
-    own.cert_pem.write_to_path(tmp_path / "ca.pem")
-    another.cert_pem.write_to_path(tmp_path / "another-ca.pem")
-    for name, authority in (("server", own), ("client", own), ("another", another)):
-        issued = authority.issue_cert("127.0.0.1")
-        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
-        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
-    return tmp_path
-
-
-@pytest.fixture
-def run_tls(run_redis: RunRedis, certificates: Path) -> RunRedis:
+def run_tls(run_redis: RunRedis, certificates: Path, server_with_tls: None) -> RunRedis:
     """Starts servers that speak TLS alone."""
-    try:
-        if not speaks_tls(redis_program()):
-            raise RedisUnavailable(f"{redis_program()} was built without TLS (install Debian's redis-server)")
-    except RedisUnavailable as error:
-        skip_without_redis(error)
     return lambda **options: run_redis(tls=certificates, **options)
 
 
@@ -195,8 +172,34 @@ def test_a_server_is_known_by_its_certificate(run_tls: RunRedis, certificates: P
     assert _usable(server, ssl_cafile=f"{certificates}/ca.pem")
     assert "certificate verify failed" in _refused(server, "s3cret", ssl_cafile=f"{certificates}/another-ca.pem")
     assert "certificate verify failed" in _refused(server, "s3cret")  # of the system's authorities
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_url_that_disagrees_with_its_server_on_tls_is_told_so(
+    run_redis: RunRedis, run_tls: RunRedis, certificates: Path, cluster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_ANSWER_TIMEOUT_SECONDS", 0.5)  # there will be none
+    monkeypatch.setattr(redis_other_protocol, "_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
+    with_tls, without = run_tls(cluster=cluster), run_redis(password="s3cret", cluster=cluster)
+    kind = "+cluster" if cluster else ""
+
+    told = _refused(with_tls.url.replace("rediss", "redis"))
+    assert told.endswith(f"127.0.0.1:{with_tls.port} speaks TLS: state.url must begin with rediss{kind}://")
+    told = _refused(without.url.replace("redis", "rediss"), "s3cret", ssl_cafile=f"{certificates}/ca.pem")
+    assert told.endswith(f"127.0.0.1:{without.port} answers without TLS: state.url must begin with redis{kind}://")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
+def test_a_server_that_hangs_is_away_whether_the_url_says_tls_or_not(
+    run_redis: RunRedis, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(redis_other_protocol, "_TIMEOUT_SECONDS", 0.5)
+    server = run_redis()
+    server.pause()
+
     with pytest.raises(StoreUnavailable):
-        stores(server.url.replace("rediss", "redis")).check()
+        stores(f"{scheme}://127.0.0.1:{server.port}").check()
 
 
 def test_a_server_under_another_name_than_its_certificate_is_refused(run_tls: RunRedis, certificates: Path) -> None:

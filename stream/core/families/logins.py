@@ -1,15 +1,15 @@
 """Logins and failed logins. Each is counted once, in its minute."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from stream.core.events import Event, Login
 from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
-from stream.core.messages import ActivityMessage, MessageKind, identity_of, segments_of
-from stream.core.metrics import WINDOW, Metric
-from stream.core.samples import Sample
-from stream.core.snapshot import Sums
+from stream.core.messages import LabelledMessage, MessageKind, identity_of, segments_of
+from stream.core.metrics import WINDOW, Metric, closed_twins
+from stream.core.samples import Labels, Sample
 from stream.core.time import MINUTE_MS
 from stream.core.windows import SESSIONS
 
@@ -20,13 +20,14 @@ LOGIN_FAILURES = 4
 _LOGIN = {LOGINS: 1}
 _FAILURE = {LOGIN_FAILURES: 1}
 
-METRICS = (
+_LIVE = (
     Metric("engagement_logins", "Successful logins.", WINDOW, unit="logins"),
     Metric("engagement_login_failures", "Failed logins.", WINDOW, unit="logins"),
 )
+METRICS = (*_LIVE, *closed_twins(_LIVE))
 
 
-class LoginMessage(ActivityMessage, gc=False):
+class LoginMessage(LabelledMessage, gc=False):
     """A message of the kind `logins`."""
 
     success: bool | None = True
@@ -90,14 +91,12 @@ class LoginsFamily(Family[UserLogins]):
         return max(map(abs, part.times.values()), default=0)
 
     def book(self, parts: list[UserLogins]) -> None:
-        count = self.ring.count
+        count = self.count
         for part in parts:
             for at_ms in part.unbooked or ():
                 count(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
             part.unbooked = None
 
-    def live(self, sums: Sums) -> Iterator[Sample]:
-        for window, length in self.lengths.items():
-            tally = sums.live.get(length, {})
-            yield Sample("engagement_logins", {"window": window}, tally.get(LOGINS, 0))
-            yield Sample("engagement_login_failures", {"window": window}, tally.get(LOGIN_FAILURES, 0))
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        yield Sample("engagement_logins", labels, tally.get(LOGINS, 0))
+        yield Sample("engagement_login_failures", labels, tally.get(LOGIN_FAILURES, 0))

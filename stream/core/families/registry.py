@@ -22,7 +22,18 @@ def families(rules: Rules) -> list[Family[Any]]:
 
 def windows() -> list[Windows]:
     """The windows of all families. Windows that several families share are listed once."""
-    return list({family.windows.name: family.windows for family in FAMILIES}.values())
+    told = [*(family.windows for family in FAMILIES), *segment_windows()]
+    return list({windows.name: windows for windows in told}.values())
+
+
+def segment_windows() -> list[Windows]:
+    """The windows of what is told by segment."""
+    return [family.by_segment.windows for family in FAMILIES if family.by_segment is not None]
+
+
+def names_by_segment() -> tuple[str, ...]:
+    """What can be counted by segment: the names of metrics, without prefix."""
+    return tuple(name for family in FAMILIES if family.by_segment is not None for name in family.by_segment.metrics)
 
 
 def message_kinds() -> dict[str, MessageKind]:
@@ -38,6 +49,11 @@ def events(rules: Rules) -> dict[str, type[Event]]:
 def state_settings(rules: Rules) -> dict[str, str]:
     """The settings on which the stored state depends, in a fixed order."""
     settings = {"timezone": rules.days.zone}
+    by_segment = []
     for family in FAMILIES:
         settings |= family.state_settings(rules)
-    return settings
+        if family.names_by_segment(rules):
+            by_segment.append(family.name)
+    # One number of a family brings all that is stored for the others of it.
+    of_them = f" of {','.join(by_segment)}" if by_segment else ""
+    return {**settings, "segments": f"{','.join(rules.segments)}{of_them}" if by_segment else "none"}

@@ -92,6 +92,8 @@ class BatchApplier:
                     applied += changes
                     if user not in unsaved:
                         rows.mark_changed(user, row)
+        if batch.records or batch.refused:
+            progress.quiet_since_ms = -1
         duplicate = total - applied
         rows.unsaved_bytes += BYTES_OF_A_CHANGE * applied
         if newest_ms >= 0:
@@ -103,6 +105,8 @@ class BatchApplier:
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         outcomes = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.bot_events, REKEYED: len(batch.misplaced)}
         progress.count(source, outcomes, [refused.reason for refused in batch.refused])
+        if batch.left_out:
+            progress.count_left_out(source, batch.left_out)
 
     def _load(self, progress: Progress, user: str, stored: Stored, key: bytes | None) -> Row:
         rows = self._rows

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.messages import Reader, Record
 from stream.core.partition.rows import USER_PREFIX, Row
-from stream.core.rejections import Reason, Rejected
+from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.time import iso
 
 
@@ -45,6 +45,7 @@ class Batch:
     users_elsewhere: set[str] = field(default_factory=set)  # users among the events that belong to other partitions
     refused: list[Refused] = field(default_factory=list)
     misplaced: list[Misplaced] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     bot_events: int = 0
 
     def is_bot_event(self, event: Event) -> bool:
@@ -107,6 +108,7 @@ class BatchReader:
     ) -> None:
         for event_index, event in multiple.events:
             self._sort(batch, record, event, event_index, belongs)
+        batch.left_out += multiple.left_out
         for rejection in multiple.rejections:
             detail = f"part {rejection.event_index} of the message: {rejection.detail}"
             batch.refused.append(Refused(record, rejection.reason, detail))

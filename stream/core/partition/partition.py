@@ -9,27 +9,39 @@ which the inputs have been applied. This delta is written as a whole. A partitio
 continues as if it had never stopped.
 
 The state is a set of items. `user/<user>` is a row, `named/<reference>` the user of a reference, `ring/<family>/...`
-and `days/<family>/...` are pages of totals, and `progress` is everything else.
+and `days/<family>/...` are pages of totals, `closed/<day>` has the numbers of a closed day, and `progress` is
+everything else.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from stream.core.families.family import Horizon
+from stream.core.days import OfWindows
+from stream.core.families.family import Family, Horizon
 from stream.core.families.registry import families, state_settings
 from stream.core.messages import Reader, Record
 from stream.core.partition.batch_applier import BatchApplier
 from stream.core.partition.batch_reader import Batch, BatchReader, Misplaced, Refused
+from stream.core.partition.closing import CLOSED, Closing, decode_closed
 from stream.core.partition.progress import PROGRESS, Progress, decode_progress
 from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER_PREFIX, Delta, Rows, Stored
 from stream.core.partition.user_index import INDEX_PREFIX, UserIndex
 from stream.core.rules import Rules
-from stream.core.snapshot import Snapshot
+from stream.core.segments import Apart, with_most_used
+from stream.core.snapshot import ClosedDay, Snapshot, Sums
 from stream.core.time import DAY_MS, MINUTE_MS
 
 # The keys of items whose number grows with users and responses. They are checked from time to time.
 SWEPT_PREFIXES = (USER_PREFIX.encode(), INDEX_PREFIX.encode())
+
+# The number of closed days that a snapshot has.
+_DAYS_TOLD = 3
+
+# The number of closed days that are calculated together. They take some ten milliseconds; more would hold up a batch.
+_DAYS_AT_ONCE = 4
 
 # How often a full row is checked within the allowed lateness: once an hour if that is three days.
 _CHECKS_OF_A_FULL_ROW = 72
@@ -49,12 +61,17 @@ class Partition:
         self.rules = rules
         self.progress = Progress()
         self.families = families(rules)
+        self._apart = Apart()
+        for family in self.families:
+            family.share(self._apart)
+        self._apart_looked_at = -1  # the day on which it was looked at last which of them are still booked
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
         self._user_index = UserIndex()
         self._reader = BatchReader(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
         self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
+        self._closing = Closing(rules, self.families)
         self._row_retention_ms = row_retention_ms(rules)
 
     # -- events: read them, fetch the rows that they need, apply them ----------------------------------------------
@@ -110,9 +127,11 @@ class Partition:
         more may be on their way. The watermark is the newest event time of the least advanced of both. So no event is
         late only because one input is read faster than another. While the partition is behind, its clock shows the time
         of the watermark, so a backlog is processed as if it were live; but it does not pass `clock_ms`, because a
-        client's clock may be fast. When the partition has caught up, its clock shows `clock_ms`.
+        client's clock may be fast. When the partition has caught up, its clock shows `clock_ms`. When it has caught up
+        and has read nothing for `idle_after`, its watermark is the clock, so that a quiet partition keeps no day open.
+        Neither ever goes back.
         """
-        self.progress.tick(clock_ms, behind=behind, active=active)
+        self.progress.tick(clock_ms, behind=behind, active=active, idle_after_ms=self.rules.idle_after_ms)
 
     def last_closed_day(self) -> int:
         """The newest closed day at the partition's clock."""
@@ -125,29 +144,99 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.update_totals(now)
+        self._closing.note(self.progress)
 
-    def snapshot(self, *, closed_days: int | None = None, all_values: bool = False) -> Snapshot:
+    def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
         """What this partition contributes to every number now, with the last `closed_days` closed days.
 
         With `all_values` it has every value of a segment. Otherwise rare values are left out, so that a report is
         small.
         """
+        live = self.live_snapshot(all_values=all_values)
+        # A partition without any event yet keeps no day of the others open.
+        last = self.last_closed_day() if self.progress.now_ms >= 0 else None
+        families = {
+            family.name: structs.replace(
+                live.family(family.name), closed=self._closed_days(family, self.last_closed_day(), closed_days)
+            )
+            for family in self.families
+        }
+        return structs.replace(live, families=families, last_closed_day=last)
+
+    def live_snapshot(self, *, all_values: bool = False) -> Snapshot:
+        """The same without closed days, which are told apart (`close_days`)."""
         self.update_totals()
-        progress, last_closed = self.progress, self.last_closed_day()
+        progress = self.progress
+        families = {family.name: family.sums() for family in self.families}
         return Snapshot(
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
-            families={
-                family.name: family.sums(last_closed_day=last_closed, days=closed_days, all_values=all_values)
-                for family in self.families
-            },
-            # A partition without events must not keep a day open that is closed in the others.
-            last_closed_day=last_closed if progress.now_ms >= 0 else None,
+            families=families if all_values else _with_most_used_values(families),
+            last_closed_day=progress.closed_through,
+            final_through=self._final_through(),
+            corrections=progress.corrections,
             outcomes={source: dict(counts) for source, counts in progress.outcomes.items()},
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
+            left_out={source: dict(counts) for source, counts in progress.left_out.items()},
             newest_ms=dict(progress.newest_ms),
-            rows={"user": progress.users, "page": sum(family.size() for family in self.families)},
+            values_beyond=progress.values_beyond + self._apart.beyond,
+            rows={
+                "user": progress.users,
+                "page": sum(family.size() for family in self.families),
+                "value": len(self._apart),
+            },
         )
+
+    def _closed_days(self, family: Family[Any], last: int, count: int) -> dict[int, OfWindows]:
+        """The last closed days of a family."""
+        first, first_ms = self._closing.first_day(self.progress), self.progress.first_ms
+        if first is None or first_ms is None:
+            return {}
+        first_known = self.rules.days.day_of(first_ms)
+        return family.closed_days(max(first, last - count + 1), last, first_known=first_known)
+
+    # -- closed days -------------------------------------------------------------------------------------------------
+
+    def _late_before_ms(self) -> int:
+        """No event before this moment is applied any more."""
+        return self.progress.watermark_ms - (self.rules.allowed_lateness_ms or 0)
+
+    def _final_through(self) -> int | None:
+        """The last closed day that nothing can change any more; None before any event."""
+        through, since = self.progress.closed_through, self.progress.closed_since
+        if through is None or since is None or self.rules.allowed_lateness_ms is None:
+            return None
+        return min(through, max(since, self.rules.days.day_of(max(0, self._late_before_ms()))) - 1)
+
+    def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
+        """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
+
+        Call it when the totals are settled, from time to time.
+        """
+        late_before_ms, last = self._late_before_ms(), self.last_closed_day()
+        if self._apart.is_full and self._apart_looked_at != last:
+            self._apart_looked_at = last
+            self._keep_apart_what_is_booked()
+        return self._closing.close(self.progress, last, late_before_ms=late_before_ms, count=count)
+
+    def _keep_apart_what_is_booked(self) -> None:
+        """Make room for values that are new: once a day, for all that is booked is looked at."""
+        self._apart.keep(field for family in self.families for field in family.value_fields())
+
+    def over_day(self, closed_day: int) -> int | None:
+        """The day that is kept no more when another has closed; None where all are."""
+        return self._closing.over(self.progress, closed_day)
+
+    def tell_days_again(self) -> None:
+        """Have `close_days` tell again what can still change."""
+        self._closing.tell_again(self.progress, self._late_before_ms())
+
+    def unchanging(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[ClosedDay]:
+        """Of the stored items of closed days those that nothing changes any more, as they were told."""
+        first = self.rules.days.day_of(max(0, self._late_before_ms()))
+        for key, value in stored:
+            if int(key.removeprefix(CLOSED.encode())) < first:
+                yield decode_closed(value)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -155,6 +244,11 @@ class Partition:
     def unsaved_rows(self) -> int:
         """The number of rows in the next delta, without pages."""
         return len(self._rows.unsaved)
+
+    @property
+    def unsaved_days(self) -> int:
+        """How many closed days the next delta will hold."""
+        return len(self._closing)
 
     @property
     def unsaved_bytes(self) -> int:
@@ -172,15 +266,32 @@ class Partition:
         self._rows.recheck_full_rows(watermark_ms)
         recheck_ms = watermark_ms + (allowed_ms or 0) // _CHECKS_OF_A_FULL_ROW
         delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
+        delta.extend(self._closing.collect())
         for family in self.families:
             if allowed_ms is not None:
-                family.forget_days(self.last_closed_day())
+                self._forget_days(family)
             delta.extend(family.pages())
-            if family.ledger is not None and family.ledger.since is not None:
-                progress.days_since[family.name] = family.ledger.since
+            for book in family.books():
+                if book.since is not None:
+                    progress.days_since[book.name] = book.since
         progress.rules = state_settings(self.rules)
+        progress.values_beyond += self._apart.beyond
+        self._apart.beyond = 0
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
+
+    def _forget_days(self, family: Family[Any]) -> None:
+        """Let go of the days that no closed day reaches which has still to be looked at, or can still change."""
+        progress = self.progress
+        if progress.closed_through is None:
+            return
+        oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
+        for stale in (progress.stale_from, progress.looking_at):
+            if stale is not None:
+                oldest = min(oldest, stale)
+        family.forget_closed(oldest - _DAYS_TOLD)
+        for book in family.books():
+            book.forget_before(oldest - _DAYS_TOLD - family.closed_reach())
 
     def forget_users(self, *, keep: int) -> None:
         """Drop the least recently used rows from memory until `keep` are left. Call it when a delta is stored."""
@@ -211,4 +322,11 @@ class Partition:
             self.progress = decode_progress(value, state_settings(self.rules))
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
-            family.restore(pages, now=now, since=self.progress.days_since.get(family.name))
+            family.restore(pages, now=now, days_since=self.progress.days_since)
+        self._keep_apart_what_is_booked()
+
+
+def _with_most_used_values(families: dict[str, Sums]) -> dict[str, Sums]:
+    """The same sums with the values of segments that the most users have; the others of them are `other`."""
+    told = with_most_used({name: sums.segments for name, sums in families.items()})
+    return {name: structs.replace(sums, segments=told[name]) for name, sums in families.items()}

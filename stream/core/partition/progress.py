@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from stream.core.rejections import Reason
+from stream.core.rejections import LeftOut, Reason
 
 APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "applied",
@@ -16,8 +16,9 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "rekeyed",
 )
 
-# The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts.
-FORMAT = 2
+# The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts. In format 2 not
+# everything was booked by local day. In format 3 sessions, answers and closed days were not counted by segment.
+FORMAT = 4
 
 PROGRESS = b"progress"
 
@@ -50,17 +51,34 @@ class Progress(msgspec.Struct):
     users: int = 0
     counted_since_ms: int = 0  # wall clock of the last reset, after which everything was counted again; 0 if none
     partitions: int = 0  # the number of partitions of each topic when this was counted; 0 if unknown
-    days_since: dict[str, int] = {}  # by family: the first closed day that is stored by itself, if some are not
+    days_since: dict[str, int] = {}  # by family: the first local day whose page is kept, if some are not
+    closed_since: int | None = None  # the first day that was closed here
+    closed_through: int | None = None  # the last day that was closed here
+    stale_from: int | None = None  # the closed days from this one on may have other numbers now
+    looking_at: int | None = None  # the first of them that has still to be calculated, once that has begun
+    days_end: int = 0  # the offset in the days topic after the last day that was sent
+    tells_all_days: bool = False  # whether the days topic has lost days, and not all of them were sent again
+    corrections: int = 0  # how often late events have changed a closed day
+    values_beyond: int = 0  # how often a value of a segment was booked as `other`, because there was no room for it
+    quiet_since_ms: int = -1  # the clock when the last record was read, or was still to be read
     rules: dict[str, str] = {}  # by setting: the value with which the stored totals were counted
     format: int = FORMAT
+    left_out: dict[str, dict[str, int]] = {}  # by input and word: what messages told and no family hears
 
-    def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str]) -> None:
+    def tick(
+        self, clock_ms: int, *, behind: Collection[str], active: Collection[str], idle_after_ms: int | None = None
+    ) -> None:
         """Move the watermark and the clock forward; see `Partition.tick`."""
         newest = self.newest_ms
         if behind or active:
             watermark_ms = min(newest.get(source, -1) for source in (*behind, *active))
+            self.quiet_since_ms = clock_ms
         else:
             watermark_ms = max(newest.values(), default=-1)
+            self.quiet_since_ms = min(self.quiet_since_ms, clock_ms) if self.quiet_since_ms >= 0 else clock_ms
+            is_idle = idle_after_ms is not None and clock_ms - self.quiet_since_ms >= idle_after_ms
+            if is_idle and watermark_ms >= 0:
+                watermark_ms = max(watermark_ms, clock_ms)
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         self.now_ms = max(self.now_ms, min(self.watermark_ms, clock_ms) if behind else clock_ms)
 
@@ -75,6 +93,12 @@ class Progress(msgspec.Struct):
             reasons[reason.value] = reasons.get(reason.value, 0) + 1
             outcome = _OUTCOME_OF.get(reason, INVALID)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    def count_left_out(self, source: str, words: Collection[LeftOut]) -> None:
+        """Note what messages of an input told and no family hears."""
+        counts = self.left_out.setdefault(source, {})
+        for word in words:
+            counts[word.value] = counts.get(word.value, 0) + 1
 
 
 class _FormatOnly(msgspec.Struct):

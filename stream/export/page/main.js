@@ -16,6 +16,11 @@ import { surveys } from "./surveys.js";
 import { NONE, moment } from "./text.js";
 
 const CLOSED_DAYS = 35;
+const CLOSED_SHOWN = [
+  "engagement_active_users_closed",
+  "engagement_stickiness_closed_ratio",
+  "engagement_stickiness_smoothed_closed_ratio",
+];
 const RELOAD_MS = 5 * 60_000;
 const AT_MOST_EVERY_MS = 10_000;
 
@@ -59,7 +64,8 @@ async function load() {
   isLoading = true;
   loadedAt = performance.now();
   try {
-    const [all, history] = await Promise.all([`api/v1/metrics?days=${CLOSED_DAYS}`, "api/v1/history"].map(read));
+    const metrics = `api/v1/metrics?days=${CLOSED_DAYS}&closed=${CLOSED_SHOWN.join(",")}`;
+    const [all, history] = await Promise.all([metrics, "api/v1/history"].map(read));
     // A page that follows the stream has newer numbers, and the next changes apply to those.
     numbers.take(all, { isFollowing });
     past.take(history);

@@ -44,6 +44,7 @@ const NOTHING = {
   at: null,
   state: "connecting",
   unready: [],
+  notes: [],
   first_day: null,
   last_closed_day: null,
   timezone: "UTC",

@@ -6,7 +6,6 @@ import { h, say } from "./dom.js";
 import { NONE, NO_DATA, ago, counted as many, shown } from "./text.js";
 
 const EVENTS = "engagement_events_total";
-const TOPICS = ["sessions", "logins", "surveys"];
 const OUTCOMES = ["applied", "duplicate", "late", "future", "invalid", "bot", "rekeyed"];
 
 /** Returns what renders the panel. */
@@ -45,7 +44,7 @@ export function pipeline(root, note) {
 
 function rows(numbers) {
   const counted = numbers.health.named(EVENTS);
-  const topics = TOPICS.filter((topic) => counted.some((sample) => sample.labels.topic === topic));
+  const topics = [...new Set(counted.map((sample) => sample.labels.topic))];
   if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
   const has = (outcome) => counted.some((sample) => sample.labels.outcome === outcome && sample.value > 0);
   const seen = OUTCOMES.filter((outcome) => outcome === "applied" || has(outcome));

@@ -10,6 +10,7 @@ const WORDS = {
   rebalancing: ["Rebalancing", (numbers) => `partitions change hands again and again, so little is read${waiting(numbers, 1)}`],
   recovering: ["Recovering", (numbers) => `state is being read back${remaining(numbers)}; until then numbers are missing or stand still`],
   behind: ["Catching up", (numbers) => `a backlog is being read${waiting(numbers, 1)}; numbers change until it is done`],
+  ahead: ["Standing still", () => "part of the stream was counted by a wrong clock, and waits until that time comes"],
   stale: ["Stale", () => "part of the stream is silent or can't go on: what happens there is missing"],
   mismatch: ["Mismatch", () => "what the workers report does not fit, so no number is shown"],
 };
@@ -25,7 +26,7 @@ export function state(root) {
   return (numbers, cutSince, isPaused) => {
     const { about, zone } = numbers;
     const word = isPaused ? "paused" : cutSince === null ? about.state : "cut";
-    const reasons = word === about.state ? about.unready : [];
+    const reasons = word === about.state ? [...about.unready, ...about.notes] : [];
     const [head, text] = words();
     const told = JSON.stringify([word, head, text, reasons]);
     if (told === drawn) return;

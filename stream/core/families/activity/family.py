@@ -2,43 +2,65 @@
 
 A user is booked in the minute of the last activity, and moves to a newer minute with the next one. So a rolling
 distinct count is a sum of buckets, and no loop over users is needed. For closed days each user has one bit for each
-day, and the ledger of days counts the users. The attributes of a user are booked with the user, in fields of their own.
-So the values of a segment and `unknown`, which is the rest, add up to the active users of each window.
+day. What an active day adds to closed days is booked on that day (`calendar`), and all their numbers follow from it
+(`closing`). The attributes of a user are booked with the user, in fields of their own. So the values of a segment and
+`unknown`, which is the rest, add up to the active users of each window.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeGuard
+from itertools import pairwise
+from operator import is_, itemgetter
+from typing import Any, TypeGuard
 
 import msgspec
 
 from stream.core import segments
+from stream.core.days import DayBook, OfWindows, Version
 from stream.core.events import Event, Login, Step, Summary
-from stream.core.families.activity import samples
+from stream.core.families.activity import calendar, closing, samples
+from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.known_periods import NEVER, KnownPeriods, changeable_periods, first_minutes, with_day
-from stream.core.families.activity.metrics import METRICS
+from stream.core.families.activity.metrics import METRICS, NAMES_BY_SEGMENT
 from stream.core.families.activity.part import (
     NO_QUARTER_HOUR,
     Activity,
     Booked,
     SummaryTimes,
-    active_days,
     add_day,
     add_minute,
+    attributes_by_day,
+    days_reported,
     has_day,
+    last_day,
     latest_and_future,
+    moments,
+    moments_as_of,
+    with_times,
     without_days_before,
 )
-from stream.core.families.activity.samples import ACTIVE_USERS
-from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
-from stream.core.ring import latest_bookings
+from stream.core.families.activity.standings import (
+    NO_DAY,
+    Counted,
+    DayBits,
+    Standing,
+    count_changes,
+    day_at_or_before,
+    days_since,
+    first_day_of_difference,
+    first_different_day,
+    only_new_day,
+    standing,
+)
+from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
+from stream.core.ring import Booking, latest_bookings
 from stream.core.rules import Rules
-from stream.core.samples import Sample
-from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, AttributeValues
+from stream.core.samples import Labels, Sample
+from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, USERS, Attributes, AttributeValues
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
-from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS
-from stream.core.windows import ACTIVITY
+from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS, Span, date_of
+from stream.core.windows import ACTIVITY, SEGMENTS_ACTIVITY
 
 # Two months of days are stored, so that a month can be compared with the one before; more if a window is longer.
 DAYS_KEPT = 64
@@ -56,18 +78,25 @@ class ActivityFamily(Family[Activity]):
     number = 1
     windows = ACTIVITY
     metrics = METRICS
-    has_closed_days = True
+    by_segment = BySegment(NAMES_BY_SEGMENT, SEGMENTS_ACTIVITY, {USERS: (ACTIVE_USERS,)})
 
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._day_of = rules.days.day_of
-        self._segments = rules.segments
         self._memory_days = rules.memory_days
+        self._span, self._attributes_span = Span(rules.days), Span(rules.days)
+        self._segmented = bool(self.segments)
+        # Users by value: a book of its own, for in this one what is booked is superseded with each active day.
+        self._values_by_day = DayBook(f"{self.name}-segments")
+        self._days_sorted: dict[int, tuple[int, calendar.Day]] = {}
 
     @classmethod
     def state_settings(cls, rules: Rules) -> dict[str, str]:
-        own = {"segments": ",".join(rules.segments) or "none", "memory": f"{rules.memory_days}d"}
-        return {**super().state_settings(rules), **own}
+        whole_since = (
+            "the day after the first event" if rules.cohorts_from is None else str(date_of(rules.cohorts_from))
+        )
+        own = {"memory": f"{rules.memory_days}d"}
+        return {**super().state_settings(rules), **own, "cohorts_from": whole_since}
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
@@ -106,7 +135,7 @@ class ActivityFamily(Family[Activity]):
 
     def _apply_activity(self, part: Activity, at_ms: int, values: AttributeValues, now: int) -> bool:
         """Record that the user was active at this time: the minute, the day, the known period and the attributes."""
-        has_changed = values is not NO_ATTRIBUTES and self._update_attributes(part, at_ms, values)
+        has_changed = values is not NO_ATTRIBUTES and self._segmented and self._update_attributes(part, at_ms, values)
         minute, minutes = at_ms // MINUTE_MS, part.minutes
         if minute in minutes:  # a minute lies in one day
             return has_changed
@@ -132,47 +161,57 @@ class ActivityFamily(Family[Activity]):
 
     def _update_attributes(self, part: Activity, at_ms: int, values: AttributeValues) -> bool:
         """Take over the attributes of an event. Returns whether anything has changed."""
-        if self._segments is not SEGMENTS:
-            values = segments.only(values, self._segments)
+        if self.segments is not SEGMENTS:
+            values = segments.only(values, self.segments)
         attributes = part.attributes
         if attributes is not None and values is attributes.values and not attributes.times:  # the common case, fast
-            if at_ms <= attributes.at_ms:
+            if attributes.at_ms < at_ms < part.attributes_until_ms:
+                attributes.at_ms = at_ms
+                return True
+            if part.attributes_since_ms <= at_ms <= attributes.at_ms:
                 return False
-            attributes.at_ms = at_ms
-            return True
-        after = segments.newest_attributes(attributes, values, at_ms)
-        if after is attributes:
+        return self._add_attributes(part, at_ms, values)
+
+    def _add_attributes(self, part: Activity, at_ms: int, values: AttributeValues) -> bool:
+        """The same where values may change, or are of a day on which none was told yet."""
+        values, known = self.apart.of(values), attributes_by_day(part)
+        after = known if values is NO_ATTRIBUTES else segments.newest_by_day(known, values, at_ms, self._day_of)
+        if after is known:
             return False
         if part.booked is None:
             self._record_booked(part)
-        part.attributes = after
+        *earlier, part.attributes = after
+        part.earlier_attributes = tuple(earlier)
+        self._attributes_span.end_of_day(part.attributes.at_ms)
+        part.attributes_since_ms, part.attributes_until_ms = (
+            self._attributes_span.starts_ms,
+            self._attributes_span.ends_ms,
+        )
         return True
 
     def apply_summary(self, part: Activity, summary: Summary, now: int) -> bool:
         """A whole session makes its user active at its start and at its end, according to its highest revision."""
-        attributes = segments.newest_attributes(
-            part.attributes, summary.segments, summary.at_ms, counted=self._segments
+        values = summary.segments
+        has_told = (
+            values is not NO_ATTRIBUTES and self._segmented and self._update_attributes(part, summary.at_ms, values)
         )
         known = part.summaries.get(summary.session_id)
         first_ms = summary.started_ms
         if summary.start_is_late:
             first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
-        times = SummaryTimes(summary.revision, summary.at_ms, first_ms)
-        is_newer = known is None or _rank(times) > _rank(known)
-        if not is_newer and attributes is part.attributes:
-            return False
+        times = with_times(known, SummaryTimes(summary.revision, summary.at_ms, first_ms), self._span)
+        if times is None:
+            return has_told
         if part.booked is None:
             self._record_booked(part)
-        part.attributes = attributes
-        if is_newer:
-            part.summaries[summary.session_id] = times
+        part.summaries[summary.session_id] = times
         return True
 
     def _record_booked(self, part: Activity) -> None:
         """Record what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
-        values = NO_ATTRIBUTES if part.attributes is None else part.attributes.values
-        part.booked = Booked(part.minutes, part.since_day, part.day_bits, values, summaries, part.known_periods)
+        days = part.minutes, part.since_day, part.day_bits, part.before_day
+        part.booked = Booked(*days, part.attributes, part.earlier_attributes, summaries, part.known_periods)
         self.changed.append(part)
 
     def new(self) -> Activity:
@@ -183,15 +222,23 @@ class ActivityFamily(Family[Activity]):
 
     def stored(self, part: Activity) -> object:
         if part.summaries:
-            return (part.minutes, part.known_periods, part.since_day, part.day_bits, part.attributes, part.summaries)
+            days = part.since_day, part.day_bits, part.before_day
+            return (part.minutes, part.known_periods, *days, part.attributes, part.earlier_attributes, part.summaries)
+        if part.earlier_attributes:
+            days = part.since_day, part.day_bits, part.before_day
+            return (part.minutes, part.known_periods, *days, part.attributes, part.earlier_attributes)
         if part.minutes or part.known_periods or part.attributes is not None:
-            return (part.minutes, part.known_periods, part.since_day, part.day_bits, part.attributes)
+            return (part.minutes, part.known_periods, part.since_day, part.day_bits, part.before_day, part.attributes)
         return None
 
     def long_term_part(self, part: Activity) -> Activity | None:
         """The last known period of a user who was active, and the attributes."""
         last = part.known_periods[-1:]
-        return Activity(known_periods=last, attributes=part.attributes) if first_minutes(last) else None
+        return (
+            Activity(known_periods=last, before_day=last_day(part), attributes=part.attributes)
+            if first_minutes(last)
+            else None
+        )
 
     def prune(self, part: Activity, horizon: Horizon) -> None:
         if part.summaries:
@@ -202,6 +249,11 @@ class ActivityFamily(Family[Activity]):
         before_day = self._day_of(max(0, horizon.before_ms))
         without_days_before(part, before_day - days_kept)
         part.quarter_hour = NO_QUARTER_HOUR
+        if part.earlier_attributes:
+            # Of the days that nothing can change any more the last is needed: what was known when the others began.
+            attributes = attributes_by_day(part)
+            over = sum(self._day_of(one.at_ms) < before_day for one in attributes)
+            part.earlier_attributes = attributes[max(0, over - 1) : -1]
         if len(part.known_periods) > 1:
             part.known_periods = changeable_periods(part.known_periods, before_day, memory_days=self._memory_days)
 
@@ -212,7 +264,7 @@ class ActivityFamily(Family[Activity]):
         for session_id, times in list(part.summaries.items()):
             if times.last_ms < final_before_ms:
                 del part.summaries[session_id]
-                for at_ms in (times.first_ms, times.last_ms):
+                for at_ms in moments(times):
                     minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                     part.minutes = add_minute(part.minutes, minute, horizon.now)
                     part.since_day, part.day_bits = add_day(part.since_day, part.day_bits, day)
@@ -229,65 +281,176 @@ class ActivityFamily(Family[Activity]):
     # -- totals ----------------------------------------------------------------------------------------------------
 
     def book(self, parts: list[Activity]) -> None:
-        ledger = self.ledger
-        assert ledger is not None
-        # By change of the days: how many users have it. Many users are new today, or active again after the same pause.
-        days: dict[tuple[int, bytes, int, bytes], int] = {}
+        # Active days that add the same: of users who are new, or here again after the same days.
+        counted: dict[tuple[int, int, int, int], int] = {}
+        by_value: Counted = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
             if before.summaries or part.summaries:
-                self._rebook_with_summaries(before, part)
+                self._rebook_with_summaries(before, part, by_value)
                 continue
-            removed = _amounts(before.values)
-            added = _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values)
-            if before.minutes != part.minutes or removed is not added:
-                self._rebook(before.minutes, removed, part.minutes, added)
-            if before.day_bits != part.day_bits or before.since_day != part.since_day:
-                change = before.since_day, before.day_bits, part.since_day, part.day_bits
-                days[change] = days.get(change, 0) + 1
-            if before.known_periods is not part.known_periods:
-                self._rebook_new_users(before.known_periods, part.known_periods)
-        for (since_before, bits_before, since, bits), users in days.items():
-            ledger.book(active_days(since_before, bits_before), active_days(since, bits), users=users)
+            self._rebook(before.minutes, before.values, part.minutes, part.values)
+            if self.segments:
+                self._rebook_values(before, part, by_value)
+            known_periods = part.known_periods
+            if (
+                before.known_periods is not known_periods
+                or before.day_bits != part.day_bits
+                or before.since_day != part.since_day
+            ):
+                if before.known_periods is not known_periods:
+                    self._rebook_new_users(before.known_periods, known_periods)
+                self._rebook_days(self._active_days(before), self._active_days(part), counted)
+        self._book_counted(counted)
+        for (since, day, values), users in by_value.items():
+            if users and values is not NO_ATTRIBUTES:
+                self._values_by_day.count_since(since, day, segments.fields_of(values, USERS), users)
+
+    def _book_counted(self, counted: Mapping[tuple[int, int, int, int], int]) -> None:
+        """Book the active days of users, each day by its own facts."""
+        changed = [one for one in counted.items() if one[1]]
+        if any(users < 0 for _, users in changed):
+            changed.sort(key=_users_of, reverse=True)  # what is taken out is there then
+        for (day, age, gap, window), users in changed:
+            calendar.count(self.days.on(day), age, gap, window, users)
+
+    def _active_days(self, part: Activity | Booked) -> ActiveDays:
+        bits = int.from_bytes(part.day_bits, "little")
+        return ActiveDays(part.since_day, bits, part.before_day, self._first_days(part.known_periods))
+
+    def _first_days(self, known_periods: KnownPeriods) -> list[int]:
+        return [self.day_of_minute(minute) for minute in first_minutes(known_periods)]
+
+    def _rebook_days(
+        self, before: ActiveDays, after: ActiveDays, counted: dict[tuple[int, int, int, int], int]
+    ) -> None:
+        """Note which active days add something else now: mostly none but the last, which is new."""
+        fact = after.only_new_day(before)
+        if fact is not None:  # the common case, fast
+            counted[fact] = counted.get(fact, 0) + 1
+            return
+        first = before.first_difference(after)
+        if first is not None:
+            for facts in before.facts(first):
+                counted[facts] = counted.get(facts, 0) - 1
+            for facts in after.facts(first):
+                counted[facts] = counted.get(facts, 0) + 1
 
     def _rebook_new_users(self, before: KnownPeriods, after: KnownPeriods) -> None:
         removed, added = first_minutes(before), first_minutes(after)
         if removed != added:
             for minutes, times in ((removed, -1), (added, 1)):
                 for minute in minutes:
-                    self.ring.count(minute, _new_on(self._day_of(minute * MINUTE_MS)), times)
+                    self.ring.count(minute, _new_on(self.day_of_minute(minute)), times)
 
     def _rebook(
-        self, before: tuple[int, ...], removed: Mapping[Field, int], after: tuple[int, ...], added: Mapping[Field, int]
+        self, before: tuple[int, ...], values_before: AttributeValues, after: tuple[int, ...], values: AttributeValues
     ) -> None:
+        """Book the minute of the last activity, under the values that are known now."""
+        removed, added = _amounts(values_before), _amounts(values)
+        if before == after and removed is added:
+            return
         if before:
             self.ring.book(latest_bookings(before, removed), times=-1)
         self.ring.book(latest_bookings(after, added))
 
-    def _rebook_with_summaries(self, before: Booked, part: Activity) -> None:
+    # -- users by the values of segments, on closed days -------------------------------------------------------------
+
+    def _rebook_values(self, before: Booked, part: Activity, by_value: Counted) -> None:
+        """Note under which value a user counts on closed days now: mostly as before, but for a day that is new."""
+        has_told = before.attributes is not part.attributes or before.earlier_attributes is not part.earlier_attributes
+        has_days = before.day_bits != part.day_bits or before.since_day != part.since_day
+        if not (has_told or has_days):
+            return
+        removed, added = _day_bits(before), _day_bits(part)
+        day = only_new_day(removed, added) if has_days else None
+        if day is not None and (not has_told or _has_only_later_attributes(before, part)):  # the common case, fast
+            last_day = day_at_or_before(removed, day)
+            standings = [Standing(-1, last_day, before.values), Standing(day, day, part.values)]
+            count_changes(by_value, standings, 1)
+            return
+        known_before, attributes = attributes_by_day(before), attributes_by_day(part)
+        days = (
+            first_day_of_difference(removed, added),
+            first_different_day(known_before, attributes, self._day_of),
+        )
+        first = min((day for day in days if day is not None), default=None)
+        if first is not None:
+            for day_bits, known, times in ((removed, known_before, -1), (added, attributes, 1)):
+                count_changes(by_value, self._standings(day_bits, known, first), times)
+
+    def _standings(self, day_bits: DayBits, attributes: Sequence[Attributes], first: int) -> list[Standing]:
+        """Where a user counts at the end of the day before `first`, and then wherever that changes."""
+        attribute_days = [self._day_of(one.at_ms) for one in attributes]
+        days = {*days_since(day_bits, first), *(day for day in attribute_days if day >= first)}
+        return [standing(day, day_bits, attribute_days, attributes) for day in (first - 1, *sorted(days))]
+
+    # -- users some of whose sessions are told as summaries ----------------------------------------------------------
+
+    def _rebook_with_summaries(self, before: Booked, part: Activity, by_value: Counted) -> None:
         minutes_before, days_before, periods_before = self._with_summaries(before)
         minutes, days, known_periods = self._with_summaries(part)
         self._rebook_new_users(periods_before, known_periods)
-        removed = _amounts(before.values)
-        added = _amounts(NO_ATTRIBUTES if part.attributes is None else part.attributes.values)
-        if minutes_before != minutes or removed is not added:
-            self._rebook(minutes_before, removed, minutes, added)
-        assert self.ledger is not None
-        if days_before != days:
-            self.ledger.book(days_before, days)
+        self._rebook(minutes_before, before.values, minutes, part.values)
+        reported_before, reported = self._reported_days(before), self._reported_days(part)
+        both = ((before, days_before, reported_before, -1), (part, days, reported, 1))
+        if self.segments:
+            for one, its_days, reported_on, times in both:
+                count_changes(by_value, self._standings_with_summaries(one, its_days, reported_on), times)
+        first = days_before.first_difference(days)
+        if reported_before or reported:
+            first = min(reported_before | reported) if first is None else min(first, *reported_before, *reported)
+        if first is not None:
+            for one, its_days, reported_on, times in both:
+                final = _bookings(its_days, first)
+                self.days.book(final, times=times)
+                versions = [
+                    Version(since, until, _bookings(self._with_summaries(one, as_of=until - 1)[1], first))
+                    for since, until in pairwise(sorted(reported_on))
+                ]
+                self.days.book_versions(final, versions, times=times)
 
-    def _with_summaries(self, part: Activity | Booked) -> tuple[tuple[int, ...], list[int], KnownPeriods]:
-        """The minutes, days and known periods of a part, including those of sessions that were sent as summaries."""
+    def _reported_days(self, part: Activity | Booked) -> set[int]:
+        """The days on which something was told of sessions that were told otherwise before."""
+        found: set[int] = set()
+        for times in part.summaries.values():
+            if times.earlier:
+                found |= days_reported(times, self._day_of)
+        return found
+
+    def _with_summaries(
+        self, part: Activity | Booked, *, as_of: int | None = None
+    ) -> tuple[tuple[int, ...], ActiveDays, KnownPeriods]:
+        """Minutes, days and lives of a part and of its sessions told as summaries; as of the end of a day, or now."""
         minutes, since_day, day_bits, known_periods = part.minutes, part.since_day, part.day_bits, part.known_periods
         for times in part.summaries.values():
-            for at_ms in (times.first_ms, times.last_ms):
+            for at_ms in moments(times) if as_of is None else moments_as_of(times, as_of, self._day_of):
                 minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
                 minutes = add_minute(minutes, minute, self.ring.now)
                 if not has_day(since_day, day_bits, day):
                     since_day, day_bits = add_day(since_day, day_bits, day)
                 known_periods = with_day(known_periods, day, minute, memory_days=self._memory_days)
-        return minutes, active_days(since_day, day_bits), known_periods
+        bits = int.from_bytes(day_bits, "little")
+        return minutes, ActiveDays(since_day, bits, part.before_day, self._first_days(known_periods)), known_periods
+
+    def _standings_with_summaries(
+        self, part: Activity | Booked, days: ActiveDays, reported_on: Iterable[int]
+    ) -> list[Standing]:
+        """Where a user counts, some of whose sessions may have been told otherwise until the days of `reported_on`."""
+        attributes = attributes_by_day(part)
+        attribute_days = [self._day_of(one.at_ms) for one in attributes]
+        final = days.since_day, days.bits
+        changes = sorted({*days_since(final, days.since_day), *attribute_days, *reported_on})
+        otherwise_until = max(reported_on, default=-1)
+        found = [Standing(-1, NO_DAY, NO_ATTRIBUTES)]
+        for day in changes:
+            as_known = final
+            if day < otherwise_until:
+                then = self._with_summaries(part, as_of=day)[1]
+                as_known = then.since_day, then.bits
+            found.append(standing(day, as_known, attribute_days, attributes))
+        return found
 
     def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:
         """New users by the local day of their first activity."""
@@ -296,17 +459,58 @@ class ActivityFamily(Family[Activity]):
             for window, tally in live.items()
         }
 
-    def segments_of(self, live: Mapping[int, Mapping[Field, int]], *, all_values: bool) -> dict[str, dict[str, Tally]]:
-        return segments.users_of(live, self.lengths.values(), self.rules.segments, all_values=all_values)
+    def sums(self) -> Sums:
+        sums = super().sums()
+        longest = max(self.lengths.values())
+        if self.segments and longest not in sums.segments:  # by its users values get their names
+            by_segment = {**sums.segments, longest: segments.of_values(self.ring.sums()[longest])}
+            return msgspec.structs.replace(sums, segments=by_segment)
+        return sums
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     def live(self, sums: Sums) -> Iterator[Sample]:
-        return samples.live(sums, self.lengths, self.rules.segments)
+        return samples.live(sums, self.lengths)
 
-    def closed(self, sums: Sums, day: int) -> Iterator[Sample]:
-        assert self.ledger is not None
-        return samples.closed(sums, day, self.ledger.lengths)
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        """Stickiness takes several windows: all are told together."""
+        yield from ()
+
+    def of_value(self, of_windows: Mapping[int, Mapping[int, int]], lengths: Mapping[str, int]) -> Iterator[Sample]:
+        return samples.of_value(of_windows, lengths)
+
+    def closed_sums(self, day: int, first_known: int) -> OfWindows:
+        days = self.days.as_of(day, day - self.closed_reach() + 1)
+        held = ((number, self._sorted(number, amounts)) for number, amounts in days)
+        cohorts_from = self.rules.cohorts_from
+        sums = closing.closed_sums(held, day, self.closed_lengths, first_known=first_known, cohorts_from=cohorts_from)
+        if self.segments:
+            lengths = {*self.closed_segment_lengths().values(), max(self.closed_lengths)}
+            for length, tally in self._values_by_day.windows(day, [*lengths]).items():
+                sums[length].update(tally)
+        return sums
+
+    def books(self) -> tuple[DayBook, ...]:
+        return (self.days, self._values_by_day)
+
+    def _sorted(self, number: int, amounts: Mapping[Field, int]) -> calendar.Day:
+        """What a day holds, sorted once for all days that reach it as long as it does not change."""
+        if not self.days.holds(number, amounts):
+            return calendar.day_of(amounts)  # something of it counts otherwise since a later day
+        version, known = self.days.versions.get(number, 0), self._days_sorted.get(number)
+        if known is None or known[0] != version:
+            if len(self._days_sorted) >= 2 * self.closed_reach():
+                self._days_sorted.clear()
+            known = self._days_sorted[number] = version, calendar.day_of(amounts)
+        return known[1]
+
+    def closed_reach(self) -> int:
+        return closing.reach(self.closed_lengths)
+
+    def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
+        return samples.closed(
+            of_windows, day, self.closed_lengths, whole_since=whole_since, memory_days=self._memory_days
+        )
 
 
 # New users have a field for each local day, because only the server knows the first event of all partitions, and so the
@@ -323,12 +527,25 @@ def _is_new(field: Field) -> TypeGuard[str]:
     return isinstance(field, str) and field.startswith(_NEW)
 
 
-def _rank(times: SummaryTimes) -> tuple[int, int, int]:
-    # The same order as in the family of sessions, without the fields that do not change the times.
-    return times.revision, times.last_ms, -times.first_ms
+_users_of = itemgetter(1)
+
+
+def _bookings(days: ActiveDays, first: int) -> list[Booking]:
+    """What active days from one on add, each on its own day."""
+    return [Booking(day, amounts_of(age, gap, window)) for day, age, gap, window in days.facts(first)]
 
 
 @lru_cache(maxsize=16_384)
 def _amounts(values: AttributeValues) -> Mapping[Field, int]:
     """What one active user contributes: one user, and one for each value of a segment."""
-    return {**_ONE_USER, **segments.fields_of(values)}
+    return {**_ONE_USER, **segments.fields_of(values, USERS)}
+
+
+def _day_bits(part: Activity | Booked) -> DayBits:
+    return part.since_day, int.from_bytes(part.day_bits, "little")
+
+
+def _has_only_later_attributes(before: Booked, part: Activity) -> bool:
+    """Whether all that is new of what was told is of a later day."""
+    known = attributes_by_day(before)
+    return len(part.earlier_attributes) == len(known) and all(map(is_, part.earlier_attributes, known))

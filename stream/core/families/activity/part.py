@@ -5,14 +5,15 @@ topics are read at different speeds. Each day has one bit.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from stream.core.families.activity.known_periods import KnownPeriods
-from stream.core.segments import Attributes, AttributeValues
+from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues
+from stream.core.time import Span
 
-NO_QUARTER_HOUR = -1
+NO_QUARTER_HOUR = NO_DAY = -1
 
 
 class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -21,6 +22,8 @@ class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     revision: int
     last_ms: int
     first_ms: int
+    # Those that began or ended on an earlier day, of lower rank, in order of rank: what closed days said of it.
+    earlier: tuple["SummaryTimes", ...] = ()
 
 
 class Booked(msgspec.Struct, frozen=True, gc=False):
@@ -29,9 +32,16 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     minutes: tuple[int, ...]
     since_day: int
     day_bits: bytes
-    values: AttributeValues
+    before_day: int
+    attributes: Attributes | None
+    earlier_attributes: tuple[Attributes, ...]
     summaries: Mapping[str, SummaryTimes]
     known_periods: KnownPeriods
+
+    @property
+    def values(self) -> AttributeValues:
+        """What was known of segments."""
+        return NO_ATTRIBUTES if self.attributes is None else self.attributes.values
 
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
@@ -41,12 +51,27 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     known_periods: KnownPeriods = ()  # since when the user is known
     since_day: int = 0  # the day of bit 0
     day_bits: bytes = b""  # little endian
+    before_day: int = NO_DAY  # the last active one of the days that are kept no more
     attributes: Attributes | None = None  # of segments
+    earlier_attributes: tuple[Attributes, ...] = ()  # what was known at the end of earlier days, in order of time
     summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
     booked: Booked | None = None  # what is in the totals, if the part has changed since then; never stored
     # A quarter of an hour in which all later minutes have a known day and period, because days begin with one. Never
     # stored.
     quarter_hour: int = NO_QUARTER_HOUR
+    # Never stored: the day on which the newest value was told, as far as it is known.
+    attributes_since_ms: int = 0
+    attributes_until_ms: int = 0
+
+    @property
+    def values(self) -> AttributeValues:
+        """What is known of segments."""
+        return NO_ATTRIBUTES if self.attributes is None else self.attributes.values
+
+
+def attributes_by_day(part: Activity | Booked) -> tuple[Attributes, ...]:
+    """What was known of segments at the end of each day on which any was told, as far as that is kept."""
+    return () if part.attributes is None else (*part.earlier_attributes, part.attributes)
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
@@ -96,7 +121,10 @@ def without_days_before(activity: Activity, day: int) -> None:
     """Remove the days before `day`."""
     if not activity.day_bits or day <= activity.since_day:
         return
-    days = [kept for kept in active_days(activity.since_day, activity.day_bits) if kept >= day]
+    kept = active_days(activity.since_day, activity.day_bits)
+    days = [one for one in kept if one >= day]
+    if len(days) < len(kept):
+        activity.before_day = kept[len(kept) - len(days) - 1]
     activity.since_day = days[0] if days else 0
     activity.day_bits = _bits(days)
 
@@ -106,3 +134,58 @@ def _bits(days: list[int]) -> bytes:
         return b""
     bits = sum(1 << day - days[0] for day in days)
     return bits.to_bytes((days[-1] - days[0]) // 8 + 1, "little")
+
+
+def last_day(activity: Activity) -> int:
+    """The last active day that is known."""
+    if not activity.day_bits:
+        return activity.before_day
+    return activity.since_day + int.from_bytes(activity.day_bits, "little").bit_length() - 1
+
+
+# -- sessions told as summaries ----------------------------------------------------------------------------------------
+
+
+def rank(times: SummaryTimes) -> tuple[int, int, int]:
+    """Of several summaries of a session the one of the greatest rank counts, as sessions have it."""
+    return times.revision, times.last_ms, -times.first_ms  # what ranks otherwise makes no other time of it
+
+
+def with_times(known: SummaryTimes | None, attributes: SummaryTimes, span: Span) -> SummaryTimes | None:
+    """The times of a session after one more summary of it; None where nothing follows from that one."""
+    if known is None:
+        return attributes
+    if any(rank(one) == rank(attributes) for one in (known, *known.earlier)):
+        return None
+    ranked = sorted((*known.earlier, msgspec.structs.replace(known, earlier=()), attributes), key=rank)
+    kept: list[SummaryTimes] = []
+    for one in reversed(ranked):
+        if all(
+            (one.first_ms < other.first_ms and not span.is_same_day(one.first_ms, other.first_ms))
+            or (one.last_ms < other.last_ms and not span.is_same_day(one.last_ms, other.last_ms))
+            for other in kept
+        ):
+            kept.append(one)
+    if not any(one is attributes for one in kept):
+        return None
+    return msgspec.structs.replace(kept[0], earlier=tuple(reversed(kept[1:])))
+
+
+def moments(times: SummaryTimes) -> tuple[int, int]:
+    """When a session made its user active: when it began and when it ended."""
+    return times.first_ms, times.last_ms
+
+
+def moments_as_of(times: SummaryTimes, day: int, day_of: Callable[[int], int]) -> Iterator[int]:
+    """The same by what was known at the end of a day: its beginning and its end are told each at its own time."""
+    ranked = (times, *reversed(times.earlier))
+    for which in (0, 1):
+        known = [at_ms for at_ms in (moments(one)[which] for one in ranked) if day_of(at_ms) <= day]
+        yield from known[:1]
+
+
+def days_reported(times: SummaryTimes, day_of: Callable[[int], int]) -> set[int]:
+    """The days on which something was told of a session that was told otherwise before; none for another one."""
+    if not times.earlier:
+        return set()
+    return {day_of(at_ms) for one in (times, *times.earlier) for at_ms in moments(one)}

@@ -6,32 +6,38 @@ closed.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from stream.core.days import Version
 from stream.core.events import Event, Step, Summary
-from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
 from stream.core.families.sessions import messages, numbers
-from stream.core.families.sessions.metrics import METRICS
+from stream.core.families.sessions.closed import Closing, closings_of, earlier_versions, visits_of, was_otherwise
+from stream.core.families.sessions.letting_go import closing_minutes, prune
+from stream.core.families.sessions.metrics import METRICS, NAMES_BY_SEGMENT
 from stream.core.families.sessions.part import (
     MAX_KEPT_STEPS,
     MAX_PAUSE_MS,
+    CountedSession,
+    Session,
     SessionGroup,
     UserSessions,
-    closing_minutes,
-    outranks,
-    prune,
+    closed,
+    in_sessions,
     session_of_summary,
+    take_summary,
     with_end_in,
     with_steps_in,
 )
-from stream.core.ring import latest_bookings, second_latest_bookings
+from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.rules import Rules
-from stream.core.samples import Sample
+from stream.core.samples import Labels, Sample
 from stream.core.snapshot import Sums
-from stream.core.time import MINUTE_MS, SECOND_MS
-from stream.core.windows import SESSIONS
+from stream.core.time import MINUTE_MS, SECOND_MS, Span
+from stream.core.windows import SEGMENTS_SESSIONS, SESSIONS
 
 _VISITOR = {numbers.VISITORS: 1}
 _REPEAT_VISITOR = {numbers.REPEAT_VISITORS: 1}
@@ -49,10 +55,13 @@ class SessionsFamily(Family[UserSessions]):
     metrics = METRICS
     message_kinds = (messages.SESSIONS,)
     reported_ahead = (numbers.SESSIONS,)  # the open ones
+    by_segment = BySegment(NAMES_BY_SEGMENT, SEGMENTS_SESSIONS, numbers.OF_VALUE)
 
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._timeout_ms = rules.session_timeout_ms
+        self._day_of = rules.days.day_of
+        self._span, self._span_let_go = Span(rules.days), Span(rules.days)
         self._steps: dict[int, int] = {}  # by minute: the number of steps that are not booked yet
 
     @classmethod
@@ -79,15 +88,30 @@ class SessionsFamily(Family[UserSessions]):
             else:
                 indexes[step.session_id] = [index]
         for session_id, of_session in indexes.items():
-            group, pause_ms = self._group_of(part, session_id)
-            sessions, known = with_steps_in(group.sessions, [steps[index] for index in of_session], pause_ms)
-            if sessions is not group.sessions:
-                self._record_booked(part, session_id, group)
-                group.sessions = sessions
-                for number, index in enumerate(of_session):
-                    if number not in known:
-                        changed[index] = True
-                        self._count_step(steps[index].at_ms)
+            self._hear_of_session(part, session_id, steps, of_session, changed)
+
+    def _hear_of_session(
+        self,
+        part: UserSessions,
+        session_id: str | None,
+        steps: Sequence[Step],
+        indexes: Sequence[int],
+        changed: bytearray,
+    ) -> None:
+        """Hear those steps that are of one session id, or of none."""
+        group, pause_ms = self._group_of(part, session_id)
+        own = [steps[index] for index in indexes]
+        sessions, known = with_steps_in(group.sessions, own, pause_ms, self._span, self.counted)
+        if sessions is group.sessions:
+            return
+        self._record_booked(part, session_id, group)
+        group.sessions = sessions
+        for number, index in enumerate(indexes):
+            if number not in known:
+                changed[index] = True
+                self._count_step(steps[index].at_ms)
+        if len(known) == len(indexes):  # one sent twice has told another value
+            changed[indexes[-1]] = True
 
     def _group_of(self, part: UserSessions, session_id: str | None) -> tuple[SessionGroup, int]:
         """The sessions of an id, or those without one, and the longest pause between two steps of a session."""
@@ -124,12 +148,12 @@ class SessionsFamily(Family[UserSessions]):
 
     def apply_summary(self, part: UserSessions, summary: Summary, now: int) -> bool:
         """Apply a summary, which describes a whole session and replaces its steps."""
-        summary_session = session_of_summary(summary)
         group = part.by_id.get(summary.session_id) or SessionGroup()
-        if not outranks(summary_session, group.summary):
+        after = group.copy()
+        if not take_summary(after, session_of_summary(summary, self.counted), self._span):
             return False
         self._record_booked(part, summary.session_id, group)
-        group.summary = summary_session
+        group.summary, group.earlier = after.summary, after.earlier
         return True
 
     def _record_booked(self, part: UserSessions, session_id: str | None, group: SessionGroup) -> None:
@@ -140,10 +164,18 @@ class SessionsFamily(Family[UserSessions]):
             self.changed.append(part)
             if part.closings is None:
                 part.closings = closing_minutes(part, self._timeout_ms)
+                part.versioned = set()
+                if part.by_id or len(part.without_id.sessions) > 1:
+                    groups = part.named_tracks()
+                    part.versioned.update(name for name, one in groups if was_otherwise(one, self._pause_ms(name)))
         if session_id not in booked:
             booked[session_id] = group.copy()
             if session_id is not None:
                 part.by_id[session_id] = group
+
+    def _pause_ms(self, session_id: str | None) -> int:
+        """How far apart steps of a session may lie."""
+        return self._timeout_ms if session_id is None else MAX_PAUSE_MS
 
     def new(self) -> UserSessions:
         return UserSessions()
@@ -158,7 +190,7 @@ class SessionsFamily(Family[UserSessions]):
         return None
 
     def prune(self, part: UserSessions, horizon: Horizon) -> None:
-        prune(part, before_ms=horizon.before_ms, timeout_ms=self._timeout_ms)
+        prune(part, before_ms=horizon.before_ms, timeout_ms=self._timeout_ms, span=self._span_let_go)
 
     def last_ms(self, part: UserSessions) -> int:
         closings = (counted.closes_ms for counted in part.counted(self._timeout_ms))
@@ -172,10 +204,10 @@ class SessionsFamily(Family[UserSessions]):
     # -- totals ----------------------------------------------------------------------------------------------------
 
     def update_totals(self, now: int) -> None:
-        super().update_totals(now)
         for minute, steps in self._steps.items():
-            self.ring.count(minute, _STEP, steps)
+            self.count(minute, _STEP, steps)
         self._steps.clear()
+        super().update_totals(now)
 
     def book(self, parts: list[UserSessions]) -> None:
         for part in parts:
@@ -184,8 +216,16 @@ class SessionsFamily(Family[UserSessions]):
             assert booked is not None
             assert closings is not None
             before = _minutes_to_book(closings, self.ring.now)
+            gone: list[int] = []
+            come: list[int] = []
             for session_id, old in booked.items():
-                self._rebook(old, part.without_id if session_id is None else part.by_id[session_id], closings)
+                new = part.without_id if session_id is None else part.by_id[session_id]
+                self._rebook(old, new, self._pause_ms(session_id), gone, come)
+            self._book_days(part, booked, gone, come)
+            for minute in gone:
+                del closings[bisect_left(closings, minute)]
+            for minute in come:
+                insort(closings, minute)
             after = _minutes_to_book(closings, self.ring.now)
             if after != before:
                 for minutes, times in ((before, -1), (after, 1)):
@@ -193,27 +233,117 @@ class SessionsFamily(Family[UserSessions]):
                     if len(minutes) > 1:
                         self.ring.book(second_latest_bookings(minutes, _REPEAT_VISITOR), times=times)
 
-    def _rebook(self, old: SessionGroup, new: SessionGroup, closings: list[int]) -> None:
-        """Take the old sessions of a group out of the totals and book the new ones, except those that are the same."""
-        kept: set[int] = set()
-        if len(new.sessions) > 1 and old.ends is new.ends and old.summary is new.summary is None:
-            kept = {id(session) for session in old.sessions} & {id(session) for session in new.sessions}
-        for group, times in ((old, -1), (new, 1)):
-            for counted in group.counted(self._timeout_ms):
-                if id(counted.session) not in kept:
-                    minute = counted.closes_ms // MINUTE_MS
-                    self.ring.count(minute, numbers.amounts_of(counted, cap_ms=self.rules.session_cap_ms), times)
-                    if times > 0:
-                        insort(closings, minute)
-                    else:
-                        del closings[bisect_left(closings, minute)]
+    def _rebook(self, old: SessionGroup, new: SessionGroup, pause_ms: int, gone: list[int], come: list[int]) -> None:
+        """Take the old sessions of a group out of the totals and book the new ones, except those that are the same.
+
+        Notes in which minutes the ones closed and the others close.
+        """
+        cap_ms = self.rules.session_cap_ms
+        for counted, times in _changed(old, new, self._timeout_ms, pause_ms):
+            minute = counted.closes_ms // MINUTE_MS
+            self.count(minute, numbers.amounts_of(counted, cap_ms=cap_ms), times)
+            if times > 0:
+                come.append(minute)
+            else:
+                gone.append(minute)
+
+    # -- closed days: who visited, and what was otherwise at the end of an earlier day -------------------------------
+
+    def _book_days(
+        self, part: UserSessions, booked: Mapping[str | None, SessionGroup], gone: list[int], come: list[int]
+    ) -> None:
+        """Book on closed days what a part adds to them beside its sessions as they are; `closings` are those before."""
+        versioned, closings = part.versioned, part.closings
+        assert versioned is not None
+        assert closings is not None
+        was_versioned: Collection[str | None] = versioned.copy() if versioned else ()
+        for session_id in booked:
+            group = part.without_id if session_id is None else part.by_id[session_id]
+            if (len(group.sessions) > 1 or group.summary is not None) and was_otherwise(
+                group, self._pause_ms(session_id)
+            ):
+                versioned.add(session_id)
+            elif versioned:
+                versioned.discard(session_id)
+        if was_versioned or versioned:
+            self._book_versions(part, booked, was_versioned)
+        elif gone != come:
+            self._book_visitor(closings, gone, come)
+
+    def _book_visitor(self, closings: list[int], gone: list[int], come: list[int]) -> None:
+        """Book on closed days who visited, where no session was ever otherwise."""
+        gone_days, come_days = sorted(map(self.day_of_minute, gone)), sorted(map(self.day_of_minute, come))
+        if not closings and len(come_days) == 1:  # the common case of a first session, fast
+            self.days.count(come_days[0], _VISITOR)
+        elif gone_days != come_days:
+            before = [*map(self.day_of_minute, closings)]
+            after = before.copy()
+            for day in gone_days:
+                after.remove(day)
+            self.days.book(visits_of(before, (), _VISITOR, _REPEAT_VISITOR), times=-1)
+            self.days.book(visits_of(sorted((*after, *come_days)), (), _VISITOR, _REPEAT_VISITOR))
+
+    def _book_versions(
+        self, part: UserSessions, booked: Mapping[str | None, SessionGroup], was_versioned: Collection[str | None]
+    ) -> None:
+        """The same where some session was otherwise, or is now."""
+        settled = [self.day_of_minute(minute) for minute in part.final_closing_minutes]
+        now = dict(part.named_tracks())
+        for groups, versioned, times in (({**now, **booked}, was_versioned, -1), (now, part.versioned or (), 1)):
+            closings: list[Closing] = []
+            for session_id, group in groups.items():
+                pause_ms = self._pause_ms(session_id)
+                closings += closings_of(group, self._timeout_ms, pause_ms, self._day_of)
+                if session_id in versioned and session_id in booked:
+                    self._book_earlier(group, pause_ms, times)
+            self.days.book(visits_of(settled, closings, _VISITOR, _REPEAT_VISITOR), times=times)
+
+    def _book_earlier(self, group: SessionGroup, pause_ms: int, times: int) -> None:
+        """Book what the sessions of a track were until they became what they are."""
+        versions = earlier_versions(group, self._timeout_ms, pause_ms, self._day_of)
+        final = self._bookings(group.counted(self._timeout_ms, pause_ms)) if group.summary is not None else ()
+        earlier = [Version(since, until, self._bookings(sessions)) for since, until, sessions, _ in versions]
+        self.days.book_versions(final, earlier, times=times)
+
+    def _bookings(self, sessions: Iterable[CountedSession]) -> list[Booking]:
+        cap_ms, day_of = self.rules.session_cap_ms, self._day_of
+        return [Booking(day_of(counted.closes_ms), numbers.amounts_of(counted, cap_ms=cap_ms)) for counted in sessions]
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     def live(self, sums: Sums) -> Iterator[Sample]:
         yield Sample("engagement_open_sessions", {}, sums.ahead.get(numbers.SESSIONS, 0))
-        for window, length in self.lengths.items():
-            yield from numbers.of_window({"window": window}, sums.live.get(length, {}))
+        yield from super().live(sums)
+
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        return numbers.of_window(labels, tally)
+
+    def of_value(self, of_windows: Mapping[int, Mapping[int, int]], lengths: Mapping[str, int]) -> Iterator[Sample]:
+        for window, length in lengths.items():
+            yield from numbers.of_value({"window": window}, of_windows.get(length, {}))
+
+
+def _changed(
+    old: SessionGroup, new: SessionGroup, timeout_ms: int, pause_ms: int
+) -> Iterator[tuple[CountedSession, int]]:
+    """The sessions of a track that are no more, with -1, and those that are new, with 1."""
+    if old.summary is not None or new.summary is not None:
+        for group, times in ((old, -1), (new, 1)):
+            for counted in group.counted(timeout_ms, pause_ms):
+                yield counted, times
+        return
+    before, after = in_sessions(old.sessions, pause_ms), in_sessions(new.sessions, pause_ms)
+    kept: set[tuple[int, ...]] = set()
+    if len(after) > 1 and old.ends is new.ends:
+        kept = {_identity(pieces) for pieces in before} & {_identity(pieces) for pieces in after}
+    for sessions, ends, times in ((before, old.ends, -1), (after, new.ends, 1)):
+        for pieces in sessions:
+            if not kept or _identity(pieces) not in kept:
+                yield closed(pieces, ends, timeout_ms), times
+
+
+def _identity(pieces: tuple[Session, ...]) -> tuple[int, ...]:
+    return tuple(map(id, pieces))
 
 
 def _minutes_to_book(closings: list[int], now: int) -> list[int]:

@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.events import Step, Summary
 from stream.core.ids import Id, id_of
-from stream.core.messages import ActivityMessage, Count, MessageKind, Time, identity_of, segments_of, time_field_ms
+from stream.core.messages import Count, LabelledMessage, MessageKind, Time, identity_of, segments_of, time_field_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, iso
 
@@ -15,7 +15,7 @@ from stream.core.time import DAY_MS, iso
 _EngagedMs = Annotated[int, msgspec.Meta(ge=0, le=DAY_MS)] | Annotated[float, msgspec.Meta(ge=-0.5, le=DAY_MS + 0.5)]
 
 
-class SessionMessage(ActivityMessage, gc=False, kw_only=True):
+class SessionMessage(LabelledMessage, gc=False, kw_only=True):
     """A message of the kind `sessions`."""
 
     type: Literal["page_view", "screen_view", "heartbeat", "event", "start", "end", "summary"]
@@ -77,7 +77,7 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
     session_id = id_of(message.session_id)
     if session_id is None:
         raise Rejected(Reason.MISSING_FIELD, "a session summary needs `$.session_id`")
-    for field in ("started_at", "ended_at", "page_views"):
+    for field in _NEEDED_BY_SUMMARIES:
         if getattr(message, field) is None:
             raise Rejected(Reason.MISSING_FIELD, f"a session summary needs `$.{field}`")
     assert message.page_views is not None
@@ -104,6 +104,7 @@ def _summary(message: SessionMessage, user: str, is_bot: bool) -> Summary:
     )
 
 
+_NEEDED_BY_SUMMARIES = ("started_at", "ended_at", "page_views")
 _STEP_FIELDS = frozenset({"key_event", "interactive", "in_session"})
 _SUMMARY_FIELDS = frozenset({"started_at", "ended_at", "page_views", "key_events", "revision"})
 
@@ -113,4 +114,5 @@ SESSIONS = MessageKind(
     event_of,
     type_field="type",
     ignored_fields={**dict.fromkeys(_STEP_CODES, _SUMMARY_FIELDS), "summary": _STEP_FIELDS},
+    needs={"summary": ("session_id", *_NEEDED_BY_SUMMARIES)},
 )

@@ -1,8 +1,8 @@
 """The metrics of sessions."""
 
-from stream.core.metrics import WINDOW, Metric
+from stream.core.metrics import WINDOW, Metric, by_segment, closed_twins
 
-METRICS = (
+_LIVE = (
     Metric("engagement_open_sessions", "Sessions that have not closed.", unit="sessions"),
     Metric("engagement_sessions", "Sessions whose closing time lies in the window.", WINDOW, unit="sessions"),
     Metric(
@@ -109,3 +109,14 @@ METRICS = (
         unit="steps",
     ),
 )
+
+# Sessions that are open now: a closed day has none of them.
+_WHOLE = (*_LIVE, *closed_twins(_LIVE, without=("engagement_open_sessions",)))
+
+# What is counted by segment too, by the names of the setting `segments.metrics`.
+NAMES_BY_SEGMENT = ("sessions", "session_duration_mean_seconds", "bounce_ratio")
+_RULE = (
+    "A session counts under the newest value that its own steps told, or its summary, else as unknown: the values add"
+    " up to all. Which values have a name the users decide."
+)
+METRICS = (*_WHOLE, *by_segment(_WHOLE, NAMES_BY_SEGMENT, rule=_RULE))

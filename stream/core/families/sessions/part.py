@@ -6,22 +6,31 @@ is still within it). So a late step between two sessions joins them. An `end` is
 of a session within the timeout, it closes that session, at its own time. Any other session closes a timeout after its
 last step. A summary describes a whole session, and closes it at its end.
 
+Steps are stored as pieces of sessions: a piece has those steps of one local day that belong together. Pieces of
+neighbouring days are one session if the pause between them is short enough. So it is known what a session was at the
+end of each day (`closed`).
+
 Steps, ends and summaries are stored separately as long as late events can change the sessions that follow from them. So
 the order of arrival does not matter.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from stream.core.events import Step, Summary
-from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues, newest_attributes, newest_of
+from stream.core.time import DAY_MS, Span
 
 # How many steps of a session are remembered, to recognise a step that is sent twice. This is more than a day of
 # heartbeats every 30 s. There is a limit because a session may go on for ever.
 MAX_KEPT_STEPS = 4_000
+
+# Of the values that an event tells those that count.
+CountedValues = Callable[[AttributeValues], AttributeValues]
 
 # In order of time.
 _time_of = attrgetter("at_ms")
@@ -31,7 +40,7 @@ MAX_PAUSE_MS = DAY_MS
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Steps that belong together, or a session according to a summary."""
+    """Steps of one local day that belong together, steps of a whole session, or a session according to a summary."""
 
     first_ms: int
     last_ms: int
@@ -41,6 +50,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     prompted: bool | None = None  # the value of the first step; None if it has none
     has_prompted: bool = False  # whether any step has a value of `prompted`
     steps: tuple[int, ...] = ()  # identities, to recognise a step that is sent twice
+    attributes: Attributes | None = None  # those of its own steps
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -69,41 +79,60 @@ class CountedSession(msgspec.Struct, frozen=True, gc=False):
 class SessionGroup(msgspec.Struct, array_like=True, gc=False):
     """All sessions, ends and summaries with one session id, or all that have none."""
 
-    sessions: tuple[Session, ...] = ()  # of steps, in order of time
+    sessions: tuple[Session, ...] = ()  # pieces of sessions, in order of time
     ends: tuple[End, ...] = ()  # in order of time
-    summary: SummarySession | None = None
+    summary: SummarySession | None = None  # the one that outranks all others
+    earlier: tuple[
+        SummarySession, ...
+    ] = ()  # those that outrank all that ended on the same day or before, in order of time
 
     def copy(self) -> "SessionGroup":
         """A copy that stays the same when this group changes."""
-        return SessionGroup(self.sessions, self.ends, self.summary)
+        return SessionGroup(self.sessions, self.ends, self.summary, self.earlier)
 
-    def counted(self, timeout_ms: int) -> Iterator[CountedSession]:
-        """The sessions as they count."""
+    def counted(self, timeout_ms: int, pause_ms: int) -> Iterator[CountedSession]:
+        """The sessions as they count. Steps that are no more than `pause_ms` apart belong together."""
         if self.summary is None:
-            for session in self.sessions:
-                yield _with_closing_time(session, self.ends, timeout_ms)
+            for pieces in in_sessions(self.sessions, pause_ms):
+                yield closed(pieces, self.ends, timeout_ms)
             return
         whole = self.summary.session
         replaced = False
-        for session in self.sessions:
-            if _is_near(session, whole):
+        for pieces in in_sessions(self.sessions, pause_ms):
+            if is_near(pieces, whole):
                 replaced = True
             else:
-                yield _with_closing_time(session, self.ends, timeout_ms)
+                yield closed(pieces, self.ends, timeout_ms)
         yield CountedSession(whole, whole.last_ms, replaced)
 
 
-def _is_near(session: Session, whole: Session) -> bool:
+def in_sessions(pieces: tuple[Session, ...], pause_ms: int) -> list[tuple[Session, ...]]:
+    """Pieces in order of time, by the sessions to which they belong."""
+    if len(pieces) <= 1:
+        return [pieces] if pieces else []
+    sessions: list[tuple[Session, ...]] = []
+    begins = 0
+    for index in range(1, len(pieces)):
+        if pieces[index].first_ms > pieces[index - 1].last_ms + pause_ms:
+            sessions.append(pieces[begins:index])
+            begins = index
+    sessions.append(pieces[begins:])
+    return sessions
+
+
+def is_near(pieces: Sequence[Session], whole: Session) -> bool:
     """Whether a summary includes the steps of this session, which it does up to a day before and after its end.
 
     If the session of the summary is longer, earlier steps are a session of their own, because they may already be
     dropped when the summary arrives.
     """
     ends_ms = whole.last_ms
-    return ends_ms - MAX_PAUSE_MS <= session.last_ms and session.first_ms <= ends_ms + MAX_PAUSE_MS
+    return ends_ms - MAX_PAUSE_MS <= pieces[-1].last_ms and pieces[0].first_ms <= ends_ms + MAX_PAUSE_MS
 
 
-def _with_closing_time(session: Session, ends: tuple[End, ...], timeout_ms: int) -> CountedSession:
+def closed(pieces: Sequence[Session], ends: tuple[End, ...], timeout_ms: int) -> CountedSession:
+    """The session that these pieces are, with its end."""
+    session = pieces[0] if len(pieces) == 1 else whole_of(pieces)
     last_ms = session.last_ms
     latest_ms = last_ms + timeout_ms
     if ends:
@@ -128,20 +157,28 @@ class UserSessions(msgspec.Struct, array_like=True, gc=False):
     # By session id: the groups that have changed since the totals were updated, as they were then. Never stored.
     booked: dict[str | None, SessionGroup] | None = None
     closings: list[int] | None = None  # the minutes in which the booked sessions close; None until needed; never stored
+    # By id, the groups that were different at the end of an earlier day; known with the closings, and never stored.
+    versioned: set[str | None] | None = None
 
     def groups(self) -> Iterator[SessionGroup]:
         """The group without an id, and those of each id."""
         yield self.without_id
         yield from self.by_id.values()
 
+    def named_tracks(self) -> Iterator[tuple[str | None, SessionGroup]]:
+        """The same with the ids."""
+        yield None, self.without_id
+        yield from self.by_id.items()
+
     def counted(self, timeout_ms: int) -> Iterator[CountedSession]:
         """Every session, in no particular order."""
-        for group in self.groups():
-            yield from group.counted(timeout_ms)
+        yield from self.without_id.counted(timeout_ms, timeout_ms)
+        for group in self.by_id.values():
+            yield from group.counted(timeout_ms, MAX_PAUSE_MS)
 
 
-def session_of_summary(summary: Summary) -> SummarySession:
-    """The session of a summary."""
+def session_of_summary(summary: Summary, counted: CountedValues) -> SummarySession:
+    """The session of a summary. `counted` returns those of its values that count."""
     return SummarySession(
         summary.revision,
         Session(
@@ -152,28 +189,48 @@ def session_of_summary(summary: Summary) -> SummarySession:
             summary.engaged_ms,
             summary.prompted,
             summary.prompted is not None,
+            attributes=newest_attributes(None, counted(summary.segments), summary.at_ms),
         ),
     )
 
 
-def outranks(one: SummarySession, other: SummarySession | None) -> bool:
-    """Whether a summary replaces another one: by the higher revision, then the later end, then the larger counts."""
-    return other is None or _rank(one) > _rank(other)
+def take_summary(group: SessionGroup, summary_session: SummarySession, span: Span) -> bool:
+    """Take over a summary. The higher revision counts, then the later end, then the larger counts.
+
+    Returns whether anything follows from it: it counts now, or at the end of an earlier day.
+    """
+    known = group.summary
+    if known is None:
+        group.summary = summary_session
+        return True
+    if any(_rank(one) == _rank(summary_session) for one in (*group.earlier, known)):
+        return False
+    ranked = sorted((*group.earlier, known, summary_session), key=_rank)
+    kept = [ranked[-1]]
+    for one in reversed(ranked[:-1]):
+        ends_ms = one.session.last_ms
+        if ends_ms < kept[-1].session.last_ms and not span.is_same_day(ends_ms, kept[-1].session.last_ms):
+            kept.append(one)
+    if not any(one is summary_session for one in kept):
+        return False
+    group.summary, group.earlier = kept[0], tuple(reversed(kept[1:]))
+    return True
 
 
-def _rank(summary_session: SummarySession) -> tuple[int, ...]:
+def _rank(summary_session: SummarySession) -> tuple[Any, ...]:
     session = summary_session.session
     engaged = -1 if session.engaged_ms is None else session.engaged_ms
     counts = (session.views, session.key_events, engaged, _prompted_rank(session.prompted))
-    return (summary_session.revision, session.last_ms, -session.first_ms, *counts)
+    values = NO_ATTRIBUTES if session.attributes is None else session.attributes.values
+    return (summary_session.revision, session.last_ms, -session.first_ms, *counts, *values)
 
 
 def _prompted_rank(prompted: bool | None) -> int:
     return -1 if prompted is None else int(prompted)
 
 
-def session_of_step(step: Step) -> Session:
-    """The session that a first step begins."""
+def session_of_step(step: Step, counted: CountedValues) -> Session:
+    """The session that a first step begins; `counted` says which values count."""
     return Session(
         step.at_ms,
         step.at_ms,
@@ -183,17 +240,22 @@ def session_of_step(step: Step) -> Session:
         step.prompted,
         step.prompted is not None,
         (step.identity,),
+        None if step.segments is NO_ATTRIBUTES else newest_attributes(None, counted(step.segments), step.at_ms),
     )
 
 
-def with_step(session: Session, step: Step) -> Session:
-    """The session after one more step. Returns `session` itself if the step is known already."""
+def with_step(session: Session, step: Step, counted: CountedValues) -> Session:
+    """The session after one more step. Returns `session` itself if the step is known already and tells nothing new.
+
+    The same step sent twice may tell other segments: then the greater values count, as of two steps of one moment.
+    """
     at_ms, first_ms, last_ms, steps = step.at_ms, session.first_ms, session.last_ms, session.steps
     prompted = session.prompted
     if at_ms > last_ms:  # the common case, fast
         last_ms = at_ms
     elif step.identity in steps:  # a step that is newer than all others can't have been sent before
-        return session
+        attributes = newest_attributes(session.attributes, counted(step.segments), at_ms)
+        return session if attributes is session.attributes else msgspec.structs.replace(session, attributes=attributes)
     elif at_ms < first_ms:
         first_ms, prompted = at_ms, step.prompted
     elif at_ms == first_ms and _prompted_rank(step.prompted) > _prompted_rank(prompted):
@@ -210,10 +272,13 @@ def with_step(session: Session, step: Step) -> Session:
         prompted,
         session.has_prompted or step.prompted is not None,
         (*(steps if len(steps) <= MAX_KEPT_STEPS else steps[-MAX_KEPT_STEPS:]), step.identity),
+        session.attributes
+        if step.segments is NO_ATTRIBUTES
+        else newest_attributes(session.attributes, counted(step.segments), at_ms),
     )
 
 
-def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
+def with_later_steps(session: Session, steps: Sequence[Step], counted: CountedValues) -> Session:
     """The session after more steps, each of which is later than all before it."""
     views, key_events, engaged_ms, has_prompted = (
         session.views,
@@ -241,11 +306,27 @@ def with_later_steps(session: Session, steps: Sequence[Step]) -> Session:
         session.prompted,
         has_prompted,
         tuple(identities[-MAX_KEPT_STEPS - 1 :]),
+        _attributes_after(session.attributes, steps, counted),
     )
 
 
+def _attributes_after(
+    attributes: Attributes | None, steps: Sequence[Step], counted: CountedValues
+) -> Attributes | None:
+    """What is known of segments after steps in order of time; mostly all tell the same."""
+    values, told_ms = NO_ATTRIBUTES, 0
+    for step in steps:
+        if step.segments is not values and step.segments is not NO_ATTRIBUTES:
+            if values is not NO_ATTRIBUTES:
+                attributes = newest_attributes(attributes, counted(values), told_ms)
+            values = step.segments
+        if step.segments is values:
+            told_ms = step.at_ms
+    return attributes if values is NO_ATTRIBUTES else newest_attributes(attributes, counted(values), told_ms)
+
+
 def with_steps_in(
-    sessions: tuple[Session, ...], steps: Sequence[Step], pause_ms: int
+    sessions: tuple[Session, ...], steps: Sequence[Step], pause_ms: int, span: Span, counted: CountedValues
 ) -> tuple[tuple[Session, ...], Sequence[int]]:
     """Apply several steps as `with_step_in` does. Also returns the indexes of those that are known already."""
     known: tuple[int, ...] = ()
@@ -255,50 +336,77 @@ def with_steps_in(
         if sessions:
             latest = sessions[-1]
             last_ms = latest.last_ms
-            while end < count and last_ms < steps[end].at_ms <= last_ms + pause_ms:
-                last_ms = steps[end].at_ms
+            ends_ms = span.ends_ms
+            if not span.starts_ms <= last_ms < ends_ms:
+                ends_ms = span.end_of_day(last_ms)
+            while end < count and last_ms < (at_ms := steps[end].at_ms) <= last_ms + pause_ms and at_ms < ends_ms:
+                last_ms = at_ms
                 end += 1
         if end > index:  # the common case, fast: these steps only extend the latest session
-            grown = with_later_steps(latest, steps[index:end])
+            grown = with_later_steps(latest, steps[index:end], counted)
             sessions = (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
             index = end
             continue
-        after = with_step_in(sessions, steps[index], pause_ms)
-        if after is sessions:
+        if _is_known(sessions, steps[index]):
             known = (*known, index)
-        sessions = after
+        sessions = with_step_in(sessions, steps[index], pause_ms, span, counted)
         index += 1
     return sessions, known
 
 
-def with_step_in(sessions: tuple[Session, ...], step: Step, pause_ms: int) -> tuple[Session, ...]:
-    """Apply a step, which extends a session, joins two, or begins a new one.
+def _is_known(sessions: tuple[Session, ...], step: Step) -> bool:
+    """Whether a step was sent before."""
+    at_ms = step.at_ms
+    return any(session.first_ms <= at_ms <= session.last_ms and step.identity in session.steps for session in sessions)
+
+
+def with_step_in(
+    sessions: tuple[Session, ...], step: Step, pause_ms: int, span: Span, counted: CountedValues
+) -> tuple[Session, ...]:
+    """Apply a step, which extends a piece of its day, joins two, or begins a new one.
 
     Steps that are no more than `pause_ms` apart belong together. Returns `sessions` itself if the step is known
-    already.
+    already and tells
+    nothing new.
     """
     at_ms = step.at_ms
     if not sessions:
-        return (session_of_step(step),)
+        return (session_of_step(step, counted),)
     latest = sessions[-1]
     if at_ms >= latest.first_ms:  # the common case, fast: no earlier session is near
-        if at_ms > latest.last_ms + pause_ms:
-            return (*sessions, session_of_step(step))
-        grown = with_step(latest, step)
+        if at_ms > latest.last_ms + pause_ms or (
+            at_ms > latest.last_ms and not span.is_same_day(latest.last_ms, at_ms)
+        ):
+            return (*sessions, session_of_step(step, counted))
+        grown = with_step(latest, step, counted)
         if grown is latest:
             return sessions
         return (*sessions[:-1], grown) if len(sessions) > 1 else (grown,)
-    before = tuple(session for session in sessions if session.last_ms + pause_ms < at_ms)
-    after = tuple(session for session in sessions if at_ms + pause_ms < session.first_ms)
-    near = sessions[len(before) : len(sessions) - len(after)]
+    near = tuple(
+        session
+        for session in sessions
+        if session.first_ms - pause_ms <= at_ms <= session.last_ms + pause_ms
+        and (session.first_ms <= at_ms <= session.last_ms or span.is_same_day(session.last_ms, at_ms))
+    )
     if not near:
-        return (*before, session_of_step(step), *after)
-    joined = near[0] if len(near) == 1 else _joined(near)
-    grown = with_step(joined, step)
-    return sessions if grown is joined and len(near) == 1 else (*before, grown, *after)
+        before = sum(session.last_ms < at_ms for session in sessions)
+        return (*sessions[:before], session_of_step(step, counted), *sessions[before:])
+    before = next(index for index, session in enumerate(sessions) if session is near[0])
+    whole = near[0] if len(near) == 1 else joined(near)
+    grown = with_step(whole, step, counted)
+    if grown is whole and len(near) == 1:
+        return sessions
+    return (*sessions[:before], grown, *sessions[before + len(near) :])
 
 
-def _joined(sessions: tuple[Session, ...]) -> Session:
+def joined(sessions: Sequence[Session]) -> Session:
+    """Sessions or pieces in order of time as one."""
+    steps = tuple(identity for session in sessions for identity in session.steps)
+    return msgspec.structs.replace(whole_of(sessions), steps=steps[-MAX_KEPT_STEPS - 1 :])
+
+
+def whole_of(sessions: Sequence[Session]) -> Session:
+    """The same without the identities of steps."""
     engaged = [session.engaged_ms for session in sessions if session.engaged_ms is not None]
     return Session(
         sessions[0].first_ms,
@@ -308,7 +416,7 @@ def _joined(sessions: tuple[Session, ...]) -> Session:
         sum(engaged) if engaged else None,
         sessions[0].prompted,
         any(session.has_prompted for session in sessions),
-        tuple(identity for session in sessions for identity in session.steps),
+        attributes=newest_of(session.attributes for session in sessions),
     )
 
 
@@ -319,67 +427,3 @@ def with_end_in(ends: tuple[End, ...], step: Step) -> tuple[End, ...]:
     if index < len(ends) and ends[index] == end:
         return ends
     return (*ends[:index], end, *ends[index:])[-MAX_KEPT_STEPS:]
-
-
-def prune(user_sessions: UserSessions, *, before_ms: int, timeout_ms: int) -> None:
-    """Drop the sessions that no event from `before_ms` on can change. What they contribute stays booked."""
-    if user_sessions.steps_outside:
-        for identity in [identity for identity, at_ms in user_sessions.steps_outside.items() if at_ms < before_ms]:
-            del user_sessions.steps_outside[identity]
-    closings = _prune_group(user_sessions.without_id, before_ms - timeout_ms, before_ms, timeout_ms)
-    for session_id, group in list(user_sessions.by_id.items()):
-        closings += _prune_group(group, before_ms - MAX_PAUSE_MS, before_ms, timeout_ms)
-        if not group.sessions and not group.ends and group.summary is None:
-            del user_sessions.by_id[session_id]
-    if closings:
-        minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
-        user_sessions.final_closing_minutes = tuple(sorted((*user_sessions.final_closing_minutes, *minutes))[-2:])
-        user_sessions.closings = None
-
-
-def _prune_group(group: SessionGroup, final_before_ms: int, before_ms: int, timeout_ms: int) -> list[int]:
-    """Drop the sessions that ended before. Returns when they closed."""
-    # A timeout more, because an end may follow the last step by so much, and until then the session is open.
-    final_before_ms -= timeout_ms
-    if _is_simple(group) and (not group.sessions or group.sessions[0].last_ms >= final_before_ms):
-        return []  # the common case, fast: not even the oldest session ended so long ago
-    whole = None if group.summary is None else group.summary.session
-    near = [session for session in group.sessions if whole is not None and _is_near(session, whole)]
-    # The sessions that a summary replaces are dropped together with it.
-    is_final = whole is not None and all(one.last_ms < final_before_ms for one in (whole, *near))
-    kept, closed = [], []
-    for session in group.sessions:
-        if any(session is one for one in near):
-            if not is_final:
-                kept.append(session)
-        elif session.last_ms < final_before_ms:
-            closed.append(_with_closing_time(session, group.ends, timeout_ms).closes_ms)
-        else:
-            kept.append(session)
-    if whole is not None and is_final:
-        closed.append(whole.last_ms)
-        group.summary = None
-    if len(kept) < len(group.sessions):
-        group.sessions = tuple(kept)
-    _prune_ends(group, before_ms)
-    return closed
-
-
-def _prune_ends(group: SessionGroup, before_ms: int) -> None:
-    """Drop the ends that no remaining session needs."""
-    needed_ms = min((session.first_ms for session in group.sessions), default=before_ms)
-    if group.ends and group.ends[0].at_ms < min(before_ms, needed_ms):
-        group.ends = tuple(end for end in group.ends if end.at_ms >= min(before_ms, needed_ms))
-
-
-def _is_simple(group: SessionGroup) -> bool:
-    """Whether there is neither a summary nor an end."""
-    return group.summary is None and not group.ends
-
-
-def closing_minutes(user_sessions: UserSessions, timeout_ms: int) -> list[int]:
-    """The minutes in which sessions close, in order, with those of the last two dropped sessions."""
-    minutes = [counted.closes_ms // MINUTE_MS for counted in user_sessions.counted(timeout_ms)]
-    minutes.extend(user_sessions.final_closing_minutes)
-    minutes.sort()
-    return minutes

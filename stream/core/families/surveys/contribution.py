@@ -6,9 +6,11 @@ superseded: each is booked *until* the minute of the next one.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from stream.core.families.surveys.part import Response
 from stream.core.ring import Booking, superseding_bookings
+from stream.core.segments import AttributeValues, fields_of
 from stream.core.survey_scales import DIMENSIONS, SCALES, UNITS, Kind, Scale, Status, satisfied_boxes
 from stream.core.time import MINUTE_MS
 
@@ -33,6 +35,20 @@ RESPONSES = {
     for step, status in enumerate(_SURVEY_STATUSES)
 }
 COMPLETED_OF_SHOWN = {kind: 69 + 10 * index for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+# Of closed days alone, and never booked: of those shown on the days that ended a week before.
+SHOWN_MATURED = {kind: 100 + 2 * index for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+COMPLETED_OF_MATURED = {kind: 101 + 2 * index for index, kind in enumerate((Kind.CSAT, Kind.NPS, Kind.CES, Kind.CXI))}
+
+# Beside them an answer counts once under each value of a segment that its message told, by what it says.
+DISSATISFIED, SATISFIED, PROMOTER, PASSIVE, DETRACTOR = "abpqr"
+OF_VALUE = {
+    DISSATISFIED: (CSAT_ANSWERS,),
+    SATISFIED: (CSAT_ANSWERS, CSAT_SATISFIED),
+    PROMOTER: (NPS_PROMOTERS,),
+    PASSIVE: (NPS_PASSIVES,),
+    DETRACTOR: (NPS_DETRACTORS,),
+}
+_OF_NPS = {NPS_PROMOTERS: PROMOTER, NPS_PASSIVES: PASSIVE, NPS_DETRACTORS: DETRACTOR}
 
 # 5 to 7 on a scale to 7 is easy, and 4 to 5 on a scale to 5: the rescaled score is 5 or more.
 _EASY_UNITS = 5 * UNITS
@@ -41,7 +57,7 @@ _EASY_UNITS = 5 * UNITS
 def bookings(responses: Mapping[str, Response]) -> list[Booking]:
     """The bookings of the responses of one user."""
     booked = []
-    succession: dict[tuple[Kind, str], list[tuple[int, str, Mapping[int, int]]]] = {}
+    succession: dict[tuple[Kind, str], list[tuple[int, str, Mapping[Any, int]]]] = {}
     for name, response in responses.items():
         kind, status = response.kind, response.status
         if status is Status.RETRACTED:
@@ -49,7 +65,7 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
         if response.shown_ms is not None:
             booked.append(Booking(response.shown_ms // MINUTE_MS, _shown_amounts(kind, status)))
         group = _group_of(response)
-        content = (kind, status, response.score, response.scale, response.cxi_scores)
+        content = (kind, status, response.score, response.scale, response.cxi_scores, response.values)
         if group is None:
             booked.append(Booking(response.at_ms // MINUTE_MS, _response_amounts(*content)))
         else:
@@ -63,12 +79,12 @@ def bookings(responses: Mapping[str, Response]) -> list[Booking]:
     return booked
 
 
-def amounts_of(response: Response) -> Mapping[int, int]:
+def amounts_of(response: Response) -> Mapping[Any, int]:
     """What a response contributes in the minute of its event if no other response of the user supersedes it."""
     kind, status = response.kind, response.status
     if status is Status.RETRACTED:
         return {}
-    return _response_amounts(kind, status, response.score, response.scale, response.cxi_scores)
+    return _response_amounts(kind, status, response.score, response.scale, response.cxi_scores, response.values)
 
 
 def _group_of(response: Response) -> str | None:
@@ -94,20 +110,41 @@ def _status_amounts(kind: Kind, status: Status) -> dict[int, int]:
 
 @lru_cache(maxsize=4_096)
 def _response_amounts(
-    kind: Kind, status: Status, score: int | None, scale: tuple[int, int], cxi_scores: tuple[int, ...] | None
-) -> dict[int, int]:
-    return {**_status_amounts(kind, status), **_answer_amounts(kind, status, score, scale, cxi_scores)}
+    kind: Kind,
+    status: Status,
+    score: int | None,
+    scale: tuple[int, int],
+    cxi_scores: tuple[int, ...] | None,
+    values: AttributeValues,
+) -> Mapping[Any, int]:
+    return {**_status_amounts(kind, status), **_answer_amounts(kind, status, score, scale, cxi_scores, values)}
 
 
 @lru_cache(maxsize=4_096)
 def _answer_amounts(
-    kind: Kind, status: Status, score: int | None, scale: tuple[int, int], cxi_scores: tuple[int, ...] | None
-) -> dict[int, int]:
+    kind: Kind,
+    status: Status,
+    score: int | None,
+    scale: tuple[int, int],
+    cxi_scores: tuple[int, ...] | None,
+    values: AttributeValues,
+) -> Mapping[Any, int]:
     if status not in (Status.COMPLETED, Status.PARTIAL):
         return {}
     if kind is Kind.CXI:
         return {} if cxi_scores is None else _cxi_amounts(cxi_scores)
-    return {} if score is None else _score_amounts(kind, score, scale)
+    if score is None:
+        return {}
+    amounts = _score_amounts(kind, score, scale)
+    says = _says(amounts)
+    return amounts if says is None else {**amounts, **fields_of(values, says)}
+
+
+def _says(amounts: Mapping[int, int]) -> str | None:
+    """What an answer counts as under its values; None for one that is not told by segment."""
+    if CSAT_ANSWERS in amounts:
+        return SATISFIED if CSAT_SATISFIED in amounts else DISSATISFIED
+    return next((_OF_NPS[field] for field in amounts if field in _OF_NPS), None)
 
 
 def _score_amounts(kind: Kind, score: int, scale: tuple[int, int]) -> dict[int, int]:

@@ -5,21 +5,40 @@ interaction supersedes it, it is booked *until* the minute of that answer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
 
 import msgspec
 
+from stream.core.days import OfWindows, Version, by_day
 from stream.core.events import Answer, Event, EventWithoutUser, ResponseRemoved
-from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
 from stream.core.families.surveys import messages, samples
-from stream.core.families.surveys.contribution import amounts_of, bookings
-from stream.core.families.surveys.metrics import METRICS
-from stream.core.families.surveys.part import Response, UserResponses, latest_state, state_of
-from stream.core.samples import Sample
-from stream.core.snapshot import Sums
-from stream.core.time import DAY_MS, MINUTE_MS
-from stream.core.windows import SURVEYS
+from stream.core.families.surveys.contribution import (
+    COMPLETED_OF_MATURED,
+    COMPLETED_OF_SHOWN,
+    OF_VALUE,
+    RESPONSES,
+    SHOWN_MATURED,
+    amounts_of,
+    bookings,
+)
+from stream.core.families.surveys.metrics import METRICS, NAMES_BY_SEGMENT
+from stream.core.families.surveys.part import Response, UserResponses, as_of, days_told, latest_state, state_of
+from stream.core.metrics import closed_name
+from stream.core.rules import Rules
+from stream.core.samples import Labels, Sample
+from stream.core.survey_scales import Kind, Status
+from stream.core.time import DAY_MS, MINUTE_MS, Span
+from stream.core.windows import SEGMENTS_SURVEYS, SURVEYS
 
 _NO_RESPONSES: dict[str, Response] = {}
+
+# So many days whoever was asked has to answer before a closed day asks how many have.
+_MATURES_DAYS = 7
+# On closed days made of these days instead.
+_OF_MATURED = {"engagement_survey_response_ratio", "engagement_survey_shown_completed"}
+_OF_MATURED |= {f"{name}{end}" for name in _OF_MATURED for end in ("_lower", "_upper")}
 
 _decode = msgspec.msgpack.Decoder(dict[str, Response]).decode
 
@@ -32,6 +51,12 @@ class SurveysFamily(Family[UserResponses]):
     windows = SURVEYS
     metrics = METRICS
     message_kinds = (messages.SURVEYS,)
+    by_segment = BySegment(NAMES_BY_SEGMENT, SEGMENTS_SURVEYS, OF_VALUE)
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self._day_of = rules.days.day_of
+        self._is_same_day = Span(rules.days).is_same_day
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
@@ -40,9 +65,9 @@ class SurveysFamily(Family[UserResponses]):
 
     def apply_answer(self, part: UserResponses, answer: Answer, now: int) -> bool:
         """Use a state of a response if it is the latest."""
-        new, old = state_of(answer), part.by_id.get(answer.response_id)
+        new, old = state_of(answer, self.counted), part.by_id.get(answer.response_id)
         if old is not None:
-            new = latest_state(old, new)
+            new = latest_state(old, new, self._is_same_day)
             if new == old:
                 return False
         if part.booked is None:
@@ -64,10 +89,16 @@ class SurveysFamily(Family[UserResponses]):
         return part.by_id or None
 
     def prune(self, part: UserResponses, horizon: Horizon) -> None:
-        before_ms = min(horizon.before_ms, horizon.watermark_ms - max(self.lengths.values()) * MINUTE_MS - DAY_MS)
+        # A late answer corrects days whose windows reach so far back: to what it takes the place of, or to where it was
+        # shown.
+        before_ms = horizon.before_ms - self.min_retention_ms()
         gone = [name for name, response in part.by_id.items() if response.at_ms < before_ms]
         for name in gone:
             del part.by_id[name]
+
+    def min_retention_ms(self) -> int:
+        # Local days may be longer, and begin before the moment that is asked for.
+        return super().min_retention_ms() + (_MATURES_DAYS + 2) * DAY_MS
 
     def last_ms(self, part: UserResponses) -> int:
         return max((response.at_ms for response in part.by_id.values()), default=0)
@@ -75,22 +106,67 @@ class SurveysFamily(Family[UserResponses]):
     # -- totals ----------------------------------------------------------------------------------------------------
 
     def book(self, parts: list[UserResponses]) -> None:
-        ring = self.ring
         for part in parts:
             before, part.booked = part.booked, None
             if before:
-                ring.book(bookings(before), times=-1)
+                self._book(before, -1)
             elif len(part.by_id) == 1:  # the common case of a first answer, fast: nothing supersedes it
                 (response,) = part.by_id.values()
-                minute = response.at_ms // MINUTE_MS
-                if response.shown_ms is None:
-                    if ring.covers(minute):  # when an old stream is read, most answers are in no window
-                        ring.count(minute, amounts_of(response))
+                if response.shown_ms is None and not response.earlier:
+                    self.count(response.at_ms // MINUTE_MS, amounts_of(response))
                     continue
-            ring.book(bookings(part.by_id))
+            self._book(part.by_id, 1)
+
+    def _book(self, responses: Mapping[str, Response], times: int) -> None:
+        booked = bookings(responses)
+        self.ring.book(booked, times=times)
+        final = by_day(booked, self.day_of_minute)
+        self.days.book(final, times=times)
+        self.days.book_versions(final, self._versions(responses), times=times)
+
+    def _versions(self, responses: Mapping[str, Response]) -> Iterator[Version]:
+        """What was booked at the end of earlier days, where a response was otherwise then."""
+        days = {
+            day
+            for response in responses.values()
+            if response.earlier or response.shown_ms not in (None, response.at_ms)
+            for day in days_told(response, self._day_of)
+        }
+        for since, until in pairwise(sorted(days)):
+            # Of those that were never otherwise what is told meanwhile counts from its own day on.
+            then = {name: as_of(response, until - 1, self._day_of) for name, response in responses.items()}
+            known = {name: response for name, response in then.items() if response is not None}
+            yield Version(since, until, by_day(bookings(known), self.day_of_minute))
+
+    def closed_sums(self, day: int, first_known: int) -> OfWindows:
+        told = super().closed_sums(day, first_known)
+        matured = self.days.windows(day, self.closed_lengths, ended_before=_MATURES_DAYS)
+        for length, tally in told.items():
+            for kind in Kind:
+                for field, of in (
+                    (SHOWN_MATURED[kind], RESPONSES[kind, Status.SHOWN]),
+                    (COMPLETED_OF_MATURED[kind], COMPLETED_OF_SHOWN[kind]),
+                ):
+                    if count := matured[length].get(of):
+                        tally[field] = count
+        return told
+
+    def closed_reach(self) -> int:
+        return super().closed_reach() + _MATURES_DAYS
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
-    def live(self, sums: Sums) -> Iterator[Sample]:
-        for window, length in self.lengths.items():
-            yield from samples.of_window({"window": window}, sums.live.get(length, {}))
+    def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
+        for length in self.closed_lengths:
+            labels, tally = {"window": f"{length}d"}, of_windows.get(length, {})
+            for name, its_labels, value in self.of_window(labels, tally):
+                if name not in _OF_MATURED:
+                    yield Sample(closed_name(name), its_labels, value)
+            yield from samples.matured(labels, tally)
+
+    def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
+        return samples.of_window(labels, tally)
+
+    def of_value(self, of_windows: Mapping[int, Mapping[int, int]], lengths: Mapping[str, int]) -> Iterator[Sample]:
+        for window, length in lengths.items():
+            yield from samples.of_value({"window": window}, of_windows.get(length, {}))

@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.events import Answer, ResponseRemoved
 from stream.core.ids import Id, id_of
-from stream.core.messages import Message, MessageKind, Record, checked_time_ms
+from stream.core.messages import LabelledMessage, MessageKind, Record, checked_time_ms, segments_of
 from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import DIMENSIONS, SCALES, Kind, Scale, Status
 from stream.core.users import user_of
@@ -21,7 +21,7 @@ class CxiScores(msgspec.Struct):
     efficiency: int | float
 
 
-class SurveyMessage(Message, gc=False, kw_only=True):
+class SurveyMessage(LabelledMessage, gc=False, kw_only=True):
     """A message of the kind `surveys`."""
 
     response_id: Id
@@ -62,7 +62,8 @@ def event_of(message: SurveyMessage, user: str, at_ms: int, is_bot: bool, key: b
     name = None
     if key is not None and response_id != user and id_of(key.decode(errors="replace")) == response_id:
         name = response_id  # a producer who uses the response id as key may remove the response by that key alone
-    return Answer(user, at_ms, is_bot, response_id, kind, status, score, scale, cxi, interaction_id, name)
+    detail = segments_of(message)
+    return Answer(user, at_ms, is_bot, response_id, kind, status, score, scale, cxi, interaction_id, name, detail)
 
 
 def _scale(message: SurveyMessage, kind: Kind) -> Scale:

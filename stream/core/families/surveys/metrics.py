@@ -1,8 +1,8 @@
 """The metrics of survey answers."""
 
-from stream.core.metrics import WINDOW, Metric
+from stream.core.metrics import WINDOW, Metric, by_segment, closed_twins
 
-METRICS = (
+_LIVE = (
     Metric(
         "engagement_csat_ratio",
         "Share of CSAT answers in the boxes of satisfied people, as engagement_csat_satisfied counts them; one answer"
@@ -102,3 +102,40 @@ METRICS = (
         unit="responses",
     ),
 )
+
+_MATURED = " of the 1, 7, 28, 30 or 90 days that ended a week before the end of the last closed day"
+_RATIO, _COMPLETED = "engagement_survey_response_ratio", "engagement_survey_shown_completed"
+
+_WHOLE = (
+    *_LIVE,
+    *closed_twins(_LIVE, without=(_RATIO, _COMPLETED)),
+    Metric(
+        "engagement_survey_response_closed_ratio",
+        f"Of the responses shown on one{_MATURED}, the share that was completed by that end: each had a week for it."
+        " Absent where shown is not sent.",
+        ("window", "kind"),
+        unit="ratio",
+        interval="Wilson",
+        parts=("engagement_survey_shown_completed_closed", "engagement_survey_shown_matured_closed"),
+    ),
+    Metric(
+        "engagement_survey_shown_completed_closed",
+        f"Of the responses shown on one{_MATURED}, those that were completed by that end.",
+        ("window", "kind"),
+        unit="responses",
+    ),
+    Metric(
+        "engagement_survey_shown_matured_closed",
+        f"Responses shown on one{_MATURED}.",
+        ("window", "kind"),
+        unit="responses",
+    ),
+)
+
+# What is counted by segment too, by the names of the setting `segments.metrics`.
+NAMES_BY_SEGMENT = ("csat_ratio", "nps")
+_RULE = (
+    "An answer counts under the value that its own message told, else as unknown: the values add up to all. Which"
+    " values have a name the users decide."
+)
+METRICS = (*_WHOLE, *by_segment(_WHOLE, NAMES_BY_SEGMENT, rule=_RULE))

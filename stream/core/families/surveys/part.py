@@ -3,11 +3,17 @@
 A `retracted` response does not count. A response that is `shown` or `dismissed` has no answer. A response that was
 shown stays counted as shown after it is answered. So the response ratio is a share of the responses shown in the
 window: how many of them were completed.
+
+A closed day says what a response was at its end. So a state that another one takes the place of on a later day is kept
+with it.
 """
+
+from collections.abc import Callable
 
 import msgspec
 
 from stream.core.events import Answer
+from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import Kind, Status
 
 _STATUS_RANK = {status: rank for rank, status in enumerate(Status)}
@@ -24,6 +30,8 @@ class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cxi_scores: tuple[int, int, int, int] | None = None
     interaction_id: str | None = None
     shown_ms: int | None = None
+    values: AttributeValues = NO_ATTRIBUTES  # of segments, by its own message
+    earlier: tuple["Response", ...] = ()  # what it was at the end of earlier days, in order of time
 
 
 class UserResponses(msgspec.Struct, gc=False):
@@ -33,8 +41,8 @@ class UserResponses(msgspec.Struct, gc=False):
     booked: dict[str, Response] | None = None  # what is in the totals, if they have changed since then; never stored
 
 
-def state_of(answer: Answer) -> Response:
-    """The state of a response according to an event."""
+def state_of(answer: Answer, counted: Callable[[AttributeValues], AttributeValues]) -> Response:
+    """The state of a response according to an event. `counted` returns those values of segments that count."""
     return Response(
         answer.at_ms,
         answer.kind,
@@ -44,15 +52,47 @@ def state_of(answer: Answer) -> Response:
         answer.cxi_scores,
         answer.interaction_id,
         answer.at_ms if answer.status is Status.SHOWN else None,
+        counted(answer.segments),
     )
 
 
-def latest_state(one: Response, other: Response) -> Response:
-    """Of two states of a response the one that counts, with the earliest time at which the response was shown."""
-    winner = max(one, other, key=_rank)
+def latest_state(one: Response, other: Response, is_same_day: Callable[[int, int], bool]) -> Response:
+    """Of two states of a response the one that counts, with the earliest time at which the response was shown.
+
+    With it are kept those states that were the latest at the end of an earlier day.
+    """
     shown = [at_ms for at_ms in (one.shown_ms, other.shown_ms) if at_ms is not None]
     shown_ms = min(shown, default=None)
-    return winner if shown_ms == winner.shown_ms else msgspec.structs.replace(winner, shown_ms=shown_ms)
+    ranked = sorted((*one.earlier, _alone(one), *other.earlier, _alone(other)), key=_rank)
+    kept = [ranked[-1]]
+    for state in reversed(ranked[:-1]):
+        if state.at_ms < kept[-1].at_ms and not is_same_day(state.at_ms, kept[-1].at_ms):
+            kept.append(state)
+    return msgspec.structs.replace(kept[0], shown_ms=shown_ms, earlier=tuple(reversed(kept[1:])))
+
+
+def _alone(state: Response) -> Response:
+    """A state by what its own event told."""
+    if not state.earlier and state.shown_ms is None:
+        return state
+    return msgspec.structs.replace(state, shown_ms=None, earlier=())
+
+
+def as_of(response: Response, day: int, day_of: Callable[[int], int]) -> Response | None:
+    """What a response was at the end of a day; None when nothing had been told of it."""
+    shown_ms = response.shown_ms
+    if shown_ms is not None and day_of(shown_ms) > day:
+        shown_ms = None
+    for state in (response, *reversed(response.earlier)):
+        if day_of(state.at_ms) <= day:
+            return msgspec.structs.replace(state, shown_ms=shown_ms, earlier=())
+    return None
+
+
+def days_told(response: Response, day_of: Callable[[int], int]) -> list[int]:
+    """The days on which something was told of a response, as far as it made a difference."""
+    shown = [] if response.shown_ms is None else [day_of(response.shown_ms)]
+    return [*shown, *(day_of(state.at_ms) for state in (*response.earlier, response))]
 
 
 def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
@@ -60,5 +100,5 @@ def _rank(state: Response) -> tuple[bool, int, int, tuple[bool, int], str]:
     # clocks differ. Of two states of the same time the one with the later status counts, then the one with the greater
     # score. Between states that are still equal the choice does not matter, but it must always be the same.
     score = (state.score is not None, state.score or 0)
-    content = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id)
+    content = (state.kind.value, state.scale, state.cxi_scores, state.interaction_id, state.values)
     return (state.status is not Status.SHOWN, state.at_ms, _STATUS_RANK[state.status], score, repr(content))

@@ -1,0 +1,107 @@
+"""What sessions were at the end of earlier days: what closed days say of them.
+
+As of a day a session is what its steps, ends and summaries of that day and before make of it. One whose steps all lie
+in one day was never otherwise. One that went on over midnight, or was taken up again under its id on a later day, had
+closed, or was open, as its first pieces say: until the day of the next piece. A summary that outranks another of an
+earlier day counts from its own day on, and so do steps that a summary turns out to have told too.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from stream.core.families.sessions.part import CountedSession, SessionGroup, closed, in_sessions
+from stream.core.ring import Booking, latest_bookings, second_latest_bookings
+from stream.core.tally import Tally
+
+DayOf = Callable[[int], int]
+
+
+class Earlier(NamedTuple):
+    """The sessions of a track from the end of one day on, until another day; whether all of them are told."""
+
+    since: int
+    until: int
+    sessions: list[CountedSession]
+    are_all: bool
+
+
+def was_otherwise(group: SessionGroup, pause_ms: int) -> bool:
+    """Whether a track may have been otherwise at the end of an earlier day."""
+    if group.summary is not None:
+        return bool(group.sessions or group.earlier)
+    pieces = group.sessions
+    return any(later.first_ms <= earlier.last_ms + pause_ms for earlier, later in pairwise(pieces))
+
+
+def earlier_versions(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
+    """What sessions were until they became what they are."""
+    if group.summary is not None:
+        return _with_summaries(group, timeout_ms, pause_ms, day_of)
+    found = []
+    for pieces in in_sessions(group.sessions, pause_ms):
+        # Each session by itself. As it is now it closes on the day of its last piece or later.
+        for count in range(1, len(pieces)):
+            days = day_of(pieces[count - 1].last_ms), day_of(pieces[count].last_ms)
+            found.append(Earlier(*days, [closed(pieces[:count], group.ends, timeout_ms)], False))
+    return found
+
+
+def _with_summaries(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
+    assert group.summary is not None
+    summaries = (*group.earlier, group.summary)
+    days = {day_of(piece.last_ms) for piece in group.sessions} | {day_of(one.session.last_ms) for one in summaries}
+    found = []
+    for since, until in pairwise(sorted(days)):
+        pieces = tuple(piece for piece in group.sessions if day_of(piece.last_ms) <= since)
+        summary = next((one for one in reversed(summaries) if day_of(one.session.last_ms) <= since), None)
+        then = SessionGroup(pieces, group.ends, summary)
+        found.append(Earlier(since, until, list(then.counted(timeout_ms, pause_ms)), True))
+    return found
+
+
+class Closing(NamedTuple):
+    """A session that closes on a day, as far as is known from one day on and until another."""
+
+    day: int
+    since: int
+    until: int | None
+
+
+def visits_of(
+    days: Sequence[int], otherwise: Iterable[Closing], visitor: Tally, repeat_visitor: Tally
+) -> list[Booking]:
+    """A visitor, booked on the day of the last session, and again where two have closed, on that of the last but one.
+
+    `days` are those on which sessions close that were never otherwise, in order.
+    """
+    more = list(otherwise)
+    if not more:
+        return [*latest_bookings(days, visitor), *second_latest_bookings(days, repeat_visitor)] if days else []
+    closings = [*(Closing(day, day, None) for day in days), *more]
+    changes = {closing.since for closing in closings} | {
+        closing.until for closing in closings if closing.until is not None
+    }
+    bookings = []
+    for since, until in pairwise([*sorted(changes), None]):
+        assert since is not None
+        known = sorted(one.day for one in closings if one.since <= since and (one.until is None or since < one.until))
+        bookings += [
+            Booking(day, amounts, until, since)
+            for day, amounts in zip(reversed(known[-2:]), (visitor, repeat_visitor), strict=False)
+        ]
+    return bookings
+
+
+def closings_of(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> Iterator[Closing]:
+    """When the sessions of a track close, as they are and as they were."""
+    versions = earlier_versions(group, timeout_ms, pause_ms, day_of)
+    for since, until, sessions, _ in versions:
+        for counted in sessions:
+            day = day_of(counted.closes_ms)
+            if max(since, day) < until:
+                yield Closing(day, max(since, day), until)
+    became = max((version.until for version in versions if version.are_all), default=0)
+    for counted in group.counted(timeout_ms, pause_ms):
+        day = day_of(counted.closes_ms)
+        yield Closing(day, max(became, day), None)

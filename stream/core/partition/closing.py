@@ -1,0 +1,150 @@
+"""Closing days: what a partition says of each closed day, told once and again only when it changes.
+
+A day is looked at when it has closed, and again when something is booked that its windows reach: by an event that came
+late. A few days at a time, and of those that are looked at again one, so that no batch waits long for them; a day is
+published when it has been looked at. What a day says is kept with the state for `history_days`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from stream.core.days import OfWindows
+from stream.core.families.family import Family
+from stream.core.partition.progress import Progress
+from stream.core.partition.rows import Delta
+from stream.core.rules import Rules
+from stream.core.segments import with_most_used
+from stream.core.snapshot import ClosedDay
+
+CLOSED: Final = "closed/"
+
+# Days that late events may have changed are looked at again with each tenth call: every ten seconds, in a worker.
+_CALLS_OF_A_ROUND: Final = 10
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_closed: Callable[[bytes], ClosedDay] = msgspec.msgpack.Decoder(ClosedDay).decode
+
+
+class Closing:
+    """The closed days of one partition."""
+
+    def __init__(self, rules: Rules, families: list[Family[Any]]) -> None:
+        self._rules = rules
+        self._families = families
+        self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
+        self._calls = _CALLS_OF_A_ROUND  # since the last round began
+        self._touched: set[str] = set()  # families of which something was booked since the last round began
+        self._in_round: set[str] = set()  # those that are looked at in this one
+        self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
+
+    def first_day(self, progress: Progress) -> int | None:
+        """The first day on which anything happened; None before any event."""
+        if progress.first_ms is None:
+            return None
+        # A summary tells when a session began: it may be of a day before the first event.
+        booked = [first for family in self._families if (first := family.days.first) is not None]
+        return min([self._rules.days.day_of(progress.first_ms), *booked])
+
+    def note(self, progress: Progress) -> None:
+        """Note which days may say something else since the totals were settled."""
+        through = progress.closed_through
+        for family in self._families:
+            touched = family.look_again()
+            if touched is not None and through is not None and touched <= through:
+                self._touched.add(family.name)
+                progress.stale_from = touched if progress.stale_from is None else min(touched, progress.stale_from)
+
+    def tell_again(self, progress: Progress, late_before_ms: int) -> None:
+        """Tell the days again that can still change: whoever told them last may not have got it through.
+
+        Also those that this one has told, and that are the same.
+        """
+        self._told.clear()
+        if progress.closed_through is not None:
+            first = min(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_through)
+            progress.stale_from = first if progress.stale_from is None else min(first, progress.stale_from)
+
+    def close(self, progress: Progress, last_closed: int, *, late_before_ms: int, count: int) -> list[ClosedDay]:
+        """Look at some of the days that have closed or may say something else; returns those that do.
+
+        Days that have closed come first, then those that late events have changed.
+        """
+        first = self.first_day(progress)
+        if first is None or progress.now_ms < 0:
+            return []
+        if progress.closed_through is None:
+            progress.closed_since = first
+            progress.closed_through = first - 1
+        told = []
+        while progress.closed_through < last_closed and count > 0:
+            day = progress.closed_through = progress.closed_through + 1
+            told.append(self._noted(progress, day, self._looked_at(progress, day)))
+            count -= 1
+        if count > 0:
+            told += self._correct(progress, late_before_ms, first)
+        return told
+
+    def _correct(self, progress: Progress, late_before_ms: int, first: int) -> list[ClosedDay]:
+        """Look again at one of the days that late events may have changed, in rounds from the first to the last.
+
+        Something is always late: what comes while a round is under way waits for the next one.
+        """
+        assert progress.closed_through is not None
+        self._calls += 1
+        if progress.looking_at is None:
+            if progress.stale_from is None or self._calls < _CALLS_OF_A_ROUND:
+                return []
+            progress.looking_at, progress.stale_from, self._calls = progress.stale_from, None, 0
+            self._in_round, self._touched = self._touched, set()
+        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), first)
+        day = max(progress.looking_at, oldest)
+        progress.looking_at = day + 1 if day < progress.closed_through else None
+        for gone in [gone for gone in self._told if gone < oldest]:
+            del self._told[gone]
+        if day > progress.closed_through:
+            return []
+        before = self._told.get(day)
+        families = self._looked_at(progress, day, known=before)
+        if families == before:
+            return []
+        progress.corrections += before is not None
+        return [self._noted(progress, day, families)]
+
+    def over(self, progress: Progress, closed_day: int) -> int | None:
+        """The day that has become too old to be kept as another one closed."""
+        over, since = closed_day - self._rules.history_days, progress.closed_since
+        return None if since is None or over < since else over
+
+    def _looked_at(
+        self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
+    ) -> dict[str, OfWindows]:
+        """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
+        assert progress.first_ms is not None
+        first_known = self._rules.days.day_of(progress.first_ms)
+        if known is None:
+            return with_most_used({family.name: family.closed_sums(day, first_known) for family in self._families})
+        changed = (family for family in self._families if family.name in self._in_round)
+        return with_most_used({**known, **{family.name: family.closed_sums(day, first_known) for family in changed}})
+
+    def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
+        closed = ClosedDay(day, families, progress.now_ms)
+        self._told[day] = families
+        self._unsaved[day] = closed
+        over = self.over(progress, day)
+        if over is not None:
+            self._unsaved[over] = None
+        return closed
+
+    def __len__(self) -> int:
+        return len(self._unsaved)
+
+    def collect(self) -> Delta:
+        """What is to be stored of closed days since the last call."""
+        delta: Delta = [
+            (f"{CLOSED}{day}".encode(), None if closed is None else _encode(closed))
+            for day, closed in sorted(self._unsaved.items())
+        ]
+        self._unsaved.clear()
+        return delta

@@ -1,0 +1,84 @@
+"""The format `auto`: each message is recognised by what its format always has.
+
+Each by itself: two formats in one topic are both read, and what a message is does not depend on those before it. A
+message that fits two formats, or none, is refused, and says which: nothing is guessed. Of CloudEvents, what they carry
+is recognised in the same way. Recognising a message reads the names of its fields once more than reading it: who names
+the format saves that.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from stream.core.lenient_json import UNDECODABLE, fields_of
+from stream.core.messages import Reader, Record
+from stream.core.rejections import Reason, Rejected
+from stream.inputs import cloudevents, snowplow
+from stream.inputs.parts import Told, parts_of
+
+CLOUDEVENTS, SNOWPLOW = "cloudevents", "snowplow"
+
+# Whether a message of these fields is one of a format.
+Recognises = Callable[[Mapping[str, msgspec.Raw]], bool]
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def reader_of(
+    recognisers: Mapping[str, Recognises],
+    reader: Callable[[str, Mapping[str, msgspec.Raw]], Reader],
+    on_recognised: Callable[[str], None],
+) -> Reader:
+    """What reads messages of any format.
+
+    `reader` gives the reader of a format, for a message of these fields; it raises Rejected where they don't tell
+    enough. `on_recognised` is called with each format when it is first seen.
+    """
+    seen: set[str] = set()
+
+    def read(record: Record) -> Told:
+        name, fields = recognised(record, recognisers)
+        read_it = reader(name, fields)
+        if name not in seen:
+            seen.add(name)
+            on_recognised(name)
+        return read_it(record)
+
+    return read
+
+
+def recognised(record: Record, recognisers: Mapping[str, Recognises]) -> tuple[str, Mapping[str, msgspec.Raw]]:
+    """The format of a message, and the fields by which it was found; those of the first part of a list.
+
+    Raises Rejected where it is none or could be two.
+    """
+    if cloudevents.is_binary(record):
+        return CLOUDEVENTS, {}
+    value = record.value
+    if not value:
+        raise Rejected(Reason.NOT_JSON, "an empty message")
+    if snowplow.is_line(value):
+        return SNOWPLOW, {}
+    fields = _fields_of(value)
+    found = [name for name, recognises in recognisers.items() if recognises(fields)]
+    if len(found) == 1:
+        return found[0], fields
+    names = ", ".join(list(fields)[:10])
+    if found:
+        raise Rejected(Reason.UNKNOWN_VALUE, f"could be {' or '.join(found)}: set the format of the input ({names})")
+    raise Rejected(Reason.UNKNOWN_VALUE, f"no format that is known has these fields: {names}")
+
+
+def _fields_of(value: bytes) -> Mapping[str, msgspec.Raw]:
+    if value.lstrip()[:1] == b"[":
+        parts = parts_of(value)
+        value = bytes(parts[0]) if parts else b"{}"
+    try:
+        return _fields(value)
+    except UNDECODABLE:
+        try:
+            return fields_of(value)
+        except msgspec.ValidationError as error:
+            raise Rejected(Reason.WRONG_TYPE, str(error)) from None
+        except msgspec.DecodeError as error:
+            raise Rejected(Reason.NOT_JSON, str(error)) from None

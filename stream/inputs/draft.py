@@ -1,0 +1,237 @@
+"""A first mapping for JSON of an unknown shape, by the names and the values of its fields (`engagement inputs draft`).
+
+It is a proposal. What it says of each field is written beside it, so that whoever knows the messages can judge.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from stream.core.ids import is_placeholder
+from stream.core.time import parse_iso
+from stream.inputs.mapping.paths import Path
+from stream.inputs.mapping.sources import is_blank, text_of
+from stream.inputs.mapping.times import UNITS
+
+_MOST_VALUES: Final = 2_000  # of a field are told apart
+_MOST_FIELDS: Final = 2_000
+_MOST_LEVELS: Final = 6
+_MOST_EVENTS: Final = 30  # more kinds of events are named in one comment
+
+_2001_MS: Final = 978_307_200_000  # an epoch number means a moment of the years 2001 to 2100
+_2100_MS: Final = 4_102_444_800_000
+
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
+# By field of ours: names that such fields have elsewhere, as words, the most telling first.
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "user_id": _words(
+        "user id, userid, uid, customer id, account id, member id, person id, user, distinct id, login, email"
+    ),
+    "anonymous_id": _words(
+        "anonymous id, device id, visitor id, client id, cookie id, device, visitor, installation id"
+    ),
+    "event_time": _words(
+        "event time, timestamp, occurred at, event timestamp, created at, time, ts, date, datetime, "
+        "at, sent at, received at"
+    ),
+    "session_id": _words("session id, sessionid, session, visit id, visit"),
+    "event_id": _words("event id, message id, insert id, uuid, id"),
+    "event": _words("event name, event type, event, action, name, type, kind"),
+    "platform": _words("platform, os, os name, device type, channel"),
+    "country": _words("country, country code, geo country"),
+    "plan": _words("plan, plan name, tier, subscription plan"),
+    "app_version": _words("app version, version, build, release"),
+    "user_agent": _words("user agent, useragent, ua"),
+    "is_bot": _words("is bot, bot"),
+}
+
+# By event of ours: words in names of events that are most likely such ones. The first that fits counts.
+_MEANINGS: Final = (
+    ("logins", re.compile(r"log(ged)?[ _-]?in\b|sign(ed)?[ _-]?in\b|\blogin", re.IGNORECASE)),
+    ("screen_view", re.compile(r"screen", re.IGNORECASE)),
+    ("page_view", re.compile(r"page|view|visit", re.IGNORECASE)),
+    ("heartbeat", re.compile(r"heartbeat|ping\b|alive", re.IGNORECASE)),
+)
+
+
+@dataclass(slots=True)
+class Field:
+    """A field of the messages: how often it tells something, and what."""
+
+    path: Path
+    count: int = 0
+    values: Counter[str] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    sample: list[Any] = field(default_factory=list)
+
+    def add(self, value: Any) -> None:
+        """Look at one value."""
+        self.count += 1
+        self.types[type(value).__name__] += 1
+        text = text_of(value)
+        if len(self.values) < _MOST_VALUES or text in self.values:
+            self.values[text] += 1
+        if len(self.sample) < _MOST_VALUES:
+            self.sample.append(value)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of its path."""
+        return tuple(word.lower() for step in self.path.steps for word in _WORDS.findall(str(step)))
+
+
+class Fields:
+    """The fields of some messages."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self._found: dict[tuple[str | int, ...], Field] = {}
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Look at the fields of a message."""
+        self.messages += 1
+        for steps, value in _leaves(message, ()):
+            if steps in self._found or len(self._found) < _MOST_FIELDS:
+                self._found.setdefault(steps, Field(Path(steps, False))).add(value)
+
+    def all(self) -> list[Field]:
+        """All fields, those first that tell something in most messages."""
+        return sorted(self._found.values(), key=lambda one: (-one.count, len(one.path.steps)))
+
+    def named_like(self, ours: str) -> Iterator[Field]:
+        """The fields whose names are like those that a field of ours has elsewhere, the most telling first."""
+        for name in _NAMES[ours]:
+            words = tuple(name.split())
+            fitting = [one for one in self.all() if one.words[-len(words) :] == words]
+            yield from sorted(fitting, key=lambda one: (len(one.path.steps), -one.count))
+
+
+def _leaves(value: Any, steps: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if isinstance(value, dict) and len(steps) < _MOST_LEVELS:
+        for name, inner in value.items():
+            yield from _leaves(inner, (*steps, name))
+    elif steps and isinstance(value, (str, int, float)) and not is_blank(value):
+        yield steps, value
+
+
+def draft_of(fields: Fields, *, topic: str) -> str:
+    """The text of a mapping, in TOML, with a table `[[inputs]]` around it."""
+    taken: dict[str, Field] = {}
+    lines = [
+        "[[inputs]]",
+        f"topic = {_quoted(topic)}",
+        'format = "mapped"',
+        "",
+        "[inputs.mapping]  # a field of yours for each of ours; what follows # is what your messages say",
+    ]
+    for ours in _NAMES:
+        found = _choose(ours, fields, taken)
+        if found is not None:
+            taken[ours] = found
+            lines.append(_line(ours, found, fields))
+        elif ours in ("user_id", "event_time"):
+            lines.append(f'# {ours} = "?"  # no field looks like it: name yours')
+    return "\n".join([*lines, "", *_events(taken.get("event"))]) + "\n"
+
+
+def _choose(ours: str, fields: Fields, taken: Mapping[str, Field]) -> Field | None:
+    free = [one for one in fields.named_like(ours) if one not in taken.values() and _may_be(ours, one, fields)]
+    if not free and ours == "event_time":
+        free = [one for one in fields.all() if _time_source(one) is not None]
+    most = max((one.count for one in free), default=0)
+    # A field that is seldom there is passed over where another one has more.
+    return next((one for one in free if one.count * 2 >= most), None)
+
+
+def _may_be(ours: str, one: Field, fields: Fields) -> bool:
+    """Whether the values of a field are such as ours has."""
+    if ours == "event_time":
+        return _time_source(one) is not None
+    if ours == "event":
+        return "str" in one.types and len(one.values) <= max(_MOST_EVENTS, fields.messages // 10)
+    if ours == "event_id":
+        return len(one.values) > one.count * 0.9
+    if ours in ("user_id", "anonymous_id", "session_id"):
+        return not (set(one.types) & {"bool"}) and not all(map(is_placeholder, one.values))
+    if ours == "is_bot":
+        return set(one.types) == {"bool"}
+    return set(one.types) <= {"str"} or ours == "app_version"
+
+
+def _time_source(one: Field) -> str | None:
+    """How a mapping reads these times; None where they are none."""
+    sample = one.sample[:100]
+    path = _quoted(str(one.path))
+    if _most(isinstance(value, str) and parse_iso(value) is not None for value in sample):
+        return path
+    if _most(isinstance(value, str) and parse_iso(f"{value.strip()}Z") is not None for value in sample):
+        return f'{{ path = {path}, zone = "UTC" }}'
+    numbers = [_number(value) for value in sample]
+    for unit, ns in UNITS.items():
+        if _most(number is not None and _2001_MS <= number * ns / 10**6 < _2100_MS for number in numbers):
+            return f'{{ path = {path}, unit = "{unit}" }}'
+    return None
+
+
+def _most(holds: Iterable[bool]) -> bool:
+    """Whether something holds of nine of ten: some values are always broken."""
+    answers = list(holds)
+    return sum(answers) >= 0.9 * len(answers)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _line(ours: str, one: Field, fields: Fields) -> str:
+    source = _time_source(one) if ours == "event_time" else _quoted(str(one.path))
+    share = "in all messages" if one.count == fields.messages else f"in {one.count:,} of {fields.messages:,} messages"
+    different = f"{len(one.values):,}{'+' if len(one.values) >= _MOST_VALUES else ''} different"
+    doubt = "; a guess: say in which zone it is" if source is not None and "zone" in source else ""
+    return f"{ours} = {source}  # {share}, {different}, as {_shown(next(iter(one.values)))}{doubt}"
+
+
+def _events(event: Field | None) -> list[str]:
+    lines = ["[inputs.mapping.events]  # an event of ours, and the values of yours that mean it"]
+    if event is None:
+        return [*lines, 'event = "*"  # every message is a step of a session: no field tells what happened']
+    meant: dict[str, list[str]] = {}
+    others: list[str] = []
+    for value, _ in event.values.most_common(_MOST_EVENTS):
+        name = next((name for name, words in _MEANINGS if words.search(value)), None)
+        (others if name is None else meant.setdefault(name, [])).append(value)
+    lines += [f"{name} = [{', '.join(map(_quoted, values))}]" for name, values in meant.items()]
+    lines.append('event = "*"  # every other one is a step of a session; without this line it is left out')
+    if others:
+        lines.append(f"# others, the most frequent first: {', '.join(map(_shown, others))}")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it, which is as JSON does."""
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+
+
+def _shown(value: str) -> str:
+    return _quoted(value if len(value) <= 40 else f"{value[:39]}…")
+
+
+def messages_in(documents: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """The events in some documents: those that are objects, and the objects of those that are lists."""
+    for document in documents:
+        for one in document if isinstance(document, list) else [document]:
+            if isinstance(one, dict):
+                yield one

@@ -1,0 +1,280 @@
+"""What some messages of an input tell, and what looks wrong about it: for `engagement inputs check`.
+
+The messages are read as a worker reads them, and nothing is done with their events but to look at them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from stream.core.events import Answer, Event, EventWithoutUser, Login, MultipleEvents, Step, Summary
+from stream.core.messages import Reader, Record
+from stream.core.rejections import LeftOut, Reason, Rejected
+from stream.core.segments import SEGMENTS
+from stream.core.time import DAY_MS, iso
+from stream.core.users import ANONYMOUS_PREFIX, partition_key
+from stream.inputs.mapping.mapping import CheckedMapping, sources_in
+from stream.inputs.mapping.paths import value_at
+from stream.inputs.mapping.reader import document_of
+
+# An id of more than this share of all events looks like no person's, if there are enough events to say so.
+_MOST_OF_ONE: Final = 1 / 3
+_ENOUGH_EVENTS: Final = 30
+
+_LONGEST_EXAMPLE: Final = 200
+
+
+@dataclass(slots=True)
+class Group:
+    """Some things of one kind: how many, of how many users, and an example."""
+
+    count: int = 0
+    users: set[str] = field(default_factory=set)
+    example: str = ""
+
+    def add(self, example: str = "", user: str = "") -> None:
+        """Count one."""
+        self.count += 1
+        self.example = self.example or example
+        if user:
+            self.users.add(user)
+
+
+@dataclass(slots=True)
+class Told:
+    """A field: in how many of the events that may have it something is told, and an example."""
+
+    of: int = 0
+    count: int = 0
+    example: str = ""
+    source: str = ""  # where a mapping reads it
+
+    def add(self, value: Any) -> None:
+        """Look at the field of one event."""
+        self.of += 1
+        if value is not None and value != "":
+            self.count += 1
+            self.example = self.example or cut(str(value))
+
+
+class Inspection:
+    """Looks at messages, one after the other."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        mapping: CheckedMapping | None = None,
+        not_after_ms: int,
+        partition_of: Callable[[bytes], int] | None = None,
+    ) -> None:
+        """Events after `not_after_ms` are of the future. `partition_of` tells where the records of a user belong."""
+        self._reader = reader
+        self._mapping = mapping
+        self._not_after_ms = not_after_ms
+        self._partition_of = partition_of
+        self.messages = self.events = self.bots = self.without_session = 0
+        self.kinds: dict[str, Group] = {}
+        self.left_out: dict[LeftOut, Group] = {}
+        self.refused: dict[Reason, Group] = {}
+        self.fields: dict[str, Told] = {}
+        self.unmapped_values: Counter[str] = Counter()
+        self.events_of: Counter[str] = Counter()  # by user
+        self.users_of_session: dict[str, set[str]] = {}
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+        self.keyed_by_user = self.keyed_otherwise = self.without_key = self.misplaced = 0
+        self._key_example = ""
+
+    def add(self, record: Record, *, partition: int | None = None) -> None:
+        """Look at a message, of a partition if it lies in a topic."""
+        self.messages += 1
+        value = cut((record.value or b"null").decode(errors="replace"))
+        try:
+            told = self._reader(record)
+        except Rejected as rejection:
+            self.refuse(rejection.reason, str(rejection), value)
+            told = MultipleEvents(())
+        if isinstance(told, MultipleEvents):
+            events = [event for _, event in told.events]
+            for what in told.left_out:
+                self.left_out.setdefault(what, Group()).add(value)
+            for rejection_ in told.rejections:
+                self.refuse(rejection_.reason, rejection_.detail, value)
+        else:
+            events = [told]
+        for event in events:
+            self._see(event, record, partition)
+        if self._mapping is not None:
+            self._see_mapped(record)
+
+    def refuse(self, reason: Reason, detail: str, value: str) -> None:
+        """Count something that can't be used."""
+        self.refused.setdefault(reason, Group()).add(f"{cut(detail)}\n{value}")
+
+    def _see(self, event: Event, record: Record, partition: int | None) -> None:
+        if event.at_ms > self._not_after_ms:
+            told = f"{iso(event.at_ms)} is after {iso(self._not_after_ms)}"
+            self.refuse(Reason.FUTURE, told, cut((record.value or b"").decode(errors="replace")))
+            return
+        self.events += 1
+        self.bots += event.is_bot
+        self.kinds.setdefault(_kind_of(event), Group()).add(user=event.user)
+        self.first_ms = event.at_ms if self.first_ms is None else min(self.first_ms, event.at_ms)
+        self.last_ms = event.at_ms if self.last_ms is None else max(self.last_ms, event.at_ms)
+        if isinstance(event, EventWithoutUser):
+            return
+        self.events_of[event.user] += 1
+        self._see_session(event)
+        if self._mapping is None:
+            for name, value in _fields_of(event):
+                self.fields.setdefault(name, Told()).add(value)
+        if partition is not None:
+            self._see_key(event.user, record.key, partition)
+
+    def _see_session(self, event: Event) -> None:
+        if isinstance(event, (Step, Summary)):
+            if event.session_id is None:
+                self.without_session += 1
+            else:
+                self.users_of_session.setdefault(event.session_id, set()).add(event.user)
+
+    def _see_key(self, user: str, key: bytes | None, partition: int) -> None:
+        its_key = partition_key(user)
+        if key is None:
+            self.without_key += 1
+        elif key == its_key:
+            self.keyed_by_user += 1
+        else:
+            self.keyed_otherwise += 1
+            self._key_example = self._key_example or f"{cut(repr(key))[1:]} of {named(user)}"
+        assert self._partition_of is not None, "who has partitions knows where users belong"
+        self.misplaced += self._partition_of(its_key) != partition
+
+    def _see_mapped(self, record: Record) -> None:
+        """Look where a mapping finds its fields in a message."""
+        mapping = self._mapping
+        assert mapping is not None, "asked only with a mapping"
+        try:
+            message, _ = document_of(record.value or b"null")
+            events = [message] if mapping.each is None else value_at(message, mapping.each.steps)
+            for event in events if isinstance(events, list) else []:
+                rule = mapping.rule_for(event, message, record)
+                if rule is LeftOut.UNMAPPED and mapping.event is not None:
+                    value = mapping.event.read(event, message, record)
+                    self.unmapped_values["nothing" if value is None else cut(str(value), 40)] += 1
+                if isinstance(rule, LeftOut):
+                    continue
+                for name, source in sources_in(rule.sources):
+                    told = self.fields.setdefault(name, Told(source=str(source)))
+                    told.source = told.source if str(source) in told.source else f"{told.source} / {source}"
+                    value = _read(source.read, event, message, record)
+                    told.add(iso(value) if source.read_time is not None and value is not None else value)
+        except Rejected:
+            return  # it is among what is refused
+
+    # -- what looks wrong ------------------------------------------------------------------------------------------
+
+    def findings(self) -> Iterator[str]:
+        """Sentences about what looks wrong."""
+        if not self.events:
+            yield "no event could be read"
+            return
+        yield from self._findings_of_users()
+        yield from self._findings_of_sessions()
+        yield from self._findings_of_keys()
+        refused = sum(group.count for group in self.refused.values())
+        if refused:
+            yield f"{refused:,} can't be used: a worker sends them to the dead letters"
+        left_out = sum(group.count for group in (*self.left_out.values(), *self.refused.values()))
+        if left_out > self.events:
+            yield f"more is left out than is used: {left_out:,} against {self.events:,} events"
+        if self.first_ms is not None and self.first_ms < _YEAR_2000_MS:
+            yield f"the oldest event is of {iso(self.first_ms)}: is the unit of the time wrong?"
+
+    def _findings_of_users(self) -> Iterator[str]:
+        if self.events >= _ENOUGH_EVENTS:
+            for user, count in self.events_of.most_common(3):
+                if count > self.events * _MOST_OF_ONE:
+                    yield f"{named(user)} has {count / self.events:.0%} of all events: is it an id of one person?"
+        anonymous = sum(user.startswith(ANONYMOUS_PREFIX) for user in self.events_of)
+        if anonymous == len(self.events_of) > 1:
+            yield "all users are anonymous: no event names one by `user_id`"
+
+    def _findings_of_sessions(self) -> Iterator[str]:
+        shared = {session: users for session, users in self.users_of_session.items() if len(users) > 1}
+        if shared:
+            session, users = max(shared.items(), key=lambda item: len(item[1]))
+            yield (
+                f"{len(shared):,} of {len(self.users_of_session):,} session ids are not unique: {session!r} is of"
+                f" {len(users)} users (sessions are told apart by user, so this harms nothing unless one person has"
+                " several ids)"
+            )
+        if self.without_session and not self.users_of_session:
+            yield "no step has a session id: sessions will be made of the steps that are less than 30 minutes apart"
+
+    def _findings_of_keys(self) -> Iterator[str]:
+        keyed = self.keyed_by_user + self.keyed_otherwise + self.without_key
+        if self.without_key:
+            yield f"{self.without_key:,} of {keyed:,} events have no key: key records by the user's id"
+        if self.keyed_otherwise:
+            told = f"{self.keyed_otherwise:,} of {keyed:,} events have another key than the user's id"
+            yield f"{told}: {self._key_example}"
+        if self.misplaced:
+            why = "" if self.keyed_otherwise or self.without_key else ": librdkafka needs partitioner=murmur2_random"
+            yield f"{self.misplaced:,} of {keyed:,} events lie in another partition than their users belong to{why}"
+
+    @property
+    def span_ms(self) -> int:
+        """From the oldest to the newest event."""
+        return 0 if self.first_ms is None or self.last_ms is None else self.last_ms - self.first_ms
+
+
+_YEAR_2000_MS: Final = 30 * 365 * DAY_MS
+
+
+def named(user: str) -> str:
+    """A user as people read it."""
+    return (
+        f"the anonymous id {user.removeprefix(ANONYMOUS_PREFIX)!r}"
+        if user.startswith(ANONYMOUS_PREFIX)
+        else f"the user {user!r}"
+    )
+
+
+def cut(text: str, longest: int = _LONGEST_EXAMPLE) -> str:
+    """A text, without its end if it is long."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _read(read: Callable[[Any, Any, Record], Any], event: Any, message: Any, record: Record) -> Any:
+    try:
+        return read(event, message, record)
+    except Rejected:
+        return None
+
+
+def _kind_of(event: Event) -> str:
+    """An event in words."""
+    if isinstance(event, Step):
+        kind = "view" if event.is_view else "end of a session" if event.is_end else "other step"
+        return f"{kind}, key event" if event.is_key_event else kind
+    if isinstance(event, Summary):
+        return "session, as a whole"
+    if isinstance(event, Login):
+        return "login" if event.success else "failed login"
+    if isinstance(event, Answer):
+        return f"answer {event.kind.value}, {event.status.value}"
+    return type(event).__name__
+
+
+def _fields_of(event: Event) -> Iterator[tuple[str, Any]]:
+    """What may be told of an event, by the names of native messages."""
+    is_anonymous = event.user.startswith(ANONYMOUS_PREFIX)
+    yield "user_id", None if is_anonymous else event.user
+    yield "anonymous_id", event.user.removeprefix(ANONYMOUS_PREFIX) if is_anonymous else None
+    for name in ("session_id", "engaged_ms", "prompted", "response_id", "score", "interaction_id"):
+        if hasattr(event, name):
+            yield name, getattr(event, name)
+    yield from zip(SEGMENTS, getattr(event, "segments", ()), strict=False)

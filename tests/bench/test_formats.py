@@ -1,0 +1,12 @@
+"""How fast messages of other formats are read and counted, beside native ones."""
+
+import pytest
+
+from tests.bench.formats import measure
+
+
+@pytest.mark.bench
+def test_formats_are_read_at_these_rates() -> None:
+    rates = measure()
+
+    assert min(rates.values()) > 0

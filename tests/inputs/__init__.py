@@ -1,0 +1,1 @@
+"""Tests of stream/inputs: messages of each format, as producers send them."""
