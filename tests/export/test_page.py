@@ -250,6 +250,7 @@ def test_lines_begin_where_their_windows_are_whole(browser: Browser, crowded: Se
     with opened(browser, crowded.address) as page:
         page.locator("#days summary").first.click()
         rows = page.get_by_role("region", name="Active users, as a table").locator("tbody tr")
+        expect(rows).to_have_count(35)
         whole = [row.locator("td").last.inner_text() for row in rows.all()]
 
     assert first == "2026-01-24"
@@ -389,14 +390,18 @@ def test_a_page_for_which_there_is_no_room_still_has_numbers_and_says_that_they_
 
 # -- charts ------------------------------------------------------------------------------------------------------------
 
-_PAINTED = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
+_PAINTED = """
+  charts => [...document.querySelectorAll(charts)].every(
+    (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte)
+  )
+"""
 
 
 def test_charts_of_closed_days_are_drawn_and_can_be_read_as_tables(browser: Browser, crowded: Serving) -> None:
     closed = api(crowded)["closed"]
     with opened(browser, crowded.address) as page:
         expect(page.locator("#days canvas")).to_have_count(2)
-        assert all(canvas.evaluate(_PAINTED) for canvas in page.locator("#days canvas").all())
+        page.wait_for_function(_PAINTED, arg="#days canvas")
         expect(page.locator("#days .plot").first).to_have_attribute("role", "img")
         assert "DAU: last" in str(page.locator("#days .plot").first.get_attribute("aria-label"))
 
@@ -426,7 +431,8 @@ def test_the_last_hours_fill_while_the_server_watches(browser: Browser) -> None:
             page.wait_for_timeout(100)
 
         expect(page.locator("#hours-note")).to_contain_text("Watching since 12:00")
-        assert page.locator("#hours canvas").evaluate(_PAINTED)
+        expect(page.locator("#hours canvas")).to_have_count(1)
+        page.wait_for_function(_PAINTED, arg="#hours canvas")
 
 
 # -- for everybody -----------------------------------------------------------------------------------------------------

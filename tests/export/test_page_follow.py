@@ -22,11 +22,12 @@ HIDEABLE = """
 """
 # All is loaded again after five minutes in any case.
 SOON_MS = 240_000
+ON_THE_CLOSED_DAY = "2026-03-09T11:59:30Z"
 WITHOUT_SHARED_WORKERS = "delete window.SharedWorker"
 
 
-def one_more_is_active(serving: Serving) -> None:
-    told = report(1, [*WORLD[1], view("eve", "2026-03-10T11:59:30Z")])
+def one_more_is_active(serving: Serving, at: str = "2026-03-10T11:59:30Z") -> None:
+    told = report(1, [*WORLD[1], view("eve", at)])
     serving.change(lambda: serving.board.put(told))
 
 
@@ -106,20 +107,16 @@ def closed(page: Page) -> Any:
     return card(page, "Daily active users").locator(".parts")
 
 
-def a_late_event_comes(serving: Serving) -> None:
-    told = report(1, [*WORLD[1], view("eve", "2026-03-09T11:59:30Z")])
-    serving.change(lambda: serving.board.put(told))
-
-
 def test_a_closed_day_that_changes_before_the_stream_begins_is_shown(browser: Browser) -> None:
     held: list[Route] = []
     with Serving(board()) as serving, opened(browser, "about:blank") as page:
         page.add_init_script(WITHOUT_SHARED_WORKERS)  # what a worker asks for can't be held
         page.route("**/api/v1/stream", lambda route: held.append(route))
-        page.goto(serving.address)
+        with page.expect_request("**/api/v1/stream"):
+            page.goto(serving.address)
         expect(closed(page)).to_have_text("Mon 9 Mar: 1")
 
-        a_late_event_comes(serving)
+        one_more_is_active(serving, at=ON_THE_CLOSED_DAY)
         held[0].continue_()
 
         expect(closed(page)).to_have_text("Mon 9 Mar: 2", timeout=SOON_MS)
@@ -133,7 +130,7 @@ def test_a_closed_day_that_changes_while_all_days_are_on_their_way_is_shown(brow
         page.goto(serving.address)
         is_live(page)
 
-        a_late_event_comes(serving)
+        one_more_is_active(serving, at=ON_THE_CLOSED_DAY)
         expect(card(page, "Monthly active users").locator(".value")).to_have_text("3")
         page.clock.fast_forward(11_000)  # the page loads at most every ten seconds, and does not ask twice at a time
         [(route, answer)] = held

@@ -198,7 +198,7 @@ class _Run:
             remembered_ms=(self._kept_days + 2) * DAY_MS,
             lag=lambda: watching.samples[-1].values["lag"] if watching.samples else 0.0,
             checkpoints=lambda: watching.checkpoints / self._settings.topics.partitions,
-            told_every=self._wanted.sampled_every,
+            sampled_every=self._wanted.sampled_every,
         )
 
     def _watch(self, sending: Sending, watching: Watching, worker: Program) -> None:

@@ -29,9 +29,9 @@ _LEAST_CHECKPOINTS_A_SECOND: Final = 0.5
 class Sending(threading.Thread):
     """Sends messages as their time comes, `pace` milliseconds of event time a second, until it is stopped.
 
-    The clock stands still while a worker is far behind: `lag` tells by how many messages, `checkpoints` how often each
-    partition has saved, both as of at most `told_every` seconds ago. Messages of the last `remembered_ms` are kept for
-    a recount.
+    The clock stands still while a worker is far behind. `lag` returns by how many messages it is behind, and
+    `checkpoints` how often each partition has saved. Both were measured at most `sampled_every` seconds ago.
+    Messages of the last `remembered_ms` are kept for a recount.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Sending(threading.Thread):
         remembered_ms: int,
         lag: Callable[[], float],
         checkpoints: Callable[[], float],
-        told_every: float,
+        sampled_every: float,
     ) -> None:
         super().__init__(name="sending", daemon=True)
         self._messages = iter(messages)
@@ -53,7 +53,7 @@ class Sending(threading.Thread):
         self._producer = KafkaProducer(**client, compression_type="gzip", linger_ms=20)
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
         self._lag, self._checkpoints, self._seconds = lag, checkpoints, 0.0
-        self._most_unsaved_seconds = 2 * told_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
+        self._most_unsaved_seconds = 2 * sampled_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
         self._enough = threading.Event()
         self._failure: BaseException | None = None
         self._recent: deque[Message] = deque()

@@ -104,7 +104,6 @@ class Watching(threading.Thread):
         self._before: dict[str, float] = {}
         self._failure: BaseException | None = None
         self.samples: list[Sample] = []
-        self.checkpoints = 0  # of all partitions, up to now
 
     def run(self) -> None:
         """Sample until it is enough."""
@@ -116,6 +115,11 @@ class Watching(threading.Thread):
                     self.samples.append(Sample(at, values))
         except Exception as error:  # noqa: BLE001  raised again where it is stopped
             self._failure = error
+
+    @property
+    def checkpoints(self) -> float:
+        """How many the partitions had written in all when it last looked."""
+        return self._before.get("checkpoints", 0.0)
 
     def check(self) -> None:
         """Raises what went wrong meanwhile."""
@@ -144,7 +148,6 @@ class Watching(threading.Thread):
             "seconds": _sum(page, "engagement_checkpoint_seconds_sum"),
             "checkpoints": checkpoints(page),
         }
-        self.checkpoints = round(now["checkpoints"])
         before, self._before = self._before or {**now, "at": self._began}, now
         since = {name: value - before[name] for name, value in now.items()}
         return {
