@@ -101,7 +101,7 @@ def _range_of(place: str) -> str:
 
 
 def _variable_of(place: str) -> str:
-    return "none" if place in ("inputs", "segments.named") else f"`{settings.environment_variable(place)}`"
+    return "none" if place in ("inputs", "capex", "segments.named") else f"`{settings.environment_variable(place)}`"
 
 
 def _comments() -> dict[str, str]:

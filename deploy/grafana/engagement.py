@@ -8,6 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
 from deploy.grafana.comeback import comeback
+from deploy.grafana.customers import customers
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
@@ -37,7 +38,17 @@ def engagement() -> Dashboard:
         chosen("survey_window", "Surveys over", "engagement_csat_answers", "window", default="30d"),
         chosen("stickiness_window", "Stickiness over", "engagement_stickiness_closed_ratio", "window", default="30d"),
     ]
-    rows = [_closed(), _now(), _stickiness(), _active_users(), comeback(), sessions(), surveys(), segments()]
+    rows = [
+        _closed(),
+        _now(),
+        _stickiness(),
+        _active_users(),
+        comeback(),
+        sessions(),
+        surveys(),
+        customers(),
+        segments(),
+    ]
     return page(board, [*rows, _every_number()], [*windows, *segment_variables(), _least_sample()])
 
 

@@ -240,7 +240,7 @@ def newest_values(events: list[EventFields], segment: str) -> dict[Person, str]:
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
-    for event in [*sessions, *logins]:
+    for event in [*sessions, *logins, *of_topic(events, "accounts")]:
         value = value_told(event, segment)
         if value:
             told_last[who(event)] = max(told_last.get(who(event), (-1, "")), (moment(event), value))
