@@ -102,12 +102,39 @@ def test_what_a_late_event_changed_is_told_after_a_crash_too() -> None:
 def test_no_more_days_are_looked_at_together_than_a_batch_can_wait_for() -> None:
     worker = Worker(Rules())
     apply(worker, login("ann", 0.5))
-    worker.partition.tick(MIDNIGHT_MS + 30 * DAY_MS, behind=())
+    worker.partition.tick(MIDNIGHT_MS + 8 * DAY_MS, behind=())
     worker.partition.update_totals()
 
     assert [one.day - FIRST for one in worker.partition.close_days(count=4)] == [0, 1, 2, 3]
     assert worker.partition.live_snapshot().last_closed_day == FIRST + 3
     assert [one.day - FIRST for one in worker.partition.close_days(count=1)] == [4]
+
+
+def test_the_more_days_wait_the_more_are_looked_at_so_that_what_is_kept_stays_bounded() -> None:
+    worker = Worker(Rules())
+    apply(worker, login("ann", 0.5))
+    pages = []
+    for day in range(8, 2_000, 16):
+        apply(worker, login("ann", day), login("bob", day - 2.5), moves_clock=True)
+        worker.partition.tick(MIDNIGHT_MS + day * DAY_MS, behind=())
+        worker.partition.update_totals()
+        worker.partition.close_days()
+        worker.partition.collect_delta()
+        pages.append(worker.partition.snapshot(closed_days=1).rows["page"])
+
+    assert max(pages[60:]) <= max(pages[:60])
+
+
+def test_what_came_in_the_last_moment_is_told_of_a_day_that_is_final_by_then() -> None:
+    worker = Worker(Rules())
+    apply(worker, login("ann", 0.5))
+    at(worker, 4.1)
+    assert apply(worker, login("bob", 1.2)) == []
+    apply(worker, login("ann", 5.2), moves_clock=True)
+    assert apply(worker, login("cat", 1.2)) == ["late"]
+
+    assert at(worker, 5.2)[:2] == [4, 1]
+    assert at(worker, 5.2) == []
 
 
 def test_a_day_is_final_when_no_event_of_it_can_be_applied_any_more() -> None:

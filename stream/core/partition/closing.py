@@ -3,6 +3,9 @@
 A day is looked at when it has closed, and again when something is booked that its windows reach: by an event that came
 late. A few days at a time, and of those that are looked at again one, so that no batch waits long for them; a day is
 published when it has been looked at. What a day says is kept with the state for `history_days`.
+
+While a worker catches up, many days close within a second. It then looks at more of them at a time, so that the number
+of days that wait stays bounded, and with it what is kept for them.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +26,9 @@ CLOSED: Final = "closed/"
 # Days that late events may have changed are looked at again with each tenth call: every ten seconds, in a worker.
 _CALLS_OF_A_ROUND: Final = 10
 
+# Of the days that wait longer than they should, this part is looked at in one call.
+_PART_OF_THE_WAITING: Final = 8
+
 _encode = msgspec.msgpack.Encoder().encode
 decode_closed: Callable[[bytes], ClosedDay] = msgspec.msgpack.Decoder(ClosedDay).decode
 
@@ -34,7 +40,7 @@ class Closing:
         self._rules = rules
         self._families = families
         self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
-        self._calls = _CALLS_OF_A_ROUND  # since the last round began
+        self._calls = _CALLS_OF_A_ROUND  # since the last round began, or was begun again
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
@@ -62,8 +68,9 @@ class Closing:
         Also those that this one has told, and that are the same.
         """
         self._told.clear()
-        if progress.closed_through is not None:
-            first = min(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_through)
+        first = self.first_day(progress)
+        if progress.closed_through is not None and first is not None:
+            first = max(first, min(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_through))
             progress.stale_from = first if progress.stale_from is None else min(first, progress.stale_from)
 
     def close(self, progress: Progress, last_closed: int, *, late_before_ms: int, count: int) -> list[ClosedDay]:
@@ -77,34 +84,57 @@ class Closing:
         if progress.closed_through is None:
             progress.closed_since = first
             progress.closed_through = first - 1
-        told = []
+        closed = []
+        count = max(count, (last_closed - progress.closed_through) // _PART_OF_THE_WAITING)
         while progress.closed_through < last_closed and count > 0:
             day = progress.closed_through = progress.closed_through + 1
-            told.append(self._noted(progress, day, self._looked_at(progress, day)))
+            closed.append(self._noted(progress, day, self._looked_at(progress, day)))
             count -= 1
         if count > 0:
-            told += self._correct(progress, late_before_ms, first)
-        return told
+            closed += self._correct(progress, self._rules.days.day_of(max(0, late_before_ms)))
+        return closed
 
-    def _correct(self, progress: Progress, late_before_ms: int, first: int) -> list[ClosedDay]:
+    def waits_since(self, progress: Progress) -> int | None:
+        """The first closed day that is still to be looked at again; None if there is none."""
+        waiting = [day for day in (progress.stale_from, progress.looking_at) if day is not None]
+        return min(waiting, default=None)
+
+    def _correct(self, progress: Progress, first_open: int) -> list[ClosedDay]:
         """Look again at one of the days that late events may have changed, in rounds from the first to the last.
 
-        Something is always late: what comes while a round is under way waits for the next one.
+        Something is always late: what comes while a round is under way waits for the next one. Days before
+        `first_open` can't change any more. Those of them that still wait are looked at before all others.
         """
         assert progress.closed_through is not None
         self._calls += 1
+        stale = progress.stale_from
+        if stale is not None and (stale < first_open or (progress.looking_at is None and self._is_time_for_a_round())):
+            progress.looking_at = stale if progress.looking_at is None else min(stale, progress.looking_at)
+            progress.stale_from, self._calls = None, 0
+            self._in_round |= self._touched
+            self._touched = set()
         if progress.looking_at is None:
-            if progress.stale_from is None or self._calls < _CALLS_OF_A_ROUND:
-                return []
-            progress.looking_at, progress.stale_from, self._calls = progress.stale_from, None, 0
-            self._in_round, self._touched = self._touched, set()
-        oldest = max(self._rules.days.day_of(max(0, late_before_ms)), first)
-        day = max(progress.looking_at, oldest)
-        progress.looking_at = day + 1 if day < progress.closed_through else None
-        for gone in [gone for gone in self._told if gone < oldest]:
-            del self._told[gone]
-        if day > progress.closed_through:
             return []
+        corrected = []
+        for _ in range(max(1, (first_open - progress.looking_at) // _PART_OF_THE_WAITING)):
+            day = progress.looking_at
+            if day > progress.closed_through:
+                break
+            corrected += self._looked_at_again(progress, day)
+            progress.looking_at = day + 1
+        if progress.looking_at > progress.closed_through:
+            progress.looking_at = None
+            self._in_round = set()
+        waits_since = self.waits_since(progress)
+        needed_since = first_open if waits_since is None else min(first_open, waits_since)
+        for gone in [gone for gone in self._told if gone < needed_since]:
+            del self._told[gone]
+        return corrected
+
+    def _is_time_for_a_round(self) -> bool:
+        return self._calls >= _CALLS_OF_A_ROUND
+
+    def _looked_at_again(self, progress: Progress, day: int) -> list[ClosedDay]:
         before = self._told.get(day)
         families = self._looked_at(progress, day, known=before)
         if families == before:

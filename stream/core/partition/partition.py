@@ -206,12 +206,14 @@ class Partition:
         through, since = self.progress.closed_through, self.progress.closed_since
         if through is None or since is None or self.rules.allowed_lateness_ms is None:
             return None
-        return min(through, max(since, self.rules.days.day_of(max(0, self._late_before_ms()))) - 1)
+        waits_since = self._closing.waits_since(self.progress)
+        first_open = self.rules.days.day_of(max(0, self._late_before_ms()))
+        return min(through, max(since, first_open if waits_since is None else min(first_open, waits_since)) - 1)
 
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
         """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
 
-        Call it when the totals are settled, from time to time.
+        Call it when the totals are settled, from time to time. It looks at `count` days, and at more when many wait.
         """
         late_before_ms, last = self._late_before_ms(), self.last_closed_day()
         if self._apart.is_full and self._apart_looked_at != last:
@@ -286,9 +288,9 @@ class Partition:
         if progress.closed_through is None:
             return
         oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
-        for stale in (progress.stale_from, progress.looking_at):
-            if stale is not None:
-                oldest = min(oldest, stale)
+        waits_since = self._closing.waits_since(progress)
+        if waits_since is not None:
+            oldest = min(oldest, waits_since)
         family.forget_closed(oldest - _DAYS_TOLD)
         for book in family.books():
             book.forget_before(oldest - _DAYS_TOLD - family.closed_reach())
