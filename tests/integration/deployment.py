@@ -238,6 +238,16 @@ class StoredRecord(NamedTuple):
         return self.headers["origin-topic"].decode(), partition, offset
 
 
+def _logs_of(topic: str, admin: KafkaAdminClient) -> list[Any]:
+    return [
+        log
+        for broker in admin.describe_log_dirs([topic])
+        for directory in broker["log_dirs"]
+        for described in directory["topics"]
+        for log in described["partitions"]
+    ]
+
+
 class Deployment:
     """A deployment with topics and state of its own. `settings` are overrides by dotted name."""
 
@@ -349,6 +359,24 @@ class Deployment:
             for spec in topic_specs(self.settings)
         ]
         create_topics(specs, client_options=self.client, replication=1)
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic, and wait until Kafka has closed its logs.
+
+        Until then it would still write into them what is produced to a new topic of that name, confirm it, and lose it.
+        """
+        admin = KafkaAdminClient(**self.client)
+        admin.delete_topics([topic])
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while _logs_of(topic, admin):
+            assert time.monotonic() < deadline, f"{topic} is still there"
+            time.sleep(0.05)
+        admin.close()
+
+    def recreate_topic(self, topic: str, **config: str) -> None:
+        """Delete a topic, and create it again with the settings that `create_topics` would give it."""
+        self.delete_topic(topic)
+        self.create_topics(changelog=None, **config)
 
     def send(self, events: Iterable[ReplayEvent]) -> None:
         """Produce events in the given order and take them into the recount; returns when Kafka has all."""

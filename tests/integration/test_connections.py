@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from kafka import KafkaAdminClient
 
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics
@@ -36,7 +35,7 @@ def test_a_topic_that_a_broker_does_not_know_is_waited_for_and_then_named(deploy
     letters = deployment.settings.dead_letter_topic(deployment.settings.input_topics["sessions"])
     program = deployment.start()
     program.wait_until_ready()
-    delete(deployment, letters)
+    deployment.delete_topic(letters)
 
     deployment.send(simulated(users=100, days=10, broken=0.05))
     time.sleep(5)
@@ -47,14 +46,8 @@ def test_a_topic_that_a_broker_does_not_know_is_waited_for_and_then_named(deploy
     assert program.wait_for_exit() == 0
     program = deployment.start()
     program.wait_until_ready()
-    delete(deployment, letters)
+    deployment.delete_topic(letters)
     deployment.send(simulated(users=100, days=10, broken=0.05))
     assert program.wait_for_exit() == 1
     told = f"engagement: topic {letters!r} is not in Kafka any more: create it with `engagement topics create`"
     assert program.log.splitlines()[-1] == told
-
-
-def delete(deployment: Deployment, topic: str) -> None:
-    admin = KafkaAdminClient(**deployment.client)
-    admin.delete_topics([topic])
-    admin.close()

@@ -7,22 +7,12 @@ import time
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream.kafka.topic_specs import topic_specs
-from stream.kafka.topics import create_topics, delete_topics, topic_ids
 from stream.simulate.recording import ReplayEvent
 from tests.chaos.world import ProxiedKafka
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.integration.fixtures import Deploy
 
 DAY_MS = 86_400_000
-
-
-def create_again(deployment: Deployment, topic: str) -> None:
-    """Delete a topic and create it again, as it should be."""
-    before = topic_ids([topic], client_options=deployment.client)
-    delete_topics([topic], client_options=deployment.client)
-    while topic_ids([topic], client_options=deployment.client) in (before, {}):
-        create_topics(topic_specs(deployment.settings), client_options=deployment.client, replication=1)
 
 
 def logins(deployment: Deployment, number: int, *, day: int) -> list[ReplayEvent]:
@@ -55,7 +45,7 @@ def test_an_input_is_told_with_its_commands_and_the_other_topics_go_on(deploymen
     program = counted(deployment)
     topic = deployment.settings.topics.logins
 
-    create_again(deployment, topic)
+    deployment.recreate_topic(topic)
     command = "engagement state accept --partition 0"
     program.wait_until(lambda: command in program.get("/readyz")[1], "the topic and the command are told")
     status, told = program.get("/readyz")
@@ -104,7 +94,7 @@ def test_the_changelog_ends_the_worker_with_the_commands_and_a_part_of_it_is_nev
     deployment: Deployment,
 ) -> None:
     program = counted(deployment)
-    create_again(deployment, deployment.settings.changelog_topic)
+    deployment.recreate_topic(deployment.settings.changelog_topic)
     deployment.send(logins(deployment, 3, day=10))
 
     assert program.wait_for_exit() == 1
@@ -128,9 +118,9 @@ def test_the_topic_of_reports_is_read_anew(deployment: Deployment) -> None:
     deployment.send(events[::2])
     deployment.wait_until_every_gauge_equals_the_recount(server)
 
-    create_again(deployment, deployment.settings.snapshots_topic)
+    deployment.recreate_topic(deployment.settings.snapshots_topic)
     deployment.send(events[1::2])
     deployment.wait_until_every_gauge_equals_the_recount(server)
-    told = "the topic of the workers' reports was created again"
+    told = "a topic of the workers' reports was created again"
     server.wait_until(lambda: told in server.log, "it says why it has read the reports anew")
     assert worker.status is None

@@ -10,7 +10,6 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.core.partition.progress import FORMAT, FormatChanged
-from stream.kafka.topics import TopicSpec, create_topics
 from stream.simulate.recording import ReplayEvent
 from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
@@ -84,11 +83,7 @@ def test_a_topic_that_was_created_again_is_named_and_accepting_reads_it_from_its
 ) -> None:
     stopped(counted(deployment))
     topic = deployment.settings.topics.logins
-    client = admin(deployment)
-    client.delete_topics([topic])
-    client.close()
-    specs = [TopicSpec(topic, len(deployment.all_partitions), {})]
-    create_topics(specs, client_options=deployment.client, replication=1)
+    deployment.recreate_topic(topic)
     deployment.send(logins_of(deployment, 700, hours=0))  # so many that every offset lies past what was read
 
     told = refused(deployment)
@@ -152,9 +147,7 @@ def set_policy(client: KafkaAdminClient, topic: str, policy: str) -> None:
 def test_state_that_is_older_than_what_was_committed_is_refused(deployment: Deployment) -> None:
     stopped(counted(deployment))
     shutil.rmtree(deployment.disk())
-    client = admin(deployment)
-    client.delete_topics([deployment.settings.changelog_topic])
-    client.close()
+    deployment.delete_topic(deployment.settings.changelog_topic)
 
     told = refused(deployment)
     assert "was committed, but the state has only read up to 0: it was lost or set back" in told

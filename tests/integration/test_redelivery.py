@@ -16,7 +16,6 @@ from stream.agents.partition_task import QUIET_SECONDS
 from stream.core.rejections import Reason
 from stream.core.time import HOUR_MS
 from stream.kafka.headers import Origin, Replay, replay_headers
-from stream.kafka.topics import TopicSpec, create_topics, delete_topics
 from stream.partitioning import partition_of
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, login
 from tests.integration.fixtures import Deploy
@@ -297,19 +296,11 @@ def test_a_large_record_is_replayed_when_it_fits_and_is_still_there(mailbox: Dep
 
 def test_a_topic_made_anew_has_none_of_the_records_that_letters_refer_to(mailbox: Deployment) -> None:
     refuse(mailbox, produce(mailbox, [Message("logins", b"old", b"k" * MIB)]))
-    make_anew(mailbox, mailbox.settings.topics.logins)
+    mailbox.recreate_topic(mailbox.settings.topics.logins, max_message_bytes=str(16 * MIB))
     produce(mailbox, [Message("logins", b"new", b"k" * MIB)])
 
     assert replay(mailbox).stderr.endswith("; left alone: 1 kept by reference whose record is gone\n")
     assert replayed(mailbox) == []
-
-
-def make_anew(deployment: Deployment, topic: str) -> None:
-    delete_topics([topic], client_options=deployment.client)
-    spec = TopicSpec(topic, deployment.settings.topics.partitions, {"max.message.bytes": str(16 * MIB)})
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not create_topics([spec], client_options=deployment.client, replication=1):
-        assert time.monotonic() < deadline, f"{topic} is still there"
 
 
 def test_what_the_broker_does_not_take_keeps_nothing_else_back(mailbox: Deployment) -> None:

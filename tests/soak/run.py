@@ -77,6 +77,7 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
         chosen = {
             "allowed_lateness": "72h",  # the default, where tests of other things take more
             "memory": "1d",  # or who has gone would be remembered for longer than a soak lasts
+            "history_days": 35,  # or closed days would be added for longer than a soak lasts
             "state.url": url,
             # Far less than there is: rows, blocks and files come and go, and each limit is reached.
             "state.cached_users": wanted.users // 4,
