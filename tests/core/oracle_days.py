@@ -110,7 +110,7 @@ def _renamed(samples: Samples) -> Samples:
 
 def _matured(samples: Samples, replies: list, window: DaysWindow) -> None:  # type: ignore[type-arg]
     for kind in SCALES:
-        shown = [r for r in replies if r.told["kind"] == kind and r.shown is not None and r.shown in window]
+        shown = [r for r in replies if r.event["kind"] == kind and r.shown is not None and r.shown in window]
         completed = sum(reply.status == "completed" for reply in shown)
         labels = {"window": window.name, "kind": kind}
         samples[key("engagement_survey_shown_completed_closed", **labels)] = completed
