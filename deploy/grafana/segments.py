@@ -19,7 +19,7 @@ def segments() -> Row:
         [
             _panel("Active users over $segment_window", _USERS, _WINDOW, units.Short, stacked=True),
             _panel("Sessions over $segment_window", "engagement_segment_sessions", _WINDOW, units.Short, stacked=True),
-            _panel("Stickiness, DAU/MAU", "engagement_segment_stickiness_ratio", _MONTH, units.PercentUnit),
+            _panel("Stickiness over 30d", "engagement_segment_stickiness_ratio", _MONTH, units.PercentUnit),
             _panel(
                 "Session time, mean, over $segment_window",
                 "engagement_segment_session_duration_mean_seconds",
