@@ -86,7 +86,8 @@ class Clock:
     ) -> None:
         """`wall` and `monotonic` are this machine's clocks, in seconds.
 
-        `is_only_machine`: the broker is on this machine, so nobody misses its time where it does not tell it.
+        `is_only_machine`: the broker is on this machine and goes by the same clock, so nobody misses its time where it
+        does not tell it.
         """
         self._wall, self._monotonic, self._is_only_machine = wall, monotonic, is_only_machine
         self._sources: dict[str, _Bounds] = {}
@@ -139,10 +140,13 @@ class Clock:
     def skew_seconds(self) -> float | None:
         """By how much this machine's clock is ahead of the brokers' time, less than 0 if it is behind.
 
-        That is by how much at least, as answers take time. None where nobody has told the time for a minute.
+        That is by how much at least, as answers take time. None where nobody has told the time for a minute. On the
+        only machine it is 0 as long as no broker tells another time.
         """
         monotonic = self._monotonic()
         bounds = self._bounds(monotonic)
+        if bounds is None and self._is_only_machine:
+            return 0.0
         if bounds is None or monotonic - bounds.heard_at > _SILENT_SECONDS:
             return None
         ahead = self._ahead(monotonic)

@@ -17,10 +17,10 @@ HOUR, DAY = 3_600.0, 86_400.0
 class Machine:
     """A machine whose clock is off by some seconds; `passes` lets time pass, of which quartz makes a little more."""
 
-    def __init__(self, *, off: float = 0.0, drift: float = 0.0) -> None:
+    def __init__(self, *, off: float = 0.0, drift: float = 0.0, is_only: bool = False) -> None:
         self.true, self.off, self.drift = NOW_MS / 1_000, off, drift
         self.booted = self.true - 1_000.0
-        self.clock = Clock(wall=lambda: self.true + self.off, monotonic=self.monotonic)
+        self.clock = Clock(wall=lambda: self.true + self.off, monotonic=self.monotonic, is_only_machine=is_only)
 
     def monotonic(self) -> float:
         return (self.true - self.booted) * (1 + self.drift)
@@ -189,11 +189,14 @@ def test_where_nobody_tells_the_time_it_is_that_of_the_machine_and_it_says_why()
     assert list(Machine().clock.notes("worker w")) == []
 
 
-def test_on_the_only_machine_there_is_nobody_misses_the_time_of_its_broker() -> None:
-    clock = Clock(is_only_machine=True)
-    clock.note_silence("snapshots", "it does not tell")
+def test_on_the_only_machine_its_clock_is_that_of_a_broker_that_does_not_tell_the_time() -> None:
+    machine = Machine(off=HOUR, is_only=True)
+    machine.clock.note_silence("snapshots", "it does not tell")
 
-    assert clock.why_own == ""
+    assert machine.clock.why_own == ""
+    assert machine.clock.skew_seconds() == 0
+    machine.hears()
+    assert machine.clock.skew_seconds() == pytest.approx(HOUR, abs=0.01)
 
 
 def test_how_far_it_is_off_is_unknown_a_minute_after_somebody_told_the_time() -> None:
