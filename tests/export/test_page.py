@@ -167,16 +167,20 @@ _MONDAYS = ("2026-03-09", "2026-03-02")
 
 
 def with_stickiness(share_of_day: float) -> Board:
-    """The crowd, with this number of the month's users active on its last closed day."""
+    """The crowd, with this number of the month's users active on its last closed day.
+
+    Nothing else is reported of that day's users, because their other sums, such as new users, are parts of the real
+    number of active users. A day whose parts contradict the whole has no numbers.
+    """
     shown = crowd()
     for told in shown.reports:
         users = dict(told.snapshot.families["activity"].closed)
         last = told.snapshot.last_closed_day
         assert last is not None
-        daily = round(share_of_day * users[last][30][ACTIVE_USERS])
+        active = {length: fields.get(ACTIVE_USERS, 0) for length, fields in users[last].items()}
+        daily = round(share_of_day * active[30])
         users[last] = {
-            length: {**told_of, ACTIVE_USERS: daily if length == 1 else max(daily, told_of.get(ACTIVE_USERS, 0))}
-            for length, told_of in users[last].items()
+            length: {ACTIVE_USERS: daily if length == 1 else max(daily, active[length])} for length in active
         }
         shown.put(msgspec.structs.replace(told, snapshot=with_sums(told.snapshot, "activity", closed=users)))
     return shown
