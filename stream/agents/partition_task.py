@@ -375,13 +375,20 @@ class PartitionTask:
             epoch=self.epoch,
         )
 
+    @property
+    def days_wait(self) -> bool:
+        """Whether days that have closed wait to be sent: in a catch-up many do within a second."""
+        return not self._closed and self._core.days_wait
+
     def send_closed_days(self, worker: str, *, now_ms: int) -> None:
         """Begin to send the days that have closed, or that late events have changed, to the servers.
 
         Does not wait for Kafka, so that the caller need not: the next checkpoint waits until the days have arrived.
+        Call it again while `days_wait`.
         """
         if self._closed:
             return
+        self._core.update_totals()
         progress = self._core.progress
         if progress.tells_all_days and (self._telling_all is None or self._telling_all.done()):
             if self._telling_all is not None:

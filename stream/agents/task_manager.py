@@ -44,6 +44,9 @@ _ALIVE_SECONDS = 0.5
 # very busy users cost ten times as much as others.
 _MAX_RECORDS_AT_ONCE, _MIN_RECORDS_AT_ONCE = 2_000, 100
 _MAX_SECONDS_AT_ONCE = 0.05
+
+# For at most so long after it began does a round of reports close days that wait. The others wait for the next round.
+_MAX_CLOSING_SECONDS = 0.3
 # How long to wait for a last checkpoint when partitions go. Without it, some events are read again.
 _LAST_CHECKPOINT_SECONDS = 4.0
 
@@ -416,6 +419,9 @@ class TaskManager:
                 task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
                 await self._outbox.report(report)
                 await asyncio.sleep(0)
+                while task.days_wait and time.monotonic() - started < _MAX_CLOSING_SECONDS:
+                    task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
+                    await asyncio.sleep(0)  # events are applied in between
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._interval_factor() - (time.monotonic() - started)))
 
     def _clock_ms(self) -> int:

@@ -4,8 +4,8 @@ A day is looked at when it has closed, and again when something is booked that i
 late. A few days at a time, and of those that are looked at again one, so that no batch waits long for them; a day is
 published when it has been looked at. What a day says is kept with the state for `history_days`.
 
-While a worker catches up, many days close within a second. It then looks at more of them at a time, so that the number
-of days that wait stays bounded, and with it what is kept for them.
+While a worker catches up, many days close within a second. What is kept for days that wait would grow, so whoever calls
+`close` then calls it again at once, as long as days wait (`have_waited`).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,6 @@ CLOSED: Final = "closed/"
 
 # Days that late events may have changed are looked at again with each tenth call: every ten seconds, in a worker.
 _CALLS_OF_A_ROUND: Final = 10
-
-# Of the days that wait longer than they should, this part is looked at in one call.
-_PART_OF_THE_WAITING: Final = 8
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_closed: Callable[[bytes], ClosedDay] = msgspec.msgpack.Decoder(ClosedDay).decode
@@ -85,7 +82,6 @@ class Closing:
             progress.closed_since = first
             progress.closed_through = first - 1
         closed = []
-        count = max(count, (last_closed - progress.closed_through) // _PART_OF_THE_WAITING)
         while progress.closed_through < last_closed and count > 0:
             day = progress.closed_through = progress.closed_through + 1
             closed.append(self._noted(progress, day, self._looked_at(progress, day)))
@@ -98,6 +94,14 @@ class Closing:
         """The first closed day that is still to be looked at again; None if there is none."""
         waiting = [day for day in (progress.stale_from, progress.looking_at) if day is not None]
         return min(waiting, default=None)
+
+    def have_waited(self, progress: Progress, last_closed: int, *, late_before_ms: int) -> bool:
+        """Whether days wait that should have been looked at: some have closed, or can't change any more."""
+        if progress.closed_through is None:
+            return False
+        waits_since = self.waits_since(progress)
+        first_open = self._rules.days.day_of(max(0, late_before_ms))
+        return progress.closed_through < last_closed or (waits_since is not None and waits_since < first_open)
 
     def _correct(self, progress: Progress, first_open: int) -> list[ClosedDay]:
         """Look again at one of the days that late events may have changed, in rounds from the first to the last.
@@ -115,13 +119,9 @@ class Closing:
             self._touched = set()
         if progress.looking_at is None:
             return []
-        corrected = []
-        for _ in range(max(1, (first_open - progress.looking_at) // _PART_OF_THE_WAITING)):
-            day = progress.looking_at
-            if day > progress.closed_through:
-                break
-            corrected += self._looked_at_again(progress, day)
-            progress.looking_at = day + 1
+        day = progress.looking_at
+        corrected = self._looked_at_again(progress, day) if day <= progress.closed_through else []
+        progress.looking_at = day + 1
         if progress.looking_at > progress.closed_through:
             progress.looking_at = None
             self._in_round = set()
