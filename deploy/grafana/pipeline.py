@@ -111,6 +111,13 @@ def _events() -> Row:
                 note="Each step is a closed day that late events changed.",
             ),
             trend(
+                "Closed days that wait to be computed",
+                [Query(number("engagement_closing_backlog"), "of the partition that has the most")],
+                unit=units.Short,
+                width=8,
+                note="More than a few: a worker catches up, or has too little CPU.",
+            ),
+            trend(
                 "Values of segments without room",
                 [Query(number("engagement_segment_values_beyond_total"), "since the state began")],
                 unit=units.Short,

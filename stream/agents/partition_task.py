@@ -376,15 +376,15 @@ class PartitionTask:
         )
 
     @property
-    def days_wait(self) -> bool:
+    def has_closing_backlog(self) -> bool:
         """Whether days that have closed wait to be sent: in a catch-up many do within a second."""
-        return not self._closed and self._core.days_wait
+        return not self._closed and self._core.closing_backlog > 0
 
     def send_closed_days(self, worker: str, *, now_ms: int) -> None:
         """Begin to send the days that have closed, or that late events have changed, to the servers.
 
         Does not wait for Kafka, so that the caller need not: the next checkpoint waits until the days have arrived.
-        Call it again while `days_wait`.
+        Call it again while it `has_closing_backlog`.
         """
         if self._closed:
             return

@@ -419,7 +419,7 @@ class TaskManager:
                 task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
                 await self._outbox.report(report)
                 await asyncio.sleep(0)
-                while task.days_wait and time.monotonic() - started < _MAX_CLOSING_SECONDS:
+                while task.has_closing_backlog and time.monotonic() - started < _MAX_CLOSING_SECONDS:
                     task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
                     await asyncio.sleep(0)  # events are applied in between
             await asyncio.sleep(max(0.0, _REPORT_SECONDS * self._interval_factor() - (time.monotonic() - started)))

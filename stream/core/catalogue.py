@@ -32,6 +32,12 @@ _HEALTH = (
         "corrections",
     ),
     Metric(
+        "engagement_closing_backlog",
+        "Closed days that wait to be computed, or to be computed for the last time because no event can change them any"
+        " more, in the partition that has the most. Above 0 for seconds, and while a worker catches up over many days.",
+        unit="days",
+    ),
+    Metric(
         "engagement_segment_values_beyond_total",
         "Values of segments that a partition counts as other, because it keeps a thousand of each segment apart: how"
         " often one was met. It grows where producers send an id as a value.",

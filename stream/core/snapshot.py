@@ -55,6 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     final_through: int | None = None  # the last day that no event can change any more
     values_beyond: int = 0  # how often a value of a segment was booked as other, for there was no room for it
     corrections: int = 0  # how often closed days were changed by events that came late
+    closing_backlog: int = 0  # closed days that are still to be looked at; of several partitions the most of one
     outcomes: dict[str, dict[str, int]] = {}
     reasons: dict[str, dict[str, int]] = {}
     newest_ms: dict[str, int] = {}
@@ -77,6 +78,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             final_through=min(final, default=None),
             values_beyond=self.values_beyond + other.values_beyond,
             corrections=self.corrections + other.corrections,
+            closing_backlog=max(self.closing_backlog, other.closing_backlog),
             outcomes=_counted(self.outcomes, other.outcomes),
             reasons=_counted(self.reasons, other.reasons),
             newest_ms=_newest(self.newest_ms, other.newest_ms),

@@ -337,6 +337,7 @@ class Board:
         ]
         if self._reports:
             samples.append(Sample("engagement_closed_corrections_total", {}, merged.corrections))
+            samples.append(Sample("engagement_closing_backlog", {}, merged.closing_backlog))
             samples.append(Sample("engagement_segment_values_beyond_total", {}, merged.values_beyond))
         samples += [
             Sample("engagement_left_out_total", {"topic": topic, "what": what}, count)

@@ -119,7 +119,7 @@ def test_what_is_kept_stays_bounded_where_days_are_closed_as_long_as_some_wait()
         worker.partition.tick(MIDNIGHT_MS + day * DAY_MS, behind=())
         worker.partition.update_totals()
         worker.partition.close_days()
-        while worker.partition.days_wait:
+        while worker.partition.closing_backlog:
             worker.partition.close_days()
         worker.partition.collect_delta()
         pages.append(worker.partition.snapshot(closed_days=1).rows["page"])

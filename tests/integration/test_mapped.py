@@ -76,4 +76,4 @@ def test_a_table_is_sent_by_its_mapping_and_the_topic_can_be_checked_without_a_t
 def groups_that_read(admin: KafkaAdminClient, topic: str) -> list[str]:
     """The groups that have committed an offset of a topic."""
     groups = [group["group_id"] for group in admin.list_groups()]
-    return [group for group in groups if any(place.topic == topic for place in admin.list_group_offsets(group))]
+    return [group for group in groups if any(place.topic == topic for place in admin.list_group_offsets(group)[group])]

@@ -197,7 +197,8 @@ class _Run:
             start_ms=STARTS_MS,
             pace=self._pace,
             remembered_ms=(self._kept_days + 2) * DAY_MS,
-            lag=lambda: watching.samples[-1].values["lag"] if watching.samples else 0.0,
+            lag=lambda: watching.last("lag"),
+            closing_backlog=lambda: watching.last("closing backlog"),
             checkpoints=lambda: watching.checkpoints / self._settings.topics.partitions,
             sampled_every=self._wanted.sampled_every,
         )

@@ -12,6 +12,7 @@ from kafka import KafkaProducer
 
 from stream.core.offline import Computed, Offline
 from stream.core.rules import Rules
+from stream.core.time import DAY_MS
 from tests.native import READERS
 from tests.soak.population import Message
 
@@ -24,14 +25,16 @@ _MOST_BEHIND_SECONDS: Final = 2.0
 # And for one whose partitions save less often than this: with each checkpoint some rows are looked at, and what is kept
 # is bounded by how many days pass between two of them.
 _LEAST_CHECKPOINTS_A_SECOND: Final = 0.5
+# And for one that closes days later than this: what they are made of is kept until then.
+_MOST_UNCLOSED_SECONDS: Final = 2.0
 
 
 class Sending(threading.Thread):
     """Sends messages as their time comes, `pace` milliseconds of event time a second, until it is stopped.
 
-    The clock stands still while a worker is far behind. `lag` returns by how many messages it is behind, and
-    `checkpoints` how often each partition has saved. Both were measured at most `sampled_every` seconds ago.
-    Messages of the last `remembered_ms` are kept for a recount.
+    The clock stands still while a worker is far behind. `lag` returns by how many messages it is behind, `checkpoints`
+    how often each partition has saved, and `closing_backlog` how many closed days wait to be computed. All were
+    measured at most `sampled_every` seconds ago. Messages of the last `remembered_ms` are kept for a recount.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Sending(threading.Thread):
         remembered_ms: int,
         lag: Callable[[], float],
         checkpoints: Callable[[], float],
+        closing_backlog: Callable[[], float],
         sampled_every: float,
     ) -> None:
         super().__init__(name="sending", daemon=True)
@@ -53,6 +57,7 @@ class Sending(threading.Thread):
         self._producer = KafkaProducer(**client, compression_type="gzip", linger_ms=20)
         self._now_ms, self._pace, self._remembered_ms = float(start_ms), pace, remembered_ms
         self._lag, self._checkpoints, self._seconds = lag, checkpoints, 0.0
+        self._closing_backlog, self._most_unclosed = closing_backlog, _MOST_UNCLOSED_SECONDS * pace / DAY_MS
         self._most_unsaved_seconds = 2 * sampled_every + 1 / _LEAST_CHECKPOINTS_A_SECOND
         self._enough = threading.Event()
         self._failure: BaseException | None = None
@@ -91,7 +96,8 @@ class Sending(threading.Thread):
     def _is_worker_behind(self) -> bool:
         unsaved_seconds = self._seconds - self._checkpoints() / _LEAST_CHECKPOINTS_A_SECOND
         too_many = self._lag() * self._seconds > self.sent * _MOST_BEHIND_SECONDS
-        return too_many or unsaved_seconds > self._most_unsaved_seconds
+        too_many_days = self._closing_backlog() > self._most_unclosed
+        return too_many or too_many_days or unsaved_seconds > self._most_unsaved_seconds
 
     def _send_one(self, message: Message) -> None:
         self._producer.send(

@@ -31,6 +31,7 @@ MEASURES: Final = (
     Measure("worker threads", "", 0.10),
     Measure("checkpoint", "ms", None, per=0.001),
     Measure("lag", "records", None),
+    Measure("closing backlog", "days", None),
     Measure("applied", "records/s", None),
 )
 
@@ -121,6 +122,10 @@ class Watching(threading.Thread):
         """How many the partitions had written in all when it last looked."""
         return self._before.get("checkpoints", 0.0)
 
+    def last(self, name: str) -> float:
+        """A value of the last sample; 0 before the first one."""
+        return self.samples[-1].values[name] if self.samples else 0.0
+
     def check(self) -> None:
         """Raises what went wrong meanwhile."""
         if self._failure is not None:
@@ -155,6 +160,7 @@ class Watching(threading.Thread):
             "rows of totals": page['engagement_state_rows{kind="page"}'],
             "clock": page["engagement_clock_seconds"],
             "lag": _sum(page, "engagement_lag_events"),
+            "closing backlog": page["engagement_closing_backlog"],
             "applied": since["applied"] / since["at"],
             "checkpoint": since["seconds"] / max(1, since["checkpoints"]),
         }

@@ -5,7 +5,7 @@ late. A few days at a time, and of those that are looked at again one, so that n
 published when it has been looked at. What a day says is kept with the state for `history_days`.
 
 While a worker catches up, many days close within a second. What is kept for days that wait would grow, so whoever calls
-`close` then calls it again at once, as long as days wait (`have_waited`).
+`close` then calls it again at once, as long as there is a `backlog`.
 """
 
 from collections.abc import Callable, Mapping
@@ -95,13 +95,14 @@ class Closing:
         waiting = [day for day in (progress.stale_from, progress.looking_at) if day is not None]
         return min(waiting, default=None)
 
-    def have_waited(self, progress: Progress, last_closed: int, *, late_before_ms: int) -> bool:
-        """Whether days wait that should have been looked at: some have closed, or can't change any more."""
+    def backlog(self, progress: Progress, last_closed: int, *, late_before_ms: int) -> int:
+        """How many days wait that should have been looked at: they have closed, or can't change any more."""
         if progress.closed_through is None:
-            return False
+            return 0
         waits_since = self.waits_since(progress)
         first_open = self._rules.days.day_of(max(0, late_before_ms))
-        return progress.closed_through < last_closed or (waits_since is not None and waits_since < first_open)
+        final = 0 if waits_since is None else first_open - waits_since
+        return max(0, last_closed - progress.closed_through) + max(0, final)
 
     def _correct(self, progress: Progress, first_open: int) -> list[ClosedDay]:
         """Look again at one of the days that late events may have changed, in rounds from the first to the last.

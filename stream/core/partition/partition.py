@@ -175,6 +175,7 @@ class Partition:
             last_closed_day=progress.closed_through,
             final_through=self._final_through(),
             corrections=progress.corrections,
+            closing_backlog=self.closing_backlog,
             outcomes={source: dict(counts) for source, counts in progress.outcomes.items()},
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
             left_out={source: dict(counts) for source, counts in progress.left_out.items()},
@@ -213,7 +214,7 @@ class Partition:
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
         """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
 
-        Call it when the totals are settled, from time to time, and as long as `days_wait`.
+        Call it when the totals are settled, from time to time, and as long as there is a `closing_backlog`.
         """
         late_before_ms, last = self._late_before_ms(), self.last_closed_day()
         if self._apart.is_full and self._apart_looked_at != last:
@@ -222,9 +223,9 @@ class Partition:
         return self._closing.close(self.progress, last, late_before_ms=late_before_ms, count=count)
 
     @property
-    def days_wait(self) -> bool:
-        """Whether days wait that should have been looked at by now. So long, more is kept than is needed."""
-        return self._closing.have_waited(self.progress, self.last_closed_day(), late_before_ms=self._late_before_ms())
+    def closing_backlog(self) -> int:
+        """How many days wait that should have been looked at by now. So long, more is kept than is needed."""
+        return self._closing.backlog(self.progress, self.last_closed_day(), late_before_ms=self._late_before_ms())
 
     def _keep_apart_what_is_booked(self) -> None:
         """Make room for values that are new: once a day, for all that is booked is looked at."""
