@@ -156,10 +156,22 @@ def test_a_day_is_final_when_no_event_of_it_can_be_applied_any_more() -> None:
     assert Partition(Rules()).live_snapshot().final_through is None
 
 
+def test_a_day_before_the_first_event_is_not_final_as_long_as_a_late_event_may_be_of_it() -> None:
+    worker = Worker(Rules(allowed_lateness_ms=3 * DAY_MS))
+    apply(worker, login("ann", 10.5))
+    at(worker, 11.1)
+    assert worker.partition.live_snapshot().final_through == FIRST + 6
+
+    assert apply(worker, login("bob", 7.5)) == []
+    assert at(worker, 11.2) == [7, 8, 9, 10]
+    assert worker.partition.live_snapshot().final_through == FIRST + 6
+    assert apply(worker, login("bob", 7.499)) == ["late"]
+
+
 def test_a_partition_that_reads_nothing_for_a_day_holds_no_day_open() -> None:
     worker = Worker(Rules(allowed_lateness_ms=DAY_MS))
     apply(worker, login("ann", 0.5))
-    for clock, final in ((1.5, FIRST - 1), (2.4, FIRST - 1), (2.6, FIRST), (5, FIRST + 3)):
+    for clock, final in ((1.5, FIRST - 2), (2.4, FIRST - 2), (2.6, FIRST), (5, FIRST + 3)):
         at(worker, clock)
         worker.restart()  # how long it has been quiet is kept with the state
         assert worker.partition.live_snapshot().final_through == final, clock

@@ -204,12 +204,12 @@ class Partition:
 
     def _final_through(self) -> int | None:
         """The last closed day that nothing can change any more; None before any event."""
-        through, since = self.progress.closed_through, self.progress.closed_since
-        if through is None or since is None or self.rules.allowed_lateness_ms is None:
+        through = self.progress.closed_through
+        if through is None or self.rules.allowed_lateness_ms is None:
             return None
         waits_since = self._closing.waits_since(self.progress)
         first_open = self.rules.days.day_of(max(0, self._late_before_ms()))
-        return min(through, max(since, first_open if waits_since is None else min(first_open, waits_since)) - 1)
+        return min(through, (first_open if waits_since is None else min(first_open, waits_since)) - 1)
 
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
         """Look at some of the days that have closed, or at one that late events have changed; returns what they say.
