@@ -139,6 +139,24 @@ def test_what_came_in_the_last_moment_is_told_of_a_day_that_is_final_by_then() -
     assert at(worker, 5.2) == []
 
 
+def test_a_final_day_is_told_no_more_whoever_returns() -> None:
+    worker = Worker(Rules())
+
+    def view(user: str, day: float) -> None:
+        told = {"user_id": user, "type": "page_view", "event_time": MIDNIGHT_MS + int(day * DAY_MS)}
+        worker.apply("sessions", [message(told)], not_after_ms=NEVER_MS)
+
+    days = []
+    for day in range(60):
+        view("daily", day + 0.5)
+        if day in (0, 20, 25, 59):
+            view("rare", day + 0.6)
+        days += [(day, told) for told in at(worker, day + 1.1) if told < day - 4]  # that one was open a day before
+        worker.forget() if day % 2 else worker.restart()
+
+    assert days == []
+
+
 def test_a_day_is_final_when_no_event_of_it_can_be_applied_any_more() -> None:
     worker = Worker(Rules(allowed_lateness_ms=DAY_MS))
     apply(worker, login("ann", 0.5))

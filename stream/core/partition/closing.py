@@ -41,6 +41,7 @@ class Closing:
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
+        self._first_open = 0  # the first day that was not final when changes were noted last
 
     def first_day(self, progress: Progress) -> int | None:
         """The first day on which anything happened; None before any event."""
@@ -50,14 +51,26 @@ class Closing:
         booked = [first for family in self._families if (first := family.days.first) is not None]
         return min([self._rules.days.day_of(progress.first_ms), *booked])
 
-    def note(self, progress: Progress) -> None:
-        """Note which days may say something else since the totals were settled."""
+    def note(self, progress: Progress, first_open: int) -> None:
+        """Note which days may say something else since the totals were settled. Events may be of `first_open` or later.
+
+        More days are touched than change: where a visitor returns, the last visit is taken out of its day and booked
+        there again until the day of the return. Days that were final when this was called last say the same as then,
+        and must not be looked at, for the pages that they need may be gone.
+        """
         through = progress.closed_through
         for family in self._families:
             touched = family.look_again()
-            if touched is not None and through is not None and touched <= through:
-                self._touched.add(family.name)
-                progress.stale_from = touched if progress.stale_from is None else min(touched, progress.stale_from)
+            if touched is not None and through is not None:
+                stale = max(touched, self._first_open)
+                if stale <= through:
+                    self._touched.add(family.name)
+                    progress.stale_from = stale if progress.stale_from is None else min(stale, progress.stale_from)
+        self._first_open = first_open
+
+    def restored(self, first_open: int) -> None:
+        """The totals are those of a checkpoint, by which all days before `first_open` were final."""
+        self._first_open = first_open
 
     def tell_again(self, progress: Progress, late_before_ms: int) -> None:
         """Tell the days again that can still change: whoever told them last may not have got it through.

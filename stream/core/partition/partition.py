@@ -144,7 +144,7 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.update_totals(now)
-        self._closing.note(self.progress)
+        self._closing.note(self.progress, self._first_open())
 
     def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
         """What this partition contributes to every number now, with the last `closed_days` closed days.
@@ -202,13 +202,16 @@ class Partition:
         """No event before this moment is applied any more."""
         return self.progress.watermark_ms - (self.rules.allowed_lateness_ms or 0)
 
+    def _first_open(self) -> int:
+        """The first day that an event may be of which is not late."""
+        return self.rules.days.day_of(max(0, self._late_before_ms()))
+
     def _final_through(self) -> int | None:
         """The last closed day that nothing can change any more; None before any event."""
         through = self.progress.closed_through
         if through is None or self.rules.allowed_lateness_ms is None:
             return None
-        waits_since = self._closing.waits_since(self.progress)
-        first_open = self.rules.days.day_of(max(0, self._late_before_ms()))
+        waits_since, first_open = self._closing.waits_since(self.progress), self._first_open()
         return min(through, (first_open if waits_since is None else min(first_open, waits_since)) - 1)
 
     def close_days(self, *, count: int = _DAYS_AT_ONCE) -> list[ClosedDay]:
@@ -241,7 +244,7 @@ class Partition:
 
     def unchanging(self, stored: Iterable[tuple[bytes, bytes]]) -> Iterator[ClosedDay]:
         """Of the stored items of closed days those that nothing changes any more, as they were told."""
-        first = self.rules.days.day_of(max(0, self._late_before_ms()))
+        first = self._first_open()
         for key, value in stored:
             if int(key.removeprefix(CLOSED.encode())) < first:
                 yield decode_closed(value)
@@ -293,7 +296,7 @@ class Partition:
         progress = self.progress
         if progress.closed_through is None:
             return
-        oldest = min(self.rules.days.day_of(max(0, self._late_before_ms())), progress.closed_through)
+        oldest = min(self._first_open(), progress.closed_through)
         waits_since = self._closing.waits_since(progress)
         if waits_since is not None:
             oldest = min(oldest, waits_since)
@@ -331,6 +334,7 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
+        self._closing.restored(self._first_open())
         self._keep_apart_what_is_booked()
 
 
