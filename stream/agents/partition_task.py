@@ -35,7 +35,15 @@ from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
 from stream.settings import Settings
-from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClosedDayReport, OpenTransaction, Report, Timings
+from stream.telemetry import (
+    CHECKPOINT_BOUNDS,
+    LATENCY_BOUNDS,
+    ClosedDayReport,
+    OpenTransaction,
+    Owner,
+    Report,
+    Timings,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -394,21 +402,21 @@ class PartitionTask:
             if self._telling_all is not None:
                 self._telling_all.result()
             self._telling_all = asyncio.ensure_future(self._tell_all_days(worker, now_ms))
-        closed_before = progress.closed_through
         for closed in self._core.close_days():
-            is_new = closed_before is None or closed.day > closed_before
-            report = self._day_report(worker, now_ms, closed)
-            expired = self._core.over_day(closed.day) if is_new else None
-            self._sent.append(asyncio.ensure_future(self._send_closed_day(report, expired)))
+            self._sent.append(asyncio.ensure_future(self._send_closed_day(self._day_report(worker, now_ms, closed))))
+        for day in self._core.take_dropped_days():
+            self._sent.append(asyncio.ensure_future(self._delete_closed_day(day)))
 
-    async def _send_closed_day(self, report: ClosedDayReport, expired: int | None) -> None:
-        """Send a closed day, and have the day deleted that is older than `history_days` since this one closed."""
+    async def _delete_closed_day(self, day: int) -> None:
+        """Have a day deleted that is older than `history_days`."""
+        owner = Owner(self._core.progress.counted_since_ms, self.epoch)
+        await (await self._outbox.delete_closed_day(self.number, day, by=owner))
+
+    async def _send_closed_day(self, report: ClosedDayReport) -> None:
+        """Send a closed day. If it arrives where an earlier one was, their topic was created again."""
         progress = self._core.progress
         end_before = progress.days_end
-        sent = [await self._outbox.send_closed_day(report)]
-        if expired is not None:
-            sent.append(await self._outbox.delete_closed_day(self.number, expired, by=report.told_by))
-        offset = (await asyncio.gather(*sent))[0].offset
+        offset = (await (await self._outbox.send_closed_day(report))).offset
         if offset < end_before and not progress.tells_all_days:
             log.warning("the topic of closed days was created again: all days are told again", partition=self.number)
             progress.tells_all_days, progress.days_end = True, 0

@@ -214,9 +214,32 @@ def test_what_is_told_travels_as_bytes_and_is_kept_with_the_state_for_so_many_da
     assert {length: told[ACTIVE_USERS] for length, told in closed.families["activity"].items() if length} == {
         1: 1, 7: 1, 28: 1, 30: 1,
     }  # fmt: skip
-    assert worker.partition.over_day(FIRST + 49) == FIRST + 9
+    assert worker.partition.take_dropped_days() == [FIRST + day for day in range(10)]
+    assert worker.partition.take_dropped_days() == []
     pages = {int(key.rsplit(b"/", 1)[1]) - FIRST for key, _ in worker.store.pages(b"days/logins/")}
     assert min(pages) == 50 - 4 - 3 - 30, "no more than windows of days reach that may still change"
+
+
+def kept_days(worker: Worker) -> list[int]:
+    worker.checkpoint()
+    return sorted(int(key.split(b"/")[1]) - FIRST for key, _ in worker.store.pages(b"closed/"))
+
+
+def test_no_older_day_is_kept_also_if_it_was_told_late_or_if_more_were_kept_before() -> None:
+    worker = Worker(Rules(history_days=40))
+    apply(worker, login("ann", 2.5))
+    at(worker, 3.1)
+    apply(worker, login("bob", 0.5))
+    at(worker, 3.2)
+    assert kept_days(worker) == [0, 1, 2]
+    at(worker, 50.1)
+    assert kept_days(worker) == [*range(10, 50)]
+
+    worker.rules = Rules(history_days=35)
+    worker.restart()
+    at(worker, 51.1)
+    assert worker.partition.take_dropped_days() == [FIRST + day for day in range(10, 16)]
+    assert kept_days(worker) == [*range(16, 51)]
 
 
 def test_days_of_the_clock_s_zone_close_an_hour_after_they_end() -> None:

@@ -41,6 +41,7 @@ class Closing:
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
         self._unsaved: dict[int, ClosedDay | None] = {}  # by day: what the store does not hold yet, None for none
+        self._dropped: list[int] = []  # days that are too old to be kept, and were not returned yet
         self._first_open = 0  # the first day that was not final when changes were noted last
 
     def first_day(self, progress: Progress) -> int | None:
@@ -101,6 +102,7 @@ class Closing:
             count -= 1
         if count > 0:
             closed += self._correct(progress, self._rules.days.day_of(max(0, late_before_ms)))
+        self._drop_old_days(progress)
         return closed
 
     def waits_since(self, progress: Progress) -> int | None:
@@ -156,11 +158,6 @@ class Closing:
         progress.corrections += before is not None
         return [self._noted(progress, day, families)]
 
-    def over(self, progress: Progress, closed_day: int) -> int | None:
-        """The day that has become too old to be kept as another one closed."""
-        over, since = closed_day - self._rules.history_days, progress.closed_since
-        return None if since is None or over < since else over
-
     def _looked_at(
         self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
     ) -> dict[str, OfWindows]:
@@ -176,10 +173,25 @@ class Closing:
         closed = ClosedDay(day, families, progress.now_ms)
         self._told[day] = families
         self._unsaved[day] = closed
-        over = self.over(progress, day)
-        if over is not None:
-            self._unsaved[over] = None
+        assert progress.closed_since is not None
+        progress.closed_since = min(day, progress.closed_since)
         return closed
+
+    def _drop_old_days(self, progress: Progress) -> None:
+        """Drop the days that are older than `history_days`, also those that were kept when it was longer."""
+        assert progress.closed_through is not None
+        assert progress.closed_since is not None
+        kept_since = progress.closed_through - self._rules.history_days + 1
+        if progress.closed_since < kept_since:
+            old = range(progress.closed_since, kept_since)
+            self._dropped += old
+            self._unsaved.update(dict.fromkeys(old))
+            progress.closed_since = kept_since
+
+    def take_dropped(self) -> list[int]:
+        """The days that were dropped since the last call because they are older than `history_days`."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def __len__(self) -> int:
         return len(self._unsaved)

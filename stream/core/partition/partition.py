@@ -234,9 +234,9 @@ class Partition:
         """Make room for values that are new: once a day, for all that is booked is looked at."""
         self._apart.keep(field for family in self.families for field in family.value_fields())
 
-    def over_day(self, closed_day: int) -> int | None:
-        """The day that is kept no more when another has closed; None where all are."""
-        return self._closing.over(self.progress, closed_day)
+    def take_dropped_days(self) -> list[int]:
+        """The days that `close_days` has dropped since the last call, because they are older than `history_days`."""
+        return self._closing.take_dropped()
 
     def tell_days_again(self) -> None:
         """Have `close_days` tell again what can still change."""

@@ -52,7 +52,7 @@ class Progress(msgspec.Struct):
     counted_since_ms: int = 0  # wall clock of the last reset, after which everything was counted again; 0 if none
     partitions: int = 0  # the number of partitions of each topic when this was counted; 0 if unknown
     days_since: dict[str, int] = {}  # by family: the first local day whose page is kept, if some are not
-    closed_since: int | None = None  # the first day that was closed here
+    closed_since: int | None = None  # the first closed day that is kept
     closed_through: int | None = None  # the last day that was closed here
     stale_from: int | None = None  # the closed days from this one on may have other numbers now
     looking_at: int | None = None  # the first of them that has still to be calculated, once that has begun
