@@ -128,7 +128,8 @@ class Closing:
         assert progress.closed_through is not None
         self._calls += 1
         stale = progress.stale_from
-        if stale is not None and (stale < first_open or (progress.looking_at is None and self._is_time_for_a_round())):
+        is_time = progress.looking_at is None and self._calls >= _CALLS_OF_A_ROUND
+        if stale is not None and (stale < first_open or is_time):
             progress.looking_at = stale if progress.looking_at is None else min(stale, progress.looking_at)
             progress.stale_from, self._calls = None, 0
             self._in_round |= self._touched
@@ -146,9 +147,6 @@ class Closing:
         for gone in [gone for gone in self._told if gone < needed_since]:
             del self._told[gone]
         return corrected
-
-    def _is_time_for_a_round(self) -> bool:
-        return self._calls >= _CALLS_OF_A_ROUND
 
     def _looked_at_again(self, progress: Progress, day: int) -> list[ClosedDay]:
         before = self._told.get(day)
