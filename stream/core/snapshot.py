@@ -43,6 +43,7 @@ class ClosedDay(msgspec.Struct, frozen=True, gc=False):
     day: int
     families: dict[str, OfWindows]  # by name of the family
     changed_ms: int  # the clock when it was said
+    corrections: int = 0  # how often late events have changed the day since it was reported first
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):

@@ -18,6 +18,7 @@ from stream.core.metrics import Metric, is_by_segment, is_closed, segment_name
 from stream.core.time import date_of, day_number, iso
 from stream.export import compression
 from stream.export.board import Board
+from stream.export.documents import samples_of, with_sample_sizes
 
 # Days on a page: what is shown at once, and no more than takes a moment to put together.
 _DAYS_OF_A_PAGE = 100
@@ -35,6 +36,7 @@ class Day(msgspec.Struct, frozen=True):
     day: str
     changed_at: str | None  # when late events changed it last, or else when it closed
     final: bool  # no event can change it any more
+    corrections: int  # how often late events have changed it, added up over the partitions
     samples: list[dict[str, Any]]
 
 
@@ -127,10 +129,11 @@ def _told(board: Board, asked: _Asked, day: int) -> Day:
         day=date_of(day).isoformat(),
         changed_at=iso(changed_ms) if changed_ms >= 0 else None,
         final=final is not None and day <= final,
+        corrections=board.closed_days.corrections(day),
         samples=[
-            {"name": one.name, "labels": dict(one.labels), "value": one.value}
-            for one in board.closed_samples(day)
-            if one.name in asked.metric.names and asked.segment in (None, one.labels.get("segment"))
+            one
+            for one in with_sample_sizes(samples_of(board.closed_samples(day), {asked.metric.name}))
+            if one["name"] in asked.metric.names and asked.segment in (None, one["labels"].get("segment"))
         ],
     )
 
@@ -138,7 +141,7 @@ def _told(board: Board, asked: _Asked, day: int) -> Day:
 def _csv(metric: Metric, days: list[Day]) -> str:
     page = io.StringIO()
     rows = csv.writer(page, lineterminator="\n")
-    rows.writerow(["day", "changed_at", "final", "name", *columns(metric.labels), "value"])
+    rows.writerow(["day", "changed_at", "final", "corrections", "name", *columns(metric.labels), "value"])
     rows.writerows(_rows(metric, days))
     return page.getvalue()
 
@@ -152,7 +155,15 @@ def _rows(metric: Metric, days: list[Day]) -> Iterator[list[object]]:
     for day in days:
         for one in day.samples:
             labels = (one["labels"][label] for label in metric.labels)
-            yield [day.day, day.changed_at or "", str(day.final).lower(), one["name"], *labels, one["value"]]
+            yield [
+                day.day,
+                day.changed_at or "",
+                str(day.final).lower(),
+                day.corrections,
+                one["name"],
+                *labels,
+                one["value"],
+            ]
 
 
 async def _json(request: web.Request, content: Any, *, status: int = 200) -> web.Response:

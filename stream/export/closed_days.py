@@ -139,3 +139,7 @@ class ClosedDays:
     def changed_ms(self, day: int) -> int:
         """The clock when a day was changed last: when it closed, or when late events changed it."""
         return max((closed.changed_ms for closed in self.of(day)), default=-1)
+
+    def corrections(self, day: int) -> int:
+        """How often late events have changed a day, added up over all partitions."""
+        return sum(closed.corrections for closed in self.of(day))

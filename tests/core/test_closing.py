@@ -97,6 +97,28 @@ def test_what_a_late_event_changed_is_told_after_a_crash_too() -> None:
     worker.restart()
 
     assert at(worker, 3.1) == [1, 2]
+    assert worker.partition.progress.corrections == 2
+
+
+def test_a_day_has_the_number_of_its_corrections_and_a_new_owner_reports_it_as_the_last_one_did() -> None:
+    worker = Worker(Rules())
+    apply(worker, login("ann", 0.5))
+    at(worker, 3.1)
+    for user in ("bob", "cat"):
+        apply(worker, login(user, 1.5))
+        at(worker, 3.2)
+
+    def told(day: float) -> list[tuple[int, int, float]]:
+        worker.restart()
+        worker.partition.tell_days_again()
+        worker.partition.tick(MIDNIGHT_MS + int(day * DAY_MS), behind=())
+        worker.partition.update_totals()
+        closed = [one for _ in range(20) for one in worker.partition.close_days()]
+        return [(one.day - FIRST, one.corrections, (one.changed_ms - MIDNIGHT_MS) / DAY_MS) for one in closed]
+
+    assert told(3.3) == [(0, 0, 3.1), (1, 2, 3.2), (2, 2, 3.2)]
+    apply(worker, login("dan", 2.5))
+    assert told(3.4) == [(0, 0, 3.1), (1, 2, 3.2), (2, 3, 3.4)]
 
 
 def test_no_more_days_are_looked_at_together_than_a_batch_can_wait_for() -> None:

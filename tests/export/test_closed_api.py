@@ -59,6 +59,7 @@ def test_a_number_is_told_for_each_day_with_when_the_day_was_changed_and_whether
     assert daily == {date_of(LAST - ago).isoformat(): 3 if ago == 1 else 2 for ago in range(DAYS - 1, -1, -1)}
     # Three days of lateness before now: nothing was read for a day.
     assert [day["final"] for day in body["days"]] == [True, True, True, False, False, False]
+    assert [day["corrections"] for day in body["days"]] == [0, 0, 0, 0, 1, 1]
     assert [day["changed_at"] for day in body["days"][-3:]] == [
         "2026-03-10T12:00:10Z", "2026-03-10T13:00:10Z", "2026-03-10T13:00:10Z",
     ]  # fmt: skip
@@ -79,8 +80,8 @@ def test_it_is_told_as_csv_too() -> None:
 
     assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
     lines = body.splitlines()
-    assert lines[0] == "day,changed_at,final,name,window,value"
-    assert "2026-03-08,2026-03-10T13:00:10Z,false,engagement_logins_closed,1d,3" in lines
+    assert lines[0] == "day,changed_at,final,corrections,name,window,value"
+    assert "2026-03-08,2026-03-10T13:00:10Z,false,1,engagement_logins_closed,1d,3" in lines
 
 
 def test_what_has_not_changed_is_not_sent_again() -> None:
@@ -134,7 +135,7 @@ def test_a_number_is_told_by_the_values_of_a_segment(name: str) -> None:
     everything = get("/api/v1/closed?metric=engagement_segment_active_users_closed")[2]["days"][-1]["samples"]
     assert {one["labels"]["segment"] for one in everything} == {"platform", "plan", "country", "app_version"}
     csv = get(f"/api/v1/closed?metric={name}&segment=platform&format=csv")[2].splitlines()
-    assert csv[0] == "day,changed_at,final,name,window,segment,segment_value,value"
+    assert csv[0] == "day,changed_at,final,corrections,name,window,segment,segment_value,value"
 
 
 @pytest.mark.parametrize("coding", UNPACKED)

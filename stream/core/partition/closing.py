@@ -8,7 +8,7 @@ While a worker catches up, many days close within a second. What is kept for day
 `close` then calls it again at once, as long as there is a `backlog`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +36,8 @@ class Closing:
     def __init__(self, rules: Rules, families: list[Family[Any]]) -> None:
         self._rules = rules
         self._families = families
-        self._told: dict[int, dict[str, OfWindows]] = {}  # days that may still change, as they were told
+        self._reported: dict[int, ClosedDay] = {}  # the days that may still change, as they were reported last
+        self._calculated: set[int] = set()  # those of them that were calculated since the restore or `tell_again`
         self._calls = _CALLS_OF_A_ROUND  # since the last round began, or was begun again
         self._touched: set[str] = set()  # families of which something was booked since the last round began
         self._in_round: set[str] = set()  # those that are looked at in this one
@@ -69,20 +70,35 @@ class Closing:
                     progress.stale_from = stale if progress.stale_from is None else min(stale, progress.stale_from)
         self._first_open = first_open
 
-    def restored(self, first_open: int) -> None:
-        """The totals are those of a checkpoint, by which all days before `first_open` were final."""
-        self._first_open = first_open
-
     def tell_again(self, progress: Progress, late_before_ms: int) -> None:
         """Tell the days again that can still change: whoever told them last may not have got it through.
 
         Also those that this one has told, and that are the same.
         """
-        self._told.clear()
+        self._calculated.clear()
         first = self.first_day(progress)
         if progress.closed_through is not None and first is not None:
             first = max(first, min(self._rules.days.day_of(max(0, late_before_ms)), progress.closed_through))
             progress.stale_from = first if progress.stale_from is None else min(first, progress.stale_from)
+
+    def restore(
+        self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]], progress: Progress, first_open: int
+    ) -> None:
+        """Load the stored days that may still change, so that a day that was reported before keeps its history.
+
+        `pages` returns the stored items whose keys begin with a prefix. By the checkpoint all days before `first_open`
+        are final.
+        """
+        self._first_open = first_open
+        if progress.closed_through is None or progress.closed_since is None:
+            return
+        waits_since = self.waits_since(progress)
+        needed_since = first_open if waits_since is None else min(first_open, waits_since)
+        for day in range(max(needed_since, progress.closed_since), progress.closed_through + 1):
+            wanted = f"{CLOSED}{day}".encode()
+            for key, value in pages(wanted):
+                if key == wanted:
+                    self._reported[day] = decode_closed(value)
 
     def close(self, progress: Progress, last_closed: int, *, late_before_ms: int, count: int) -> list[ClosedDay]:
         """Look at some of the days that have closed or may say something else; returns those that do.
@@ -98,7 +114,7 @@ class Closing:
         closed = []
         while progress.closed_through < last_closed and count > 0:
             day = progress.closed_through = progress.closed_through + 1
-            closed.append(self._noted(progress, day, self._looked_at(progress, day)))
+            closed.append(self._noted(progress, day, self._sums(progress, day)))
             count -= 1
         if count > 0:
             closed += self._correct(progress, self._rules.days.day_of(max(0, late_before_ms)))
@@ -144,19 +160,17 @@ class Closing:
             self._in_round = set()
         waits_since = self.waits_since(progress)
         needed_since = first_open if waits_since is None else min(first_open, waits_since)
-        for gone in [gone for gone in self._told if gone < needed_since]:
-            del self._told[gone]
+        for gone in [gone for gone in self._reported if gone < needed_since]:
+            del self._reported[gone]
+            self._calculated.discard(gone)
         return corrected
 
     def _looked_at_again(self, progress: Progress, day: int) -> list[ClosedDay]:
-        before = self._told.get(day)
-        families = self._looked_at(progress, day, known=before)
-        if families == before:
-            return []
-        progress.corrections += before is not None
-        return [self._noted(progress, day, families)]
+        known = self._reported[day].families if day in self._calculated else None
+        families = self._sums(progress, day, known=known)
+        return [] if families == known else [self._noted(progress, day, families)]
 
-    def _looked_at(
+    def _sums(
         self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
     ) -> dict[str, OfWindows]:
         """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
@@ -168,8 +182,14 @@ class Closing:
         return with_most_used({**known, **{family.name: family.closed_sums(day, first_known) for family in changed}})
 
     def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
-        closed = ClosedDay(day, families, progress.now_ms)
-        self._told[day] = families
+        """Return the report of a day, and keep it. It is the one before, if that had the same sums."""
+        closed, before = ClosedDay(day, families, progress.now_ms), self._reported.get(day)
+        if before is not None:
+            is_same = before.families == families
+            closed = before if is_same else msgspec.structs.replace(closed, corrections=before.corrections + 1)
+            progress.corrections += not is_same
+        self._reported[day] = closed
+        self._calculated.add(day)
         self._unsaved[day] = closed
         assert progress.closed_since is not None
         progress.closed_since = min(day, progress.closed_since)

@@ -334,7 +334,7 @@ class Partition:
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
-        self._closing.restored(self._first_open())
+        self._closing.restore(pages, self.progress, self._first_open())
         self._keep_apart_what_is_booked()
 
 
