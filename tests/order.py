@@ -34,6 +34,7 @@ _FIRST: Final = (
     "tests/deploy/test_business_alerts.py",
     "tests/deploy/test_dashboards.py",
     "tests/export/test_page.py",
+    "tests/export/test_page_tabs.py",
     "tests/integration/",
     "tests/chaos/",
     "tests/state/",

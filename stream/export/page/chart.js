@@ -9,32 +9,35 @@ const DAY = 86_400_000;
 const MOST_ROWS = 48;
 const FONT = "12px system-ui, sans-serif";
 
+const STEPS = { day: [1, 2, 7, 14, 28].map((days) => days * DAY), age: [1, 2, 5, 7, 10, 14] };
+
 const charts = new Set();
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of charts) chart.redraw();
 });
 
 /**
- * `series` are {label, metric, colour, dash, width, fill}; one without a label is the end of a `band`, two places of
- * series. `x` is "day" or "time"; `zone()` the time zone of times.
+ * `series` are {label, metric, colour, dash, width, fill, points}; one without a label is the end of a `band`, two
+ * places of series. `x` is "day", "time" or "age" (the number of an `ageUnit`); `zone()` the time zone of times. With
+ * `isStack` each value is a bar on those after it, and one of a series that `isBelow` hangs below zero.
  */
-export function chart({ title, kind, series, x = "time", bands = [], zone = () => "UTC", note = "" }) {
+export function chart({ title, kind, series, x = "time", ageUnit, bands = [], zone = () => "UTC", note = "", isStack = false, hasTable = true }) {
   const isDay = x === "day";
   const named = series.map((one, place) => ({ ...one, place: place + 1 })).filter((one) => one.label);
-  const when = (at) => (isDay ? day(new Date(at).toISOString().slice(0, 10)) : time(at, zone(), true));
+  const when = (at) => (x === "age" ? `${ageUnit} ${at}` : isDay ? day(new Date(at).toISOString().slice(0, 10)) : time(at, zone(), true));
   const values = named.map(() => h("b", {}, NONE));
   const moment = h("span", { class: "when" });
   const legend = h(
     "ul",
     { class: "legend" },
-    ...named.map((one, place) => h("li", {}, swatch(one), term(one.label, one.metric), values[place])),
+    ...named.map((one, place) => h("li", {}, swatch(one, isStack), one.metric ? term(one.label, one.metric) : one.label, values[place])),
   );
   const plot = h("div", { class: "plot", role: "img", "aria-label": title });
   const empty = h("p", { class: "empty" }, note);
   const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, as a table` });
   const details = h("details", {}, h("summary", {}, "As a table"), table);
   const heading = h("div", { class: "title" }, h("h3", {}, title), moment);
-  const element = h("figure", { class: "chart" }, heading, legend, plot, empty, details);
+  const element = h("figure", { class: "chart" }, heading, legend, plot, empty, hasTable ? details : undefined);
   let data = [[], ...series.map(() => [])];
   let drawn = null;
 
@@ -52,21 +55,21 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
       height: plot.clientHeight,
       padding: [10, 24, 0, 0],
       legend: { show: false },
-      cursor: { drag: { x: false, y: false }, points: { size: 7, width: 2 }, y: false },
+      cursor: { drag: { x: false, y: false }, points: { show: !isStack, size: 7, width: 2 }, y: false },
       tzDate: (at) => uPlot.tzDate(new Date(at), isDay ? "Etc/UTC" : zone()),
       scales: {
-        x: { range: (_, low, high) => (isDay ? [low - DAY / 2, high + DAY / 2] : [Math.min(low, high - 120_000), high]) },
-        y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.06 : 1] },
+        x: { time: x !== "age", range: ends },
+        y: { range: (_, low, high) => [Math.min(0, low * 1.06), high > 0 ? high * 1.06 : 1] },
       },
       axes: [
-        { ...axis, space: 64, size: 28, incrs: isDay ? [1, 2, 7, 14, 28].map((days) => days * DAY) : undefined, values: ticks },
+        { ...axis, space: 64, size: 28, incrs: STEPS[x], values: ticks },
         {
           ...axis,
           size: 46,
           gap: 6,
           space: 36,
           grid: { stroke: () => colour("--grid"), width: 1 },
-          values: (_, splits) => splits.map((value) => tick(kind, value)),
+          values: (_, splits) => splits.map((value) => tick(kind, isStack ? Math.abs(value) : value)),
         },
       ],
       bands: bands.map(({ upper, lower }) => ({ series: [upper + 1, lower + 1], fill: () => colour("--band") })),
@@ -78,8 +81,24 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
     };
   }
 
+  function ends(_, low, high) {
+    if (x === "age") return [low, high];
+    return isDay ? [low - DAY / 2, high + DAY / 2] : [Math.min(low, high - 120_000), high];
+  }
+
+  /** What is drawn of the values: in a stack each bar begins where the next one ends, so the highest come first. */
+  function drawable() {
+    if (!isStack) return data;
+    const sums = data[0].map(() => 0);
+    const add = (value, at) => (sums[at] += value ?? 0);
+    const columns = data.slice(1).map((values, place) => [values, series[place].isBelow]).reverse();
+    return [data[0], ...columns.map(([values, isBelow]) => (isBelow ? values.map((value) => value && -value) : values.map(add))).reverse()];
+  }
+
   function line(one) {
     if (!one.label) return { stroke: "transparent", points: { show: false } };
+    if (isStack) return { fill: () => colour(one.colour), width: 0, paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } };
+    if (one.points) return { paths: () => null, points: { show: true, size: 9, width: 2, stroke: () => colour(one.colour), fill: () => colour("--paper") } };
     return {
       stroke: () => colour(one.colour),
       width: one.width ?? 2,
@@ -90,13 +109,15 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
   }
 
   function ticks(_, splits, __, ___, step) {
+    if (x === "age") return splits.map(String);
     if (isDay || step >= DAY) return splits.map((at) => day(new Date(at).toISOString().slice(0, 10)).slice(4));
     return splits.map((at) => time(at, zone(), step < 60_000));
   }
 
   function size() {
+    if (plot.clientWidth === 0) return; // it is not shown
     if (drawn !== null) drawn.setSize({ width: plot.clientWidth, height: plot.clientHeight });
-    else if (plot.clientWidth > 0 && data[0].length > 1) drawn = new uPlot(options(), data, plot);
+    else if (data[0].length > 1) drawn = new uPlot(options(), drawable(), plot);
   }
 
   function fillTable() {
@@ -116,7 +137,7 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
     data = [moments, ...columns];
     element.classList.toggle("is-empty", moments.length < 2);
     if (drawn === null) size();
-    else drawn.setData(data);
+    else drawn.setData(drawable());
     tell(drawn?.cursor.idx);
     plot.setAttribute("aria-label", `${title}. ${named.map((one) => summary(one)).join(" ")}`);
     fillTable();
@@ -130,9 +151,18 @@ export function chart({ title, kind, series, x = "time", bands = [], zone = () =
   }
 
   details.addEventListener("toggle", fillTable);
-  new ResizeObserver(size).observe(plot);
-  charts.add({ redraw: () => drawn?.redraw() });
-  return { element, draw, setNote: (text) => say(empty, text) };
+  const sizes = new ResizeObserver(size);
+  sizes.observe(plot);
+  const own = { redraw: () => drawn?.redraw() };
+  charts.add(own);
+
+  function remove() {
+    sizes.disconnect();
+    charts.delete(own);
+    drawn?.destroy();
+  }
+
+  return { element, draw, remove };
 }
 
 function tick(kind, value) {
@@ -140,8 +170,10 @@ function tick(kind, value) {
   return value < 10_000 ? value.toLocaleString("en-US") : short(value);
 }
 
-function swatch({ colour: name, dash, width = 2 }) {
-  const path = s("path", { d: "M1 5H21", "stroke-width": width, "stroke-dasharray": dash?.join(" ") });
+function swatch({ colour: name, dash, width = 2, points }, isStack) {
+  const path = points
+    ? s("path", { d: "M7 5a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", "stroke-width": 2 })
+    : s("path", { d: "M1 5H21", "stroke-width": isStack ? 10 : width, "stroke-dasharray": dash?.join(" ") });
   return s("svg", { class: `swatch ${name.slice(2)}`, viewBox: "0 0 22 10", "aria-hidden": "true" }, path);
 }
 

@@ -44,7 +44,8 @@ function hideSoon() {
   hiding = setTimeout(hide, 250);
 }
 
-function hide() {
+/** Close the box. */
+export function hide() {
   clearTimeout(hiding);
   box.hidden = true;
   shownFor?.classList.remove("open");
@@ -52,15 +53,19 @@ function hide() {
 }
 
 function show(button) {
-  clearTimeout(hiding);
   const metric = button.dataset.metric;
-  if (known[metric] === undefined) return;
+  if (known[metric] !== undefined) showBeside(button, h("p", {}, describe(metric)), h("code", {}, metric));
+}
+
+/** Show something in the box, beside an element that tells it by itself too. */
+export function showBeside(element, ...told) {
+  clearTimeout(hiding);
   shownFor?.classList.remove("open");
-  shownFor = button;
-  button.classList.add("open");
-  box.replaceChildren(h("p", {}, describe(metric)), h("code", {}, metric));
+  shownFor = element;
+  element.classList.add("open");
+  box.replaceChildren(...told);
   box.hidden = false;
-  place(button.getBoundingClientRect());
+  place(element.getBoundingClientRect());
 }
 
 function place(beside) {

@@ -5,6 +5,9 @@ import { h } from "./dom.js";
 import { interval, scale } from "./pictures.js";
 import { KINDS, NONE, NO_DATA, interval as words, shown, windowShort } from "./text.js";
 
+// The least and the most there can be, and the step that the ends of a line are rounded to.
+const DOMAINS = { share: [0, 1, 0.1], score: [-100, 100, 20] };
+
 /** Returns an element and what renders rows of {label, value, lower, upper, n} into it. */
 export function forest({ title, metric, short, kind, labelled = windowShort, rows: rowsName = "window" }) {
   const body = h("tbody");
@@ -17,7 +20,7 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
     h("td", { class: "drawn" }),
     h("th", { scope: "col" }, "value"),
     h("th", { scope: "col", class: "wide" }, "95% interval"),
-    h("th", { scope: "col" }, "n"),
+    h("th", { scope: "col", class: "n" }, "n"),
   );
   const foot = h("tr", { "aria-hidden": "true" }, h("td"), ends, h("td", { colspan: "3" }));
   const heading = h("h3", {}, term(title, metric), h("span", { class: "short" }, short));
@@ -32,6 +35,7 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
     const [low, high] = domain(kind, rows);
     const at = scale(low, high);
     body.replaceChildren(...rows.map((row) => rowOf(row, at, reference)));
+    element.classList.toggle("plain", rows.every((row) => row.lower === undefined && row.n === undefined) && rows.some((row) => row.value !== undefined));
     foot.hidden = rows.every((row) => row.value === undefined);
     ends.replaceChildren(h("span", {}, KINDS[kind].show(low).replace(".0", "")), h("span", {}, KINDS[kind].show(high).replace(".0", "")));
     about.textContent = note;
@@ -47,7 +51,7 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
       h("td", { class: "drawn" }, isKnown ? interval(at, { ...row, reference: reference ?? undefined }) : ""),
       h("td", { class: "number" }, h("b", {}, shown(kind, row.value)), h("span", { class: "narrow" }, range)),
       h("td", { class: "wide" }, isKnown ? range || NONE : NO_DATA),
-      h("td", { class: "number soft" }, row.n === undefined ? NONE : KINDS.count.show(row.n)),
+      h("td", { class: "number soft n" }, row.n === undefined ? NONE : KINDS.count.show(row.n)),
     );
   }
 
@@ -56,8 +60,9 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
 
 /** The ends of the common line: round numbers around all intervals, at most what there can be. */
 function domain(kind, rows) {
-  const [least, most, step] = kind === "share" ? [0, 1, 0.1] : [-100, 100, 20];
   const all = rows.flatMap((row) => [row.lower ?? row.value, row.upper ?? row.value]).filter((value) => value !== undefined);
+  if (!DOMAINS[kind]) return [0, Math.max(1, ...all)];
+  const [least, most, step] = DOMAINS[kind];
   if (all.length === 0) return [least, most];
   const low = Math.max(least, Math.floor(Math.min(...all) / step) * step);
   return [low, Math.max(low + step, Math.min(most, Math.ceil(Math.max(...all) / step) * step))];

@@ -2,6 +2,7 @@
 
 import { term } from "./definitions.js";
 import { h, say } from "./dom.js";
+import { moved } from "./intervals.js";
 import { dayBefore, secondsOf } from "./numbers.js";
 import { sparkline } from "./pictures.js";
 import { KINDS, NO_DATA, counted, day, interval, length, shown, spelt, windowName } from "./text.js";
@@ -146,10 +147,8 @@ function onOtherWindow(numbers, { name, family, kind, labels, other }, window, f
 }
 
 function marked(now, before) {
-  if (now.lower === undefined || before.lower === undefined) return {};
-  if (now.lower > before.upper) return { mark: "clear rise" };
-  if (now.upper < before.lower) return { mark: "clear fall" };
-  return { isUnclear: true };
+  const told = moved(now, before);
+  return told === "no clear change" ? { isUnclear: true } : { mark: told };
 }
 
 function ofDays(numbers, { closed }, window) {

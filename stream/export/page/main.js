@@ -13,6 +13,11 @@ import { segments } from "./segments.js";
 import { sessions } from "./sessions.js";
 import { state } from "./state.js";
 import { surveys } from "./surveys.js";
+import { days as anyDays } from "./tab-days.js";
+import { lifecycle } from "./tab-lifecycle.js";
+import { retention } from "./tab-retention.js";
+import { closedSegments } from "./tab-segments.js";
+import { tabs } from "./tabs.js";
 import { NONE, moment } from "./text.js";
 
 const CLOSED_DAYS = 35;
@@ -28,16 +33,26 @@ const at = (id) => document.getElementById(id);
 const numbers = new Numbers();
 const past = new Past();
 const tellState = state(at("state"));
-const panels = [
-  headline(at("headline")),
-  days(at("days"), at("days-note")),
-  hours(at("hours"), at("hours-note"), at("hours-range")),
-  segments(at("by-segment"), at("segments"), at("segments-note")),
-  sessions(at("sessions"), at("sessions-note")),
-  surveys(at("surveys")),
-  pipeline(at("stream"), at("stream-note")),
-];
+// By tab: what is rendered each second from the stream, and what loads closed days when they are asked for or change.
+const panels = {
+  now: [
+    headline(at("headline")),
+    days(at("days"), at("days-note")),
+    hours(at("hours"), at("hours-note"), at("hours-range")),
+    sessions(at("sessions"), at("sessions-note")),
+    surveys(at("surveys")),
+    pipeline(at("stream"), at("stream-note")),
+  ],
+  segments: [segments(at("by-segment"), at("segments"), at("segments-note"))],
+};
+const views = {
+  days: anyDays(at("any-days")),
+  retention: retention(at("retention")),
+  lifecycle: lifecycle(at("lifecycle")),
+  segments: closedSegments(at("closed-segments")),
+};
 
+let tab = null;
 let cutSince = null;
 let heardAt = Date.now();
 let isFollowing = false;
@@ -53,7 +68,7 @@ function render() {
   say(clock, numbers.atMs === null ? NONE : moment(numbers.atMs, numbers.zone));
   if (numbers.about.at !== null) clock.dateTime = numbers.about.at;
   say(at("zone"), numbers.about.timezone);
-  for (const panel of panels) panel(numbers, past);
+  for (const panel of panels[tab] ?? []) panel(numbers, past);
 }
 
 async function load() {
@@ -63,19 +78,22 @@ async function load() {
   if (isLoading) return;
   isLoading = true;
   loadedAt = performance.now();
+  const isNow = tab === "now"; // the other tabs load their days themselves
   try {
-    const metrics = `api/v1/metrics?days=${CLOSED_DAYS}&closed=${CLOSED_SHOWN.join(",")}`;
-    const [all, history] = await Promise.all([metrics, "api/v1/history"].map(read));
+    const metrics = `api/v1/metrics?days=${isNow ? CLOSED_DAYS : 1}&closed=${CLOSED_SHOWN.join(",")}`;
+    const [all, history] = await Promise.all([read(metrics), isNow ? read("api/v1/history") : null]);
     // A page that follows the stream has newer numbers, and the next changes apply to those.
-    numbers.take(all, { isFollowing });
-    past.take(history);
+    numbers.take(all, { isFollowing, hasDays: isNow });
+    if (isNow) past.take(history);
     define(numbers.definitions);
     render();
+    views[tab]?.(numbers);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // there is no connection, which the state shows
   } finally {
     isLoading = false;
-    if (isAskedAgain) loadSoon();
+    if (tab === "now" && !isNow) load();
+    else if (isAskedAgain) loadSoon();
   }
 }
 
@@ -121,6 +139,17 @@ function cut() {
 }
 
 start();
-load();
+tabs(at("tabs"), (name, isOther) => {
+  tab = name;
+  const isKnown = Object.keys(numbers.definitions).length > 0;
+  if (isOther && (tab === "now" || !isKnown)) load();
+  if (!isKnown) return; // as soon as it is loaded
+  if (isOther) render();
+  views[tab]?.(numbers);
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address says which tab is shown
+  at("numbers").focus();
+});
 follow("api/v1/stream", { hear, cut, pause });
 setInterval(() => isPaused || load(), RELOAD_MS);

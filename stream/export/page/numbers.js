@@ -5,7 +5,7 @@ const key = (name, labels) => {
   return `${name}|${parts.join(",")}`;
 };
 
-class Samples {
+export class Samples {
   #values = new Map();
   #isNothingKnown;
 
@@ -60,15 +60,16 @@ export class Numbers {
   health = new Samples();
   closed = []; // {day, samples}, oldest first
 
-  /** Take in the whole document of the API; while the stream is followed, only what that does not tell. */
-  take(document, { isFollowing }) {
+  /** Take in the whole document of the API; while the stream is followed, only what that does not tell. It has all
+   *  closed days that are shown, or it has only the last one. */
+  take(document, { isFollowing, hasDays }) {
     if (!isFollowing) {
       this.#stand(document);
       this.live = this.#business(document.live);
       this.health = new Samples(document.health);
     }
     this.definitions = document.definitions;
-    this.closed = document.closed.map(({ day, samples }) => ({ day, samples: this.#business(samples) }));
+    if (hasDays) this.closed = document.closed.map(({ day, samples }) => ({ day, samples: this.#business(samples) }));
   }
 
   /** While events wait to be read, a 0 may be one of which nothing was read yet: then it is not known. */
@@ -143,7 +144,7 @@ export const byLength = (windows) => [...windows].sort((one, other) => secondsOf
 
 export const dayMs = (day) => Date.parse(`${day}T00:00Z`);
 
-const daysBetween = (from, to) => Math.round((dayMs(to) - dayMs(from)) / 86_400_000);
+export const daysBetween = (from, to) => Math.round((dayMs(to) - dayMs(from)) / 86_400_000);
 
 /** The day `days` before one. */
 export const dayBefore = (day, days) => new Date(dayMs(day) - days * 86_400_000).toISOString().slice(0, 10);

@@ -7,7 +7,7 @@ import { KINDS, NO_DATA, listed, shown, windowName } from "./text.js";
 
 const ACTIVE = "engagement_active_users";
 const METRIC = "engagement_segment_active_users";
-const TITLES = { platform: "Platform", plan: "Plan", country: "Country", app_version: "App version" };
+export const TITLES = { platform: "Platform", plan: "Plan", country: "Country", app_version: "App version" };
 // A longer table is too long to read. The API has all values that have a name.
 const ROWS = 8;
 

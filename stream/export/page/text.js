@@ -5,6 +5,7 @@ export const NO_DATA = "no data yet";
 
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const oneDigit = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const twoDigits = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 });
 // Up to here all digits of a count are shown, because counts are exact.
@@ -20,7 +21,8 @@ function duration(seconds) {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+  if (whole < 172_800) return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+  return `${oneDigit.format(whole / 86_400)} days`;
 }
 
 /** Minutes and seconds, or hours too: 1:38, 1:05:00. */
@@ -47,6 +49,7 @@ export const KINDS = {
     differ: (now, before) => `${signed(100 * (now - before))} points`,
   },
   score: { show: (value) => minus(oneDigit.format(value)), differ: (now, before) => `${signed(now - before)} points` },
+  ratio: { show: (value) => twoDigits.format(value), differ: relative },
   mean: { show: (value) => minus(oneDigit.format(value)), differ: relative },
   duration: { show: duration, differ: relative },
 };

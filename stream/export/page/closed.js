@@ -1,0 +1,29 @@
+// What the API tells of closed days: any of their numbers over any days, and the cohorts.
+
+import { Samples } from "./numbers.js";
+
+/** The server does not answer, or says why it can't. */
+export class Unanswered extends Error {}
+
+async function read(path, query) {
+  const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined));
+  const answer = await fetch(`${path}?${asked}`).catch(() => {
+    throw new Unanswered("the server does not answer");
+  });
+  const told = await answer.json().catch(() => ({ error: `the server answers with status ${answer.status}` }));
+  if (!answer.ok) throw new Unanswered(told.error);
+  return told;
+}
+
+/** A number on each closed day from one to another: {day, changed_at, final, corrections, samples}, oldest first. */
+export async function closedDays(metric, { from, to, segment }) {
+  const days = [];
+  for (let next = from; next; ) {
+    const page = await read("api/v1/closed", { metric, from: next, to, segment });
+    days.push(...page.days);
+    next = page.next;
+  }
+  return days.map((day) => ({ ...day, samples: new Samples(day.samples) }));
+}
+
+export const cohorts = (query) => read("api/v1/cohorts", query);

@@ -1,0 +1,48 @@
+// Numbers of closed days by name: what they are called, how they are shown, and what their labels can be.
+
+import { byLength, daysBetween } from "./numbers.js";
+import { windowName } from "./text.js";
+
+const ACRONYMS = new Map(["csat", "nps", "ces", "cxi", "l28"].map((word) => [word, word.toUpperCase()]));
+const LABELS = { window: "Window", rule: "Rule", quantile: "Quantile", mode: "Mode", day: "Day", week: "Week", days: "Active days" };
+const USUAL = { rule: "ga4", quantile: "0.5", mode: "on_or_after", day: "7", week: "1" };
+
+/** Whether a metric is one of closed days: `_closed` is its last word, or the last but the unit. */
+const isClosed = ({ name }) => /_closed(_ratio|_seconds)?$/.test(name);
+const isBySegment = ({ labels }) => labels.includes("segment");
+export const isClosedOfAll = (metric) => isClosed(metric) && !isBySegment(metric);
+export const isClosedBySegment = (metric) => isClosed(metric) && isBySegment(metric);
+
+/** engagement_nps_closed is `NPS`, engagement_bounce_closed_ratio `Bounce ratio`. */
+export function titleOf(name) {
+  const words = name.replace(/^engagement_(segment_)?/, "").replace(/_closed/, "").replace(/_seconds$/, "").split("_");
+  const text = words.map((word) => ACRONYMS.get(word) ?? word).join(" ");
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+export function kindOf({ unit, interval, parts }) {
+  if (unit === "seconds") return "duration";
+  if (unit === "ratio") return interval ? "share" : "ratio";
+  if (unit === "score") return "score";
+  return parts.length ? "mean" : "count";
+}
+
+export const labelTitle = (label) => LABELS[label] ?? label[0].toUpperCase() + label.slice(1);
+
+export const labelText = (label, value) => (label === "window" ? windowName(value) : value.replaceAll("_", " "));
+
+/** The values that a label has on any of some days, in their order. */
+export function valuesOf(days, label) {
+  const values = [...new Set(days.flatMap((day) => day.samples.all().map((sample) => sample.labels[label])))];
+  if (label === "window") return byLength(values);
+  return values.every((value) => !Number.isNaN(Number(value))) ? values.sort((one, other) => one - other) : values;
+}
+
+/** The value that is chosen where the address names none: shares are of a month, for a day has few. */
+export function usualValue(label, values, kind) {
+  const usual = label === "window" ? (kind === "count" ? "1d" : "30d") : USUAL[label];
+  return values.includes(usual) ? usual : values.at(label === "window" && kind !== "count" ? -1 : 0);
+}
+
+/** Whether a window that ends with a day holds no day from before the first that is known. */
+export const isWhole = ({ first_day: first }, day, window) => window === undefined || (first !== null && daysBetween(first, day) >= Number.parseInt(window, 10));

@@ -1,0 +1,29 @@
+// The tabs: links, of which the address says which one is shown. Each comes back as it was left.
+
+import { placed } from "./place.js";
+
+/** Show a tab when the address names it; `changed(name, isOther)` is told then, and when the address says else. */
+export function tabs(nav, changed) {
+  const links = new Map([...nav.querySelectorAll("a")].map((link) => [link.hash.split("=")[1], link]));
+  let shown = null;
+
+  function choose() {
+    const asked = placed("tab");
+    const name = links.has(asked) ? asked : [...links.keys()][0];
+    const isOther = name !== shown;
+    if (isOther) {
+      for (const [one, link] of links) {
+        document.getElementById(`tab-${one}`).hidden = one !== name;
+        if (one === name) link.setAttribute("aria-current", "page");
+        else link.removeAttribute("aria-current");
+      }
+      if (shown !== null) window.scrollTo(0, 0);
+      shown = name;
+    }
+    if (asked !== undefined) links.get(name).hash = location.hash;
+    changed(name, isOther);
+  }
+
+  window.addEventListener("hashchange", choose);
+  choose();
+}

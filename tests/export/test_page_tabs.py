@@ -1,0 +1,411 @@
+"""The tabs of closed days on the live page, in Chromium, from a real server with a real board."""
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from stream.core.catalogue import CATALOGUE
+from stream.core.metrics import is_by_segment, is_closed
+from stream.core.time import DAY_MS
+from stream.export.board import Board
+from tests.browser import opened
+from tests.export import test_closed_api, test_cohorts_api
+from tests.export.boards import NOW, moment, settings
+from tests.export.crowds import crowd
+from tests.export.serving import Serving
+from tests.export.test_closed_days import login, partition, put, report_of, told_of
+from tests.timeouts import TIMEOUT_SECONDS
+
+TABS = ("Now", "Days", "Retention", "Lifecycle", "Segments")
+PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+_PAINTED = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
+# The colours of the states, and those of the newest bar from top to bottom.
+_BAR = """(canvas) => {
+  const { width, height } = canvas;
+  const canvasOf = (width, height) => new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  const pixels = (context, x, height) => {
+    const { data } = context.getImageData(x, 0, 1, height);
+    return Array.from({ length: height }, (_, y) => data.slice(4 * y, 4 * y + 4).join());
+  };
+  const probe = canvasOf(1, 1);
+  const colours = ["new", "resurrected", "returning", "dormant"].map((name) => {
+    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    probe.fillRect(0, 0, 1, 1);
+    return pixels(probe, 0, 1)[0];
+  });
+  const copy = canvasOf(width, height);
+  copy.drawImage(canvas, 0, 0);
+  for (let x = width - 1; x >= 0; x -= 4) {
+    const column = pixels(copy, x, height);
+    if (colours.every((colour) => column.includes(colour))) return [colours, column];
+  }
+}"""
+expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Serving]:
+    """A server that shows a population of seven weeks; left as it is by those who share it."""
+    with Serving(crowd()) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def cohorts() -> Iterator[Serving]:
+    """A server that shows three weeks of four users."""
+    with Serving(test_cohorts_api.shown()) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def corrected() -> Iterator[Serving]:
+    """A server that shows six days, of which late events have corrected two."""
+    with Serving(test_closed_api.shown()) as serving:
+        yield serving
+
+
+def api(serving: Serving, path: str) -> Any:
+    with urllib.request.urlopen(f"{serving.address}/api/v1/{path}", timeout=TIMEOUT_SECONDS) as answer:
+        return json.load(answer)
+
+
+def closed(serving: Serving, metric: str, **labels: str) -> dict[str, float]:
+    """A number by day."""
+    days = api(serving, f"closed?metric=engagement_{metric}")["days"]
+    return {
+        day["day"]: sample["value"]
+        for day in days
+        for sample in day["samples"]
+        if (sample["name"], sample["labels"]) == (f"engagement_{metric}", labels)
+    }
+
+
+def row(page: Page, day: str) -> Locator:
+    """The row of a day in the table of the tab Days."""
+    return page.get_by_role("table", name="Days").get_by_role("row").filter(has=page.get_by_role("rowheader", name=day))
+
+
+def choice(page: Page, name: str) -> Locator:
+    return page.get_by_role("combobox", name=name, exact=True)
+
+
+def share(number: float) -> str:
+    return f"{100 * number:.1f}%"
+
+
+# -- tabs --------------------------------------------------------------------------------------------------------------
+
+
+def test_each_tab_loads_what_it_shows_when_it_is_shown(browser: Browser, crowded: Serving) -> None:
+    asked: list[str] = []
+    with opened(browser, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url.partition("/api/v1/")[2]))
+        page.goto(crowded.address)
+        expect(page.locator("#days canvas")).to_have_count(2)
+        assert not any(url.startswith(("closed", "cohorts")) for url in asked)
+        for tab, metrics in {
+            "Days": {"closed?metric=engagement_active_users_closed"},
+            "Retention": {"cohorts?"},
+            "Lifecycle": {
+                f"closed?metric=engagement_{name}"
+                for name in (
+                    "lifecycle_users_closed",
+                    "quick_closed_ratio",
+                    "return_closed_ratio",
+                    "inactivity_churn_closed_ratio",
+                )
+            },
+            "Segments": {"closed?metric=engagement_segment_active_users_closed"},
+        }.items():
+            asked.clear()
+            page.get_by_role("link", name=tab, exact=True).click()
+            expect(page.locator(f"#tab-{tab.lower()} canvas").first).to_be_visible()
+            assert {url.partition("&")[0] for url in asked if url.startswith("closed")} | {
+                "cohorts?" for url in asked if url.startswith("cohorts")
+            } == metrics
+            expect(page.locator("main > div:visible")).to_have_count(1)
+            expect(page.locator("#tabs [aria-current=page]")).to_have_text(tab)
+
+
+def test_who_opens_a_tab_by_its_address_loads_nothing_of_the_others_until_they_are_shown(
+    browser: Browser, crowded: Serving
+) -> None:
+    asked: list[str] = []
+    with opened(browser, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{crowded.address}/#tab=retention")
+        expect(page.locator("#retention canvas")).to_be_visible()
+        assert not any("days=35" in url or url.endswith("/history") for url in asked)
+
+        page.get_by_role("link", name="Now", exact=True).click()
+        expect(page.locator("#days canvas")).to_have_count(2)
+        expect(page.locator('[data-card="Daily active users"] .parts')).to_contain_text(", before ")
+
+
+def test_the_address_keeps_what_is_chosen_and_back_goes_back(browser: Browser, crowded: Serving) -> None:
+    with opened(browser, f"{crowded.address}/#tab=days") as page:
+        choice(page, "Number").select_option(label="NPS")
+        expect(page.get_by_role("heading", name="NPS")).to_be_visible()
+        assert "metric=engagement_nps_closed" in page.url
+        page.get_by_role("link", name="Lifecycle").click()
+        expect(page.locator("#lifecycle canvas").first).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("heading", name="NPS")).to_be_visible()
+        page.get_by_role("link", name="Now", exact=True).click()
+        page.get_by_role("link", name="Days", exact=True).click()  # as it was left
+        expect(page.get_by_role("heading", name="NPS")).to_be_visible()
+        page.reload()
+        expect(choice(page, "Number")).to_have_value("engagement_nps_closed")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("tab=days&metric=engagement_sessions", "metric: 'engagement_sessions' is no number of closed days"),
+        ("tab=days&from=yesterday", "yesterday is no day such as 2026-11-21"),
+        ("tab=retention&mode=ever", "mode: 'ever' is none of exact, on_or_after, weekly"),
+        ("tab=lifecycle&span=0", "0 days before 2026-03-09 is no day"),
+        ("tab=segments&segment=city", "segment: 'city' is none of platform, plan, country, app_version"),
+    ],
+)
+def test_an_address_that_asks_for_what_there_is_not_is_answered_in_words(
+    browser: Browser, crowded: Serving, asked: str, told: str
+) -> None:
+    with opened(browser, f"{crowded.address}/#{asked}", may_fail=True) as page:
+        expect(page.get_by_role("alert")).to_contain_text(told)
+
+
+def test_before_a_day_has_closed_each_tab_says_so(browser: Browser) -> None:
+    shown = Board(settings(), now_ms=lambda: moment(NOW))
+    with Serving(shown) as serving, opened(browser, serving.address) as page:
+        for tab in TABS[1:]:
+            page.get_by_role("link", name=tab).click()
+            expect(page.locator(f"#tab-{tab.lower()} .empty:visible").first).to_contain_text("No closed day yet")
+
+
+# -- days --------------------------------------------------------------------------------------------------------------
+
+
+def test_any_closed_number_is_shown_over_any_days_beside_the_same_weekday_of_the_week_before(
+    browser: Browser, crowded: Serving
+) -> None:
+    told = closed(crowded, "sessions_closed", window="7d")
+    with opened(browser, f"{crowded.address}/#tab=days") as page:
+        choice(page, "Number").select_option("engagement_sessions_closed")
+        choice(page, "Window").select_option("7d")
+        page.get_by_label("From", exact=True).fill("2026-03-01")
+        page.get_by_label("From", exact=True).blur()
+        page.get_by_label("To", exact=True).fill("2026-03-05")
+        page.get_by_label("To", exact=True).blur()
+        rows = page.get_by_role("table", name="Days").locator("tbody tr")
+        expect(rows).to_have_count(5)
+        now, before = told["2026-03-05"], told["2026-02-26"]
+        change = f"{100 * (now / before - 1):+.1f}%".replace("-", "−").replace("+0.0", "±0.0")
+        expect(rows.first.locator("th, td")).to_have_text(
+            ["Thu 5 Mar", f"{now:,.0f}", f"{before:,.0f}", change, "may still change"]
+        )
+        assert page.locator("#any-days canvas").evaluate(_PAINTED)
+
+        names = choice(page, "Number").locator("option").evaluate_all("them => them.map((one) => one.value)")
+        every = {metric.name for metric in CATALOGUE if is_closed(metric.name)}
+        assert set(names) == {name for name in every if not is_by_segment(name)}
+
+
+def test_one_weekday_can_be_chosen_and_a_ratio_has_its_interval(browser: Browser, crowded: Serving) -> None:
+    name = "stickiness_closed_ratio"
+    told = closed(crowded, name, window="30d")
+    days = api(crowded, f"closed?metric=engagement_{name}&from=2026-03-09")["days"][0]["samples"]
+    lower, upper = (
+        next(s["value"] for s in days if (s["name"], s["labels"]) == (f"engagement_{name}_{end}", {"window": "30d"}))
+        for end in ("lower", "upper")
+    )
+    with opened(browser, f"{crowded.address}/#tab=days&metric=engagement_{name}") as page:
+        expect(choice(page, "Window")).to_have_value("30d")
+        choice(page, "Weekday").select_option("Mondays")
+        rows = page.get_by_role("table", name="Days").locator("tbody tr")
+        expect(rows.locator("th")).to_have_text(["Mon 9 Mar", "Mon 2 Mar", "Mon 23 Feb", "Mon 16 Feb", "Mon 9 Feb"])
+        interval = f"{100 * lower:.1f} to {share(upper)}"
+        expect(rows.first.locator("td").nth(0)).to_have_text(share(told["2026-03-09"]))
+        expect(rows.first.locator("td").nth(1)).to_have_text(interval)
+        # Of the first day only a part is known: no window that holds it is shown.
+        expect(rows.last.locator("td").first).to_have_text("–")
+
+
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+def test_days_that_late_events_have_corrected_are_marked(
+    browser: Browser, corrected: Serving, options: dict[str, Any]
+) -> None:
+    with opened(browser, f"{corrected.address}/#tab=days", **options) as page:
+        told = "corrected once, last Tue 10 Mar 2026, 13:00"
+        for day in ("Sun 8 Mar", "Mon 9 Mar"):
+            expect(row(page, day)).to_have_class("corrected")
+            expect(row(page, day).get_by_text(told).locator("visible=true")).to_have_count(1)
+        expect(page.locator("tr.corrected")).to_have_count(2)
+        expect(page.locator("#any-days .legend")).to_contain_text("corrected2")
+
+
+def test_a_correction_comes_without_a_reload(browser: Browser) -> None:
+    shown = Board(settings(), now_ms=lambda: moment(NOW))
+    one = partition("ann")
+    put(shown, 0, told_of(one))
+    shown.put(report_of(0, one))
+    other = partition("bob")
+    put(shown, 1, told_of(other))
+    shown.put(report_of(1, other))
+    with Serving(shown) as serving, opened(browser, f"{serving.address}/#tab=days") as page:
+        expect(row(page, "Sun 8 Mar").locator("td").first).to_have_text("2")
+        one.tick(moment(NOW) + DAY_MS // 24, behind=())
+        login(one, "eve", ago=2)
+        late = told_of(one)
+        serving.change(lambda: put(shown, 0, late))
+        expect(row(page, "Sun 8 Mar").locator("td").first).to_have_text("3")
+        expect(row(page, "Sun 8 Mar")).to_have_class("corrected")
+
+
+# -- retention ---------------------------------------------------------------------------------------------------------
+
+
+def heat(page: Page) -> list[list[str]]:
+    """The rows of the heat map: name, users, and what is in the cells."""
+    grid = page.get_by_role("grid")
+    expect(grid).to_be_visible()
+    return [one.locator("th, td").all_inner_texts() for one in grid.locator("tbody tr").all()]
+
+
+def test_the_triangle_is_that_of_the_api_and_what_is_not_over_is_empty(browser: Browser, cohorts: Serving) -> None:
+    told = api(cohorts, "cohorts?mode=exact&by=day&from=2026-02-17&to=2026-03-09")["cohorts"]
+    with opened(browser, f"{cohorts.address}/#tab=retention&mode=exact&by=day") as page:
+        found = heat(page)
+
+    ages = range(1, len(found[0]) - 1)
+    assert [texts[1] for texts in found] == [str(one["users"]) for one in told]
+    for texts, one in zip(found, told, strict=True):
+        for age, text in zip(ages, texts[2:], strict=True):
+            count, users = one["cells"][age], one["users"]
+            assert text == ("" if count is None else "–" if not users else f"{100 * count / users:.0f}")
+    assert any("" in texts for texts in found)
+    assert any("–" in texts for texts in found)
+
+
+def test_each_cell_tells_its_counts_on_hover_and_by_keyboard(browser: Browser, cohorts: Serving) -> None:
+    told = "Tue 24 Feb, day {}: {} of 2 users, {}%, 95% interval {}%"
+    with opened(browser, f"{cohorts.address}/#tab=retention&mode=exact&by=day") as page:
+        cell = page.get_by_role("gridcell", name="Tue 24 Feb, day 3:")
+        cell.hover()
+        box = page.locator("#definition")
+        expect(box).to_have_text(told.format(3, 1, "50.0", "9.5 to 90.5"))
+        page.locator("h1").hover()
+        expect(box).to_be_hidden()
+
+        cell.focus()
+        expect(box).to_have_text(told.format(3, 1, "50.0", "9.5 to 90.5"))
+        for key, day in (("ArrowRight", 4), ("End", 13), ("Home", 1), ("ArrowLeft", 1)):
+            page.keyboard.press(key)
+            expect(page.locator(":focus")).to_have_accessible_name(re.compile(rf"Tue 24 Feb, day {day}:"))
+        page.keyboard.press("ArrowDown")
+        expect(page.locator(":focus")).to_have_accessible_name("Wed 25 Feb, day 1: 0 of 0 users")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("End")
+        page.keyboard.press("ArrowDown")  # there the younger cohort has none
+        expect(page.locator(":focus")).to_have_accessible_name(re.compile("Tue 24 Feb, day 13: 0 of 2 users"))
+        expect(page.locator("[role=grid] [tabindex='0']")).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(box).to_be_hidden()
+
+
+def test_the_curve_of_all_pools_those_that_are_old_enough(browser: Browser, cohorts: Serving) -> None:
+    told = api(cohorts, "cohorts?mode=on_or_after&by=day&from=2026-02-17&to=2026-03-09")["cohorts"]
+    with opened(browser, f"{cohorts.address}/#tab=retention&by=day") as page:
+        choice(page, "Beside all cohorts").select_option("2026-02-24")
+        expect(page.locator("#retention .legend")).to_contain_text("Tue 24 Feb")
+        page.locator("#retention summary").click()
+        cells = page.get_by_role("region", name="Retention curves, as a table").locator("tbody tr")
+        expect(cells.last.locator("th")).to_have_text("day 0")
+        found = {one.locator("th").inner_text(): one.locator("td").all_inner_texts() for one in cells.all()}
+
+    for age in (0, 1, 7):
+        reached = [one for one in told if one["cells"][age] is not None]
+        pooled = sum(one["cells"][age] for one in reached) / sum(one["users"] for one in reached)
+        own = next(one for one in told if one["from"] == "2026-02-24")
+        assert found[f"day {age}"] == [share(pooled), share(own["cells"][age] / own["users"])]
+
+
+# -- lifecycle and segments --------------------------------------------------------------------------------------------
+
+
+def test_the_lifecycle_is_stacked_with_the_dormant_below_zero(browser: Browser, crowded: Serving) -> None:
+    told = [
+        closed(crowded, "lifecycle_users_closed", window="7d", state=state)["2026-03-09"]
+        for state in ("new", "resurrected", "returning", "dormant")
+    ]
+    ratios = [
+        closed(crowded, f"{name}_closed_ratio", window="7d")["2026-03-09"]
+        for name in ("quick", "return", "inactivity_churn")
+    ]
+    with opened(browser, f"{crowded.address}/#tab=lifecycle") as page:
+        canvas = page.locator("#lifecycle canvas")
+        expect(canvas).to_have_count(3)
+        expect(page.locator("#lifecycle .legend").first.locator("b")).to_have_text([f"{users:,.0f}" for users in told])
+        expect(page.locator("#lifecycle .legend").nth(1).locator("b").first).to_have_text(f"{ratios[0]:.2f}")
+        expect(page.locator("#lifecycle .legend").nth(2).locator("b")).to_have_text([share(one) for one in ratios[1:]])
+
+        # The bar of the newest day from its top: new, resurrected, returning, and below zero dormant.
+        colours, column = canvas.first.evaluate(_BAR)
+    heights = [column.count(colour) for colour in colours]
+    assert [colour for at, colour in enumerate(column) if colour in colours and column[at - 1] != colour] == colours
+    whole = sum(heights)
+    for height, users in zip(heights, told, strict=True):
+        assert abs(height / whole - users / sum(told)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("segment_active_users_closed", {"window": "1d"}),
+        ("segment_bounce_closed_ratio", {"window": "7d", "rule": "ga4"}),
+    ],
+)
+def test_a_number_by_segment_is_that_of_the_api(
+    browser: Browser, crowded: Serving, name: str, labels: dict[str, str]
+) -> None:
+    day = api(crowded, f"closed?metric=engagement_{name}&segment=plan")["days"][-1]
+    told = {
+        sample["labels"]["value"]: sample["value"]
+        for sample in day["samples"]
+        if sample["name"] == f"engagement_{name}" and labels.items() <= sample["labels"].items()
+    }
+    with opened(browser, f"{crowded.address}/#tab=segments&number=engagement_{name}") as page:
+        choice(page, "Segment").select_option("Plan")
+        rows = page.locator("#closed-segments table.forest tbody tr")
+        expect(rows.locator("th")).to_have_text(list(told))
+        shown = [share(one) if "ratio" in name else f"{one:,.0f}" for one in told.values()]
+        expect(rows.locator("b")).to_have_text(shown)
+        expect(page.locator("#closed-segments .legend li")).to_have_count(min(5, len(told)))
+        expect(page.locator("#closed-segments .plain")).to_have_count(0 if "ratio" in name else 1)
+
+
+# -- for everybody -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{"color_scheme": "light"}, {"color_scheme": "dark"}, PHONE], ids=["light", "dark", "phone"]
+)
+def test_axe_finds_nothing_in_any_tab_and_nothing_is_wider_than_the_window(
+    browser: Browser, crowded: Serving, options: dict[str, Any]
+) -> None:
+    with opened(browser, crowded.address, bypass_csp=True, **options) as page:
+        for tab in TABS[1:]:
+            page.get_by_role("link", name=tab, exact=True).click()
+            expect(page.locator(f"#tab-{tab.lower()} canvas").first).to_be_visible()
+            found = Axe().run(page).response["violations"]
+            assert [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]] == [], tab
+            assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth"), tab
+            if options is PHONE:
+                boxes = [link.bounding_box() for link in page.locator("#tabs a").all()]
+                assert len({box["y"] for box in boxes if box}) == 1, "all tabs side by side"
