@@ -24,8 +24,10 @@ from tests.timeouts import TIMEOUT_SECONDS
 
 TABS = ("Now", "Days", "Retention", "Lifecycle", "Segments")
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-_PAINTED = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
-# The colours of the states, and those of the newest bar from top to bottom.
+_PAINTED = """
+  (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte)
+"""
+# Returns the colours of the states, and those of the newest bar from top to bottom; undefined until it is painted.
 _BAR = """(canvas) => {
   const { width, height } = canvas;
   const canvasOf = (width, height) => new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -51,7 +53,7 @@ expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Serving]:
-    """A server that shows a population of seven weeks; left as it is by those who share it."""
+    """A server that shows a population of seven weeks. Tests share it and must not change it."""
     with Serving(crowd()) as serving:
         yield serving
 
@@ -133,7 +135,7 @@ def test_each_tab_loads_what_it_shows_when_it_is_shown(browser: Browser, crowded
             expect(page.locator("#tabs [aria-current=page]")).to_have_text(tab)
 
 
-def test_who_opens_a_tab_by_its_address_loads_nothing_of_the_others_until_they_are_shown(
+def test_a_tab_that_is_opened_by_its_address_loads_nothing_of_the_others_until_they_are_shown(
     browser: Browser, crowded: Serving
 ) -> None:
     asked: list[str] = []
@@ -174,7 +176,7 @@ def test_the_address_keeps_what_is_chosen_and_back_goes_back(browser: Browser, c
         ("tab=segments&segment=city", "segment: 'city' is none of platform, plan, country, app_version"),
     ],
 )
-def test_an_address_that_asks_for_what_there_is_not_is_answered_in_words(
+def test_an_address_that_asks_for_something_unknown_is_answered_in_words(
     browser: Browser, crowded: Serving, asked: str, told: str
 ) -> None:
     with opened(browser, f"{crowded.address}/#{asked}", may_fail=True) as page:
@@ -210,7 +212,7 @@ def test_any_closed_number_is_shown_over_any_days_beside_the_same_weekday_of_the
         expect(rows.first.locator("th, td")).to_have_text(
             ["Thu 5 Mar", f"{now:,.0f}", f"{before:,.0f}", change, "may still change"]
         )
-        assert page.locator("#any-days canvas").evaluate(_PAINTED)
+        page.wait_for_function(_PAINTED, arg=page.locator("#any-days canvas").element_handle())
 
         names = choice(page, "Number").locator("option").evaluate_all("them => them.map((one) => one.value)")
         every = {metric.name for metric in CATALOGUE if is_closed(metric.name)}
@@ -278,7 +280,9 @@ def heat(page: Page) -> list[list[str]]:
     return [one.locator("th, td").all_inner_texts() for one in grid.locator("tbody tr").all()]
 
 
-def test_the_triangle_is_that_of_the_api_and_what_is_not_over_is_empty(browser: Browser, cohorts: Serving) -> None:
+def test_the_triangle_is_that_of_the_api_and_days_that_are_not_over_are_empty(
+    browser: Browser, cohorts: Serving
+) -> None:
     told = api(cohorts, "cohorts?mode=exact&by=day&from=2026-02-17&to=2026-03-09")["cohorts"]
     with opened(browser, f"{cohorts.address}/#tab=retention&mode=exact&by=day") as page:
         found = heat(page)
@@ -293,7 +297,7 @@ def test_the_triangle_is_that_of_the_api_and_what_is_not_over_is_empty(browser: 
     assert any("–" in texts for texts in found)
 
 
-def test_each_cell_tells_its_counts_on_hover_and_by_keyboard(browser: Browser, cohorts: Serving) -> None:
+def test_each_cell_shows_its_counts_on_hover_and_by_keyboard(browser: Browser, cohorts: Serving) -> None:
     told = "Tue 24 Feb, day {}: {} of 2 users, {}%, 95% interval {}%"
     with opened(browser, f"{cohorts.address}/#tab=retention&mode=exact&by=day") as page:
         cell = page.get_by_role("gridcell", name="Tue 24 Feb, day 3:")
@@ -356,7 +360,7 @@ def test_the_lifecycle_is_stacked_with_the_dormant_below_zero(browser: Browser, 
         expect(page.locator("#lifecycle .legend").nth(2).locator("b")).to_have_text([share(one) for one in ratios[1:]])
 
         # The bar of the newest day from its top: new, resurrected, returning, and below zero dormant.
-        colours, column = canvas.first.evaluate(_BAR)
+        colours, column = page.wait_for_function(_BAR, arg=canvas.first.element_handle()).json_value()
     heights = [column.count(colour) for colour in colours]
     assert [colour for at, colour in enumerate(column) if colour in colours and column[at - 1] != colour] == colours
     whole = sum(heights)

@@ -17,20 +17,38 @@ window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () 
 });
 
 /**
- * `series` are {label, metric, colour, dash, width, fill, points}; one without a label is the end of a `band`, two
- * places of series. `x` is "day", "time" or "age" (the number of an `ageUnit`); `zone()` the time zone of times. With
- * `isStack` each value is a bar on those after it, and one of a series that `isBelow` hangs below zero.
+ * `series` are {label, metric, colour, dash, width, fill, points}. A series without a label is an end of one of the
+ * `bands`, which name the indexes of two series. `x` is "day", "time" or "age", a number of `ageUnit`. `zone()` is the
+ * time zone of times. With `isStack` each value is a bar that stands on the bars of the series after it; the bars of a
+ * series that `isBelow` hang below zero.
  */
-export function chart({ title, kind, series, x = "time", ageUnit, bands = [], zone = () => "UTC", note = "", isStack = false, hasTable = true }) {
+export function chart({
+  title,
+  kind,
+  series,
+  x = "time",
+  ageUnit,
+  bands = [],
+  zone = () => "UTC",
+  note = "",
+  isStack = false,
+  hasTable = true,
+}) {
   const isDay = x === "day";
   const named = series.map((one, place) => ({ ...one, place: place + 1 })).filter((one) => one.label);
-  const when = (at) => (x === "age" ? `${ageUnit} ${at}` : isDay ? day(new Date(at).toISOString().slice(0, 10)) : time(at, zone(), true));
+  const when = (at) => {
+    if (x === "age") return `${ageUnit} ${at}`;
+    return isDay ? day(new Date(at).toISOString().slice(0, 10)) : time(at, zone(), true);
+  };
   const values = named.map(() => h("b", {}, NONE));
   const moment = h("span", { class: "when" });
   const legend = h(
     "ul",
     { class: "legend" },
-    ...named.map((one, place) => h("li", {}, swatch(one, isStack), one.metric ? term(one.label, one.metric) : one.label, values[place])),
+    ...named.map((one, place) => {
+      const label = one.metric ? term(one.label, one.metric) : one.label;
+      return h("li", {}, swatch(one, isStack), label, values[place]);
+    }),
   );
   const plot = h("div", { class: "plot", role: "img", "aria-label": title });
   const empty = h("p", { class: "empty" }, note);
@@ -86,21 +104,24 @@ export function chart({ title, kind, series, x = "time", ageUnit, bands = [], zo
     return isDay ? [low - DAY / 2, high + DAY / 2] : [Math.min(low, high - 120_000), high];
   }
 
-  /** What is drawn of the values: in a stack each bar begins where the next one ends, so the highest come first. */
+  /** What uPlot draws. In a stack, these are sums of the values: each bar covers the ones after it, from zero on. */
   function drawable() {
     if (!isStack) return data;
     const sums = data[0].map(() => 0);
     const add = (value, at) => (sums[at] += value ?? 0);
-    const columns = data.slice(1).map((values, place) => [values, series[place].isBelow]).reverse();
-    return [data[0], ...columns.map(([values, isBelow]) => (isBelow ? values.map((value) => value && -value) : values.map(add))).reverse()];
+    const below = (value) => value && -value;
+    const columns = data.slice(1).map((values, place) => [values, series[place].isBelow ? below : add]).reverse();
+    return [data[0], ...columns.map(([values, drawn]) => values.map(drawn)).reverse()];
   }
 
   function line(one) {
     if (!one.label) return { stroke: "transparent", points: { show: false } };
-    if (isStack) return { fill: () => colour(one.colour), width: 0, paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } };
-    if (one.points) return { paths: () => null, points: { show: true, size: 9, width: 2, stroke: () => colour(one.colour), fill: () => colour("--paper") } };
+    const stroke = () => colour(one.colour);
+    if (isStack) return { fill: stroke, width: 0, paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } };
+    const points = { show: true, size: 9, width: 2, stroke, fill: () => colour("--paper") };
+    if (one.points) return { paths: () => null, points };
     return {
-      stroke: () => colour(one.colour),
+      stroke,
       width: one.width ?? 2,
       dash: one.dash,
       fill: one.fill ? () => colour("--fill") : undefined,

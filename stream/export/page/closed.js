@@ -1,8 +1,8 @@
-// What the API tells of closed days: any of their numbers over any days, and the cohorts.
+// Loads closed days from the API: any of their numbers over any days, and the cohorts.
 
 import { Samples } from "./numbers.js";
 
-/** The server does not answer, or says why it can't. */
+/** There is nothing to show: the server does not answer, or refuses the request. The message says why. */
 export class Unanswered extends Error {}
 
 async function read(path, query) {
@@ -10,9 +10,9 @@ async function read(path, query) {
   const answer = await fetch(`${path}?${asked}`).catch(() => {
     throw new Unanswered("the server does not answer");
   });
-  const told = await answer.json().catch(() => ({ error: `the server answers with status ${answer.status}` }));
-  if (!answer.ok) throw new Unanswered(told.error);
-  return told;
+  const document = await answer.json().catch(() => ({ error: `the server answers with status ${answer.status}` }));
+  if (!answer.ok) throw new Unanswered(document.error);
+  return document;
 }
 
 /** A number on each closed day from one to another: {day, changed_at, final, corrections, samples}, oldest first. */

@@ -57,13 +57,13 @@ function show(button) {
   if (known[metric] !== undefined) showBeside(button, h("p", {}, describe(metric)), h("code", {}, metric));
 }
 
-/** Show something in the box, beside an element that tells it by itself too. */
-export function showBeside(element, ...told) {
+/** Show some elements in the box, beside an element. Screen readers must get the same text from the element. */
+export function showBeside(element, ...shown) {
   clearTimeout(hiding);
   shownFor?.classList.remove("open");
   shownFor = element;
   element.classList.add("open");
-  box.replaceChildren(...told);
+  box.replaceChildren(...shown);
   box.hidden = false;
   place(element.getBoundingClientRect());
 }

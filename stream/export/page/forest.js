@@ -35,9 +35,10 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
     const [low, high] = domain(kind, rows);
     const at = scale(low, high);
     body.replaceChildren(...rows.map((row) => rowOf(row, at, reference)));
-    element.classList.toggle("plain", rows.every((row) => row.lower === undefined && row.n === undefined) && rows.some((row) => row.value !== undefined));
+    const isPlain = rows.every((row) => row.lower === undefined && row.n === undefined);
+    element.classList.toggle("plain", isPlain && rows.some((row) => row.value !== undefined));
     foot.hidden = rows.every((row) => row.value === undefined);
-    ends.replaceChildren(h("span", {}, KINDS[kind].show(low).replace(".0", "")), h("span", {}, KINDS[kind].show(high).replace(".0", "")));
+    ends.replaceChildren(...[low, high].map((end) => h("span", {}, KINDS[kind].show(end).replace(".0", ""))));
     about.textContent = note;
   }
 

@@ -147,8 +147,8 @@ function onOtherWindow(numbers, { name, family, kind, labels, other }, window, f
 }
 
 function marked(now, before) {
-  const told = moved(now, before);
-  return told === "no clear change" ? { isUnclear: true } : { mark: told };
+  const move = moved(now, before);
+  return move === "no clear change" ? { isUnclear: true } : { mark: move };
 }
 
 function ofDays(numbers, { closed }, window) {

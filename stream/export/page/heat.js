@@ -1,4 +1,5 @@
-// The heat map: a table whose cells are the darker the more came back. Each tells its counts on hover, and by keyboard.
+// The heat map: a table of cohorts. The more users of a cohort came back, the darker the cell. The counts of a cell are
+// shown on hover and when the keyboard focuses it.
 
 import { hide, showBeside } from "./definitions.js";
 import { h } from "./dom.js";
@@ -7,10 +8,20 @@ import { interval, shown } from "./text.js";
 import { html } from "./vendor/lit-html.js";
 
 const SHADES = 8;
-const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -Infinity], End: [0, Infinity] };
+// By key: how far the focus moves, in rows and in columns.
+const STEPS = {
+  ArrowLeft: [0, -1],
+  ArrowRight: [0, 1],
+  ArrowUp: [-1, 0],
+  ArrowDown: [1, 0],
+  Home: [0, -Infinity],
+  End: [0, Infinity],
+};
 
-/** `rows` are {begins, ends, users, cells}: two parts of a name, of which a phone shows the first, and cells that are
- *  null where they are not complete; `unit` is what a column is one of. */
+/**
+ * `rows` are {begins, ends, users, cells}. The name of a row has two parts, and a phone shows only the first. A cell is
+ * null if its days are not over yet. `unit` is "day" or "week", the age that a column stands for.
+ */
 export function heatMap({ rows, unit }) {
   const ages = rows[0].cells.map((_, age) => age).filter((age) => age > 0 && rows.some(({ cells }) => cells[age] !== null));
   const shares = rows.flatMap(({ cells, users }) => ages.map((age) => (cells[age] !== null && users ? cells[age] / users : 0)));
@@ -21,17 +32,19 @@ export function heatMap({ rows, unit }) {
     const count = row.cells[age];
     if (count === null) return html`<td></td>`;
     const { value, lower, upper } = wilson(count, row.users);
-    const told = `${row.begins}${row.ends}, ${unit} ${age}: ${shown("count", count)} of ${shown("count", row.users)} users${value === undefined ? "" : `, ${shown("share", value)}, 95% interval ${interval("share", lower, upper)}`}`;
+    const counts = `${row.begins}${row.ends}, ${unit} ${age}: ${shown("count", count)} of ${shown("count", row.users)} users`;
+    const range = `${shown("share", value)}, 95% interval ${interval("share", lower, upper)}`;
+    const text = value === undefined ? counts : `${counts}, ${range}`;
     const shade = value === undefined ? "none" : Math.min(SHADES - 1, Math.floor((SHADES * value) / most));
-    return html`<td tabindex=${place === first && age === ages[0] ? 0 : -1} data-shade=${shade} aria-label=${told}
+    return html`<td tabindex=${place === first && age === ages[0] ? 0 : -1} data-shade=${shade} aria-label=${text}
       data-age=${age}>${value === undefined ? "–" : Math.round(100 * value)}</td>`;
   }
 
-  const tell = ({ type, target }) => {
+  const describe = ({ type, target }) => {
     const cell = target.closest("td[aria-label]");
     if (!cell) return hide();
     if (type === "focusin") {
-      // One of all cells is reached by the Tab key: the one that was reached last.
+      // The Tab key reaches one cell of the grid, the one that had the focus last. Arrow keys reach the others.
       for (const one of cell.closest("tbody").querySelectorAll("[tabindex='0']")) one.tabIndex = -1;
       cell.tabIndex = 0;
     }
@@ -39,22 +52,29 @@ export function heatMap({ rows, unit }) {
   };
   const heading = unit[0].toUpperCase() + unit.slice(1);
   return html`
-    <div class="heat scroll-x" @pointerover=${tell} @pointerleave=${hide} @focusin=${tell} @focusout=${hide} @keydown=${move}>
+    <div class="heat scroll-x" @pointerover=${describe} @pointerleave=${hide} @focusin=${describe} @focusout=${hide} @keydown=${move}>
       <table role="grid" aria-label="Cohorts, share in percent" aria-readonly="true">
         <thead>
-          <tr><th scope="col">cohort</th><th scope="col">users</th>${ages.map((age) => html`<th scope="col"><span class="unseen">${heading} </span>${age}</th>`)}</tr>
+          <tr>
+            <th scope="col">cohort</th><th scope="col">users</th>
+            ${ages.map((age) => html`<th scope="col"><span class="unseen">${heading} </span>${age}</th>`)}
+          </tr>
         </thead>
         <tbody>
           ${rows.map((row, place) => html`<tr>
-            <th scope="row">${row.begins}<span class="wide">${row.ends}</span></th><td class="number">${shown("count", row.users)}</td>${ages.map((age) => cellOf(row, place, age))}
+            <th scope="row">${row.begins}<span class="wide">${row.ends}</span></th>
+            <td class="number">${shown("count", row.users)}</td>
+            ${ages.map((age) => cellOf(row, place, age))}
           </tr>`)}
         </tbody>
       </table>
     </div>
-    <p class="scale" aria-hidden="true">0% ${Array.from({ length: SHADES }, (_, shade) => html`<i data-shade=${shade}></i>`)} ${Math.round(100 * most)}%</p>`;
+    <p class="scale" aria-hidden="true">
+      0% ${Array.from({ length: SHADES }, (_, shade) => html`<i data-shade=${shade}></i>`)} ${Math.round(100 * most)}%
+    </p>`;
 }
 
-/** Arrows go from cell to cell, and no further than there are some. */
+/** Arrow keys, Home and End move the focus to another cell, as far as there are cells. */
 function move(event) {
   const cell = event.target.closest("td[aria-label]");
   const step = STEPS[event.key];
@@ -64,6 +84,7 @@ function move(event) {
   const inRow = (row) => [...row.querySelectorAll("td[aria-label]")];
   const row = down ? [...cell.closest("tbody").rows][cell.closest("tr").sectionRowIndex + down] : cell.closest("tr");
   const cells = row ? inRow(row) : [];
-  const place = down ? cells.findIndex((one) => one.dataset.age === cell.dataset.age) : Math.max(0, Math.min(cells.length - 1, cells.indexOf(cell) + right));
-  cells[place]?.focus();
+  const below = () => cells.findIndex((one) => one.dataset.age === cell.dataset.age);
+  const beside = () => Math.max(0, Math.min(cells.length - 1, cells.indexOf(cell) + right));
+  cells[down ? below() : beside()]?.focus();
 }

@@ -1,8 +1,8 @@
-// 95 % intervals: of a share, and what two of them say of a move.
+// 95 % intervals: that of a share, and whether two numbers differ clearly by theirs.
 
 const Z = 1.96;
 
-/** A share of `n` independent things with its Wilson interval; nothing where there are none. */
+/** The share of `count` in `n` with its Wilson interval. Empty if `n` is 0. */
 export function wilson(count, n) {
   if (!n) return {};
   const share = count / n;
@@ -12,7 +12,7 @@ export function wilson(count, n) {
   return { value: share, lower: end(middle - width), upper: end(middle + width) };
 }
 
-/** A move is clear when the intervals of both numbers do not touch; undefined where there are none. */
+/** Whether a number has clearly moved: whether both intervals do not touch. Undefined for numbers without intervals. */
 export function moved(now, before) {
   if (now.lower === undefined || before.lower === undefined) return undefined;
   if (now.lower > before.upper) return "clear rise";

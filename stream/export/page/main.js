@@ -33,7 +33,7 @@ const at = (id) => document.getElementById(id);
 const numbers = new Numbers();
 const past = new Past();
 const tellState = state(at("state"));
-// By tab: what is rendered each second from the stream, and what loads closed days when they are asked for or change.
+// By tab: the panels that are rendered with each message of the stream.
 const panels = {
   now: [
     headline(at("headline")),
@@ -45,6 +45,7 @@ const panels = {
   ],
   segments: [segments(at("by-segment"), at("segments"), at("segments-note"))],
 };
+// By tab: the view of closed days, which loads them when the tab is shown or its choices change.
 const views = {
   days: anyDays(at("any-days")),
   retention: retention(at("retention")),
@@ -78,7 +79,7 @@ async function load() {
   if (isLoading) return;
   isLoading = true;
   loadedAt = performance.now();
-  const isNow = tab === "now"; // the other tabs load their days themselves
+  const isNow = tab === "now"; // the views of the other tabs load their days themselves
   try {
     const metrics = `api/v1/metrics?days=${isNow ? CLOSED_DAYS : 1}&closed=${CLOSED_SHOWN.join(",")}`;
     const [all, history] = await Promise.all([read(metrics), isNow ? read("api/v1/history") : null]);
@@ -143,12 +144,12 @@ tabs(at("tabs"), (name, isOther) => {
   tab = name;
   const isKnown = Object.keys(numbers.definitions).length > 0;
   if (isOther && (tab === "now" || !isKnown)) load();
-  if (!isKnown) return; // as soon as it is loaded
+  if (!isKnown) return; // `load` shows the view
   if (isOther) render();
   views[tab]?.(numbers);
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address says which tab is shown
+  event.preventDefault(); // following the link would change the part of the address that names the tab
   at("numbers").focus();
 });
 follow("api/v1/stream", { hear, cut, pause });

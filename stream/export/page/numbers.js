@@ -60,8 +60,8 @@ export class Numbers {
   health = new Samples();
   closed = []; // {day, samples}, oldest first
 
-  /** Take in the whole document of the API; while the stream is followed, only what that does not tell. It has all
-   *  closed days that are shown, or it has only the last one. */
+  /** Take in the whole document of the API. While the stream is followed, only what the stream does not have. Without
+   *  `hasDays` the document has only the last closed day, and those that are known stay. */
   take(document, { isFollowing, hasDays }) {
     if (!isFollowing) {
       this.#stand(document);

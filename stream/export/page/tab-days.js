@@ -1,17 +1,21 @@
-// Days: any number of closed days over any range, beside the same weekday of the week before, with its corrections.
+// The tab Days: any metric of closed days over any range, compared with the same weekday of the week before. Days that
+// late events have corrected are marked.
 
 import { chart } from "./chart.js";
 import { closedDays } from "./closed.js";
 import { moved } from "./intervals.js";
-import { isClosedOfAll, isWhole, kindOf, labelText, labelTitle, titleOf, usualValue, valuesOf } from "./metrics.js";
+import { isClosedOfAll, isWhole, kindOf, titleOf, valuesOf } from "./metrics.js";
 import { dayBefore, dayMs } from "./numbers.js";
 import { placed } from "./place.js";
 import { KINDS, NONE, counted, day as dayText, interval, moment, shown } from "./text.js";
 import { html } from "./vendor/lit-html.js";
-import { choice, chosen, range, rangeControls, view } from "./view.js";
+import { choice, chosen, chosenLabels, labelChoice, range, rangeControls, view } from "./view.js";
 
 const USUAL = "engagement_active_users_closed";
-const WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const WEEKDAYS = [
+  ["all", "every day"],
+  ...["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"].map((name, day) => [String(day), `${name}s`]),
+];
 const LINE = { label: "value", colour: "--line-1", width: 2.5 };
 const BEFORE = { label: "a week before", colour: "--line-2", dash: [7, 4] };
 const CORRECTED = { label: "corrected", colour: "--line-2", points: true };
@@ -22,14 +26,15 @@ export function days(root) {
 
   async function load(numbers) {
     const { from, to } = range(numbers);
-    // A week more, for the first days are compared too.
+    // A week more, because the first days are compared with the week before too.
     return closedDays(placed("metric", USUAL), { from: dayBefore(from, 7), to });
   }
 
   return view(root, load, (numbers, told) => {
     const metric = numbers.definitions[placed("metric", USUAL)];
     const kind = kindOf(metric);
-    const labels = Object.fromEntries(metric.labels.map((label) => [label, chosenValue(told, label, kind)]));
+    const values = Object.fromEntries(metric.labels.map((label) => [label, valuesOf(told, label)]));
+    const labels = chosenLabels(metric.labels, values, kind);
     const rows = rowsOf(numbers, told, metric, labels);
     const isCorrected = rows.some((row) => row.corrections);
     const hasIntervals = rows.some((row) => row.lower !== undefined);
@@ -53,11 +58,8 @@ export function days(root) {
     return html`
       <div class="controls">
         ${choice("Number", "metric", metric.name, options(numbers))}
-        ${metric.labels.map((label) => {
-          const values = valuesOf(told, label);
-          return values.length ? choice(labelTitle(label), label, labels[label], values.map((value) => [value, labelText(label, value)])) : "";
-        })}
-        ${choice("Weekday", "weekday", placed("weekday", "all"), [["all", "every day"], ...WEEKDAYS.map((name, place) => [String(place), `${name}s`])])}
+        ${metric.labels.map((label) => labelChoice(label, values[label], labels[label]))}
+        ${choice("Weekday", "weekday", placed("weekday", "all"), WEEKDAYS)}
         ${rangeControls(numbers)}
       </div>
       ${made.element}
@@ -71,15 +73,10 @@ function options({ definitions }) {
   return names.sort(([, one], [, other]) => one.localeCompare(other, "en"));
 }
 
-function chosenValue(told, label, kind) {
-  const values = valuesOf(told, label);
-  const asked = placed(label);
-  return values.includes(asked) ? asked : usualValue(label, values, kind);
-}
-
-/** What is shown of each day, oldest first. */
+/** What is shown of each day, oldest first: {day, value, lower, upper, before, corrections, changed_at, final}. */
 function rowsOf(numbers, told, metric, labels) {
-  const found = new Map(told.map((one) => [one.day, isWhole(numbers.about, one.day, labels.window) ? one.samples.find(metric.name, labels) : {}]));
+  const valueOf = ({ day, samples }) => (isWhole(numbers.about, day, labels.window) ? samples.find(metric.name, labels) : {});
+  const found = new Map(told.map((one) => [one.day, valueOf(one)]));
   const { from } = range(numbers);
   const weekday = placed("weekday", "all");
   return told
@@ -105,9 +102,7 @@ function rowOf(numbers, row, kind, hasIntervals) {
   const isCompared = typeof row.value === "number" && typeof row.before.value === "number";
   const move = isCompared ? moved(row, row.before) : undefined;
   const isClear = move !== undefined && move !== "no clear change";
-  const state = row.corrections
-    ? `corrected ${row.corrections === 1 ? "once" : counted(row.corrections, "time")}, last ${moment(Date.parse(row.changed_at), numbers.zone).replace(/:\d\d .*/, "")}`
-    : "";
+  const state = row.corrections ? corrected(row, numbers.zone) : "";
   return html`
     <tr class=${row.corrections ? "corrected" : ""}>
       <th scope="row">${dayText(row.day)}<span class="narrow">${state}</span></th>
@@ -117,4 +112,10 @@ function rowOf(numbers, row, kind, hasIntervals) {
       <td>${isCompared ? KINDS[kind].differ(row.value, row.before.value) : NONE}${isClear ? html` <span class="mark">${move}</span>` : ""}</td>
       <td class="wide soft">${[state, row.final ? "final" : "may still change"].filter(Boolean).join("; ")}</td>
     </tr>`;
+}
+
+/** How often a day was corrected, and when last: to the minute, and without the zone, which the page names. */
+function corrected({ corrections, changed_at: changedAt }, zone) {
+  const often = corrections === 1 ? "once" : counted(corrections, "time");
+  return `corrected ${often}, last ${moment(Date.parse(changedAt), zone).replace(/:\d\d .*/, "")}`;
 }

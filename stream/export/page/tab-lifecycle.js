@@ -1,4 +1,5 @@
-// Lifecycle: who is new, came back or stayed above zero, who stays away below; and the ratios that follow.
+// The tab Lifecycle: users who are new, came back or stayed above zero, those who stay away below zero; and the ratios
+// that follow from them.
 
 import { chart } from "./chart.js";
 import { closedDays } from "./closed.js";
@@ -64,7 +65,7 @@ export function lifecycle(root) {
     const window = windows.includes(asked) ? asked : windows[0];
     const known = (days, name) => days.map(({ samples }) => samples.find(name, { window }));
     const column = (found, end = "value") => found.map((one) => one[end] ?? null);
-    // Days of which it is not known who is new are left out, not drawn as 0.
+    // Days on which it is not known yet who is new are left out, and not drawn as 0.
     const whole = users.filter(({ samples }) => samples.find(USERS, { window, state: "new" }).value !== undefined).map(({ day }) => day);
     const of = (days) => days.filter(({ day }) => whole.includes(day));
     const moments = whole.map(dayMs);

@@ -1,4 +1,4 @@
-// Retention: the triangle of cohorts as a heat map, and the curve of all of them beside that of one.
+// The tab Retention: the triangle of cohorts as a heat map, and the curve of all cohorts beside that of one.
 
 import { chart } from "./chart.js";
 import { cohorts } from "./closed.js";
@@ -14,8 +14,9 @@ const MODES = [
   ["exact", "exactly that day"],
   ["weekly", "in that week"],
 ];
-// A younger cohort has no curve yet that could be seen.
+// The age that the cohort which is shown first must have reached: the curve of a younger one has too few points.
 const OLD_ENOUGH = { day: 7, week: 2 };
+const METRICS = { day: "engagement_retention_closed_ratio", week: "engagement_weekly_retention_closed_ratio" };
 const SPAN = 91;
 const SPANS = [[35, "5 weeks"], [91, "3 months"], [364, "1 year"]];
 
@@ -26,10 +27,9 @@ export function retention(root) {
 
   return view(root, load, (numbers, told) => {
     const unit = told.mode === "weekly" ? "week" : "day";
-    const rows = told.cohorts.map((cohort) => ({ ...cohort, ...(told.by === "week" ? { begins: short(cohort.from), ends: ` – ${short(cohort.to)}` } : { begins: day(cohort.from), ends: "" }) }));
-    const asked = placed("cohort");
-    const beside = rows.find(({ from }) => from === asked) ?? rows.findLast(({ users, cells }) => users > 0 && cells[OLD_ENOUGH[unit]] !== null) ?? rows[0];
-    const ages = rows.length ? rows[0].cells.map((_, age) => age).filter((age) => rows.some(({ cells }) => cells[age] !== null)) : [];
+    const rows = told.cohorts.map((cohort) => ({ ...cohort, ...nameOf(cohort, told.by) }));
+    const beside = chosenCohort(rows, unit);
+    const ages = Array.from(rows[0]?.cells ?? [], (_, age) => age).filter((age) => rows.some(({ cells }) => cells[age] !== null));
     const pooled = ages.map((age) => pool(rows, age));
     const made = chartOf({
       title: "Retention curves",
@@ -37,7 +37,7 @@ export function retention(root) {
       x: "age",
       ageUnit: unit,
       series: [
-        { label: "all cohorts", metric: unit === "week" ? "engagement_weekly_retention_closed_ratio" : "engagement_retention_closed_ratio", colour: "--line-1", width: 2.5 },
+        { label: "all cohorts", metric: METRICS[unit], colour: "--line-1", width: 2.5 },
         { label: beside ? `${beside.begins}${beside.ends}` : "one cohort", colour: "--line-2", dash: [7, 4] },
         {}, {},
       ],
@@ -45,7 +45,10 @@ export function retention(root) {
       note: "No cohort is old enough yet.",
     });
     const column = (end) => pooled.map((one) => one[end] ?? null);
-    const own = ages.map((age) => (beside && beside.cells[age] !== null ? (wilson(beside.cells[age], beside.users).value ?? null) : null));
+    const own = ages.map((age) => {
+      const count = beside?.cells[age] ?? null;
+      return count === null ? null : (wilson(count, beside.users).value ?? null);
+    });
     made.draw(ages, [column("value"), own, column("lower"), column("upper")]);
     return html`
       <div class="controls">
@@ -59,7 +62,7 @@ export function retention(root) {
         was there on day 1. What is not over yet is empty.
       </p>
       ${rows.length ? html`
-        <div class="controls">${choice("Beside all cohorts", "cohort", beside?.from, rows.map(({ from, begins, ends, users }) => [from, `${begins}${ends}, ${shown("count", users)} users`]))}</div>
+        <div class="controls">${choice("Beside all cohorts", "cohort", beside.from, rows.map(optionOf))}</div>
         ${made.element}
         <p class="about">All cohorts: at each age of those that have reached it, weighted by their size; shaded is the 95% interval.</p>` : ""}`;
   });
@@ -67,7 +70,21 @@ export function retention(root) {
 
 const short = (iso) => day(iso).slice(4);
 
-/** Of the cohorts that have reached an age, the share that came back. */
+/** The name of a cohort in two parts, as the heat map needs it. */
+function nameOf({ from, to }, by) {
+  return by === "week" ? { begins: short(from), ends: ` – ${short(to)}` } : { begins: day(from), ends: "" };
+}
+
+const optionOf = ({ from, begins, ends, users }) => [from, `${begins}${ends}, ${shown("count", users)} users`];
+
+/** The cohort that is shown beside all: the one in the address, or else the youngest with a curve worth showing. */
+function chosenCohort(rows, unit) {
+  const asked = placed("cohort");
+  const isOldEnough = ({ users, cells }) => users > 0 && cells[OLD_ENOUGH[unit]] !== null;
+  return rows.find(({ from }) => from === asked) ?? rows.findLast(isOldEnough) ?? rows[0];
+}
+
+/** The share of users who came back, of all cohorts that have reached an age. */
 function pool(rows, age) {
   const reached = rows.filter(({ cells }) => cells[age] !== null);
   const sum = (of) => reached.reduce((total, row) => total + of(row), 0);

@@ -1,18 +1,18 @@
-// Segments: the active users of now, and any number of closed days that is counted by segment.
+// The tab Segments: any metric of closed days that is counted by segment. `segments.js` has the active users of now.
 
 import { chart } from "./chart.js";
 import { Unanswered, closedDays } from "./closed.js";
 import { forest } from "./forest.js";
-import { isClosedBySegment, isWhole, kindOf, labelText, labelTitle, titleOf, usualValue, valuesOf } from "./metrics.js";
+import { isClosedBySegment, isWhole, kindOf, titleOf, valuesOf } from "./metrics.js";
 import { dayMs } from "./numbers.js";
 import { placed } from "./place.js";
 import { TITLES } from "./segments.js";
 import { day, windowName } from "./text.js";
 import { html } from "./vendor/lit-html.js";
-import { choice, chosen, range, rangeControls, view } from "./view.js";
+import { choice, chosen, chosenLabels, labelChoice, range, rangeControls, view } from "./view.js";
 
 const USUAL = "engagement_segment_active_users_closed";
-// Of more lines none is seen; the table has all values.
+// More lines could not be told apart. The table has all values.
 const LINES = [
   { colour: "--line-1", width: 2.5 },
   { colour: "--line-2", dash: [7, 4] },
@@ -38,23 +38,31 @@ export function closedSegments(root) {
     const kind = kindOf(metric);
     const others = metric.labels.filter((label) => label !== "segment" && label !== "value");
     const values = Object.fromEntries(others.map((label) => [label, valuesOf(days, label)]));
-    const labels = Object.fromEntries(others.map((label) => [label, values[label].includes(placed(label)) ? placed(label) : usualValue(label, values[label], kind)]));
+    const labels = chosenLabels(others, values, kind);
     const newest = days.at(-1);
     const rows = (newest?.samples.named(metric.name) ?? [])
       .filter((sample) => others.every((label) => sample.labels[label] === labels[label]))
       .map(({ labels: { value } }) => ({ label: value, ...newest.samples.find(metric.name, { ...labels, segment, value }) }));
     const drawn = rows.slice(0, LINES.length).map(({ label }) => label);
-    const made = chartOf({ title: titleOf(metric.name), kind, x: "day", series: drawn.map((label, place) => ({ label, ...LINES[place] })), note: "No value on two of these days." });
+    const made = chartOf({
+      title: titleOf(metric.name),
+      kind,
+      x: "day",
+      series: drawn.map((label, place) => ({ label, ...LINES[place] })),
+      note: "No value on two of these days.",
+    });
     const whole = days.filter((one) => isWhole(numbers.about, one.day, labels.window));
-    made.draw(whole.map((one) => dayMs(one.day)), drawn.map((value) => whole.map((one) => one.samples.find(metric.name, { ...labels, segment, value }).value ?? null)));
+    const line = (value) => whole.map(({ samples }) => samples.find(metric.name, { ...labels, segment, value }).value ?? null);
+    made.draw(whole.map((one) => dayMs(one.day)), drawn.map(line));
     const window = labels.window === undefined ? "" : `, ${windowName(labels.window)}`;
-    const table = tableOf({ title: newest ? `${day(newest.day)}${window}` : "No day", metric: metric.name, short: TITLES[segment] ?? segment, kind });
+    const title = newest ? `${day(newest.day)}${window}` : "No day";
+    const table = tableOf({ title, metric: metric.name, short: TITLES[segment] ?? segment, kind });
     table.render(rows, { reference: null });
     return html`
       <div class="controls">
         ${choice("Number", "number", metric.name, options(numbers))}
         ${choice("Segment", "segment", segment, segmentsOf(numbers).map((name) => [name, TITLES[name] ?? name]))}
-        ${others.map((label) => choice(labelTitle(label), label, labels[label], values[label].map((value) => [value, labelText(label, value)])))}
+        ${others.map((label) => labelChoice(label, values[label], labels[label]))}
         ${rangeControls(numbers)}
       </div>
       <div class="pair">${made.element} ${table.element}</div>
@@ -66,5 +74,5 @@ function options({ definitions }) {
   return Object.values(definitions).filter(isClosedBySegment).map(({ name }) => [name, titleOf(name)]);
 }
 
-/** Which segments this deployment counts. */
+/** The segments that this deployment counts. */
 const segmentsOf = ({ live }) => [...new Set(live.named("engagement_segment_active_users").map(({ labels }) => labels.segment))];

@@ -1,8 +1,9 @@
-// The tabs: links, of which the address says which one is shown. Each comes back as it was left.
+// The tabs are links, and the address says which of them is shown. A tab that is entered again has the choices that it
+// was left with.
 
 import { placed } from "./place.js";
 
-/** Show a tab when the address names it; `changed(name, isOther)` is told then, and when the address says else. */
+/** Show the tab that the address names. `changed(name, isOther)` is called whenever the address has changed. */
 export function tabs(nav, changed) {
   const links = new Map([...nav.querySelectorAll("a")].map((link) => [link.hash.split("=")[1], link]));
   let shown = null;

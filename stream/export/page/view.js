@@ -1,6 +1,7 @@
-// What the tabs of closed days have in common: they load what the address asks for, and their controls change it.
+// What the tabs of closed days share: they load the days that the address asks for, and have controls that change it.
 
 import { Unanswered } from "./closed.js";
+import { labelText, labelTitle, usualValue } from "./metrics.js";
 import { dayBefore, dayMs } from "./numbers.js";
 import { goTo, placed } from "./place.js";
 import { html, render } from "./vendor/lit-html.js";
@@ -11,7 +12,12 @@ const SPANS = [
   [365, "1 year"],
 ];
 
-/** Returns what loads and draws a tab. Of several loads the last counts; `draw` returns a template. */
+const NO_DAY = html`<p class="empty">No closed day yet. A day closes some time after the midnight that ends it.</p>`;
+
+/**
+ * Returns the function that loads and draws a tab. `draw` returns a template. If it is called again before a load is
+ * over, only the last load is drawn.
+ */
 export function view(root, load, draw) {
   let turn = 0;
   return async (numbers) => {
@@ -21,7 +27,7 @@ export function view(root, load, draw) {
     let shown;
     try {
       const found = numbers.about.last_closed_day === null ? null : await load(numbers);
-      shown = found === null ? html`<p class="empty">No closed day yet. A day closes an hour after its midnight.</p>` : draw(numbers, found);
+      shown = found === null ? NO_DAY : draw(numbers, found);
     } catch (error) {
       if (!(error instanceof Unanswered)) throw error;
       shown = html`<p class="empty" role="alert">Nothing can be shown: ${error.message}.</p>`;
@@ -37,7 +43,8 @@ export function range({ about }, usual = 35) {
   const to = placed("to", about.last_closed_day);
   const span = Number(placed("span", usual));
   const isSpan = isDay(to) && span >= 1 && span <= 9_999;
-  const from = placed("from") ?? (isSpan ? latest(about.first_day, dayBefore(to, span - 1)) : `${span} days before ${to}`);
+  const first = isSpan ? latest(about.first_day, dayBefore(to, span - 1)) : `${span} days before ${to}`;
+  const from = placed("from") ?? first;
   for (const day of [from, to]) if (!isDay(day)) throw new Unanswered(`${day} is no day such as 2026-11-21`);
   return { from, to };
 }
@@ -46,7 +53,7 @@ const latest = (one, other) => (one > other ? one : other);
 
 const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(dayMs(text));
 
-/** The controls of the days: some spans, or any first and last day. */
+/** The controls that choose the days: some usual spans, or any first and last day. */
 export function rangeControls(numbers, { usual = 35, spans = SPANS } = {}) {
   const { from, to } = range(numbers, usual);
   const isSpan = placed("from") === undefined && placed("to") === undefined;
@@ -54,7 +61,7 @@ export function rangeControls(numbers, { usual = 35, spans = SPANS } = {}) {
     <label class="field">
       <span>${label}</span>
       <input type="date" .value=${value} max=${numbers.about.last_closed_day} required
-        @change=${(event) => event.target.checkValidity() && goTo({ from, to, span: null, [name]: event.target.value })}>
+        @change=${({ target }) => target.checkValidity() && goTo({ from, to, span: null, [name]: target.value })}>
     </label>`;
   return html`
     <fieldset class="choice">
@@ -62,13 +69,14 @@ export function rangeControls(numbers, { usual = 35, spans = SPANS } = {}) {
       ${spans.map(([days, text]) => {
         const isChosen = isSpan && Number(placed("span", usual)) === days;
         const choose = () => goTo({ from: null, to: null, span: days === usual ? null : days });
-        return html`<label><input type="radio" name="span" .checked=${isChosen} @change=${choose}><span>${text}</span></label>`;
+        return html`
+          <label><input type="radio" name="span" .checked=${isChosen} @change=${choose}><span>${text}</span></label>`;
       })}
     </fieldset>
     ${input("From", "from", from)} ${input("To", "to", to)}`;
 }
 
-/** A choice of one of `options`, [value, text] each, that the address remembers under `name`. */
+/** A list to choose one of `options` from, [value, text] each. The choice is in the address as `name`. */
 export const choice = (label, name, chosen, options) => html`
   <label class="field">
     <span>${label}</span>
@@ -77,7 +85,17 @@ export const choice = (label, name, chosen, options) => html`
     </select>
   </label>`;
 
-/** What `make` made of a specification: the same as long as that is the same. What it has made before is removed. */
+/** A list to choose the value of a label from. Nothing if the label has no value on the days that are shown. */
+export const labelChoice = (label, values, value) =>
+  values.length ? choice(labelTitle(label), label, value, values.map((one) => [one, labelText(label, one)])) : "";
+
+/** The value of each label that the address asks for, or else the usual one. `values` are those that each label has. */
+export function chosenLabels(labels, values, kind) {
+  const valueOf = (label) => (values[label].includes(placed(label)) ? placed(label) : usualValue(label, values[label], kind));
+  return Object.fromEntries(labels.map((label) => [label, valueOf(label)]));
+}
+
+/** Returns `make` with a memory of one result: it is made anew, and the old one removed, only if the argument differs. */
 export function chosen(make) {
   let of = null;
   let made = null;
