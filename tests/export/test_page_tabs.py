@@ -249,6 +249,8 @@ def test_days_that_late_events_have_corrected_are_marked(
             expect(row(page, day)).to_have_class("corrected")
             expect(row(page, day).get_by_text(told).locator("visible=true")).to_have_count(1)
         expect(page.locator("tr.corrected")).to_have_count(2)
+        region = page.get_by_role("region", name="The same days as a table")
+        assert region.evaluate("region => region.scrollWidth <= region.clientWidth"), "all columns fit"
         expect(page.locator("#any-days .legend")).to_contain_text("corrected2")
 
 

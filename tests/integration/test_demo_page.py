@@ -1,4 +1,4 @@
-"""The live page of the running demo: open while the history loads, full when it is loaded, live from then on."""
+"""The live page of the running demo: open while the history loads, all tabs full when it is loaded, and live then."""
 
 import json
 import os
@@ -76,3 +76,11 @@ def test_the_page_of_the_demo_fills_goes_live_and_agrees_with_the_api(browser: B
         fell = re.compile(r"^−\d+\.\d points vs ")
         expect(page.locator('[data-card="Stickiness"] .trend')).to_have_text(fell, timeout=_TIMEOUT_MS)
         assert any(agrees(page, demo) for _ in range(20))
+
+        for tab in ("Days", "Retention", "Lifecycle", "Segments"):
+            page.get_by_role("link", name=tab, exact=True).click()
+            shown = page.locator(f"#tab-{tab.lower()}")
+            expect(shown.locator("canvas").first).to_be_visible(timeout=_TIMEOUT_MS)
+            expect(shown.locator(".is-empty")).to_have_count(0)
+            if tab == "Retention":
+                expect(shown.locator("td[data-shade='7']")).not_to_have_count(0)

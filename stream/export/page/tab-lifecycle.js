@@ -80,8 +80,9 @@ export function lifecycle(root) {
       </div>
       ${charts.users.element}
       <p class="about">
-        ${window === undefined ? "" : `Each day's ${windowName(window)} beside the ${windowName(window)} before. `}Above zero who was active: new for the first time,
-        resurrected after a break, returning from the window before. Below zero who was active in the window before and stays away.
+        ${window === undefined ? "" : `Each bar compares the window of ${windowName(window)} that ends with a day with the window before it. `}
+        Above zero are users who were active: new for the first time, resurrected after a break, or returning because they were
+        active in the window before too. Below zero are dormant users, who were active only in the window before.
       </p>
       <div class="pair">${charts.quick.element} ${charts.back.element}</div>`;
   });

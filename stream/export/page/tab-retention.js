@@ -58,13 +58,16 @@ export function retention(root) {
       </div>
       ${rows.length ? heatMap({ rows, unit }) : html`<p class="empty">No cohort is known yet: nobody can be called new on the first day.</p>`}
       <p class="about">
-        A row is of the users first active in those days, a column of the ${unit}s since. Days are calendar days: who comes at 23:59 and again at 00:01
-        was there on day 1. What is not over yet is empty.
+        A row is a cohort: the users who were first active on these days. A column is the number of ${unit}s since then.
+        Days are calendar days, so a user who comes at 23:59 and again at 00:01 came back on day 1. Cells are empty until
+        their days are over.
       </p>
       ${rows.length ? html`
         <div class="controls">${choice("Beside all cohorts", "cohort", beside.from, rows.map(optionOf))}</div>
         ${made.element}
-        <p class="about">All cohorts: at each age of those that have reached it, weighted by their size; shaded is the 95% interval.</p>` : ""}`;
+        <p class="about">
+          The line of all cohorts has at each age those that have reached it, weighted by their size. Shaded is its 95% interval.
+        </p>` : ""}`;
   });
 }
 
