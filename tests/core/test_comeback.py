@@ -195,3 +195,16 @@ def test_what_happens_between_two_versions_of_a_thing_counts_from_its_own_day() 
     found = closed(lines, 5.1)
     assert [found[day]["daily_active_users_summed_closed", "7d"] for day in range(3)] == [1, 2, 3]
     assert [found[day]["sessions_closed", "7d"] for day in range(3)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("cohorts_from", [None, 1])
+@pytest.mark.parametrize("age", range(121, 200, 6))
+def test_who_came_before_all_was_known_has_no_known_age_however_long_ago_that_is(
+    cohorts_from: int | None, age: int
+) -> None:
+    lines = [login("old", 0.5), login("old", age + 0.5), login("new", 1.5), login("new", age + 0.5)]
+    last = closed(lines, age + 1.1, cohorts_from=cohorts_from)[age]
+
+    assert last["active_users_closed", "1d"] == 2
+    assert last["user_tenure_users_closed", "1d"] == 1
+    assert last["user_tenure_closed_seconds", "1d", "0.5"] == pytest.approx(86_400 * (age - 1), rel=0.01)

@@ -21,8 +21,10 @@ _FIRST_EARLIER = 4_096
 _FIRST_AGE = 1 << 20
 
 # Ages up to that one, and those of who comes back after having been away since a younger one, are exact: retention is
-# of them. Older ones are within 1 %, as all quantiles are: of them only the length of a user's life is told.
+# of them. Older ones are within 1 %, as all quantiles are: of them only the length of a user's life is told. But users
+# from before all was known are never taken for later ones, nor later ones for these.
 _EXACT_AGE = 120
+_ANY_AGE = 1 << 40
 _YOUNG_AGE = 91
 
 # L28: active days of four weeks.
@@ -94,17 +96,18 @@ class ActiveDays(NamedTuple):
         return next((first for first in reversed(self.first_days) if first <= day), day)
 
 
-def amounts_of(age: int, gap: int, window: int) -> dict[Field, int]:
+def amounts_of(age: int, gap: int, window: int, whole_age: int = _ANY_AGE) -> dict[Field, int]:
     """What an active day adds; bit 26 of `window` is the day before it, bit 0 the 27th."""
     amounts: dict[Field, int] = {}
-    count(amounts, age, gap, window, 1)
+    count(amounts, age, gap, window, 1, whole_age)
     return amounts
 
 
-def count(on: dict[Field, int], age: int, gap: int, window: int, users: int) -> None:
+def count(on: dict[Field, int], age: int, gap: int, window: int, users: int, whole_age: int = _ANY_AGE) -> None:
     """Count the same for so many users in what is booked on that day."""
     get = on.get  # this runs for each active day of each user
-    fields = (ACTIVE_USERS, age_field(age, gap)) if age else (ACTIVE_USERS, age_field(age, gap), NEW_USERS)
+    of_age = age_field(age, gap, whole_age)
+    fields = (ACTIVE_USERS, of_age) if age else (ACTIVE_USERS, of_age, NEW_USERS)
     for field in fields:
         on[field] = get(field, 0) + users
     base = _FIRST_EARLIER + 28
@@ -119,10 +122,14 @@ def count(on: dict[Field, int], age: int, gap: int, window: int, users: int) -> 
             del on[gone]
 
 
-def age_field(age: int, gap: int) -> int:
-    """The field of the active days of this age and this gap."""
-    if age > _EXACT_AGE and (gap == 0 or age - gap >= _YOUNG_AGE):
-        age = _rounded(age)
+def age_field(age: int, gap: int, whole_age: int = _ANY_AGE) -> int:
+    """The field of the active days of this age and this gap.
+
+    `whole_age` is the greatest age, on the same day, of users who were first active when all was known. Greater ages
+    are exact, because other partitions may have known all before.
+    """
+    if _EXACT_AGE < age <= whole_age and (gap == 0 or age - gap >= _YOUNG_AGE):
+        age = min(_rounded(age), whole_age)
     return _FIRST_AGE + (age << 10) + (min(_MOST_GAP, gap))
 
 
