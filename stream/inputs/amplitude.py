@@ -24,7 +24,7 @@ import msgspec
 from stream.core.messages import Reader, Record
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.inputs.options import Options
-from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told
+from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told, objects_in
 from stream.inputs.telling import (
     END,
     EVENT,
@@ -125,17 +125,13 @@ def _batch_of(event: _Event) -> tuple[str, Sequence[msgspec.Raw]] | None:
     return ("events", event.events) if isinstance(event.events, list) and event.event_type is None else None
 
 
-_list_of_events = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
-
-
 def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a message is an event of Amplitude, or an upload of some."""
     if "events" in fields and "api_key" in fields:
         try:
-            events = _list_of_events(fields["events"])
-        except msgspec.DecodeError:
+            return any("event_type" in event for event in objects_in(bytes(fields["events"])))
+        except Rejected:
             return False
-        return bool(events) and "event_type" in events[0]
     has_id = "user_id" in fields or "device_id" in fields
     has_time = "time" in fields or "event_time" in fields
     return "event_type" in fields and has_id and has_time and "event_data" not in fields

@@ -14,7 +14,7 @@ from stream.core.lenient_json import UNDECODABLE, fields_of
 from stream.core.messages import Reader, Record
 from stream.core.rejections import Reason, Rejected
 from stream.inputs import cloudevents, snowplow
-from stream.inputs.parts import Told, parts_of
+from stream.inputs.parts import Told, objects_in
 
 CLOUDEVENTS, SNOWPLOW = "cloudevents", "snowplow"
 
@@ -48,7 +48,7 @@ def reader_of(
 
 
 def recognised(record: Record, recognisers: Mapping[str, Recognises]) -> tuple[str, Mapping[str, msgspec.Raw]]:
-    """The format of a message, and the fields by which it was found; those of the first part of a list.
+    """The format of a message, and the fields by which it was found; of a list, those of its first part of any format.
 
     Raises Rejected where it is none or could be two.
     """
@@ -59,20 +59,25 @@ def recognised(record: Record, recognisers: Mapping[str, Recognises]) -> tuple[s
         raise Rejected(Reason.NOT_JSON, "an empty message")
     if snowplow.is_line(value):
         return SNOWPLOW, {}
-    fields = _fields_of(value)
-    found = [name for name, recognises in recognisers.items() if recognises(fields)]
-    if len(found) == 1:
-        return found[0], fields
-    names = ", ".join(list(fields)[:10])
-    if found:
-        raise Rejected(Reason.UNKNOWN_VALUE, f"could be {' or '.join(found)}: set the format of the input ({names})")
-    raise Rejected(Reason.UNKNOWN_VALUE, f"no format that is known has these fields: {names}")
+    first: Mapping[str, msgspec.Raw] | None = None
+    for fields in objects_in(value) if value.lstrip()[:1] == b"[" else [_fields_of(value)]:
+        found = [name for name, recognises in recognisers.items() if recognises(fields)]
+        if len(found) == 1:
+            return found[0], fields
+        if found:
+            told = f"could be {' or '.join(found)}: set the format of the input ({_names_of(fields)})"
+            raise Rejected(Reason.UNKNOWN_VALUE, told)
+        first = fields if first is None else first
+    if first is None:
+        raise Rejected(Reason.WRONG_TYPE, "no format that is known: a list without an object")
+    raise Rejected(Reason.UNKNOWN_VALUE, f"no format that is known has these fields: {_names_of(first)}")
+
+
+def _names_of(fields: Mapping[str, msgspec.Raw]) -> str:
+    return ", ".join(list(fields)[:10])
 
 
 def _fields_of(value: bytes) -> Mapping[str, msgspec.Raw]:
-    if value.lstrip()[:1] == b"[":
-        parts = parts_of(value)
-        value = bytes(parts[0]) if parts else b"{}"
     try:
         return _fields(value)
     except UNDECODABLE:

@@ -6,7 +6,8 @@ strict decoder refuses is tried once more as `core/lenient_json.py` mends it: te
 character, and nesting without end.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ NotAnObject = list[object] | str | int | float | bool | None
 
 _LIST = b"["
 _list_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Parts(Generic[_Shape]):
@@ -96,6 +98,16 @@ def parts_of(value: bytes) -> list[msgspec.Raw]:
             return _list_of(fields_of(b'{"parts":%s}' % value)["parts"])
     except msgspec.DecodeError as error:
         raise Rejected(Reason.NOT_JSON, str(error)) from None
+
+
+def objects_in(value: bytes) -> Iterator[Mapping[str, msgspec.Raw]]:
+    """The fields of each object in a JSON array; what is none is passed over. Raises Rejected for what is no array."""
+    for part in parts_of(value):
+        with suppress(msgspec.DecodeError):
+            try:
+                yield _fields(part)
+            except UNDECODABLE:
+                yield fields_of(bytes(part))
 
 
 def _mended(value: bytes) -> bytes:

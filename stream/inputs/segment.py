@@ -21,7 +21,8 @@ left out. A record may be one call or a batch of them.
 Source: Segment's documentation, "Spec: Common fields" and the pages of each call, of November 2026.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -29,7 +30,7 @@ from stream.core.messages import Reader, Record
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.survey_scales import Kind
 from stream.inputs.options import Options
-from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told
+from stream.inputs.parts import NOTHING, NotAnObject, Parts, Told, objects_in
 from stream.inputs.questions import Questions, known_kind
 from stream.inputs.telling import (
     ACCOUNT,
@@ -263,19 +264,19 @@ def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     return is_call(fields) and not has_marks_of_rudderstack(fields)
 
 
-_is_list_of_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _text = msgspec.json.Decoder(str).decode
 _a_context = msgspec.json.Decoder(_Context).decode
+
+
+def _calls_in(batch: msgspec.Raw) -> Iterator[Mapping[str, msgspec.Raw]]:
+    with suppress(Rejected):
+        yield from objects_in(bytes(batch))
 
 
 def is_call(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a message is a call by the specification, or a batch of them."""
     if "batch" in fields:
-        try:
-            calls = _is_list_of_calls(fields["batch"])
-        except msgspec.DecodeError:
-            return False
-        return bool(calls) and "batch" not in calls[0] and is_call(calls[0])
+        return any("batch" not in call and is_call(call) for call in _calls_in(fields["batch"]))
     if "type" not in fields or not ("userId" in fields or "anonymousId" in fields):
         return False
     try:
@@ -287,7 +288,7 @@ def is_call(fields: Mapping[str, msgspec.Raw]) -> bool:
 def has_marks_of_rudderstack(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a call has what RudderStack adds to the specification."""
     if "batch" in fields:
-        return has_marks_of_rudderstack(_is_list_of_calls(fields["batch"])[0])
+        return any("batch" not in call and has_marks_of_rudderstack(call) for call in _calls_in(fields["batch"]))
     if "rudderId" in fields or "request_ip" in fields:
         return True
     try:

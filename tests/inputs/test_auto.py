@@ -16,6 +16,7 @@ from tests.inputs.samples import (
     MIXPANEL,
     NATIVE,
     POSTHOG,
+    RUDDERSTACK,
     SEGMENT,
     changed,
     events_in,
@@ -67,6 +68,31 @@ def test_batches_and_lines_are_recognised_too(format_: str, told: Any) -> None:
 
     assert found == [format_]
     assert events_in(read)
+
+
+@pytest.mark.parametrize(
+    ("format_", "told"),
+    [
+        ("segment", {"batch": ["nonsense", {"type": "track"}, SEGMENT], "sentAt": "x"}),
+        ("rudderstack", {"batch": [17, {}, RUDDERSTACK]}),
+        ("amplitude", {"api_key": "k", "events": [None, {"event_type": None}, {"user_id": "ada"}, AMPLITUDE]}),
+        ("mixpanel", [17, {}, MIXPANEL]),
+        ("segment", [{"type": "track"}, SEGMENT]),
+    ],
+)
+def test_parts_of_a_batch_that_are_broken_do_not_hide_its_format(format_: str, told: Any) -> None:
+    found, read = recognised(told)
+
+    assert found == [format_]
+    assert isinstance(read, MultipleEvents)
+    assert len(read.events) == 1, "the broken ones cost only themselves"
+    assert read.rejections
+
+
+def test_a_list_in_which_nothing_is_of_a_known_format_is_refused() -> None:
+    for told, why in (([1, "x"], "a list without an object"), ([1, {"a": 1}, {"b": 2}], "has these fields: a")):
+        with pytest.raises(Rejected, match=why):
+            recognised(told)
 
 
 def test_binary_cloudevents_are_recognised_by_their_headers_and_so_is_what_they_carry() -> None:
