@@ -12,6 +12,8 @@ left out. A record may be one call or a batch of them.
 | id of the event | `messageId`: a call that is sent again has the same |
 | session | none: steps are put together by their times |
 | platform | `context.device.type`, else `context.os.name`, else `web` for a call of a web page |
+| by a client | unless `channel` is `server` or `sources`; where it tells none, if there is a user agent or a device |
+| nobody did it | `context.active` is false |
 | plan | `context.traits.plan`, else `traits.plan`, `properties.plan` |
 | country | `context.location.country`, else that of the traits' address |
 | version | `context.app.version` |
@@ -105,6 +107,7 @@ class _Traits(msgspec.Struct, gc=False):
 
 
 class _Context(msgspec.Struct, gc=False, rename="camel"):
+    active: object = None
     app: _Version | NotAnObject = None
     device: _Type | NotAnObject = None
     os: _Name | NotAnObject = None
@@ -135,6 +138,7 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
     name: object = None
     user_id: object = None
     anonymous_id: object = None
+    channel: object = None
     message_id: object = None
     timestamp: object = None
     original_timestamp: object = None
@@ -150,6 +154,7 @@ _NO_CONTEXT = _Context()
 _properties = msgspec.json.Decoder(_Properties).decode
 _TIMES = ("original_timestamp", "received_at", "sent_at")
 _OF_RUDDERSTACK = "rudder"
+_SERVERS = frozenset({"server", "sources"})
 
 
 def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
@@ -171,6 +176,8 @@ def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
         session_id = None
         if has_sessions and context.session_id is not None:
             session_id = scoped(call.anonymous_id, context.session_id)
+        if context.active is False:
+            meaning = meaning._replace(is_interactive=False)
         return deed(
             meaning,
             user,
@@ -179,10 +186,17 @@ def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
             _labels(call, context),
             event_id=thing_id(call.message_id),
             session_id=session_id,
-            of_client=session_id is not None or context.user_agent is not None or context.device is not None,
+            of_client=_is_of_client(call, context),
         )
 
     return Parts(Call, tell, batch=batch_of).read
+
+
+def _is_of_client(call: Call, context: _Context) -> bool:
+    """Whether the client that the user had in the hand has made a call; a server may pass on its user agent."""
+    if isinstance(call.channel, str) and call.channel:
+        return call.channel not in _SERVERS
+    return any(told is not None for told in (context.session_id, context.user_agent, context.device))
 
 
 def batch_of(call: Call) -> tuple[str, Sequence[msgspec.Raw]] | None:
@@ -217,9 +231,9 @@ def _time_of(call: Call) -> tuple[object, str]:
 def _labels(call: Call, context: _Context) -> Labels:
     app, device, os, traits = context.app, context.device, context.os, context.traits
     platform = device.type if isinstance(device, _Type) else None
-    if platform is None and isinstance(os, _Name):
+    if not platform and isinstance(os, _Name):
         platform = os.name
-    is_web = platform is None and bool(context.page)
+    is_web = not platform and bool(context.page)  # RudderStack's libraries send an empty name
     if not isinstance(traits, _Traits):
         traits = call.traits if isinstance(call.traits, _Traits) else None
     plan = traits.plan if traits is not None else None

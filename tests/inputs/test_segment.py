@@ -73,6 +73,21 @@ def test_signed_in_is_a_login_and_a_step_only_where_the_client_sent_it() -> None
     assert (len(logins_in(by_server)), len(steps_in(by_server))) == (1, 0)
 
 
+def test_a_server_that_passes_on_the_user_agent_of_the_client_is_still_a_server() -> None:
+    passed_on = changed(track("Signed In"), channel="server")
+    from_a_warehouse = changed(RUDDERSTACK, type="track", event="Signed In", channel="sources")
+
+    for told in (read(passed_on), read_rudderstack(from_a_warehouse)):
+        assert (len(logins_in(told)), len(steps_in(told))) == (1, 0)
+
+
+def test_a_call_that_says_its_user_was_not_active_makes_nobody_active() -> None:
+    (active,) = steps_in(read(changed(SEGMENT, context__active=True)))
+    (inactive,) = steps_in(read(changed(SEGMENT, context__active=False)))
+
+    assert (active.is_interactive, inactive.is_interactive) == (True, False)
+
+
 def test_an_order_is_left_out_with_a_word_and_its_step_is_a_key_event() -> None:
     by_client, by_server = read(track("Order Completed")), read(on_server(track("Order Completed")))
 
@@ -269,3 +284,9 @@ def test_the_version_of_rudderstacks_library_is_none_of_the_app() -> None:
 
     assert on_web.segments == ("web", "pro", "", "")
     assert on_phone.segments == ("Android", "", "", "5.1")
+
+
+def test_the_empty_name_of_a_system_that_rudderstacks_web_library_sends_hides_no_platform() -> None:
+    (step,) = steps_in(read_rudderstack(changed(RUDDERSTACK, context__os={"name": "", "version": ""})))
+
+    assert step.segments[0] == "web"
