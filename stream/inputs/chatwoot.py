@@ -135,7 +135,7 @@ def _user_of(options: Options, contact: object, contact_id: object, place: str) 
     if named is None and not options.user:
         named = contact_id
     field = f"{place}.{name}"
-    return person(named, None, user_field=field, device_field=field)
+    return person(named, user_field=field)
 
 
 def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:

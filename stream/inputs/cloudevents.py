@@ -31,6 +31,7 @@ USES = frozenset({"time", "user", "inside", "zone", "logins", "key_events", "pas
 
 _STRUCTURED = b"application/cloudevents"
 _PREFIX = "ce_"
+_REQUIRED = frozenset({"specversion", "id", "source", "type"})  # of the attributes, by the specification
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -130,7 +131,7 @@ def _with_user(value: bytes, field: str, user: object) -> bytes:
 
 def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a message is an envelope in structured mode."""
-    return "specversion" in fields and "source" in fields and ("data" in fields or "data_base64" in fields)
+    return fields.keys() >= _REQUIRED
 
 
 def is_binary(record: Record) -> bool:

@@ -99,9 +99,9 @@ def _user_of(options: Options, response: _Response) -> str:
         told = response.person_properties
         named = told.get(options.user) if isinstance(told, dict) else None
         field = f"person_properties.{options.user}"
-        return person(named, None, user_field=field, device_field=field)
+        return person(named, user_field=field)
     named = response.person.id if isinstance(response.person, _Person) else response.person
-    return person(named, None, user_field="person.id", device_field="person.id")
+    return person(named, user_field="person.id")
 
 
 def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:

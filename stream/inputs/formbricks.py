@@ -80,7 +80,7 @@ def _user_of(options: Options, response: _Response, answers: Mapping[str, object
     if options.user:
         named = attributes.get(options.user, answers.get(options.user))
         field = f"data.contactAttributes.{options.user}"
-        return person(named, None, user_field=field, device_field=field)
+        return person(named, user_field=field)
     user_id = contact.user_id if contact.user_id is not None else attributes.get("userId")
     return person(user_id, contact.id, user_field="data.contact.userId", device_field="data.contact.id")
 

@@ -76,6 +76,8 @@ _LEFT_OUT = {
 }
 _SURVEYS = {"survey sent": None, "survey shown": Status.SHOWN, "survey dismissed": Status.DISMISSED}
 _RESPONSE = "$survey_response"
+# What stands beside an event's name and properties, all or some of it.
+_MARKS = frozenset({"timestamp", "uuid", "api_key", "offset"})
 
 
 class _Properties(msgspec.Struct, gc=False):
@@ -190,9 +192,9 @@ def _from_text(text: str) -> _Properties:
 def _user_of(event: _Event, told: _Properties) -> str:
     distinct_id = event.distinct_id if event.distinct_id not in (None, "") else told.distinct_id
     device_id = told.device_id
-    if distinct_id == device_id or told.is_identified is False:
-        distinct_id, device_id = None, distinct_id
-    return person(distinct_id, device_id, user_field="distinct_id", device_field="distinct_id")
+    if distinct_id is not None and (distinct_id == device_id or told.is_identified is False):
+        return person(None, distinct_id, user_field="distinct_id", device_field="distinct_id")
+    return person(distinct_id, device_id, user_field="distinct_id", device_field="properties.$device_id")
 
 
 def _surveyed_properties(raw: bytes) -> dict[str, Any]:
@@ -257,4 +259,5 @@ def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     if "distinct_id" in fields:
         return True
     properties = bytes(fields.get("properties", b"null"))
-    return "timestamp" in fields and properties[:1] == b"{" and b'"distinct_id"' in properties
+    is_captured = not _MARKS.isdisjoint(fields)  # the time is optional: PostHog takes that of the arrival
+    return is_captured and properties[:1] == b"{" and b'"distinct_id"' in properties

@@ -65,7 +65,7 @@ def reader_of(options: Options) -> Reader:
             return NOTHING[LeftOut.TEST]
         name = options.user or _USER
         field = f"values.{name}"
-        user = person(values.get(name), None, user_field=field, device_field=field)
+        user = person(values.get(name), user_field=field)
         time, time_field = values.get("endDate"), "values.endDate"
         if time is None:
             time, time_field = values.get("recordedDate"), "values.recordedDate"

@@ -90,7 +90,7 @@ def reader_of(options: Options) -> Reader:
         name = options.user or _USER
         variables = details.custom_variables if isinstance(details.custom_variables, dict) else {}
         field = f"custom_variables.{name}"
-        user = person(variables.get(name), None, user_field=field, device_field=field)
+        user = person(variables.get(name), user_field=field)
         at_ms = clock.at_ms(record, details.date_modified, "date_modified")
         return questions.told(
             Response(user, at_ms, False, thing_id(details.id), status), _answers(questions, details, details.pages)

@@ -42,10 +42,11 @@ def shown(value: object) -> str:
 # -- who ---------------------------------------------------------------------------------------------------------------
 
 
-def person(user_id: object, device_id: object, *, user_field: str, device_field: str) -> str:
+def person(user_id: object, device_id: object = None, *, user_field: str, device_field: str = "") -> str:
     """The user of an event: whom `user_id` names, else the device. Raises Rejected.
 
-    An id is text or a whole number. One that was cut in the middle of a character could be another's.
+    Without `device_field` the format has no ids of devices. An id is text or a whole number. One that was cut in the
+    middle of a character could be another's.
     """
     if type(user_id) is str:
         known = users_by_id.get(user_id)
@@ -55,7 +56,11 @@ def person(user_id: object, device_id: object, *, user_field: str, device_field:
         return user_of(_an_id(user_id, user_field), _an_id(device_id, device_field))
     except Rejected as rejection:
         told = str(rejection).replace("`$.user_id`", f"`$.{user_field}`")
-        raise Rejected(rejection.reason, told.replace("`$.anonymous_id`", f"`$.{device_field}`")) from None
+        if device_field:
+            told = told.replace("`$.anonymous_id`", f"`$.{device_field}`")
+        else:
+            told = told.replace(" or `$.anonymous_id`", "").replace(", no `$.anonymous_id`", "")
+        raise Rejected(rejection.reason, told) from None
 
 
 def _an_id(raw: object, field: str) -> str | int | None:

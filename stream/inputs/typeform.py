@@ -88,7 +88,7 @@ def reader_of(options: Options) -> Reader:
         name = options.user or _USER
         user_field = f"form_response.hidden.{name}"
         hidden = form.hidden if isinstance(form.hidden, dict) else {}
-        user = person(hidden.get(name), None, user_field=user_field, device_field=user_field)
+        user = person(hidden.get(name), user_field=user_field)
         response = Response(user, clock.at_ms(record, time, field), False, thing_id(form.token), status)
         refs = _refs_by_id(form.definition)
         answers = form.answers if isinstance(form.answers, list) else []

@@ -1,5 +1,6 @@
 """`auto` recognises each message by what its format always has, and guesses nothing."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -68,6 +69,17 @@ def test_batches_and_lines_are_recognised_too(format_: str, told: Any) -> None:
 
     assert found == [format_]
     assert events_in(read)
+
+
+def test_what_a_format_may_leave_out_is_not_needed_to_recognise_it() -> None:
+    untimed = {"event": "click", "properties": {"distinct_id": "ada", "token": "phc"}}
+    for told, why in (
+        ({**untimed, "offset": 12}, "no time: needs `$.timestamp`"),
+        ({**untimed, "api_key": "phc"}, "no time: needs `$.timestamp`"),
+        ({"specversion": "1.0", "id": "1", "source": "/shop", "type": "page"}, "without `$.data`"),
+    ):
+        with pytest.raises(Rejected, match=re.escape(why)):
+            reader(format="auto")(Message(msgspec.json.encode(told)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Times as other formats write them."""
+"""Times and ids as other formats write them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from stream.core.rejections import Reason, Rejected
 from stream.core.time import iso, parse_time
 from stream.inputs import telling
 from stream.inputs.options import Options
-from stream.inputs.telling import UTC, Clock, text_ms
+from stream.inputs.telling import UTC, Clock, person, text_ms
 from tests.inputs.samples import NOON_MS
 from tests.native import Message
 
@@ -66,3 +66,15 @@ def test_a_text_that_is_no_moment_is_refused_and_shown_cut(text: str) -> None:
 
     assert rejected.value.reason is Reason.BAD_TIME
     assert len(str(rejected.value)) < 200
+
+
+def test_who_is_not_told_is_told_by_the_fields_that_the_format_has() -> None:
+    for user_id, device_field, why in (
+        (None, "device", "needs `$.user` or `$.device`"),
+        (None, "", "needs `$.user`"),
+        ("null", "device", "tells no user: 'null' at `$.user` is a placeholder, no `$.device`"),
+        ("null", "", "tells no user: 'null' at `$.user` is a placeholder"),
+    ):
+        with pytest.raises(Rejected) as rejected:
+            person(user_id, None, user_field="user", device_field=device_field)
+        assert str(rejected.value) == why
