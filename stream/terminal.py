@@ -27,6 +27,10 @@ _OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF
 # Of the lines that can't be used, only this many are named. All are counted.
 _MAX_LINES_SHOWN = 10
 
+# What is said of lines that are none of our events, and how to read those of other tools.
+_NO_TOPIC = "Object missing required field `topic`"
+_FORMAT_HINT = "messages of another tool need --format (auto recognises them) or --mapping"
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -130,10 +134,16 @@ class UnusableLines:
         """With `strict`, a file that has such a line is refused."""
         self._strict = strict
         self._count = 0
+        self._lines = 0  # fewer, if several events of a line can't be used
+        self._last: tuple[str, int] | None = None
+        self._without_topic = 0
 
     def add(self, file: str, line: int, why: str) -> None:
-        """Count a line, numbered from 1, and print why it can't be used."""
+        """Count a line or an event of it, numbered from 1, and print why it can't be used."""
         self._count += 1
+        self._lines += (file, line) != self._last
+        self._last = (file, line)
+        self._without_topic += _NO_TOPIC in why
         if self._count <= _MAX_LINES_SHOWN:
             click.echo(f"{file}:{line}: {why}", err=True)
 
@@ -145,7 +155,8 @@ class UnusableLines:
     def raise_if_none_used(self, used: int) -> None:
         """Raise Failure if there was such a line and no line could be used, so that nothing could be done."""
         if self._count and not used:
-            raise Failure(f"{self._summary()}, and there are no others")
+            hint = f"; {_FORMAT_HINT}" if self._without_topic == self._count else ""
+            raise Failure(f"{self._summary()}, and there are no others{hint}")
 
     def exit(self) -> None:
         """End the command with exit status 3 if there was such a line."""
@@ -155,7 +166,9 @@ class UnusableLines:
 
     def _summary(self) -> str:
         unnamed = f" (the first {_MAX_LINES_SHOWN} are named above)" if self._count > _MAX_LINES_SHOWN else ""
-        return f"{'1 line' if self._count == 1 else f'{self._count:,} lines'} could not be used{unnamed}"
+        lines = "1 line" if self._lines == 1 else f"{self._lines:,} lines"
+        what = lines if self._count == self._lines else f"{self._count:,} events of {lines}"
+        return f"{what} could not be used{unnamed}"
 
 
 strict_option = click.option(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -168,7 +169,7 @@ class Offline:
                 records.append(_FileRecord(line, number))
         unusable += map(_unusable_line, self._apply_records(topic, records))
         self._tick()
-        return sorted(unusable)
+        return sorted(unusable, key=attrgetter("number"))
 
     def _tick(self) -> None:
         self._partition.tick(self.newest_ms if self._at_ms is None else self._at_ms, behind=())

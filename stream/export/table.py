@@ -17,8 +17,10 @@ Values = Mapping[tuple[str, str], float]
 
 def print_computed(computed: Computed, console: Console) -> None:
     """Print all numbers, with a row for each metric and a column for each window, except counts that are all 0."""
-    at = iso(computed.at_ms) if computed.at_ms >= 0 else "no event"
-    console.print(_windows_table(f"live at {at}", computed.live))
+    if computed.at_ms >= 0:
+        console.print(_windows_table(f"live at {iso(computed.at_ms)}", computed.live))
+    else:
+        console.print("no event")
     for day, samples in computed.closed:
         console.print(_windows_table(f"closed day {date_of(day)}", samples))
     console.print("events: " + ", ".join(f"{count:,} {outcome}" for outcome, count in computed.events.items()))
@@ -52,7 +54,7 @@ def _windows_table(title: str, samples: Iterable[Sample]) -> Table:
     for window in ordered:
         table.add_column(window, justify="right")
     for name, values in shown.items():
-        table.add_row(name, *(number(values.get(window)) for window in ordered))
+        table.add_row(Text(name), *(number(values.get(window)) for window in ordered))
     return table
 
 

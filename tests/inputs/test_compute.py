@@ -119,7 +119,39 @@ def test_one_bad_event_of_a_batch_is_named_with_its_line_and_its_place(compute: 
     done = compute([SEGMENT, {"batch": [SEGMENT, {"type": "page"}]}], "--format", "segment", *_AT)
 
     assert document(done)["events"]["duplicate"] == 1
-    assert ":2: missing_field: part 1 of the message: at `$.batch[1]`: needs `$.userId`" in done.stderr
+    assert ":2: missing_field: at `$.batch[1]`: needs `$.userId`" in done.stderr
+
+
+def test_events_that_can_not_be_used_are_named_in_their_order_and_their_lines_counted(
+    compute: Callable[..., Any],
+) -> None:
+    late = {**SEGMENT, "timestamp": "yesterday"}
+    done = compute([{"batch": [late, SEGMENT, {}, late]}, {}, SEGMENT], "--format", "segment", *_AT)
+
+    places = [line.partition(": at `")[2].partition("`")[0] for line in done.stderr.splitlines()[:-1]]
+    assert places == ["$.batch[0]", "$.batch[2]", "$.batch[3]", ""]
+    assert done.stderr.endswith("engagement: 4 events of 2 lines could not be used; the others were\n")
+
+
+def test_who_names_no_format_for_messages_of_another_tool_is_told_of_it(compute: Callable[..., Any]) -> None:
+    done = compute([SEGMENT, SEGMENT])
+
+    assert done.exit_code == 1
+    assert "there are no others; messages of another tool need --format (auto recognises them)" in done.stderr
+
+
+def test_what_a_segment_is_called_is_printed_as_it_is(compute: Callable[..., Any]) -> None:
+    done = compute([changed(SEGMENT, context__device={"type": "[/web]"})], "--format", "segment")
+
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "segment_active_users platform, [/web] " in done.stdout
+
+
+def test_where_nothing_is_counted_no_numbers_are_printed(compute: Callable[..., Any]) -> None:
+    done = compute([changed(SEGMENT, type="identify")], "--format", "segment")
+
+    assert done.stdout.splitlines()[0] == "no event"
+    assert done.stdout.splitlines()[-1] == "told and not counted: 1 identity"
 
 
 def test_files_may_be_packed_and_a_line_that_is_too_large_is_named(tmp_path: Path) -> None:

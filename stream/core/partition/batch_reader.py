@@ -13,6 +13,8 @@ from stream.core.partition.rows import USER_PREFIX, Row
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.time import iso
 
+_PLACE = "at `"  # begins a detail that says by itself where in the message its part stands
+
 
 class Refused(NamedTuple):
     """A record, or a part of one, that can't be used, and why."""
@@ -110,7 +112,9 @@ class BatchReader:
             self._sort(batch, record, event, event_index, belongs)
         batch.left_out += multiple.left_out
         for rejection in multiple.rejections:
-            detail = f"part {rejection.event_index} of the message: {rejection.detail}"
+            detail = rejection.detail
+            if not detail.startswith(_PLACE):
+                detail = f"part {rejection.event_index} of the message: {detail}"
             batch.refused.append(Refused(record, rejection.reason, detail))
 
     def _sort(
