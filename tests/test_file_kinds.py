@@ -115,6 +115,29 @@ def test_a_row_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
     assert (unusable.reason, unusable.detail) == (Reason.NOT_JSON, many.why)
 
 
+def test_a_quote_that_is_never_closed_swallows_no_rows_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'a,b\n1,2\n"x,3\n4,5\n')
+    first, broken = messages(path)
+    path.write_bytes(b'a,b\n"x"y,3\n4,5\n')
+    garbled, last = messages(path)
+
+    assert [json.loads(one) for one in (first, last)] == [{"a": "1", "b": "2"}, {"a": "4", "b": "5"}]
+    assert isinstance(broken, UnreadableLine)
+    assert broken.why == "no row of a table: unexpected end of data"
+    assert isinstance(garbled, UnreadableLine)
+
+
+def test_a_table_that_is_no_utf_8_keeps_its_bytes_so_that_no_two_ids_become_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("topic,user_id,event_time,engaged_ms\nlogins,mül,1719712800,5\n".encode("latin-1"))
+    [row] = messages(path)
+
+    assert row == b'{"topic": "logins", "user_id": "m\xfcl", "event_time": "1719712800", "engaged_ms": 5}'
+    [unusable] = Offline(Rules(), READERS).apply([row])
+    assert unusable.reason is Reason.BAD_USER
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

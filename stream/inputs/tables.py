@@ -2,10 +2,11 @@
 
 A cell that is empty tells nothing and is left out. All others are text; in columns of which that is said, a cell that
 is a number, true or false is one. Rows are read as the `csv` module of Python reads them: a cell in quotes may hold
-delimiters and ends of lines.
+delimiters and ends of lines. A quote that is never closed makes the rest of the file a row that can't be read.
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +45,8 @@ class _Lines:
         self.row_bytes += line.size if isinstance(line, OversizedLine) else len(line)
         if self.row_bytes > self._max_bytes:
             raise _TooLarge
-        return line.decode(errors="replace").rstrip("\r\n") + _END_OF_ROW
+        # Bytes that are no UTF-8 stay what they are, for the one who reads the row.
+        return line.decode(errors="surrogateescape").rstrip("\r\n") + _END_OF_ROW
 
 
 def rows_of(
@@ -63,12 +65,15 @@ def rows_of(
     except _TooLarge:
         raise BrokenTable(f"a header of more than {max_bytes} bytes") from None
     delimiter = max(delimiters, key=header.count)
-    names = next(csv.reader([header], delimiter=delimiter), [])
+    try:
+        names = next(csv.reader([header], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        raise BrokenTable(f"the first row must name the columns: {error}") from None
     _check(names)
     yield b""
     converted = [name in literals for name in names]
     while True:
-        rows = csv.reader(texts, delimiter=delimiter)
+        rows = csv.reader(texts, delimiter=delimiter, strict=True)
         try:
             for row in rows:
                 texts.row_bytes = 0
@@ -98,4 +103,8 @@ def _object(names: list[str], row: list[str], converted: list[bool]) -> bytes:
     for name, cell, is_converted in zip(names, row, converted):  # noqa: B905  # a row may be shorter
         if cell:
             fields[name] = msgspec.Raw(cell.encode()) if is_converted and _LITERAL.fullmatch(cell) else cell
-    return _encode(fields) if fields else b""
+    try:
+        return _encode(fields) if fields else b""
+    except UnicodeEncodeError:
+        plain = {name: json.loads(bytes(cell)) if type(cell) is msgspec.Raw else cell for name, cell in fields.items()}
+        return json.dumps(plain, ensure_ascii=False).encode(errors="surrogateescape")
