@@ -6,6 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from stream.commands.inputs import EXPLANATIONS
+from stream.core.rejections import LeftOut
+from tests.inputs.samples import QUALTRICS
 from tests.test_cli import engagement
 
 MAPPING = """
@@ -49,6 +52,19 @@ def test_check_says_what_a_file_tells(table: Path, mapping: Path) -> None:
     assert "user_id user 20 of 20 u0" in told
     assert "Events that the mapping does not name: basket (10)" in told
     assert told.endswith("Nothing looks wrong")
+
+
+def test_check_says_what_would_make_an_answer_count(tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
+    path.write_bytes(msgspec.json.encode(QUALTRICS))
+    told = " ".join(engagement("inputs", "check", str(path)).stdout.split())
+
+    assert "recognised as qualtrics" in told
+    assert "question: see [[inputs.questions]] 1" in told
+
+
+def test_each_word_for_what_is_left_out_is_explained() -> None:
+    assert set(EXPLANATIONS) == set(LeftOut)
 
 
 def test_check_ends_with_the_status_of_what_it_found(tmp_path: Path, mapping: Path) -> None:

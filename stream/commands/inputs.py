@@ -38,7 +38,20 @@ from stream.terminal import (
 _PLAIN_WIDTH = 120
 _LONGEST_CELL = 60
 
-_LEFT_OUT = {LeftOut.UNMAPPED: "unmapped: no event of the mapping", LeftOut.FILTERED: "filtered by where or unless"}
+# What is left out, and where somebody can change it, how.
+EXPLANATIONS = {
+    LeftOut.IDENTITY: "identity: who somebody is",
+    LeftOut.GROUP: "group: of which company somebody is",
+    LeftOut.ACCOUNT: "account: sign-up, subscription",
+    LeftOut.ORDER: "order: a purchase or refund",
+    LeftOut.CONTACT: "contact: with support",
+    LeftOut.QUESTION: "question: see [[inputs.questions]]",
+    LeftOut.PROFILE: "profile: what somebody is like",
+    LeftOut.TEST: "test: a preview of a survey",
+    LeftOut.UNMAPPED: "unmapped: no event of the mapping",
+    LeftOut.FILTERED: "filtered by where or unless",
+    LeftOut.EMPTY: "empty: tells nothing",
+}
 
 
 class _Line(NamedTuple):
@@ -235,10 +248,10 @@ def _left_out(seen: Inspection) -> Table:
     total = seen.events + sum(group.count for group in (*seen.left_out.values(), *seen.refused.values()))
     groups: list[tuple[str, Group]] = [
         *((f"refused: {reason.value}", group) for reason, group in _by_count(seen.refused)),
-        *((_LEFT_OUT.get(what, what.value), group) for what, group in _by_count(seen.left_out)),
+        *((EXPLANATIONS[what], group) for what, group in _by_count(seen.left_out)),
     ]
     for reason, group in groups:
-        table.add_row(reason, f"{group.count:,}", f"{group.count / total:.1%}", Text(group.example))
+        table.add_row(Text(reason), f"{group.count:,}", f"{group.count / total:.1%}", Text(group.example))
     return table
 
 
