@@ -44,7 +44,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "event time, timestamp, occurred at, event timestamp, created at, time, ts, date, datetime, "
         "at, sent at, received at"
     ),
-    "session_id": _words("session id, sessionid, session, visit id, visit"),
+    "session_id": _words("session id, sessionid, sid, session, session uuid, visit id, visit"),
     "event_id": _words("event id, message id, insert id, uuid, id"),
     "event": _words("event name, event type, event, action, name, type, kind"),
     "platform": _words("platform, os, os name, device type, channel"),

@@ -192,6 +192,12 @@ def test_a_draft_is_a_mapping_that_reads_the_messages() -> None:
         assert read(Message(msgspec.json.encode(one))) is not None
 
 
+def test_a_draft_knows_the_short_name_of_a_session() -> None:
+    messages = [{"user": "ann", "ts": 1_719_712_800 + number, "sid": f"s{number // 9}"} for number in range(20)]
+
+    assert drafted(messages)[1]["mapping"]["session_id"] == "sid"
+
+
 def test_a_draft_says_what_it_does_not_know() -> None:
     text, table = drafted([{"a": 1, "b": "x y"}, {"a": 2}])
 

@@ -38,6 +38,7 @@ from stream.inputs.mapping.sources import (
 from stream.inputs.mapping.targets import Target, is_time, names, options, targets
 
 _OF_MESSAGES: Final = ("event", "each", "where", "unless", "events")
+_OF_CONDITIONS: Final = ("path", "jmespath", "header", "record", "is")
 _OF_EVENTS: Final = ("is", "where", "unless")
 _IDS: Final = ("user_id", "anonymous_id")
 _NO_TABLE: Final = SourceTable()
@@ -267,8 +268,10 @@ def _conditions(table: Mapping[str, Any], prefix: str) -> Iterator[Condition]:
 def _condition(raw: Any, place: str, *, holds: bool) -> Condition:
     if not isinstance(raw, dict):
         raise MappingError(place, f"{raw!r} is no condition such as {{ path = 'env', is = 'production' }}")
-    if raw.keys() & {"default", "values", "value"}:
-        raise MappingError(place, "a condition has a path, jmespath, header or record, and the values that it `is`")
+    unknown = next((name for name in raw if name not in _OF_CONDITIONS), None)
+    if unknown is not None:
+        told = f"{unknown!r} is none of {', '.join(_OF_CONDITIONS)}{meaning(unknown, _OF_CONDITIONS)}"
+        raise MappingError(place, f"{told}: a condition says where to look, and the values that it `is`")
     source = source_of({name: value for name, value in raw.items() if name != "is"}, place)
     wanted = _values(raw["is"], f"{place}.is") if "is" in raw else None
     return Condition(source.alternatives[0], wanted, holds)
