@@ -95,6 +95,9 @@ class StateDirectory:
                 f"state.url: another worker has {str(self._directory)!r}: {holder or 'it does not say which'}; each"
                 f" worker needs a directory of its own ({_owner(self._directory)})"
             ) from None
+        except OSError as error:  # some network file systems have no locks
+            os.close(lock)
+            self._refuse("lock", error, file)
         try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"process {os.getpid()} on host {socket.gethostname()!r}\n".encode(), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -114,6 +116,16 @@ def test_a_directory_belongs_to_one_worker_until_it_leaves_it(place: Path) -> No
     second.close()
     # Other deployments may lie beside it.
     StateDirectory(load(None, {"ENGAGEMENT_STATE_URL": f"rocksdb://{place}", "ENGAGEMENT_APP_ID": "other"})).check()
+
+
+def test_a_file_system_without_locks_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+
+    with pytest.raises(StoreFailed, match=r"state\.url: can't lock '.*worker\.lock': No locks available \("):
+        directory(place).check()
 
 
 def test_a_worker_that_was_killed_holds_its_directory_no_longer(place: Path) -> None:
