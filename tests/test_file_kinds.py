@@ -101,6 +101,26 @@ def test_parquet_is_read_row_by_row(tmp_path: Path) -> None:
         messages(path)
 
 
+def test_times_of_parquet_are_read_wherever_they_lie_and_one_that_can_not_be_costs_only_its_row(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path, kind = tmp_path / "events.parquet", pyarrow.timestamp("ns", tz="UTC")
+    at = 1_704_110_400_123_456_789
+    inner = pyarrow.array([{"at": at, "all": [at]}], pyarrow.struct({"at": kind, "all": pyarrow.list_(kind)}))
+    parquet.write_table(pyarrow.table({"event": inner}), path)
+    [row] = [json.loads(one) for one in messages(path)]
+    moment = "2024-01-01T12:00:00.123456Z"
+    assert row == {"event": {"at": moment, "all": [moment]}}
+
+    seconds = pyarrow.array([1_704_110_400, 10**12, 1_704_110_400], pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table({"at": [1, 2, 3], "day": seconds}), path)
+    first, broken, last = messages(path)
+    assert [json.loads(one)["at"] for one in (first, last)] == [1, 3]
+    assert isinstance(broken, UnreadableLine)
+    assert broken.why.startswith("a row that can't be read: ")
+
+
 def test_a_row_that_can_not_be_read_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'a,b\n1,2\n1,2,3\n"x' + b"y" * 2_000 + b'",1\n5\n\n7,8\n')

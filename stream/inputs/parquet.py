@@ -32,8 +32,8 @@ def rows_of(path: str, on_bytes_read: Callable[[int], None]) -> Iterator[bytes]:
         with parquet.ParquetFile(path) as file:
             count, read = file.metadata.num_rows, 0
             for batch in file.iter_batches(batch_size=_ROWS):
-                for row in _in_microseconds(batch, pyarrow).to_pylist():
-                    yield _object(row)
+                for row in _rows_of(_in_microseconds(batch, pyarrow)):
+                    yield row if isinstance(row, UnreadableLine) else _object(row)
                 read += batch.num_rows
                 on_bytes_read(size * read // max(count, 1))
     except pyarrow.ArrowException as error:
@@ -43,10 +43,36 @@ def rows_of(path: str, on_bytes_read: Callable[[int], None]) -> Iterator[bytes]:
 def _in_microseconds(batch: Any, pyarrow: Any) -> Any:
     """The same rows without nanoseconds, which a time of Python does not have."""
     for place, field in enumerate(batch.schema):
-        if pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns":
-            kind = pyarrow.timestamp("us", tz=field.type.tz)
+        kind = _kind_in_microseconds(field.type, pyarrow)
+        if kind != field.type:
             batch = batch.set_column(place, field.name, batch.column(place).cast(kind, safe=False))
     return batch
+
+
+def _kind_in_microseconds(kind: Any, pyarrow: Any) -> Any:
+    """The same type, and the same within objects and lists, with microseconds in the place of nanoseconds."""
+    types = pyarrow.types
+    if types.is_timestamp(kind):
+        return pyarrow.timestamp("us", tz=kind.tz) if kind.unit == "ns" else kind
+    if types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return pyarrow.struct([field.with_type(_kind_in_microseconds(field.type, pyarrow)) for field in fields])
+    if types.is_list(kind):
+        return pyarrow.list_(kind.value_field.with_type(_kind_in_microseconds(kind.value_type, pyarrow)))
+    return kind
+
+
+def _rows_of(batch: Any) -> Iterator[dict[str, Any] | UnreadableLine]:
+    """The rows of a batch. One that Python can't hold, such as a time of the year 10000, costs only itself."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):
+        for place in range(batch.num_rows):
+            try:
+                [row] = batch.slice(place, 1).to_pylist()
+                yield row
+            except (ValueError, OverflowError) as error:  # noqa: PERF203  # one bad row costs only itself
+                yield UnreadableLine.of(f"a row that can't be read: {error}")
 
 
 def _object(row: dict[str, Any]) -> bytes:
