@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     help="drop: users come back less often, so stickiness falls.",
 )
 @click.option(
-    "--input", "files", multiple=True, help="Show the events of this file, moved up to now, instead of simulated ones."
+    "--input",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Show the events of this file, of any kind that `engagement compute` reads, moved up to now, instead of "
+    "simulated ones.",
 )
 @format_options
 @strict_option

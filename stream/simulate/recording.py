@@ -80,6 +80,13 @@ class Recording:
             self._write_run()
 
     def _write_run(self) -> None:
+        try:
+            self._write_held()
+        except OSError as error:
+            problem = f"can't keep what is sorted by time, {error.strerror}: TMPDIR names another folder for it"
+            raise OSError(error.errno, problem, tempfile.gettempdir()) from None
+
+    def _write_held(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="engagement-")  # noqa: SIM115  # closed by __exit__
         self._held.sort(key=_at_ms)

@@ -1,7 +1,11 @@
 """Recorded events come out by their times, whether they fit into memory or not."""
 
+import errno
+import os
+import tempfile
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +47,14 @@ def test_what_does_not_fit_into_memory_is_not_kept_there() -> None:
         return peak
 
     assert peak_of(3_000_000) < 0.5 * peak_of(10**9)
+
+
+def test_without_room_for_what_is_sorted_the_folder_and_the_variable_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(**options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_room)
+
+    with Recording(bytes_in_memory=1) as recording, pytest.raises(OSError, match="TMPDIR names another folder") as full:
+        recording.add(event(1))
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, tempfile.gettempdir())
