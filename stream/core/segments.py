@@ -4,7 +4,7 @@ Under which value something counts:
 
 - a user under the value of the newest activity event that has one, by event time. If several events have the same time,
   the greatest value counts. On a closed day it is the newest one up to the end of that day. An event without a value
-  changes nothing;
+  changes nothing. Who comes back when `memory` is over has none until one is sent;
 - a session under the newest value of its own steps (an `end` has none), or that of its summary;
 - an answer under the value of its own message.
 
@@ -150,6 +150,24 @@ def merged(one: Attributes, other: Attributes) -> Attributes:
 
 def _times_of(attributes: Attributes) -> tuple[int, ...]:
     return attributes.times or (attributes.at_ms,) * len(attributes.values)
+
+
+def values_of(attributes: Attributes | None) -> AttributeValues:
+    """The value of each segment."""
+    return NO_ATTRIBUTES if attributes is None else attributes.values
+
+
+def attributes_since(attributes: Attributes, is_known: Callable[[int], bool]) -> Attributes | None:
+    """The attributes without the values of a time that is not known any more; or the very same."""
+    times = _times_of(attributes)
+    kept = [at_ms if value and is_known(at_ms) else -1 for at_ms, value in zip(times, attributes.values, strict=True)]
+    if all(at_ms >= 0 or not value for at_ms, value in zip(kept, attributes.values, strict=True)):
+        return attributes
+    newest_ms = max(kept)
+    if newest_ms < 0:
+        return None
+    values = tuple(value if at_ms >= 0 else "" for at_ms, value in zip(kept, attributes.values, strict=True))
+    return Attributes(newest_ms, values, () if set(kept) <= {newest_ms, -1} else tuple(kept))
 
 
 def newest_of(several: Iterable[Attributes | None]) -> Attributes | None:

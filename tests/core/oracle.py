@@ -22,6 +22,8 @@ from tests.core.oracle_events import (
     Visit,
     activity,
     beginnings,
+    forgotten_until,
+    lives,
     logins,
     responses,
     score,
@@ -47,12 +49,14 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     new = beginnings(events, rules)
     for name in rules.windows_of(ACTIVITY):
         samples[key("engagement_new_users", window=name)] = sum(at in Window(name, at_ms) for at in new)
-    users_by_segment(samples, events, people, rules)
+    day_of = rules.days.day_of
+    forgotten = forgotten_until(lives([(person, day_of(at)) for person, at in active], events, rules))
+    users_by_segment(samples, events, people, forgotten, rules)
     all_visits = visits(events, rules)
     samples[key("engagement_open_sessions")] = sum(not has_come(visit.closes, at_ms) for visit in all_visits)
     for name in rules.windows_of(SESSIONS):
         count_sessions_and_logins(samples, events, all_visits, Window(name, at_ms), users.get(name))
-    replies = responses(events)
+    replies = responses(events, rules)
     for name in rules.windows_of(SURVEYS):
         count_surveys(samples, replies, Window(name, at_ms))
     sessions_by_segment(samples, all_visits, [Window(name, at_ms) for name in rules.windows_of(SESSIONS)], rules)

@@ -18,12 +18,15 @@ from tests.core.oracle_events import (
     Person,
     Reply,
     Visit,
-    id_of,
+    forgotten_until,
     is_step,
+    lives,
     moment,
     of_topic,
+    rank,
     responses,
     steps_and_summaries,
+    summarised_sessions,
     visits,
     who,
 )
@@ -60,7 +63,7 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     for length in _lengths(rules.windows_of(SESSIONS)):
         window = DaysWindow(f"{length}d", day, zone, end)
         count_sessions_and_logins(samples, known, all_visits, window, users.get(length))
-    replies = responses(known)
+    replies = responses(known, rules)
     for length in _lengths(rules.windows_of(SURVEYS)):
         count_surveys(samples, replies, DaysWindow(f"{length}d", day, zone, end))
     _by_segment(samples, known, active, all_visits, replies, DaysWindow("", day, zone, end), rules)
@@ -94,7 +97,8 @@ def _by_segment(
         window.name: {person for person, days in active.items() if _in(days, ends.last, int(window.name[:-1]))}
         for window in windows(ACTIVITY)
     }
-    users_by_segment(samples, known, people, rules)
+    forgotten = forgotten_until(lives([(who_, day) for who_, days in active.items() for day in days], known, rules))
+    users_by_segment(samples, known, people, forgotten, rules)
     sessions_by_segment(samples, all_visits, windows(SESSIONS), rules)
     answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows(SURVEYS), rules)
 
@@ -132,14 +136,11 @@ def active_days(events: list[EventFields], day: int, zone: str) -> Days:
     """
     happened = [(who(told), told["event_time"]) for told in steps_and_summaries(events)[0] if is_step(told)]
     happened += [(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)]
-    for field in ("started_at", "ended_at"):
-        latest: dict[tuple[Person, str | None], EventFields] = {}
-        for told in sorted(
-            steps_and_summaries(events)[1], key=lambda told: (told.get("revision", 0), told["ended_at"])
-        ):
-            if day_of(told[field], zone) <= day:
-                latest[who(told), id_of(told, "session_id")] = told
-        happened += [(person, told[field]) for (person, _), told in latest.items()]
+    begun = [told for told in steps_and_summaries(events)[1] if day_of(told["started_at"], zone) <= day]
+    for person, _, of_session in summarised_sessions(begun):
+        for field in ("started_at", "ended_at"):
+            known = [told for told in of_session if day_of(told[field], zone) <= day]
+            happened += [(person, max(known, key=rank)[field])] if known else []
     days: dict[Person, set[int]] = {}
     for person, at in happened:
         if day_of(at, zone) <= day:

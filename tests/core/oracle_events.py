@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from stream.core.rules import Rules
+from stream.core.windows import SURVEYS
 
 EventFields = Mapping[str, Any]
 Person = tuple[str, str]
@@ -94,13 +94,27 @@ def steps_and_summaries(events: Iterable[EventFields]) -> tuple[list[EventFields
     return list(steps.values()), summaries
 
 
-def winners(summaries: Iterable[EventFields]) -> dict[tuple[Person, str], EventFields]:
+def winners(summaries: Iterable[EventFields]) -> list[tuple[Person, str, EventFields]]:
     """By session: the summary with the highest revision, then the one with the latest end."""
-    ranked = sorted(summaries, key=_rank)
-    return {(who(event), str(id_of(event, "session_id"))): event for event in ranked}
+    return [(person, session, max(known, key=rank)) for person, session, known in summarised_sessions(summaries)]
 
 
-def _rank(event: EventFields) -> tuple[Any, ...]:
+def summarised_sessions(summaries: Iterable[EventFields]) -> Iterator[tuple[Person, str, list[EventFields]]]:
+    """The summaries of each session: those of one id, as long as no pause between two of them is longer than a day."""
+    of_id: dict[tuple[Person, str], list[EventFields]] = {}
+    for event in sorted(summaries, key=lambda event: int(event["started_at"])):
+        of_id.setdefault((who(event), str(id_of(event, "session_id"))), []).append(event)
+    for (person, session), known in of_id.items():
+        begins = [0] + [
+            place
+            for place in range(1, len(known))
+            if known[place]["started_at"] > max(event["ended_at"] for event in known[:place]) + DAY
+        ]
+        for begin, end in zip(begins, [*begins[1:], len(known)], strict=True):
+            yield person, session, known[begin:end]
+
+
+def rank(event: EventFields) -> tuple[Any, ...]:
     return event.get("revision", 0), event["ended_at"], *(value_told(event, name) for name in SEGMENTS)
 
 
@@ -114,7 +128,7 @@ def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
             event["page_views"], event.get("key_events", 0), event.get("engaged_ms"), event.get("prompted"),
             event.get("prompted") is not None, tuple(value_told(event, name) or "unknown" for name in SEGMENTS),
         )
-        for (person, _), event in won.items()
+        for person, _, event in won
     ]  # fmt: skip
     tracks: dict[tuple[Person, str | None], list[EventFields]] = {}
     for event in steps:
@@ -124,8 +138,12 @@ def visits(events: Iterable[EventFields], rules: Rules) -> list[Visit]:
         ends = [event for event in own if event["type"] == "end"]
         pause = rules.session_timeout_ms if session is None else DAY
         bursts = _split_at_gaps([event for event in own if event["type"] != "end"], pause)
-        summary = None if session is None else won.get((person, session))
-        found += [_visit(person, near, ends, rules) for near in bursts if not _is_in_summary(summary, near)]
+        own_summaries = [event for who_, id_, event in won if (who_, id_) == (person, session)]
+        found += [
+            _visit(person, near, ends, rules)
+            for near in bursts
+            if not any(_is_in_summary(summary, near) for summary in own_summaries)
+        ]
     return found
 
 
@@ -133,7 +151,7 @@ def volume(events: Iterable[EventFields]) -> list[int]:
     """The time of each step; of a session of which there is only a summary its end, once for each page view."""
     steps, summaries = steps_and_summaries(events)
     times = [event["event_time"] for event in steps if is_step(event)]
-    for (person, session), event in winners(summaries).items():
+    for person, session, event in winners(summaries):
         own = [
             step for step in steps
             if (who(step), id_of(step, "session_id")) == (person, session)
@@ -144,15 +162,15 @@ def volume(events: Iterable[EventFields]) -> list[int]:
     return times
 
 
-def _is_in_summary(summary: EventFields | None, steps: list[EventFields]) -> bool:
-    times = [event["event_time"] for event in steps]
-    return summary is not None and max(times) >= summary["ended_at"] - DAY and min(times) <= summary["ended_at"] + DAY
+def _is_in_summary(summary: EventFields, steps: list[EventFields]) -> bool:
+    times, ended = [event["event_time"] for event in steps], int(summary["ended_at"])
+    return bool(max(times) >= ended - DAY and min(times) <= ended + DAY)
 
 
-def _split_at_gaps(steps: list[EventFields], pause: int) -> Iterator[list[EventFields]]:
-    if not steps:
+def _split_at_gaps(events: list[EventFields], pause: int) -> Iterator[list[EventFields]]:
+    if not events:
         return
-    ordered = sorted(steps, key=itemgetter("event_time"))
+    ordered = sorted(events, key=moment)
     begins = [0] + [
         place + 1
         for place in range(len(ordered) - 1)
@@ -197,9 +215,38 @@ def activity(events: list[EventFields]) -> set[tuple[Person, int]]:
     steps, summaries = steps_and_summaries(events)
     active = {(who(event), event["event_time"]) for event in steps if is_step(event)}
     active |= {(who(event), event["event_time"]) for event in of_topic(events, "logins") if event.get("success", True)}
-    for (person, _), event in winners(summaries).items():
+    for person, _, event in winners(summaries):
         active |= {(person, event["started_at"]), (person, event["ended_at"])}
     return active
+
+
+class Life(NamedTuple):
+    """Days of a person, with no longer pause between two of them than is remembered."""
+
+    days: list[int]
+    active: list[int]  # those on which the person was active
+
+
+def lives(
+    active: Iterable[tuple[Person, int]], events: Iterable[EventFields], rules: Rules
+) -> dict[Person, list[Life]]:
+    """The days of each person: those of activity, and those on which anything else happened."""
+    day_of = rules.days.day_of
+    of_person: dict[Person, tuple[set[int], set[int]]] = {}
+    for person, day in active:
+        for days in of_person.setdefault(person, (set(), set())):
+            days.add(day)
+    for event in events:
+        if event.get("type") != "summary":
+            of_person.setdefault(who(event), (set(), set()))[0].add(day_of(event["event_time"]))
+    found: dict[Person, list[Life]] = {}
+    for person, (days, active_days) in of_person.items():
+        begins = [day for before, day in pairwise([-(10**9), *sorted(days)]) if day - before > rules.memory_days]
+        found[person] = [
+            Life(*(sorted(day for day in some if begin <= day < end) for some in (days, active_days)))
+            for begin, end in zip(begins, [*begins[1:], 10**9], strict=True)
+        ]
+    return found
 
 
 def beginnings(events: list[EventFields], rules: Rules) -> list[int]:
@@ -209,20 +256,22 @@ def beginnings(events: list[EventFields], rules: Rules) -> list[int]:
     """
     day_of = rules.days.day_of
     active = activity(events)
-    heard: dict[Person, set[int]] = {}
-    for person, at in active:
-        heard.setdefault(person, set()).add(day_of(at))
-    for event in events:
-        if event.get("type") != "summary":
-            heard.setdefault(who(event), set()).add(day_of(event["event_time"]))
     first_day = min((day_of(moment(event)) for event in events), default=0)
     found = []
-    for person, days in heard.items():
-        ordered = sorted(days)
-        begins = [day for before, day in pairwise([-(10**9), *ordered]) if day - before > rules.memory_days]
-        for begin, end in zip(begins, [*begins[1:], 10**9], strict=True):
-            times = [at for who_, at in active if who_ == person and begin <= day_of(at) < end]
-            found += [min(times)] if times and day_of(min(times)) > first_day else []
+    for person, of_person in lives([(person, day_of(at)) for person, at in active], events, rules).items():
+        firsts = [life.active[0] for life in of_person if life.active]
+        times = [[at for who_, at in active if who_ == person and day_of(at) == day] for day in firsts]
+        found += [min(of_day) for of_day in times]
+    return [at for at in found if day_of(at) > first_day]
+
+
+def forgotten_until(of_persons: Mapping[Person, list[Life]]) -> dict[Person, int]:
+    """Of those who were forgotten before they were last active: the last day before that."""
+    found = {}
+    for person, of_person in of_persons.items():
+        active = [place for place, life in enumerate(of_person) if life.active]
+        if active and active[-1] > 0:
+            found[person] = of_person[active[-1] - 1].days[-1]
     return found
 
 
@@ -235,14 +284,19 @@ def value_told(event: EventFields, segment: str) -> str:
     return value.strip()
 
 
-def newest_values(events: list[EventFields], segment: str) -> dict[Person, str]:
-    """By person: the value of the newest activity event that has one; of equal times the greatest."""
+def newest_values(
+    events: list[EventFields], segment: str, rules: Rules, forgotten: Mapping[Person, int]
+) -> dict[Person, str]:
+    """By person: the value of the newest activity event that has one; of equal times the greatest.
+
+    Events up to the day on which the person was `forgotten` don't count.
+    """
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
     for event in [*sessions, *logins]:
         value = value_told(event, segment)
-        if value:
+        if value and rules.days.day_of(moment(event)) > forgotten.get(who(event), -1):
             told_last[who(event)] = max(told_last.get(who(event), (-1, "")), (moment(event), value))
     return {person: value for person, (_, value) in told_last.items()}
 
@@ -283,18 +337,21 @@ def _how_far(event: EventFields) -> tuple[bool, int, int]:
     return status != "shown", event["event_time"], STATUSES.index(status)
 
 
-def responses(events: Iterable[EventFields]) -> list[Reply]:
-    """All responses that were not retracted."""
+def responses(events: Iterable[EventFields], rules: Rules) -> list[Reply]:
+    """All responses that were not retracted. The states of an id are of one response, unless a pause is too long."""
     states: dict[tuple[Person, str], list[EventFields]] = {}
     for event in of_topic(events, "surveys"):
         states.setdefault((who(event), str(id_of(event, "response_id"))), []).append(event)
+    units = {"m": 60_000, "h": 3_600_000, "d": DAY}
+    pause = max(90 * DAY, *(int(window[:-1]) * units[window[-1]] for window in rules.windows_of(SURVEYS)))
     replies = []
-    for (person, _), known in states.items():
-        latest = max(known, key=_how_far)
-        shown = [event["event_time"] for event in known if event.get("status") == "shown"]
-        reply = Reply(person, latest, min(shown, default=None))
-        if reply.status != "retracted":
-            replies.append(reply)
+    for (person, _), of_id in states.items():
+        for known in _split_at_gaps(of_id, pause):
+            latest = max(known, key=_how_far)
+            shown = [event["event_time"] for event in known if event.get("status") == "shown"]
+            reply = Reply(person, latest, min(shown, default=None))
+            if reply.status != "retracted":
+                replies.append(reply)
     return replies
 
 

@@ -17,12 +17,16 @@ def windows_of(rules: Rules, told: Windows, family: Iterable[str]) -> list[str]:
 
 
 def users_by_segment(
-    samples: Samples, events: list[EventFields], active: Mapping[str, set[Person]], rules: Rules
+    samples: Samples,
+    events: list[EventFields],
+    active: Mapping[str, set[Person]],
+    forgotten: Mapping[Person, int],
+    rules: Rules,
 ) -> None:
-    """Active users and stickiness; `active` are the people of each window."""
+    """Active users and stickiness; `active` are the people of each window, `forgotten` until when some were."""
     told = windows_of(rules, SEGMENTS_ACTIVITY, active)
     for segment in rules.segments if told else ():
-        values = newest_values(events, segment)
+        values = newest_values(events, segment, rules, forgotten)
         groups = {name: _groups((values.get(person, "unknown"), person) for person in active[name]) for name in told}
         for value in groups[max(told, key=_length)]:
             labels = {"segment": segment, "value": value}

@@ -13,7 +13,7 @@ from stream.core.events import Login, Summary
 from stream.core.families.activity import calendar, closing
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.family import ActivityFamily
-from stream.core.families.activity.known_periods import NEVER, KnownPeriod, changeable_periods, first_minutes, with_day
+from stream.core.families.activity.known_periods import NEVER, KnownPeriod, first_minutes, needed_periods, with_day
 from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_future, without_days_before
 from stream.core.families.family import Horizon
 from stream.core.ring import Booking, latest_bookings
@@ -103,7 +103,7 @@ def test_days_are_kept_for_two_months_or_as_long_as_the_longest_window(longest: 
     family, known = ActivityFamily(Rules(windows={"activity": ("1d", longest)})), Activity()
     for day in range(100, 201):
         known.since_day, known.day_bits = add_day(known.since_day, known.day_bits, day)
-    family.prune(known, Horizon(before_ms=200 * DAY_MS, watermark_ms=203 * DAY_MS, now=203 * DAY))
+    family.prune(known, Horizon(before_ms=200 * DAY_MS, now=203 * DAY))
 
     assert days(known) == list(range(200 - kept, 201))
 
@@ -192,9 +192,9 @@ def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_kee
     family.update_totals(30_010)
     edge_ms = summary.at_ms + DAY_MS + Rules().session_timeout_ms
 
-    family.prune(known, Horizon(edge_ms, edge_ms, 40_000))
+    family.prune(known, Horizon(edge_ms, 40_000))
     assert list(known.summaries) == ["s"]
-    family.prune(known, Horizon(edge_ms + 1, edge_ms + 1, 40_000))
+    family.prune(known, Horizon(edge_ms + 1, 40_000))
     assert (known.summaries, known.minutes) == ({}, (30_010,))
 
 
@@ -224,6 +224,6 @@ def test_lives_are_parted_by_longer_pauses_than_are_remembered_in_any_order(
             day * DAY for day, is_activity in happened if is_activity and period.first_day <= day <= period.last_day
         ]
         assert period.first_minute == min(active, default=NEVER)
-    kept = changeable_periods(found, 30, memory_days=4)
+    kept = needed_periods(found, 30, kept_days=4)
     for day in range(30, 40):
         assert with_day(kept, day, NEVER, memory_days=4)[-1] == with_day(found, day, NEVER, memory_days=4)[-1]

@@ -193,9 +193,9 @@ def test_the_activity_of_a_session_that_left_the_row_as_a_summary_stays_known() 
 
 
 def test_answers_stay_in_the_row_as_long_as_a_window_may_hold_them() -> None:
-    worker = Worker(Rules(windows={"surveys": ("7d",)}))
+    worker = Worker(Rules(windows={"surveys": ("120d",)}))
     apply(worker, SURVEYS, event_fields(response_id="r1", kind="nps", score=9))
-    for days, kept in ((19, ["r1"]), (20, [])):
+    for days, kept in ((125, ["r1"]), (126, [])):  # the window of local days, and three days of lateness
         apply(worker, LOGINS, event_fields(days * DAY_MS))
         worker.partition.tick(NOON_MS + days * DAY_MS, behind=())
         worker.checkpoint()

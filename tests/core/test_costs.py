@@ -17,7 +17,7 @@ from tests.core.costs import APPLY, DELTA, OFFLINE, READ, SNAPSHOT, Cost, costs
 # offline: all events of this load tell values.
 FIGURES = {
     READ: Cost(ours=5.09, builtin=10.12, left=3.53),
-    APPLY: Cost(ours=7.32, builtin=7.81, left=2.63),
+    APPLY: Cost(ours=7.45, builtin=8.27, left=2.65),
     SNAPSHOT: Cost(ours=19.55, builtin=48.66, left=0.74),
     DELTA: Cost(ours=2.27, builtin=2.91, left=0.69),
     OFFLINE: Cost(ours=25.71, builtin=44.09, left=5.42),

@@ -44,5 +44,5 @@ def test_a_login_is_forgotten_when_the_same_one_would_be_late() -> None:
     known = logins(login(), login(success=False), login(1_000))
 
     for before_ms, left in ((AT_MS, 3), (AT_MS + 1, 1), (AT_MS + 1_001, 0)):
-        family.prune(known, Horizon(before_ms, before_ms, 0))
+        family.prune(known, Horizon(before_ms, 0))
         assert len(known.times) == left

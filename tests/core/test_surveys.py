@@ -217,14 +217,15 @@ def test_rescaling_keeps_both_ends_and_is_linear_to_the_last_billionth(
     assert abs(scale.rescaled(score, to=to) / UNITS - (1 + 6 * (score - low) / span)) <= 1e-9
 
 
-def test_responses_are_forgotten_when_nothing_can_change_them() -> None:
-    family = SurveysFamily(Rules(windows={"surveys": ("1d",)}))
-    # The window, the week after which a closed day asks for answers, and two days more: days are local ones.
-    ten_days_ms = 10 * 86_400_000
+@pytest.mark.parametrize(("window", "kept_days"), [("1d", 90), ("88d", 90), ("120d", 122)])
+def test_responses_are_forgotten_when_nothing_can_change_them(window: str, kept_days: int) -> None:
+    family = SurveysFamily(Rules(windows={"surveys": (window,)}))
+    # What comes later with the same id is another response, and none of a window of local days supersedes it.
+    last_ms = AT_MS + kept_days * 86_400_000
 
-    for before_ms, left in ((AT_MS + ten_days_ms, ["r1", "r2"]), (AT_MS + ten_days_ms + 1, ["r2"])):
+    for before_ms, left in ((last_ms, ["r1", "r2"]), (last_ms + 1, ["r2"])):
         known = heard(csat(), csat(1, response_id="r2"))
-        family.prune(known, Horizon(before_ms, before_ms + 1, 0))
+        family.prune(known, Horizon(before_ms, 0))
         assert list(known.by_id) == left
 
 

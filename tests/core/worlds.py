@@ -90,7 +90,8 @@ _LABELS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
     },
 )
 
-_Family = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
+# Draws something that happens: from when on, the number of it, and whether it takes ids that others take too.
+Happening = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
 
 
 def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool) -> list[dict[str, Any]]:
@@ -226,13 +227,13 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *families: _Family, zones: tuple[str, ...] = ("UTC",), span_days: int = 12) -> World:
+def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC",), span_days: int = 12) -> World:
     """A history of the families, with rules under which no event is late."""
     zone = draw(st.sampled_from(zones))
     base = draw(st.sampled_from(ANCHORS[zone]))
-    # Ids are used again only where lateness lets them; short lateness lets rows settle in between.
+    # Short lateness lets rows settle in between.
     reused = draw(st.booleans())
-    delay_ms = (span_days + 4) * DAY_MS if reused else draw(st.sampled_from((0, 2 * HOUR_MS, 3 * DAY_MS)))
+    delay_ms = draw(st.sampled_from((0, 2 * HOUR_MS, 3 * DAY_MS, (span_days + 4) * DAY_MS)))
     rules = Rules(
         days=Days(zone),
         session_timeout_ms=TIMEOUT,

@@ -77,7 +77,8 @@ async def _left_in(settings: Settings) -> Left:
 def _overdue(held: PartitionState, rules: Rules) -> int:
     needed_since_ms = held.progress.watermark_ms - DAY_MS - row_retention_ms(rules)
     rows = Rows(families(rules), max_bytes=1)
-    moments = [rows.last_ms(rows.decode(value)) for _, value in iterate_items(held.store, USER_PREFIX.encode())]
+    users = iterate_items(held.store, USER_PREFIX.encode())
+    moments = [max(rows.last_ms_by_part(rows.decode(value))) for _, value in users]
     moments += [
         msgspec.msgpack.decode(value, type=IndexEntry).at_ms
         for _, value in iterate_items(held.store, INDEX_PREFIX.encode())

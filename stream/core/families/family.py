@@ -72,7 +72,6 @@ class Horizon:
     """The limit of what can still change: events before `before_ms` are late and not applied."""
 
     before_ms: int
-    watermark_ms: int
     now: int  # the clock's minute
 
 
@@ -132,8 +131,11 @@ class Family(Generic[Part]):
         """
         raise NotImplementedError
 
-    def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part], Iterable[str]]]:
-        """By type of event without a user: a function that returns the references that a part has."""
+    def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part, str, int], bool]]:
+        """By type of event without a user: a function that returns whether a reference means a thing of a part.
+
+        Its arguments are the part, the reference and the time of the event.
+        """
         return {}
 
     def new(self) -> Part:
@@ -166,6 +168,11 @@ class Family(Generic[Part]):
     def min_retention_ms(self) -> int:
         """How long a user's part is needed after the last event: as long as the longest window."""
         return max(self.lengths.values()) * MINUTE_MS
+
+    def known_ms(self) -> int:
+        """How long all of a user's part is known after the last event, in event time."""
+        # A day more, because windows of hours end with the hour, and sessions close after their last step.
+        return max(self.rules.retention_ms, self.min_retention_ms()) + DAY_MS
 
     # -- what is counted by segment --------------------------------------------------------------------------------
 

@@ -41,17 +41,17 @@ class BatchApplier:
         self._future_limit_ms = rules.future_limit_ms
         self._rows = rows
         self._user_index = user_index
-        # By type of event, each with the index of its family: the handlers, and the function that returns references.
+        # By type of event, each with the index of its family: the handlers, and the function that knows references.
         self._handlers: dict[type[Event], tuple[tuple[int, EventHandler], ...]] = {}
-        self._references: dict[type[EventWithoutUser], tuple[int, Callable[[Any], Iterable[str]]]] = {}
+        self._references: dict[type[EventWithoutUser], tuple[int, Callable[[Any, str, int], bool]]] = {}
         by_family = [family.handlers() for family in families]
         for event in {event: None for handlers in by_family for event in handlers if event is not Event}:
             # The handler of `Event` gets all types that its family does not name.
             found = [(index, handlers.get(event, handlers.get(Event))) for index, handlers in enumerate(by_family)]
             self._handlers[event] = tuple((index, handler) for index, handler in found if handler is not None)
         for index, family in enumerate(families):
-            for without_user, references in family.references().items():
-                self._references[without_user] = (index, references)
+            for without_user, has_reference in family.references().items():
+                self._references[without_user] = (index, has_reference)
 
     def apply(  # noqa: C901  one long function, because this code runs for each event and calls take time
         self,
@@ -112,7 +112,7 @@ class BatchApplier:
         rows = self._rows
         if stored is not NOTHING_STORED:
             key = key or (USER_PREFIX + user).encode()
-            value = None if key in rows.expired_in_last_delta else stored[key]
+            value = None if rows.is_expired(key) else stored[key]
             if value is not None:
                 return rows.load(user, value, watermark_ms=progress.watermark_ms)
         progress.users += 1
@@ -131,7 +131,7 @@ class BatchApplier:
                 if key is not None:
                     keys[key] = None
                     continue
-                user = self._user_index.user(event.reference, stored)
+                user = self._user_index.user(event.reference, stored, event.at_ms)
                 users = () if user is None else (user,)
             keys.update(((USER_PREFIX + user).encode(), None) for user in users)
         return [key for key in keys if key not in stored]
@@ -192,13 +192,13 @@ class BatchApplier:
     def _user_of(self, progress: Progress, event: EventWithoutUser, stored: Stored) -> str:
         """The user of an event that does not have one. Raises Rejected if it is not known."""
         if not event.users:
-            user = self._user_index.user(event.reference, stored)
+            user = self._user_index.user(event.reference, stored, event.at_ms)
             if user is None:
                 raise Rejected(*event.unknown_user())
             return user
-        index, references = self._references[type(event)]
+        index, has_reference = self._references[type(event)]
         for user in event.users[:-1]:
-            if event.reference in references(self._peek_part(user, index, stored)):
+            if has_reference(self._peek_part(user, index, stored), event.reference, event.at_ms):
                 return user
         return event.users[-1]
 
@@ -207,6 +207,6 @@ class BatchApplier:
         rows, key = self._rows, (USER_PREFIX + user).encode()
         row = rows.users.get(user)
         if row is None:
-            value = None if stored is NOTHING_STORED or key in rows.expired_in_last_delta else stored[key]
+            value = None if stored is NOTHING_STORED or rows.is_expired(key) else stored[key]
             row = rows.new() if value is None else rows.decode(value)
         return rows.part(row, index)

@@ -48,10 +48,12 @@ _CHECKS_OF_A_FULL_ROW = 72
 
 
 def row_retention_ms(rules: Rules) -> int:
-    """How long a row is kept after the last event of its user, in event time."""
-    # A day more, because windows of hours end with the hour, and sessions close after their last step.
-    min_retention_ms = max(family.min_retention_ms() for family in families(rules))
-    return max(rules.retention_ms, min_retention_ms) + (rules.allowed_lateness_ms or 0) + DAY_MS
+    """How long a row is kept at most after the last event of its user, in event time, so that late events find it."""
+    return _known_ms(families(rules)) + (rules.allowed_lateness_ms or 0)
+
+
+def _known_ms(of: Iterable[Family[Any]]) -> int:
+    return max(family.known_ms() for family in of)
 
 
 class Partition:
@@ -66,13 +68,12 @@ class Partition:
             family.share(self._apart)
         self._apart_looked_at = -1  # the day on which it was looked at last which of them are still booked
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
-        self._user_index = UserIndex()
+        self._user_index = UserIndex(known_ms=_known_ms(self.families))
         self._reader = BatchReader(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
         self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
         self._closing = Closing(rules, self.families)
-        self._row_retention_ms = row_retention_ms(rules)
 
     # -- events: read them, fetch the rows that they need, apply them ----------------------------------------------
 
@@ -272,9 +273,7 @@ class Partition:
         self.update_totals()
         progress, allowed_ms = self.progress, self.rules.allowed_lateness_ms
         watermark_ms = progress.watermark_ms
-        horizon = None
-        if allowed_ms is not None:
-            horizon = Horizon(watermark_ms - allowed_ms, watermark_ms, progress.now_ms // MINUTE_MS)
+        horizon = None if allowed_ms is None else self._horizon()
         self._rows.recheck_full_rows(watermark_ms)
         recheck_ms = watermark_ms + (allowed_ms or 0) // _CHECKS_OF_A_FULL_ROW
         delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
@@ -291,6 +290,9 @@ class Partition:
         self._apart.beyond = 0
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
+
+    def _horizon(self) -> Horizon:
+        return Horizon(self._late_before_ms(), self.progress.now_ms // MINUTE_MS)
 
     def _forget_days(self, family: Family[Any]) -> None:
         """Let go of the days that no closed day reaches which has still to be looked at, or can still change."""
@@ -314,16 +316,13 @@ class Partition:
         """Check whether stored items are still needed. The next delta deletes those that are not."""
         if self.rules.allowed_lateness_ms is None:
             return
-        expired_before_ms = self.progress.watermark_ms - self._row_retention_ms
+        horizon = self._horizon()
         # More by some days, because only whole days are known of the users who are kept for that long.
-        remembered_ms = (self.rules.memory_days + 2) * DAY_MS + self.rules.allowed_lateness_ms
-        forgotten_before_ms = min(expired_before_ms, self.progress.watermark_ms - remembered_ms)
+        forgotten_before_ms = horizon.before_ms - (self.rules.memory_days + 2) * DAY_MS
         users = [item for item in items if item[0].startswith(USER_PREFIX.encode())]
         index_entries = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
-        self.progress.users -= self._rows.sweep(
-            users, expired_before_ms=expired_before_ms, forgotten_before_ms=forgotten_before_ms
-        )
-        self._user_index.sweep(index_entries, expired_before_ms=expired_before_ms)
+        self.progress.users -= self._rows.sweep(users, horizon, forgotten_before_ms=forgotten_before_ms)
+        self._user_index.sweep(index_entries, horizon)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Load what checkpoints have written. `pages` returns the stored items whose keys begin with a prefix.

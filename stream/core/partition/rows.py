@@ -95,6 +95,10 @@ class Rows:
             fields.update(row.stored)
         return _encode(fields)
 
+    def is_expired(self, key: bytes) -> bool:
+        """Whether a stored row is about to be deleted. A user who comes back until then begins anew."""
+        return key in self.expired or key in self.expired_in_last_delta
+
     def mark_changed(self, user: str, row: Row) -> None:
         """Remember that a row has changed since it was stored."""
         if user not in self.unsaved:
@@ -126,7 +130,8 @@ class Rows:
                 self.check_size(user, row.size, recheck_ms=recheck_ms)
         self.unsaved.clear()
         self.unsaved_bytes = 0
-        delta.extend((key, None) for key in sorted(self.expired))
+        if self.expired:
+            delta.extend((key, None) for key in sorted(self.expired.difference(key for key, _ in delta)))
         self.expired_in_last_delta, self.expired = self.expired, set()
         return delta
 
@@ -141,9 +146,9 @@ class Rows:
                 self.part(row, index)  # only decoded parts are pruned
             self.unsaved[user] = None
 
-    def last_ms(self, row: Row) -> int:
-        """The latest time of anything in a row."""
-        return max(family.last_ms(self.part(row, index)) for index, family in enumerate(self.families))
+    def last_ms_by_part(self, row: Row) -> list[int]:
+        """The latest time of anything in each part of a row."""
+        return [family.last_ms(self.part(row, index)) for index, family in enumerate(self.families)]
 
     def forget(self, *, keep: int) -> None:
         """Drop the least recently used rows from memory until `keep` are left. Rows that are not stored yet stay."""
@@ -154,22 +159,22 @@ class Rows:
             for user in [user for user in self.users if user not in unsaved][:surplus]:
                 del self.users[user]
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, expired_before_ms: int, forgotten_before_ms: int) -> int:
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon, *, forgotten_before_ms: int) -> int:
         """Check whether stored rows are still needed. Returns how many are not.
 
-        If the last event of a user is before `expired_before_ms`, only the long-term parts are kept. If it is before
+        If no part is known any more, only the long-term parts are kept. If the last event of a user is before
         `forgotten_before_ms`, nothing is kept.
         """
-        gone = 0
+        gone, known = 0, [family.known_ms() for family in self.families]
         for key, value in items:
             user = key.decode().removeprefix(USER_PREFIX)
             if user in self.unsaved:
                 continue
             row = self.users.get(user) or self.decode(value)
-            last_ms = self.last_ms(row)
-            if last_ms >= expired_before_ms:
+            last_ms = self.last_ms_by_part(row)
+            if any(at_ms + known_ms >= horizon.before_ms for at_ms, known_ms in zip(last_ms, known, strict=True)):
                 continue
-            rest = self._long_term_row(row) if last_ms >= forgotten_before_ms else None
+            rest = self._long_term_row(row, horizon) if max(last_ms) >= forgotten_before_ms else None
             if rest is None:
                 self.users.pop(user, None)
                 self.expired.add(key)
@@ -179,7 +184,11 @@ class Rows:
                 self.mark_changed(user, rest)
         return gone
 
-    def _long_term_row(self, row: Row) -> Row | None:
+    def _long_term_row(self, row: Row, horizon: Horizon) -> Row | None:
         """The row with only its long-term parts, or None if there are none."""
-        parts = [family.long_term_part(self.part(row, index)) for index, family in enumerate(self.families)]
+        parts = []
+        for index, family in enumerate(self.families):
+            part = self.part(row, index)
+            family.prune(part, horizon)  # it may have been stored before all of it became old
+            parts.append(family.long_term_part(part))
         return None if all(part is None for part in parts) else Row(parts, None, _BYTES_OF_A_ROW)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from stream.core.families.family import Horizon
 from stream.core.partition.rows import Delta, Stored
 
 INDEX_PREFIX = "named/"
@@ -25,9 +26,13 @@ _decode = msgspec.msgpack.Decoder(IndexEntry).decode
 
 
 class UserIndex:
-    """The index of one partition. In memory it has only the entries that are not in the store yet."""
+    """The index of one partition. In memory it has only the entries that are not in the store yet.
 
-    def __init__(self) -> None:
+    A reference means its user for `known_ms` after the event that had it.
+    """
+
+    def __init__(self, *, known_ms: int) -> None:
+        self._known_ms = known_ms
         self._unsaved: dict[str, IndexEntry] = {}
         self._collected: dict[str, IndexEntry] = {}  # those of the last delta, which may not be in the store yet
         self._expired: set[bytes] = set()
@@ -41,13 +46,13 @@ class UserIndex:
         key = (INDEX_PREFIX + reference).encode()
         return key if self._in_memory(reference) is None and key not in stored else None
 
-    def user(self, reference: str, stored: Stored) -> str | None:
-        """The user of a reference, or None if there is none."""
+    def user(self, reference: str, stored: Stored, at_ms: int) -> str | None:
+        """The user whom a reference means at a time, or None if there is none, or only long before."""
         entry = self._in_memory(reference)
         if entry is None:
             value = stored.get((INDEX_PREFIX + reference).encode())
             entry = None if value is None else _decode(value)
-        return None if entry is None else entry.user
+        return None if entry is None or entry.at_ms + self._known_ms < at_ms else entry.user
 
     def _in_memory(self, reference: str) -> IndexEntry | None:
         return self._unsaved.get(reference) or self._collected.get(reference)
@@ -60,7 +65,7 @@ class UserIndex:
         delta: Delta = [
             ((INDEX_PREFIX + reference).encode(), _encode(entry)) for reference, entry in self._unsaved.items()
         ]
-        delta.extend((key, None) for key in sorted(self._expired))
+        delta.extend((key, None) for key in sorted(self._expired.difference(key for key, _ in delta)))
         self._collected, self._unsaved = self._unsaved, {}
         self._expired = set()
         return delta
@@ -69,8 +74,9 @@ class UserIndex:
         """Drop the entries of the last delta from memory. Call it when that delta is stored."""
         self._collected.clear()
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], *, expired_before_ms: int) -> None:
+    def sweep(self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon) -> None:
         """Check whether stored entries are still needed."""
+        expired_before_ms = horizon.before_ms - self._known_ms
         for key, value in items:
             if (
                 key.decode().removeprefix(INDEX_PREFIX) not in self._unsaved

@@ -15,12 +15,20 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from stream.core import segments
+from stream.core import reuse, segments
 from stream.core.days import DayBook, OfWindows, Version
 from stream.core.events import Event, Login, Step, Summary
 from stream.core.families.activity import calendar, closing, samples
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
-from stream.core.families.activity.known_periods import NEVER, KnownPeriods, changeable_periods, first_minutes, with_day
+from stream.core.families.activity.known_periods import (
+    NEVER,
+    KnownPeriods,
+    attribute_days,
+    first_minutes,
+    last_active,
+    needed_periods,
+    with_day,
+)
 from stream.core.families.activity.metrics import METRICS, NAMES_BY_SEGMENT
 from stream.core.families.activity.part import (
     NO_QUARTER_HOUR,
@@ -43,20 +51,20 @@ from stream.core.families.activity.standings import (
     NO_DAY,
     Counted,
     DayBits,
+    KnownAttributes,
     Standing,
     count_changes,
     day_at_or_before,
     days_since,
     first_day_of_difference,
-    first_different_day,
     only_new_day,
-    standing,
 )
 from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
+from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
-from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, USERS, Attributes, AttributeValues
+from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, USERS, AttributeValues, values_of
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally
 from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS, Span, date_of
@@ -195,16 +203,20 @@ class ActivityFamily(Family[Activity]):
         has_told = (
             values is not NO_ATTRIBUTES and self._segmented and self._update_attributes(part, summary.at_ms, values)
         )
-        known = part.summaries.get(summary.session_id)
+        summaries, name, ended_ms = part.summaries, summary.session_id, summary.at_ms
+        span = ended_ms if summary.start_is_late else summary.started_ms, ended_ms
+        near = reuse.keys_near(summaries, name, span, LONGEST_PAUSE_MS, SummaryTimes.span)
+        known, told = [summaries[key] for key in near], None
         first_ms = summary.started_ms
         if summary.start_is_late:
-            first_ms = summary.at_ms if known is None else min(known.first_ms, summary.at_ms)
-        times = with_times(known, SummaryTimes(summary.revision, summary.at_ms, first_ms), self._span)
+            first_ms = min((ended_ms, *(one.first_ms for one in known)))
+            told = None if first_ms == ended_ms else span
+        times = with_times(known, SummaryTimes(summary.revision, ended_ms, first_ms, (), told), self._span)
         if times is None:
             return has_told
         if part.booked is None:
             self._record_booked(part)
-        part.summaries[summary.session_id] = times
+        reuse.put(summaries, name, times, near, SummaryTimes.span)
         return True
 
     def _record_booked(self, part: Activity) -> None:
@@ -234,19 +246,21 @@ class ActivityFamily(Family[Activity]):
     def long_term_part(self, part: Activity) -> Activity | None:
         """The last known period of a user who was active, and the attributes."""
         last = part.known_periods[-1:]
-        return (
-            Activity(known_periods=last, before_day=last_day(part), attributes=part.attributes)
-            if first_minutes(last)
-            else None
-        )
+        if not first_minutes(last):
+            return None
+        self._drop_attributes(part, until_day=self._forgotten_until(part.known_periods))
+        return Activity(known_periods=last, before_day=last_day(part), attributes=part.attributes)
 
     def prune(self, part: Activity, horizon: Horizon) -> None:
+        before_ms = max(0, horizon.before_ms)
         if part.summaries:
             self._merge_final_summaries(part, horizon)
+            # A revision can still move the others, and what adjoins them is needed for that.
+            before_ms = min([before_ms, *(_first_ms(times) for times in part.summaries.values())])
         if len(part.minutes) > 1:
             part.minutes = latest_and_future(part.minutes, horizon.now)
         days_kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
-        before_day = self._day_of(max(0, horizon.before_ms))
+        before_day = self._day_of(before_ms)
         without_days_before(part, before_day - days_kept)
         part.quarter_hour = NO_QUARTER_HOUR
         if part.earlier_attributes:
@@ -255,14 +269,46 @@ class ActivityFamily(Family[Activity]):
             over = sum(self._day_of(one.at_ms) < before_day for one in attributes)
             part.earlier_attributes = attributes[max(0, over - 1) : -1]
         if len(part.known_periods) > 1:
-            part.known_periods = changeable_periods(part.known_periods, before_day, memory_days=self._memory_days)
+            self._prune_periods(part, before_day, kept_days=max(self._memory_days, days_kept))
+
+    def _prune_periods(self, part: Activity, before_day: int, *, kept_days: int) -> None:
+        """Drop the periods that no event can join with another one, and that no window reaches."""
+        periods = part.known_periods
+        kept = needed_periods(periods, before_day, kept_days=kept_days)
+        if len(kept) < len(periods):
+            part.known_periods = kept
+            dropped = [period.last_day for period in periods[: last_active(periods)] if period not in kept]
+            self._drop_attributes(part, until_day=max(dropped, default=-1))
+
+    def _drop_attributes(self, part: Activity, *, until_day: int) -> None:
+        """Drop the attributes of events up to a day."""
+        if until_day < 0 or part.attributes is None:
+            return
+        known = (segments.attributes_since(one, lambda at_ms: self._day_of(at_ms) > until_day)
+                 for one in attributes_by_day(part))  # fmt: skip
+        kept = tuple(one for one in known if one is not None)
+        part.attributes, part.earlier_attributes = (kept[-1], kept[:-1]) if kept else (None, ())
+        part.attributes_since_ms = part.attributes_until_ms = 0
+
+    def _forgotten_until(self, periods: KnownPeriods) -> int:
+        """The day up to which attributes don't count any more; -1 if all count."""
+        last = last_active(periods)
+        return periods[last - 1].last_day if last > 0 else -1
+
+    def _values(self, part: Activity | Booked, periods: KnownPeriods) -> AttributeValues:
+        """The attributes that count now, for a user with these known periods."""
+        attributes = part.attributes
+        if attributes is not None and len(periods) > 1:
+            until_day = self._forgotten_until(periods)
+            attributes = segments.attributes_since(attributes, lambda at_ms: self._day_of(at_ms) > until_day)
+        return values_of(attributes)
 
     def _merge_final_summaries(self, part: Activity, horizon: Horizon) -> None:
         """Treat sessions that no revision can change any more like other activity. What is booked stays the same."""
         # The family of sessions keeps them for as long. A later event belongs to another session.
-        final_before_ms = horizon.before_ms - DAY_MS - self.rules.session_timeout_ms
+        final_before_ms = horizon.before_ms - LONGEST_PAUSE_MS - self.rules.session_timeout_ms
         for session_id, times in list(part.summaries.items()):
-            if times.last_ms < final_before_ms:
+            if times.span()[1] < final_before_ms:
                 del part.summaries[session_id]
                 for at_ms in moments(times):
                     minute, day = at_ms // MINUTE_MS, self._day_of(at_ms)
@@ -271,7 +317,7 @@ class ActivityFamily(Family[Activity]):
                     part.known_periods = with_day(part.known_periods, day, minute, memory_days=self._memory_days)
 
     def last_ms(self, part: Activity) -> int:
-        ends = (times.last_ms for times in part.summaries.values())
+        ends = (times.span()[1] for times in part.summaries.values())
         last_day = part.known_periods[-1].last_day if part.known_periods else 0
         return max(0, max(part.minutes, default=0) * MINUTE_MS, max(ends, default=0), last_day * DAY_MS)
 
@@ -290,10 +336,11 @@ class ActivityFamily(Family[Activity]):
             if before.summaries or part.summaries:
                 self._rebook_with_summaries(before, part, by_value)
                 continue
-            self._rebook(before.minutes, before.values, part.minutes, part.values)
-            if self.segments:
-                self._rebook_values(before, part, by_value)
             known_periods = part.known_periods
+            values_before, values = self._values(before, before.known_periods), self._values(part, known_periods)
+            self._rebook(before.minutes, values_before, part.minutes, values)
+            if self.segments:
+                self._rebook_values(before, values_before, part, values, by_value)
             if (
                 before.known_periods is not known_periods
                 or before.day_bits != part.day_bits
@@ -362,34 +409,42 @@ class ActivityFamily(Family[Activity]):
 
     # -- users by the values of segments, on closed days -------------------------------------------------------------
 
-    def _rebook_values(self, before: Booked, part: Activity, by_value: Counted) -> None:
+    def _rebook_values(
+        self,
+        before: Booked,
+        values_before: AttributeValues,
+        part: Activity,
+        values: AttributeValues,
+        by_value: Counted,
+    ) -> None:
         """Note under which value a user counts on closed days now: mostly as before, but for a day that is new."""
         has_told = before.attributes is not part.attributes or before.earlier_attributes is not part.earlier_attributes
         has_days = before.day_bits != part.day_bits or before.since_day != part.since_day
-        if not (has_told or has_days):
+        has_periods = len(before.known_periods) > 1 or len(part.known_periods) > 1
+        if not (has_told or has_days or has_periods):
             return
         removed, added = _day_bits(before), _day_bits(part)
-        day = only_new_day(removed, added) if has_days else None
+        day = only_new_day(removed, added) if has_days and not has_periods else None
         if day is not None and (not has_told or _has_only_later_attributes(before, part)):  # the common case, fast
             last_day = day_at_or_before(removed, day)
-            standings = [Standing(-1, last_day, before.values), Standing(day, day, part.values)]
+            standings = [Standing(-1, last_day, values_before), Standing(day, day, values)]
             count_changes(by_value, standings, 1)
             return
-        known_before, attributes = attributes_by_day(before), attributes_by_day(part)
-        days = (
-            first_day_of_difference(removed, added),
-            first_different_day(known_before, attributes, self._day_of),
-        )
+        known_before = self._known_attributes(before, before.known_periods)
+        known = self._known_attributes(part, part.known_periods)
+        days = (first_day_of_difference(removed, added), known.first_difference(known_before))
         first = min((day for day in days if day is not None), default=None)
         if first is not None:
-            for day_bits, known, times in ((removed, known_before, -1), (added, attributes, 1)):
-                count_changes(by_value, self._standings(day_bits, known, first), times)
+            for day_bits, its_attributes, times in ((removed, known_before, -1), (added, known, 1)):
+                count_changes(by_value, self._standings(day_bits, its_attributes, first), times)
 
-    def _standings(self, day_bits: DayBits, attributes: Sequence[Attributes], first: int) -> list[Standing]:
+    def _known_attributes(self, part: Activity | Booked, periods: KnownPeriods) -> KnownAttributes:
+        return KnownAttributes(attributes_by_day(part), attribute_days(periods, self.day_of_minute), self._day_of)
+
+    def _standings(self, day_bits: DayBits, attributes: KnownAttributes, first: int) -> list[Standing]:
         """Where a user counts at the end of the day before `first`, and then wherever that changes."""
-        attribute_days = [self._day_of(one.at_ms) for one in attributes]
-        days = {*days_since(day_bits, first), *(day for day in attribute_days if day >= first)}
-        return [standing(day, day_bits, attribute_days, attributes) for day in (first - 1, *sorted(days))]
+        days = {*days_since(day_bits, first), *(day for day in attributes.days if day >= first)}
+        return [attributes.standing(day, day_bits) for day in (first - 1, *sorted(days))]
 
     # -- users some of whose sessions are told as summaries ----------------------------------------------------------
 
@@ -397,18 +452,23 @@ class ActivityFamily(Family[Activity]):
         minutes_before, days_before, periods_before = self._with_summaries(before)
         minutes, days, known_periods = self._with_summaries(part)
         self._rebook_new_users(periods_before, known_periods)
-        self._rebook(minutes_before, before.values, minutes, part.values)
+        values_before, values = self._values(before, periods_before), self._values(part, known_periods)
+        self._rebook(minutes_before, values_before, minutes, values)
         reported_before, reported = self._reported_days(before), self._reported_days(part)
-        both = ((before, days_before, reported_before, -1), (part, days, reported, 1))
+        both = (
+            (before, days_before, periods_before, reported_before, -1),
+            (part, days, known_periods, reported, 1),
+        )
         if self.segments:
-            for one, its_days, reported_on, times in both:
-                count_changes(by_value, self._standings_with_summaries(one, its_days, reported_on), times)
+            for one, its_days, periods, reported_on, times in both:
+                standings = self._standings_with_summaries(one, its_days, periods, reported_on)
+                count_changes(by_value, standings, times)
         first = days_before.first_difference(days)
         if reported_before or reported:
             first = min(reported_before | reported) if first is None else min(first, *reported_before, *reported)
         if first is not None:
             whole_since = self._whole_since()
-            for one, its_days, reported_on, times in both:
+            for one, its_days, _, reported_on, times in both:
                 final = _bookings(its_days, first, whole_since)
                 self.days.book(final, times=times)
                 versions = [
@@ -441,21 +501,20 @@ class ActivityFamily(Family[Activity]):
         return minutes, ActiveDays(since_day, bits, part.before_day, self._first_days(known_periods)), known_periods
 
     def _standings_with_summaries(
-        self, part: Activity | Booked, days: ActiveDays, reported_on: Iterable[int]
+        self, part: Activity | Booked, days: ActiveDays, periods: KnownPeriods, reported_on: Iterable[int]
     ) -> list[Standing]:
         """Where a user counts, some of whose sessions may have been told otherwise until the days of `reported_on`."""
-        attributes = attributes_by_day(part)
-        attribute_days = [self._day_of(one.at_ms) for one in attributes]
+        final_attributes = self._known_attributes(part, periods)
         final = days.since_day, days.bits
-        changes = sorted({*days_since(final, days.since_day), *attribute_days, *reported_on})
+        changes = sorted({*days_since(final, days.since_day), *final_attributes.days, *reported_on})
         otherwise_until = max(reported_on, default=-1)
         found = [Standing(-1, NO_DAY, NO_ATTRIBUTES)]
         for day in changes:
-            as_known = final
+            as_known, attributes = final, final_attributes
             if day < otherwise_until:
-                then = self._with_summaries(part, as_of=day)[1]
-                as_known = then.since_day, then.bits
-            found.append(standing(day, as_known, attribute_days, attributes))
+                _, then, periods_then = self._with_summaries(part, as_of=day)
+                as_known, attributes = (then.since_day, then.bits), self._known_attributes(part, periods_then)
+            found.append(attributes.standing(day, as_known))
         return found
 
     def by_day_of(self, live: Mapping[int, Mapping[Field, int]]) -> dict[int, Tally]:
@@ -547,6 +606,11 @@ def _bookings(days: ActiveDays, first: int, whole_since: int) -> list[Booking]:
 def _amounts(values: AttributeValues) -> Mapping[Field, int]:
     """What one active user contributes: one user, and one for each value of a segment."""
     return {**_ONE_USER, **segments.fields_of(values, USERS)}
+
+
+def _first_ms(times: SummaryTimes) -> int:
+    """The earliest beginning of a session according to any summary that makes a difference."""
+    return min(one.first_ms for one in (times, *times.earlier))
 
 
 def _day_bits(part: Activity | Booked) -> DayBits:

@@ -173,7 +173,7 @@ _METRICS = (
 
 _RULE = (
     "A user counts once in a segment, under the value of the newest activity event (by event time) that told one, else"
-    " as unknown: the values add up to all. The 20 values with the most users in the longest window have a name, the"
-    " rest is other."
+    " as unknown, as whoever comes back when the setting memory is over: the values add up to all. The 20 values with"
+    " the most users in the longest window have a name, the rest is other."
 )
 METRICS = (*_METRICS, *by_segment(_METRICS, NAMES_BY_SEGMENT, rule=_RULE))

@@ -5,12 +5,14 @@ topics are read at different speeds. Each day has one bit.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.families.activity.known_periods import KnownPeriods
-from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues
+from stream.core.reuse import TimeSpan
+from stream.core.segments import Attributes
 from stream.core.time import Span
 
 NO_QUARTER_HOUR = NO_DAY = -1
@@ -24,6 +26,11 @@ class SummaryTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_ms: int
     # Those that began or ended on an earlier day, of lower rank, in order of rank: what closed days said of it.
     earlier: tuple["SummaryTimes", ...] = ()
+    told: TimeSpan | None = None  # from the first beginning to the last end of its summaries, if those are not as above
+
+    def span(self) -> TimeSpan:
+        """From the first beginning to the last end of all its summaries."""
+        return self.told or (self.first_ms, self.last_ms)
 
 
 class Booked(msgspec.Struct, frozen=True, gc=False):
@@ -38,11 +45,6 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     summaries: Mapping[str, SummaryTimes]
     known_periods: KnownPeriods
 
-    @property
-    def values(self) -> AttributeValues:
-        """What was known of segments."""
-        return NO_ATTRIBUTES if self.attributes is None else self.attributes.values
-
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
     """When one user was active, and the attributes of the user."""
@@ -54,7 +56,7 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     before_day: int = NO_DAY  # the last active one of the days that are kept no more
     attributes: Attributes | None = None  # of segments
     earlier_attributes: tuple[Attributes, ...] = ()  # what was known at the end of earlier days, in order of time
-    summaries: dict[str, SummaryTimes] = {}  # by session id; their activity is not among the minutes and days above
+    summaries: dict[str, SummaryTimes] = {}  # by id (`reuse`); their activity is not among the minutes and days above
     booked: Booked | None = None  # what is in the totals, if the part has changed since then; never stored
     # A quarter of an hour in which all later minutes have a known day and period, because days begin with one. Never
     # stored.
@@ -62,11 +64,6 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     # Never stored: the day on which the newest value was told, as far as it is known.
     attributes_since_ms: int = 0
     attributes_until_ms: int = 0
-
-    @property
-    def values(self) -> AttributeValues:
-        """What is known of segments."""
-        return NO_ATTRIBUTES if self.attributes is None else self.attributes.values
 
 
 def attributes_by_day(part: Activity | Booked) -> tuple[Attributes, ...]:
@@ -77,12 +74,12 @@ def attributes_by_day(part: Activity | Booked) -> tuple[Attributes, ...]:
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
     """The minutes after an activity in `minute`, when the clock shows the minute `now`.
 
-    Returns `minutes` itself if nothing changes.
+    Returns `minutes` itself if the activity makes no difference, whether or not earlier minutes have been dropped.
     """
     if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
         return (minute,) if minute > minutes[0] else minutes
     after = latest_and_future((*minutes, minute), now)
-    return minutes if after == minutes else after
+    return after if minute in after else minutes
 
 
 def latest_and_future(minutes: Iterable[int], now: int) -> tuple[int, ...]:
@@ -151,13 +148,21 @@ def rank(times: SummaryTimes) -> tuple[int, int, int]:
     return times.revision, times.last_ms, -times.first_ms  # what ranks otherwise makes no other time of it
 
 
-def with_times(known: SummaryTimes | None, attributes: SummaryTimes, span: Span) -> SummaryTimes | None:
-    """The times of a session after one more summary of it; None where nothing follows from that one."""
-    if known is None:
-        return attributes
-    if any(rank(one) == rank(attributes) for one in (known, *known.earlier)):
+def with_times(known: Sequence[SummaryTimes], times: SummaryTimes, span: Span) -> SummaryTimes | None:
+    """The times of a session after one more summary; None if nothing follows from that one.
+
+    `known` is what was known of the session: several things, if the summary joins them.
+    """
+    if not known:
+        return times
+    if any(rank(one) == rank(times) for those in known for one in (those, *those.earlier)):
         return None
-    ranked = sorted((*known.earlier, msgspec.structs.replace(known, earlier=()), attributes), key=rank)
+    told = times.span()
+    for those in known:
+        told = reuse.of_both(told, those.span())
+    alone = (msgspec.structs.replace(those, earlier=(), told=None) for those in known)
+    earlier = [*alone, *(one for those in known for one in those.earlier)]
+    ranked = sorted((*earlier, msgspec.structs.replace(times, told=None)), key=rank)
     kept: list[SummaryTimes] = []
     for one in reversed(ranked):
         if all(
@@ -166,9 +171,10 @@ def with_times(known: SummaryTimes | None, attributes: SummaryTimes, span: Span)
             for other in kept
         ):
             kept.append(one)
-    if not any(one is attributes for one in kept):
-        return None
-    return msgspec.structs.replace(kept[0], earlier=tuple(reversed(kept[1:])))
+    winner = kept[0]
+    differs = told != (winner.first_ms, winner.last_ms)
+    after = msgspec.structs.replace(winner, earlier=tuple(reversed(kept[1:])), told=told if differs else None)
+    return None if len(known) == 1 and after == known[0] else after
 
 
 def moments(times: SummaryTimes) -> tuple[int, int]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues
+from stream.core.families.activity.known_periods import AttributeDays, counted_since
+from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues, attributes_since, values_of
 
 # Active days: the day of bit 0, and the bits.
 DayBits = tuple[int, int]
@@ -45,10 +46,44 @@ def count_changes(counted: Counted, standings: Iterable[Standing], times: int) -
             counted[after] = counted.get(after, 0) + times
 
 
-def standing(day: int, day_bits: DayBits, attribute_days: Sequence[int], attributes: Sequence[Attributes]) -> Standing:
-    """Where a user stands at the end of a day. `attribute_days` are those of what was told."""
-    known = bisect_right(attribute_days, day)
-    return Standing(day, day_at_or_before(day_bits, day), attributes[known - 1].values if known else NO_ATTRIBUTES)
+class KnownAttributes:
+    """What was known of segments at the end of each day, and since when it counts (`known_periods`)."""
+
+    def __init__(self, attributes: Sequence[Attributes], counted: AttributeDays, day_of: Callable[[int], int]) -> None:
+        self.days = [day_of(one.at_ms) for one in attributes]
+        self._attributes = attributes
+        self._counted = counted
+        self._day_of = day_of
+
+    def standing(self, day: int, day_bits: DayBits) -> Standing:
+        """Where a user stands at the end of a day."""
+        known = bisect_right(self.days, day)
+        values = self._values(self._attributes[known - 1], day) if known else NO_ATTRIBUTES
+        return Standing(day, day_at_or_before(day_bits, day), values)
+
+    def _values(self, attributes: Attributes, day: int) -> AttributeValues:
+        if not self._counted:
+            return attributes.values
+        since = counted_since(self._counted, day)
+        return values_of(attributes_since(attributes, lambda at_ms: self._day_of(at_ms) >= since))
+
+    def first_difference(self, other: "KnownAttributes") -> int | None:
+        """The first day at whose end other values counted."""
+        days = [first for first, _ in {*self._counted} ^ {*other._counted}]
+        first = self._first_told_otherwise(other)
+        return min([*days, *(() if first is None else (first,))], default=None)
+
+    def _first_told_otherwise(self, other: "KnownAttributes") -> int | None:
+        has_periods = self._counted or other._counted
+        for day, one, other_day, another in zip(
+            self.days, self._attributes, other.days, other._attributes, strict=False
+        ):
+            # Where attributes begin anew, the times of values make a difference too.
+            if day != other_day or one.values != another.values or (has_periods and one != another):
+                return min(day, other_day)
+        shorter = min(len(self.days), len(other.days))
+        rest = (*self.days[shorter:], *other.days[shorter:])
+        return rest[0] if rest else None
 
 
 def day_at_or_before(day_bits: DayBits, day: int) -> int:
@@ -84,16 +119,3 @@ def first_day_of_difference(one: DayBits, other: DayBits) -> int | None:
     begins = min(since if bits else other_since, other_since if other_bits else since)
     differs = (bits << since - begins if bits else 0) ^ (other_bits << other_since - begins if other_bits else 0)
     return begins + (differs & -differs).bit_length() - 1 if differs else None
-
-
-def first_different_day(
-    one: Sequence[Attributes], other: Sequence[Attributes], day_of: Callable[[int], int]
-) -> int | None:
-    """The first day at whose end other values were known."""
-    for attributes, other_told in zip(one, other, strict=False):
-        days = day_of(attributes.at_ms), day_of(other_told.at_ms)
-        if days[0] != days[1] or attributes.values != other_told.values:
-            return min(days)
-    shorter = min(len(one), len(other))
-    rest = (*one[shorter:], *other[shorter:])
-    return day_of(rest[0].at_ms) if rest else None

@@ -28,15 +28,15 @@ class Earlier(NamedTuple):
 
 def was_otherwise(group: SessionGroup, pause_ms: int) -> bool:
     """Whether a track may have been otherwise at the end of an earlier day."""
-    if group.summary is not None:
-        return bool(group.sessions or group.earlier)
+    if group.summaries:
+        return bool(group.sessions) or any(one.earlier for one in group.summaries)
     pieces = group.sessions
     return any(later.first_ms <= earlier.last_ms + pause_ms for earlier, later in pairwise(pieces))
 
 
 def earlier_versions(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
     """What sessions were until they became what they are."""
-    if group.summary is not None:
+    if group.summaries:
         return _with_summaries(group, timeout_ms, pause_ms, day_of)
     found = []
     for pieces in in_sessions(group.sessions, pause_ms):
@@ -48,14 +48,14 @@ def earlier_versions(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of
 
 
 def _with_summaries(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
-    assert group.summary is not None
-    summaries = (*group.earlier, group.summary)
-    days = {day_of(piece.last_ms) for piece in group.sessions} | {day_of(one.session.last_ms) for one in summaries}
+    of_sessions = [(*one.earlier, one) for one in group.summaries]
+    days = {day_of(piece.last_ms) for piece in group.sessions}
+    days |= {day_of(one.session.last_ms) for summaries in of_sessions for one in summaries}
     found = []
     for since, until in pairwise(sorted(days)):
         pieces = tuple(piece for piece in group.sessions if day_of(piece.last_ms) <= since)
-        summary = next((one for one in reversed(summaries) if day_of(one.session.last_ms) <= since), None)
-        then = SessionGroup(pieces, group.ends, summary)
+        known = ([one for one in summaries if day_of(one.session.last_ms) <= since] for summaries in of_sessions)
+        then = SessionGroup(pieces, group.ends, tuple(summaries[-1] for summaries in known if summaries))
         found.append(Earlier(since, until, list(then.counted(timeout_ms, pause_ms)), True))
     return found
 

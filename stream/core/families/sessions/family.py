@@ -20,7 +20,6 @@ from stream.core.families.sessions.letting_go import closing_minutes, prune
 from stream.core.families.sessions.metrics import METRICS, NAMES_BY_SEGMENT
 from stream.core.families.sessions.part import (
     MAX_KEPT_STEPS,
-    MAX_PAUSE_MS,
     CountedSession,
     Session,
     SessionGroup,
@@ -28,10 +27,11 @@ from stream.core.families.sessions.part import (
     closed,
     in_sessions,
     session_of_summary,
-    take_summary,
     with_end_in,
     with_steps_in,
+    with_summary_in,
 )
+from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
@@ -117,7 +117,7 @@ class SessionsFamily(Family[UserSessions]):
         """The sessions of an id, or those without one, and the longest pause between two steps of a session."""
         if session_id is None:
             return part.without_id, self._timeout_ms
-        return part.by_id.get(session_id) or SessionGroup(), MAX_PAUSE_MS
+        return part.by_id.get(session_id) or SessionGroup(), LONGEST_PAUSE_MS
 
     def _apply_end(self, part: UserSessions, step: Step) -> bool:
         if not step.is_interactive or not step.in_session:
@@ -149,11 +149,11 @@ class SessionsFamily(Family[UserSessions]):
     def apply_summary(self, part: UserSessions, summary: Summary, now: int) -> bool:
         """Apply a summary, which describes a whole session and replaces its steps."""
         group = part.by_id.get(summary.session_id) or SessionGroup()
-        after = group.copy()
-        if not take_summary(after, session_of_summary(summary, self.counted), self._span):
+        summaries = with_summary_in(group.summaries, session_of_summary(summary, self.counted), self._span)
+        if summaries is group.summaries:
             return False
         self._record_booked(part, summary.session_id, group)
-        group.summary, group.earlier = after.summary, after.earlier
+        group.summaries = summaries
         return True
 
     def _record_booked(self, part: UserSessions, session_id: str | None, group: SessionGroup) -> None:
@@ -175,7 +175,7 @@ class SessionsFamily(Family[UserSessions]):
 
     def _pause_ms(self, session_id: str | None) -> int:
         """How far apart steps of a session may lie."""
-        return self._timeout_ms if session_id is None else MAX_PAUSE_MS
+        return self._timeout_ms if session_id is None else LONGEST_PAUSE_MS
 
     def new(self) -> UserSessions:
         return UserSessions()
@@ -198,6 +198,7 @@ class SessionsFamily(Family[UserSessions]):
             max(part.final_closing_minutes, default=0) * MINUTE_MS,
             max(closings, default=0),
             max((end.at_ms for group in part.groups() for end in group.ends), default=0),
+            max((one.span[1] for group in part.groups() for one in group.summaries), default=0),
             max(part.steps_outside.values(), default=0),
         )
 
@@ -259,9 +260,7 @@ class SessionsFamily(Family[UserSessions]):
         was_versioned: Collection[str | None] = versioned.copy() if versioned else ()
         for session_id in booked:
             group = part.without_id if session_id is None else part.by_id[session_id]
-            if (len(group.sessions) > 1 or group.summary is not None) and was_otherwise(
-                group, self._pause_ms(session_id)
-            ):
+            if (len(group.sessions) > 1 or group.summaries) and was_otherwise(group, self._pause_ms(session_id)):
                 versioned.add(session_id)
             elif versioned:
                 versioned.discard(session_id)
@@ -301,7 +300,7 @@ class SessionsFamily(Family[UserSessions]):
     def _book_earlier(self, group: SessionGroup, pause_ms: int, times: int) -> None:
         """Book what the sessions of a track were until they became what they are."""
         versions = earlier_versions(group, self._timeout_ms, pause_ms, self._day_of)
-        final = self._bookings(group.counted(self._timeout_ms, pause_ms)) if group.summary is not None else ()
+        final = self._bookings(group.counted(self._timeout_ms, pause_ms)) if group.summaries else ()
         earlier = [Version(since, until, self._bookings(sessions)) for since, until, sessions, _ in versions]
         self.days.book_versions(final, earlier, times=times)
 
@@ -327,7 +326,7 @@ def _changed(
     old: SessionGroup, new: SessionGroup, timeout_ms: int, pause_ms: int
 ) -> Iterator[tuple[CountedSession, int]]:
     """The sessions of a track that are no more, with -1, and those that are new, with 1."""
-    if old.summary is not None or new.summary is not None:
+    if old.summaries or new.summaries:
         for group, times in ((old, -1), (new, 1)):
             for counted in group.counted(timeout_ms, pause_ms):
                 yield counted, times

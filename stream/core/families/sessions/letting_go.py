@@ -1,18 +1,11 @@
 """What can be let go of the sessions of one user: what no event that is not late can change."""
 
 from bisect import bisect_left
-from operator import attrgetter
+from collections.abc import Iterator
+from operator import attrgetter, itemgetter
 
-from stream.core.families.sessions.part import (
-    MAX_PAUSE_MS,
-    Session,
-    SessionGroup,
-    UserSessions,
-    closed,
-    in_sessions,
-    is_near,
-    joined,
-)
+from stream.core.families.sessions.part import Session, SessionGroup, SummarySession, UserSessions, in_sessions, joined
+from stream.core.reuse import LONGEST_PAUSE_MS, TimeSpan
 from stream.core.time import MINUTE_MS, Span
 
 _last_of = attrgetter("last_ms")
@@ -29,8 +22,8 @@ def prune(visits: UserSessions, *, before_ms: int, timeout_ms: int, span: Span) 
             del visits.steps_outside[identity]
     closings = _prune_group(visits.without_id, timeout_ms, before_ms, timeout_ms, day_ms)
     for session_id, group in list(visits.by_id.items()):
-        closings += _prune_group(group, MAX_PAUSE_MS, before_ms, timeout_ms, day_ms)
-        if not group.sessions and not group.ends and group.summary is None:
+        closings += _prune_group(group, LONGEST_PAUSE_MS, before_ms, timeout_ms, day_ms)
+        if not group.sessions and not group.ends and not group.summaries:
             del visits.by_id[session_id]
     if closings:
         minutes = sorted(closes_ms // MINUTE_MS for closes_ms in closings)
@@ -42,36 +35,51 @@ def _prune_group(group: SessionGroup, pause_ms: int, before_ms: int, timeout_ms:
     """Forget what ended before; returns when the sessions closed. The day of `before_ms` began at `day_ms`."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
     final_before_ms = before_ms - pause_ms - timeout_ms
-    if group.summary is None and not group.ends:
+    if not group.summaries:
         first_ms = group.sessions[0].last_ms if group.sessions else before_ms
         if first_ms >= final_before_ms and (first_ms >= day_ms or len(group.sessions) == 1):
+            if group.ends:
+                _prune_ends(group, before_ms)
             return []  # the common case, fast: the first to end has not ended so long ago
-    whole = None if group.summary is None else group.summary.session
-    sessions = in_sessions(group.sessions, pause_ms)
-    replaced = [pieces for pieces in sessions if whole is not None and is_near(pieces, whole)]
-    is_final = whole is not None and _last_ms(group, replaced) < final_before_ms
-    kept: list[Session] = []
-    closings = []
-    for pieces in sessions:
-        if pieces in replaced:  # what a summary replaces goes when it goes
-            kept += () if is_final else _united_before(pieces, day_ms)
-        elif pieces[-1].last_ms < final_before_ms:
-            closings.append(closed(pieces, group.ends, timeout_ms).closes_ms)
-        else:
-            kept += _united_before(pieces, day_ms)
-    if whole is not None and is_final:
-        closings.append(whole.last_ms)
-        group.summary, group.earlier = None, ()
-    if len(kept) < len(group.sessions):
-        group.sessions = tuple(kept)
+    final, kept = SessionGroup(ends=group.ends), SessionGroup()
+    for sessions, summaries in _together(group, pause_ms):
+        last_ms = max(pieces[-1].last_ms for pieces in sessions) if sessions else 0
+        last_ms = max([last_ms, *(one.span[1] for one in summaries)])
+        is_final = last_ms < final_before_ms
+        put_into = final if is_final else kept
+        for pieces in sessions:
+            put_into.sessions += pieces if is_final else _united_before(pieces, day_ms)
+        put_into.summaries += summaries
+    closings = [counted.closes_ms for counted in final.counted(timeout_ms, pause_ms)]
+    if closings or len(kept.sessions) < len(group.sessions):
+        group.sessions, group.summaries = kept.sessions, kept.summaries
     _prune_ends(group, before_ms)
     return closings
 
 
-def _last_ms(group: SessionGroup, replaced: list[tuple[Session, ...]]) -> int:
-    """The end of the last of a session's summaries, and of the steps that they replace."""
-    summaries = (one.session.last_ms for one in (*group.earlier, group.summary) if one is not None)
-    return max((*summaries, *(pieces[-1].last_ms for pieces in replaced)))
+_Together = tuple[list[tuple[Session, ...]], tuple[SummarySession, ...]]
+
+
+def _together(group: SessionGroup, pause_ms: int) -> Iterator[_Together]:
+    """Sessions and summaries that may make a difference to one another. These are forgotten together."""
+    sessions = in_sessions(group.sessions, pause_ms)
+    if not group.summaries:
+        for pieces in sessions:
+            yield [pieces], ()
+        return
+    spans: list[tuple[TimeSpan, tuple[Session, ...] | SummarySession]] = [
+        *(((pieces[0].first_ms, pieces[-1].last_ms), pieces) for pieces in sessions),
+        *((one.span, one) for one in group.summaries),
+    ]
+    near: _Together = [], ()
+    until_ms = -1
+    for (first_ms, last_ms), one in sorted(spans, key=itemgetter(0)):
+        if until_ms >= 0 and first_ms > until_ms + LONGEST_PAUSE_MS:
+            yield near
+            near = [], ()
+        near = (near[0], (*near[1], one)) if isinstance(one, SummarySession) else ([*near[0], one], near[1])
+        until_ms = max(until_ms, last_ms)
+    yield near
 
 
 def _united_before(pieces: tuple[Session, ...], day_ms: int) -> tuple[Session, ...]:

@@ -4,7 +4,8 @@ Steps with the same session id are one session, unless they are more than a day 
 session as long as each follows within the timeout (30 minutes, as in GA4 and Plausible; a pause of exactly 30 minutes
 is still within it). So a late step between two sessions joins them. An `end` is not a step. If it follows the last step
 of a session within the timeout, it closes that session, at its own time. Any other session closes a timeout after its
-last step. A summary describes a whole session, and closes it at its end.
+last step. A summary describes a whole session, and closes it at its end. Summaries with the same session id describe
+one session, unless there is more than a day between the end of one and the beginning of the next.
 
 Steps are stored as pieces of sessions: a piece has those steps of one local day that belong together. Pieces of
 neighbouring days are one session if the pause between them is short enough. So it is known what a session was at the
@@ -21,9 +22,11 @@ from typing import Any
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.events import Step, Summary
-from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues, newest_attributes, newest_of
-from stream.core.time import DAY_MS, Span
+from stream.core.reuse import LONGEST_PAUSE_MS, TimeSpan
+from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues, newest_attributes, newest_of, values_of
+from stream.core.time import Span
 
 # How many steps of a session are remembered, to recognise a step that is sent twice. This is more than a day of
 # heartbeats every 30 s. There is a limit because a session may go on for ever.
@@ -34,9 +37,7 @@ CountedValues = Callable[[AttributeValues], AttributeValues]
 
 # In order of time.
 _time_of = attrgetter("at_ms")
-
-# Steps of one id that are further apart belong to two sessions.
-MAX_PAUSE_MS = DAY_MS
+_span_of = attrgetter("span")
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,10 +63,14 @@ class End(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
 
 
 class SummarySession(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A session according to a summary."""
+    """A session according to the summary that outranks all others of it."""
 
     revision: int
     session: Session
+    # From the first beginning to the last end of its summaries. A beginning that was too late is left out.
+    span: TimeSpan
+    # The summaries that outrank all that ended on the same day or before, in order of time.
+    earlier: tuple["SummarySession", ...] = ()
 
 
 class CountedSession(msgspec.Struct, frozen=True, gc=False):
@@ -81,29 +86,25 @@ class SessionGroup(msgspec.Struct, array_like=True, gc=False):
 
     sessions: tuple[Session, ...] = ()  # pieces of sessions, in order of time
     ends: tuple[End, ...] = ()  # in order of time
-    summary: SummarySession | None = None  # the one that outranks all others
-    earlier: tuple[
-        SummarySession, ...
-    ] = ()  # those that outrank all that ended on the same day or before, in order of time
+    summaries: tuple[SummarySession, ...] = ()  # one for each session that has summaries, in order of time
 
     def copy(self) -> "SessionGroup":
         """A copy that stays the same when this group changes."""
-        return SessionGroup(self.sessions, self.ends, self.summary, self.earlier)
+        return SessionGroup(self.sessions, self.ends, self.summaries)
 
     def counted(self, timeout_ms: int, pause_ms: int) -> Iterator[CountedSession]:
         """The sessions as they count. Steps that are no more than `pause_ms` apart belong together."""
-        if self.summary is None:
-            for pieces in in_sessions(self.sessions, pause_ms):
+        sessions = in_sessions(self.sessions, pause_ms)
+        if not self.summaries:
+            for pieces in sessions:
                 yield closed(pieces, self.ends, timeout_ms)
             return
-        whole = self.summary.session
-        replaced = False
-        for pieces in in_sessions(self.sessions, pause_ms):
-            if is_near(pieces, whole):
-                replaced = True
-            else:
+        wholes = [one.session for one in self.summaries]
+        for pieces in sessions:
+            if not any(is_near(pieces, whole) for whole in wholes):
                 yield closed(pieces, self.ends, timeout_ms)
-        yield CountedSession(whole, whole.last_ms, replaced)
+        for whole in wholes:
+            yield CountedSession(whole, whole.last_ms, any(is_near(pieces, whole) for pieces in sessions))
 
 
 def in_sessions(pieces: tuple[Session, ...], pause_ms: int) -> list[tuple[Session, ...]]:
@@ -127,7 +128,7 @@ def is_near(pieces: Sequence[Session], whole: Session) -> bool:
     dropped when the summary arrives.
     """
     ends_ms = whole.last_ms
-    return ends_ms - MAX_PAUSE_MS <= pieces[-1].last_ms and pieces[0].first_ms <= ends_ms + MAX_PAUSE_MS
+    return ends_ms - LONGEST_PAUSE_MS <= pieces[-1].last_ms and pieces[0].first_ms <= ends_ms + LONGEST_PAUSE_MS
 
 
 def closed(pieces: Sequence[Session], ends: tuple[End, ...], timeout_ms: int) -> CountedSession:
@@ -174,7 +175,7 @@ class UserSessions(msgspec.Struct, array_like=True, gc=False):
         """Every session, in no particular order."""
         yield from self.without_id.counted(timeout_ms, timeout_ms)
         for group in self.by_id.values():
-            yield from group.counted(timeout_ms, MAX_PAUSE_MS)
+            yield from group.counted(timeout_ms, LONGEST_PAUSE_MS)
 
 
 def session_of_summary(summary: Summary, counted: CountedValues) -> SummarySession:
@@ -191,38 +192,41 @@ def session_of_summary(summary: Summary, counted: CountedValues) -> SummarySessi
             summary.prompted is not None,
             attributes=newest_attributes(None, counted(summary.segments), summary.at_ms),
         ),
+        (summary.at_ms if summary.start_is_late else summary.started_ms, summary.at_ms),
     )
 
 
-def take_summary(group: SessionGroup, summary_session: SummarySession, span: Span) -> bool:
-    """Take over a summary. The higher revision counts, then the later end, then the larger counts.
+def with_summary_in(
+    summaries: tuple[SummarySession, ...], summary: SummarySession, span: Span
+) -> tuple[SummarySession, ...]:
+    """The summaries after one more. Of one session the higher revision counts, then the later end, then larger counts.
 
-    Returns whether anything follows from it: it counts now, or at the end of an earlier day.
+    Returns `summaries` itself if nothing follows from it, now or at the end of an earlier day.
     """
-    known = group.summary
-    if known is None:
-        group.summary = summary_session
-        return True
-    if any(_rank(one) == _rank(summary_session) for one in (*group.earlier, known)):
-        return False
-    ranked = sorted((*group.earlier, known, summary_session), key=_rank)
+    near = [one for one in summaries if reuse.is_near(one.span, summary.span, LONGEST_PAUSE_MS)]
+    known = [single for one in near for single in (*one.earlier, msgspec.structs.replace(one, earlier=()))]
+    if any(_rank(one) == _rank(summary) for one in known):
+        return summaries
+    whole_span = summary.span
+    for one in near:
+        whole_span = reuse.of_both(whole_span, one.span)
+    ranked = sorted((*known, summary), key=_rank)
     kept = [ranked[-1]]
     for one in reversed(ranked[:-1]):
         ends_ms = one.session.last_ms
         if ends_ms < kept[-1].session.last_ms and not span.is_same_day(ends_ms, kept[-1].session.last_ms):
             kept.append(one)
-    if not any(one is summary_session for one in kept):
-        return False
-    group.summary, group.earlier = kept[0], tuple(reversed(kept[1:]))
-    return True
+    after = msgspec.structs.replace(kept[0], span=whole_span, earlier=tuple(reversed(kept[1:])))
+    if len(near) == 1 and after == near[0]:
+        return summaries
+    return tuple(sorted((*(one for one in summaries if one not in near), after), key=_span_of))
 
 
 def _rank(summary_session: SummarySession) -> tuple[Any, ...]:
     session = summary_session.session
     engaged = -1 if session.engaged_ms is None else session.engaged_ms
     counts = (session.views, session.key_events, engaged, _prompted_rank(session.prompted))
-    values = NO_ATTRIBUTES if session.attributes is None else session.attributes.values
-    return (summary_session.revision, session.last_ms, -session.first_ms, *counts, *values)
+    return (summary_session.revision, session.last_ms, -session.first_ms, *counts, *values_of(session.attributes))
 
 
 def _prompted_rank(prompted: bool | None) -> int:

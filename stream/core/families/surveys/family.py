@@ -4,12 +4,13 @@ The latest state of each response is booked in the minute of its event. If a lat
 interaction supersedes it, it is booked *until* the minute of that answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.days import OfWindows, Version, by_day
 from stream.core.events import Answer, Event, EventWithoutUser, ResponseRemoved
 from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
@@ -24,7 +25,15 @@ from stream.core.families.surveys.contribution import (
     bookings,
 )
 from stream.core.families.surveys.metrics import METRICS, NAMES_BY_SEGMENT
-from stream.core.families.surveys.part import Response, UserResponses, as_of, days_told, latest_state, state_of
+from stream.core.families.surveys.part import (
+    SHORTEST_PAUSE_MS,
+    Response,
+    UserResponses,
+    as_of,
+    days_told,
+    latest_state,
+    state_of,
+)
 from stream.core.metrics import closed_name
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
@@ -57,6 +66,7 @@ class SurveysFamily(Family[UserResponses]):
         super().__init__(rules)
         self._day_of = rules.days.day_of
         self._is_same_day = Span(rules.days).is_same_day
+        self._pause_ms = max(SHORTEST_PAUSE_MS, super().min_retention_ms())
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
@@ -65,19 +75,23 @@ class SurveysFamily(Family[UserResponses]):
 
     def apply_answer(self, part: UserResponses, answer: Answer, now: int) -> bool:
         """Use a state of a response if it is the latest."""
-        new, old = state_of(answer, self.counted), part.by_id.get(answer.response_id)
-        if old is not None:
-            new = latest_state(old, new, self._is_same_day)
-            if new == old:
-                return False
+        new, name, by_id = state_of(answer, self.counted), answer.response_id, part.by_id
+        near = self._keys_near(by_id, name, answer.at_ms) if name in by_id else []
+        for key in near:
+            new = latest_state(by_id[key], new, self._is_same_day)
+        if len(near) == 1 and new == by_id[near[0]]:
+            return False
         if part.booked is None:
-            part.booked = part.by_id.copy() if part.by_id else _NO_RESPONSES
+            part.booked = by_id.copy() if by_id else _NO_RESPONSES
             self.changed.append(part)
-        part.by_id[answer.response_id] = new
+        reuse.put(by_id, name, new, near, Response.span)
         return True
 
-    def references(self) -> Mapping[type[EventWithoutUser], Callable[[UserResponses], Iterable[str]]]:
-        return {ResponseRemoved: lambda part: part.by_id}
+    def _keys_near(self, by_id: dict[str, Response], name: str, at_ms: int) -> list[str]:
+        return reuse.keys_near(by_id, name, (at_ms, at_ms), self._pause_ms, Response.span)
+
+    def references(self) -> Mapping[type[EventWithoutUser], Callable[[UserResponses, str, int], bool]]:
+        return {ResponseRemoved: lambda part, name, at_ms: bool(self._keys_near(part.by_id, name, at_ms))}
 
     def new(self) -> UserResponses:
         return UserResponses()
@@ -89,19 +103,22 @@ class SurveysFamily(Family[UserResponses]):
         return part.by_id or None
 
     def prune(self, part: UserResponses, horizon: Horizon) -> None:
-        # A late answer corrects days whose windows reach so far back: to what it takes the place of, or to where it was
-        # shown.
+        # As long as an event can belong to the response, or supersede it in a window.
         before_ms = horizon.before_ms - self.min_retention_ms()
-        gone = [name for name, response in part.by_id.items() if response.at_ms < before_ms]
+        gone = [
+            name
+            for name, response in part.by_id.items()
+            if response.at_ms < before_ms and response.span()[1] < before_ms
+        ]
         for name in gone:
             del part.by_id[name]
 
     def min_retention_ms(self) -> int:
         # Local days may be longer, and begin before the moment that is asked for.
-        return super().min_retention_ms() + (_MATURES_DAYS + 2) * DAY_MS
+        return max(self._pause_ms, super().min_retention_ms() + 2 * DAY_MS)
 
     def last_ms(self, part: UserResponses) -> int:
-        return max((response.at_ms for response in part.by_id.values()), default=0)
+        return max((response.span()[1] for response in part.by_id.values()), default=0)
 
     # -- totals ----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,9 @@ A `retracted` response does not count. A response that is `shown` or `dismissed`
 shown stays counted as shown after it is answered. So the response ratio is a share of the responses shown in the
 window: how many of them were completed.
 
+Events with one id belong to one response as long as no two neighbours are further apart than 90 days, or the longest
+window. What comes after a longer pause is another response with the same id.
+
 A closed day says what a response was at its end. So a state that another one takes the place of on a later day is kept
 with it.
 """
@@ -12,9 +15,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from stream.core import reuse
 from stream.core.events import Answer
+from stream.core.reuse import TimeSpan
 from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import Kind, Status
+from stream.core.time import DAY_MS
+
+# Events of one id that are further apart belong to two responses, unless a window is longer. It is the longest default
+# window of surveys, and what the contract says of conversations.
+SHORTEST_PAUSE_MS = 90 * DAY_MS
 
 _STATUS_RANK = {status: rank for rank, status in enumerate(Status)}
 
@@ -32,6 +42,14 @@ class Response(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shown_ms: int | None = None
     values: AttributeValues = NO_ATTRIBUTES  # of segments, by its own message
     earlier: tuple["Response", ...] = ()  # what it was at the end of earlier days, in order of time
+    told: TimeSpan | None = None  # the times of its first and its last event, if they are not among those above
+
+    def span(self) -> TimeSpan:
+        """The times of its first and its last event."""
+        if self.told is not None:
+            return self.told
+        at_ms, shown_ms = self.at_ms, self.shown_ms
+        return (at_ms, at_ms) if shown_ms is None else (min(at_ms, shown_ms), max(at_ms, shown_ms))
 
 
 class UserResponses(msgspec.Struct, gc=False):
@@ -48,7 +66,7 @@ def state_of(answer: Answer, counted: Callable[[AttributeValues], AttributeValue
         answer.kind,
         answer.status,
         answer.score,
-        answer.scale,
+        (answer.scale.lowest, answer.scale.highest),  # the same as it is when it was stored
         answer.cxi_scores,
         answer.interaction_id,
         answer.at_ms if answer.status is Status.SHOWN else None,
@@ -68,14 +86,16 @@ def latest_state(one: Response, other: Response, is_same_day: Callable[[int, int
     for state in reversed(ranked[:-1]):
         if state.at_ms < kept[-1].at_ms and not is_same_day(state.at_ms, kept[-1].at_ms):
             kept.append(state)
-    return msgspec.structs.replace(kept[0], shown_ms=shown_ms, earlier=tuple(reversed(kept[1:])))
+    told = reuse.of_both(one.span(), other.span())
+    after = msgspec.structs.replace(kept[0], shown_ms=shown_ms, earlier=tuple(reversed(kept[1:])))
+    return after if told == after.span() else msgspec.structs.replace(after, told=told)
 
 
 def _alone(state: Response) -> Response:
     """A state by what its own event told."""
-    if not state.earlier and state.shown_ms is None:
+    if not state.earlier and state.shown_ms is None and state.told is None:
         return state
-    return msgspec.structs.replace(state, shown_ms=None, earlier=())
+    return msgspec.structs.replace(state, shown_ms=None, earlier=(), told=None)
 
 
 def as_of(response: Response, day: int, day_of: Callable[[int], int]) -> Response | None:
@@ -85,7 +105,7 @@ def as_of(response: Response, day: int, day_of: Callable[[int], int]) -> Respons
         shown_ms = None
     for state in (response, *reversed(response.earlier)):
         if day_of(state.at_ms) <= day:
-            return msgspec.structs.replace(state, shown_ms=shown_ms, earlier=())
+            return msgspec.structs.replace(state, shown_ms=shown_ms, earlier=(), told=None)
     return None
 
 
