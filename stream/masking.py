@@ -22,8 +22,10 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(/\d*)?", re.ASCII)
 _SENTINELS = re.compile(
     r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(, *(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?)*(/[\w.-]*(/\d*)?)?", re.ASCII
 )
+_HTTP = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d{0,5})?(/[\w./-]*)?", re.ASCII)
 _PATH = re.compile(r"[^@?#=&:;\\\s]*")
 _SCHEMES_OF_PATHS = ("rocksdb", "unix", "memory")
+_SCHEMES_OF_HTTP = ("http", "https")
 
 # `user:password@` before a host.
 _USER_AND_PASSWORD = re.compile(r"""(?P<shown>([\w+]+://)?[^\s'"@:/,]*:)[^\s'"@]*@""")
@@ -62,8 +64,10 @@ def _masked_url(url: str) -> str:
     scheme, found, rest = url.partition("://")
     if not found or not _SCHEME.fullmatch(scheme):
         return HIDDEN
+    if scheme in _SCHEMES_OF_HTTP and "," in url:
+        return ",".join(_masked_url(one.strip()) for one in url.split(","))
     credentials, at, place = rest.rpartition("@")
-    pattern = _PATH if scheme in _SCHEMES_OF_PATHS else _SENTINELS if scheme.endswith("+sentinel") else _HOST
+    pattern = _pattern_of(scheme)
     if not at and not pattern.fullmatch(place):  # the URL has no host
         credentials, place = place, ""
     if not pattern.fullmatch(place):
@@ -74,6 +78,14 @@ def _masked_url(url: str) -> str:
     else:
         credentials = f"{user if _USER.fullmatch(user) else HIDDEN}:{HIDDEN if password else ''}"
     return f"{scheme}://{credentials}{at}{place}"
+
+
+def _pattern_of(scheme: str) -> re.Pattern[str]:
+    if scheme in _SCHEMES_OF_PATHS:
+        return _PATH
+    if scheme in _SCHEMES_OF_HTTP:
+        return _HTTP
+    return _SENTINELS if scheme.endswith("+sentinel") else _HOST
 
 
 def _may_be_path(text: str) -> bool:

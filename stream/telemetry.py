@@ -65,7 +65,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     counted_since_ms: int = 0  # when the state was reset, so that everything was counted again; 0 if it never was
     away: str = ""  # why the store can't be reached; empty while it can
     open_transactions: dict[str, OpenTransaction] = {}  # by topic: those open for `kafka.open_transaction_after`
-    unread: dict[str, str] = {}  # by topic: why it is not read any more, and the commands that decide it
+    unread: dict[str, str] = {}  # by topic: why it is not read now, and the commands that decide it
     epoch: int = 0  # of the takeover by which the worker owns the partition; 0 from workers of older versions
     days_since: int | None = None  # the first closed day that the days topic has of it; None before there is one
     generation: int = -1  # of the consumer group: Kafka counts its rebalances by it; -1 from older versions

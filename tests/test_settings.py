@@ -7,6 +7,7 @@ import pytest
 
 from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
+from stream.inputs.encodings.schemas import Schemas
 from stream.redis_url import SCHEMES
 from stream.settings import Settings, SettingsError, environment_variable, load, setting_names, setting_values
 from stream.settings.checks import RANGES
@@ -283,6 +284,14 @@ def test_inputs_are_the_topics_of_the_table_and_no_others(tmp_path: Path) -> Non
         ('[[inputs]]\ntopic = "a"\nkind = "logins"\ntopics = 1', "unknown setting: inputs[0].topics"),
         ('[[inputs]]\ntopic = "a"\nkind = "log"', "inputs: the 1. table ('a'): kind 'log' is none of sessions, logins"),
         ('[[inputs]]\ntopic = "a"\nkind = "logins"\nformat = "xml"', "format 'xml' is none of native"),
+        (SEGMENT + 'encoding = "xml"', "invalid enum value 'xml'"),
+        (SEGMENT + 'encoding = "registry"', "('a'): encoding 'registry' needs registry.url"),
+        (
+            SEGMENT + 'encoding = "avro"',
+            "('a'): schema, the file with a schema of Avro, is missing for the encoding avro",
+        ),
+        (SEGMENT + 'schema = "a.avsc"', "schema, the file with a schema of Avro, has no effect on the encoding json"),
+        (SEGMENT + 'envelope = "soap"', "invalid enum value 'soap'"),
         (INPUTS + 'name = "web"', "inputs: two have one name: web, web"),
         (
             INPUTS.replace("app.clicks", "web.clicks"),
@@ -436,3 +445,42 @@ def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"kafka\.sasl_password_file: '.*/password' is no UTF-8 text"):
         settings.sasl_password()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('url = "registry:8081"', "registry.url: '********' is no http://HOST:PORT"),
+        ('url = "http://a b"', "is no http://HOST:PORT"),
+        ('url = "http://me:secret@host"', "registry.url: 'http://me:********@host': credentials belong in"),
+        ('username = "me"', "registry.username: it has no effect without registry.url"),
+        ('url = "http://host"\nusername = "me"', "registry.username and registry.password_file: one is of use"),
+        ('url = "https://host"\nssl_keyfile = "/a"', "registry.ssl_certfile and registry.ssl_keyfile: one is of use"),
+        ('url = "http://host"\nssl_cafile = "/a"', "http://host does not speak TLS; https:// does"),
+        ('url = "http://host"\ntimeout = "2m"', "registry.timeout: 2m is more than 1m"),
+    ],
+)
+def test_a_registry_that_can_not_be_is_named_without_its_secrets(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings_of(tmp_path, f"[registry]\n{text}")
+
+    assert message in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_registry_may_have_a_path_and_several_addresses_which_are_shown(tmp_path: Path) -> None:
+    url = "http://one:8081/apis/ccompat/v7, https://two"
+
+    settings = settings_of(tmp_path, f'[registry]\nurl = "{url}"')
+
+    assert dict(setting_values(settings))["registry.url"] == url.replace(" ", "")
+
+
+def test_a_schema_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.avsc"
+    broken.write_text("{")
+    for file, told in ((broken, "no schema of Avro"), (tmp_path / "none.avsc", "No such file")):
+        text = f'[[inputs]]\ntopic = "a"\nkind = "logins"\nencoding = "avro"\nschema = "{file}"'
+
+        with pytest.raises(SettingsError, match=rf"inputs: the schema of 'a': .*{told}"):
+            settings_of(tmp_path, text).decoders(Schemas())

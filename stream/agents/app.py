@@ -211,6 +211,7 @@ class Worker:
         await self.tasks.start(
             lambda topic, partition: self.consumer.remaining(topic, partition),
             lambda topic, partition: self.consumer.read_progress(topic, partition),
+            lambda topic, partition: self.consumer.pause_reading(topic, partition),
         )
         self._reporting = [asyncio.create_task(work()) for work in (self._report_progress, self._check_ranges)]
         await self.app.start()  # this includes the first recovery

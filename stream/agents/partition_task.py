@@ -10,9 +10,10 @@ meanwhile.
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ from stream.kafka.outbox import Outbox, forwarded_origin
 from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
-from stream.settings import Settings
+from stream.settings import JsonOf, Settings
 from stream.telemetry import (
     CHECKPOINT_BOUNDS,
     LATENCY_BOUNDS,
@@ -80,11 +81,12 @@ class PartitionTask:
         remaining: Callable[[str], int | None],
         recovery_seconds: float,
         read_progress: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
+        decoders: Mapping[str, JsonOf] = MappingProxyType({}),
     ) -> None:
         """`remaining` returns how many records of a Kafka topic are still to be applied, or None if that is unknown.
 
-        `read_progress` returns how far the topic is read, and the open transaction that stops it there. Call `open`
-        first.
+        `read_progress` returns how far the topic is read, and the open transaction that stops it there. `decoders`
+        decode the messages of inputs that are not JSON. Call `open` first.
         """
         self.number = number
         self.away = ""  # why the store can't be reached; empty while it can
@@ -109,7 +111,11 @@ class PartitionTask:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
-        self._readers = settings.readers_telling(self._log_format)
+        self._readers = settings.readers_telling(self._log_format, decoders)
+        # A forwarded message has another time than its record had, and no schema that its reader has fetched.
+        self._forwarded_as_events = {
+            name for name, input_ in settings.named_inputs.items() if name in decoders or input_.time == "record"
+        }
         self._reader_of_events = forwarded_event_reader(settings.rules)
         self._sent: list[asyncio.Future[Any]] = []
         self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
@@ -236,6 +242,8 @@ class PartitionTask:
                 sent = self._outbox.dead_letter(source_topic, self.number, letter, forwarded=was_forwarded)
                 self._sent.append(await sent)
             for record in misplaced:
+                if source in self._forwarded_as_events and record.event_index is None:
+                    record = record._replace(event_index=0)
                 sent = self._outbox.forward(
                     source_topic, self.number, record, checkpointed_offset=self._checkpointed_offsets.get(topic, 0)
                 )

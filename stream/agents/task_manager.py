@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
+from stream.agents.held_batches import HeldBatches, PauseReading
 from stream.agents.partition_task import PartitionTask
 from stream.agents.task_state import State
 from stream.agents.timekeeping import AskStore, Timekeeping
@@ -22,7 +23,9 @@ from stream.agents.transport import Records
 from stream.clock import Clock
 from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.core.time import seconds_of
+from stream.inputs.encodings.schemas import Schemas
 from stream.kafka.outbox import Outbox
+from stream.kafka.schema_registry import schema_registry_of
 from stream.kafka.state_mismatch import (
     PartitionOffsets,
     StateMismatch,
@@ -90,6 +93,12 @@ class TaskManager:
         self._checkpointed_offsets: dict[tuple[str, int], int] = {}
         self._remaining: Callable[[str, int], int | None] = lambda topic, partition: None
         self._read_progress: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress()
+        self._pause_reading: PauseReading = lambda topic, partition: lambda: None
+        self._registry = schema_registry_of(settings)
+        self._decoders = settings.decoders(self._registry.schemas if self._registry is not None else Schemas())
+        self._held: HeldBatches | None = None
+        if self._registry is not None:
+            self._held = HeldBatches(self._registry, apply=self._apply_now, fail=self.fail)
         self._loops: list[asyncio.Task[None]] = []
         self._records_at_once = _MAX_RECORDS_AT_ONCE
         self._ownership_round = 0  # grows when partitions are given up, which ends takeovers that are under way
@@ -100,6 +109,8 @@ class TaskManager:
         self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, as far as the broker tells them
         self.missing_topics: list[str] = []
         self._inputs = {*settings.input_topics.values(), settings.rekey_topic}
+        named = settings.named_inputs.values()
+        self._named_by_schema = {input_.topic for input_ in named if input_.encoding == "registry"}
         self._has_read = False  # whether this worker has begun to read its inputs
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
@@ -108,12 +119,14 @@ class TaskManager:
         self,
         remaining: Callable[[str, int], int | None],
         read_progress: Callable[[str, int], ReadProgress] = lambda topic, partition: ReadProgress(),
+        pause_reading: PauseReading = lambda topic, partition: lambda: None,
     ) -> None:
         """Ask what time it is, then start to send reports and write checkpoints.
 
         `remaining` returns how many records of a partition are still to be applied, `read_progress` how far it is read.
+        `pause_reading` stops reading a partition, and returns what begins it again.
         """
-        self._remaining, self._read_progress = remaining, read_progress
+        self._remaining, self._read_progress, self._pause_reading = remaining, read_progress, pause_reading
         self._alive_at = time.monotonic()
         self._start_loops(self._alive_loop)
         await self._outbox.start()
@@ -185,6 +198,7 @@ class TaskManager:
                     remaining=partial(self._remaining_of, number),
                     recovery_seconds=recovery_seconds,
                     read_progress=lambda topic: self._read_progress(topic, number),
+                    decoders=self._decoders,
                 )
                 await task.open(wanted)
                 return task
@@ -241,6 +255,8 @@ class TaskManager:
                 log.warning("the last checkpoint failed; its events will be read again", reason=repr(error))
         for task in tasks.values():
             task.close()
+        if self._held is not None:
+            self._held.drop()
         await self._wait_for_openings()
         if leaving:
             await self.report_stopped(given_up)
@@ -325,12 +341,21 @@ class TaskManager:
         found = [missing_topic(topic) for topic in self.missing_topics]
         for number, task in sorted(self._tasks.items()):
             found += [f"partition {number}: {why}" for why in task.unread.values()]
-        return found
+        waiting = {topic: why for (topic, _), why in self._waiting().items()}
+        return [*found, *(f"{topic} is not read: {why}" for topic, why in sorted(waiting.items()))]
+
+    def _waiting(self) -> Mapping[tuple[str, int], str]:
+        """By topic and partition: why its messages wait, if the schema registry can't be asked."""
+        return self._held.waiting() if self._held is not None else {}
 
     def _missing_inputs(self) -> dict[str, str]:
         """By input: why its topic is not read, if Kafka does not have it any more."""
         inputs = self._settings.input_topics.items()
         return {name: missing_topic(topic) for name, topic in inputs if topic in self.missing_topics}
+
+    def _waiting_inputs(self, partition: int) -> dict[str, str]:
+        waiting, inputs = self._waiting(), self._settings.input_topics.items()
+        return {name: waiting[topic, partition] for name, topic in inputs if (topic, partition) in waiting}
 
     def checkpointed_offsets(self) -> Mapping[tuple[str, int], int]:
         """By topic and partition: the next offset to apply, according to the checkpoints written so far."""
@@ -347,11 +372,22 @@ class TaskManager:
         """Apply a batch. Returns how many of its records were new.
 
         A batch from before a rebalance is dropped, and so is one whose partition was given up: the owner of the
-        partition reads it again, in order. A batch of a topic that does not fit the state any more is dropped too.
+        partition reads it again, in order. A batch of a topic that does not fit the state any more is dropped too. A
+        batch whose schemas are not known yet is applied later.
         """
-        task = self._tasks.get(records[0].partition)
-        if task is None or records.reading.is_over or self.failure is not None or topic in task.unread:
+        may_wait = self._held is not None and topic in self._named_by_schema and self._is_wanted(topic, records)
+        if may_wait and self._held is not None and self._held.hold(topic, records, self._pause_reading):
             return 0
+        return await self._apply_now(topic, records)
+
+    def _is_wanted(self, topic: str, records: Records) -> bool:
+        task = self._tasks.get(records[0].partition)
+        return not (task is None or records.reading.is_over or self.failure is not None or topic in task.unread)
+
+    async def _apply_now(self, topic: str, records: Records) -> int:
+        if not self._is_wanted(topic, records):
+            return 0
+        task = self._tasks[records[0].partition]
         try:
             self._raise_on_gap(task, topic, records)
             return await self._apply_in_parts(task, topic, records)
@@ -414,7 +450,7 @@ class TaskManager:
                     continue  # it was given up meanwhile, and its next owner reports it
                 lag = task.tick(clock_ms)
                 report = task.report(self.worker, lag, now_ms=self.clock.now_ms())
-                unread = {**self._missing_inputs(), **report.unread}
+                unread = {**self._missing_inputs(), **self._waiting_inputs(task.number), **report.unread}
                 report = replace(report, unread=unread, generation=self.generation, started_ms=self._started_ms)
                 task.send_closed_days(self.worker, now_ms=self.clock.now_ms())
                 await self._outbox.report(report)

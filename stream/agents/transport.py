@@ -379,6 +379,14 @@ class BatchConsumer(driver.Consumer):
             if not does_not_fit(place._replace(position=out_of_range[tp].position)):
                 cast(_ConsumerThread, self._thread).call_soon(out_of_range[tp].resume)
 
+    def pause_reading(self, topic: str, partition: int) -> Callable[[], None]:
+        """Stop fetching a partition, and return what begins it again. What was fetched already may still come."""
+        state, thread = self._fetch_state(TP(topic, partition)), cast(_ConsumerThread, self._thread)
+        if state is None:
+            return lambda: None
+        thread.call_soon(state.pause)
+        return lambda: thread.call_soon(state.resume)
+
     async def _offsets_of_partitions(self, sources: list[TP]) -> list[PartitionOffsets]:
         """Return what the state, the topic and the consumer group know of each partition."""
         firsts = await self.earliest_offsets(*sources)

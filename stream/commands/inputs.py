@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +21,14 @@ from stream.core.offline import OversizedLine, UnreadableLine
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.time import Days, date_of, iso
 from stream.inputs.draft import Fields, draft_of, messages_in
+from stream.inputs.encodings.debezium import row_of
+from stream.inputs.encodings.decoded import decoded
+from stream.inputs.encodings.schemas import Schemas
 from stream.inputs.files import files_of, messages_of
 from stream.inputs.inspection import Group, Inspection, cut
 from stream.inputs.mapping.reader import document_of, mapping_of
 from stream.inputs.registry import AUTO, MAPPED
-from stream.settings import Input, Settings, reader_of_input
+from stream.settings import Input, JsonOf, Settings, Unavailable, decoder_of_input, reader_of_input
 from stream.terminal import (
     EXIT_LINES_SKIPPED,
     Failure,
@@ -155,6 +158,8 @@ def _reader_by_topic(settings: Settings, otherwise: Reader, recognised: list[str
 def _inspection(settings: Settings, chosen: Input, reader: Reader, **options: Any) -> Inspection:
     mapping = mapping_of(chosen) if chosen.format == MAPPED else None
     not_after_ms = time.time_ns() // 1_000_000 + settings.rules.future_limit_ms
+    if chosen.envelope == "debezium":
+        options["row_of"] = row_of
     return Inspection(reader, mapping=mapping, not_after_ms=not_after_ms, **options)
 
 
@@ -188,11 +193,34 @@ def _of_topic(topic: str, settings: Settings, chosen: Input, reader: Reader, lim
     from stream.partitioning import partition_of
 
     records, partitions = asyncio.run(newest_records(settings, topic, limit=limit))
+    json_of = _decoder(settings, chosen, records)
     inspection = _inspection(settings, chosen, reader, partition_of=lambda key: partition_of(key, partitions))
     for record in records:
         its_record: Record = record
+        try:
+            if json_of is not None and record.value is not None:
+                its_record = decoded(record, json_of)
+        except Rejected as rejection:
+            inspection.messages += 1
+            inspection.refuse(rejection.reason, str(rejection), (record.value or b"").hex(" "))
+            continue
         inspection.add(its_record, partition=record.partition)
     return inspection
+
+
+def _decoder(settings: Settings, chosen: Input, records: Sequence[Record]) -> JsonOf | None:
+    """Return what decodes these records of an input; None if they are JSON. Raises Unavailable, SettingsError."""
+    if chosen.encoding != "registry":
+        return decoder_of_input(chosen, Schemas())
+    from stream.kafka.schema_registry import RegistryAway, SchemaRegistry
+
+    registry = SchemaRegistry(settings)
+    try:
+        for schema_id in registry.unknown(records):
+            registry.fetch(schema_id)
+    except RegistryAway as error:
+        raise Unavailable(str(error)) from None
+    return registry.schemas.json_of
 
 
 # -- what is printed ---------------------------------------------------------------------------------------------------

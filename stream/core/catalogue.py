@@ -76,7 +76,7 @@ _HEALTH = (
     Metric(
         "engagement_topic_readable",
         "1 while the topic of an input is read, 0 while it is not, because it was deleted, or was created again and is"
-        " not read before that is decided.",
+        " not read before that is decided, or because its messages wait for the schema registry.",
         ("topic", "partition"),
     ),
     Metric(

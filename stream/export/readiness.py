@@ -5,7 +5,8 @@ starting     some partition has never reported, so no number is shown yet
 rebalancing  partitions are taken over again and again among the same workers, so that little is read
 recovering   the state of some partition is being restored
 behind       a backlog is being read, and the numbers are those of its time; or an open transaction blocks a partition;
-             or a topic was created again, and is not read before somebody decides what becomes of it
+             or a topic was created again, and is not read before somebody decides what becomes of it; or messages wait
+             for the schema registry
 ahead        the clock of some partition has gone by a wrong time, and stands still until that time comes
 stale        the owner of some partition does not report, has left, or can't continue, so its events are missing
 mismatch     the reports of workers do not fit this server, or one another, so no number is shown

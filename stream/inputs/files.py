@@ -1,9 +1,10 @@
 """Reads files of messages, compressed or not. Pipes and standard input work too.
 
 A file holds JSON objects, one on each line, or a JSON array of them, or a table with a header (`.csv`, `.tsv`), or it
-is a Parquet file. Each row of a table becomes a JSON object with the names of its columns. No file is read as a whole:
-only a block and a message of it are in memory. The first bytes of a file show whether it is compressed, by gzip or
-zstd; its name does not matter.
+is a Parquet file or one of Avro. Each row of a table becomes a JSON object with the names of its columns. No file is
+read as a whole: only a block and a message of it are in memory. The first bytes of a file show whether it is
+compressed, by gzip or zstd; its name does not matter. A file may consist of several compressed ones, as `cat` and log
+shippers make it.
 """
 
 import gzip
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 
 from stream.core.offline import OversizedLine
 from stream.inputs import json_arrays, tables
+from stream.inputs.encodings import avro
 from stream.inputs.snowplow import is_line
 
 if sys.version_info >= (3, 14):
@@ -32,11 +34,12 @@ _BLOCK_BYTES = 1024 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some programs write it at the beginning of UTF-8
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_AVRO = b"Obj\x01"
 _PACKED_SUFFIXES = (".gz", ".zst")
 # What separates the cells of a table: of a `.csv` whichever of these its header has most of.
 _DELIMITERS = {".csv": ",;|\t", ".tsv": "\t"}
 # The files of a folder that are taken; what else lies there, such as _SUCCESS, is none of ours.
-_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".avro")
 # The first bytes of other formats, which are often given by mistake.
 _UNSUPPORTED_FORMATS = {
     b"BZh": "packed by bzip2",
@@ -108,6 +111,9 @@ def messages_of(
             begin = source.read(_BLOCK_BYTES).removeprefix(_BYTE_ORDER_MARK)
             rest = _Begun(begin, source)
             told = lambda: on_bytes_read(raw.bytes_read)  # noqa: E731
+            if begin.startswith(_AVRO):
+                yield avro.rows_of(_display_name(path), rest, told)
+                return
             if begin.lstrip()[:1] == b"[":
                 yield json_arrays.elements_of(rest.read, max_bytes=max_line_bytes, on_bytes_read=told)
                 return
@@ -126,9 +132,8 @@ def _opened(path: str) -> "Iterator[tuple[_Source, Any]]":
         raw = _Source(sys.stdin.buffer if path == STDIN else stack.enter_context(Path(path).open("rb")))
         for first_bytes, what in _UNSUPPORTED_FORMATS.items():
             if raw.first_bytes.startswith(first_bytes):
-                raise OSError(
-                    f"{_display_name(path)} is {what}: only JSON, CSV, TSV and Parquet are read, also as .gz and .zst"
-                )
+                read = "only JSON, CSV, TSV, Parquet and Avro are read, also as .gz and .zst"
+                raise OSError(f"{_display_name(path)} is {what}: {read}")
         source: Any = raw
         if raw.first_bytes.startswith(_GZIP):
             source = gzip.GzipFile(fileobj=raw)  # type: ignore[call-overload]
@@ -172,15 +177,16 @@ class _Begun:
 
     def __init__(self, begin: bytes, source: Any) -> None:
         self._begin = begin
+        self._at = 0
         self._source = source
 
     def read(self, size: int) -> bytes:
-        """The next block."""
-        if self._begin:
-            begin, self._begin = self._begin, b""
-            return begin
-        block: bytes = self._source.read(size)
-        return block
+        """Read so many bytes; fewer at the end."""
+        block = self._begin[self._at : self._at + size]
+        self._at += len(block)
+        if self._begin and self._at == len(self._begin):
+            self._begin, self._at = b"", 0
+        return block if len(block) == size else block + self._source.read(size - len(block))
 
 
 def _blocks_of_lines(source: _Begun, max_line_bytes: int, on_bytes_read: Callable[[], None]) -> Iterator[list[bytes]]:

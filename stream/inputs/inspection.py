@@ -14,6 +14,7 @@ from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, iso
 from stream.core.users import ANONYMOUS_PREFIX, partition_key
+from stream.inputs.encodings.framing import is_framed
 from stream.inputs.mapping.mapping import CheckedMapping, sources_in
 from stream.inputs.mapping.paths import value_at
 from stream.inputs.mapping.reader import document_of
@@ -68,13 +69,18 @@ class Inspection:
         mapping: CheckedMapping | None = None,
         not_after_ms: int,
         partition_of: Callable[[bytes], int] | None = None,
+        row_of: Callable[[Record], Record | None] = lambda record: record,
     ) -> None:
-        """Events after `not_after_ms` are of the future. `partition_of` tells where the records of a user belong."""
+        """Events after `not_after_ms` are of the future. `partition_of` tells where the records of a user belong.
+
+        `row_of` returns what the envelope of a message holds, for what a mapping finds there.
+        """
         self._reader = reader
         self._mapping = mapping
         self._not_after_ms = not_after_ms
         self._partition_of = partition_of
-        self.messages = self.events = self.bots = self.without_session = 0
+        self._row_of = row_of
+        self.messages = self.framed = self.events = self.bots = self.without_session = 0
         self.kinds: dict[str, Group] = {}
         self.left_out: dict[LeftOut, Group] = {}
         self.refused: dict[Reason, Group] = {}
@@ -90,6 +96,7 @@ class Inspection:
     def add(self, record: Record, *, partition: int | None = None) -> None:
         """Look at a message, of a partition if it lies in a topic."""
         self.messages += 1
+        self.framed += record.value is not None and is_framed(record.value)
         value = cut((record.value or b"null").decode(errors="replace"))
         try:
             told = self._reader(record)
@@ -157,6 +164,10 @@ class Inspection:
         mapping = self._mapping
         assert mapping is not None, "asked only with a mapping"
         try:
+            row = self._row_of(record)
+            if row is None:
+                return
+            record = row
             message, _ = document_of(record.value or b"null")
             events = [message] if mapping.each is None else value_at(message, mapping.each.steps)
             for event in events if isinstance(events, list) else []:
@@ -178,6 +189,9 @@ class Inspection:
 
     def findings(self) -> Iterator[str]:
         """Sentences about what looks wrong."""
+        if self.framed:
+            told = f"{self.framed:,} of {self.messages:,} messages begin as those do that name a schema of a registry"
+            yield f'{told}: set encoding = "registry" for the input, and url in the section [registry]'
         if not self.events:
             yield "no event could be read"
             return

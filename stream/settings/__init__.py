@@ -9,8 +9,10 @@ from stream.settings.checks import check_input
 from stream.settings.loading import load, read_toml
 from stream.settings.model import (
     Input,
+    JsonOf,
     Kafka,
     Log,
+    Registry,
     Server,
     Settings,
     SettingsError,
@@ -18,14 +20,17 @@ from stream.settings.model import (
     Topics,
     Unavailable,
     Worker,
+    decoder_of_input,
     reader_of_input,
 )
 from stream.settings.names import environment_variable, setting_names, setting_values
 
 __all__ = [
     "Input",
+    "JsonOf",
     "Kafka",
     "Log",
+    "Registry",
     "Server",
     "Settings",
     "SettingsError",
@@ -34,6 +39,7 @@ __all__ = [
     "Unavailable",
     "Worker",
     "check_input",
+    "decoder_of_input",
     "environment_variable",
     "load",
     "read_toml",

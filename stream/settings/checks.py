@@ -18,7 +18,7 @@ from stream.inputs.mapping.sources import MappingError
 from stream.inputs.options import Options, Question
 from stream.masking import masked
 from stream.redis_url import RedisUrl
-from stream.settings.model import WITHOUT_PASSWORD, Input, Settings, SettingsError, State, Topics
+from stream.settings.model import WITHOUT_PASSWORD, Input, Registry, Settings, SettingsError, State, Topics
 from stream.settings.names import setting_values
 
 _Parsed = TypeVar("_Parsed")
@@ -45,6 +45,7 @@ RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
     "kafka.batches_in_flight": (1, 1_000),
     "kafka.fetch_bytes": (1_024, 2**31 - 1),  # Kafka's protocol has 32 bits for it
     "kafka.open_transaction_after": ("1s", "1d"),
+    "registry.timeout": ("1s", "1m"),
     "topics.partitions": (1, 10_000),
     "topics.replication": (-1, 100),
     "state.checkpoint_interval": ("1s", "1h"),
@@ -76,6 +77,7 @@ def check(settings: Settings) -> None:
     _check_servers(settings.kafka.servers)
     _check_segments(settings)
     _check_state(settings.state)
+    _check_registry(settings.registry)
     _check_inputs(settings)
     _check_names(settings)
 
@@ -92,7 +94,10 @@ def _check_servers(servers: str) -> None:
 
 def _check_inputs(settings: Settings) -> None:
     for number, input_ in enumerate(settings.inputs, start=1):
-        check_input(f"inputs: the {number}. table ({input_.topic!r})", input_)
+        table = f"inputs: the {number}. table ({input_.topic!r})"
+        check_input(table, input_)
+        if input_.encoding == "registry" and not settings.registry.url:
+            raise SettingsError(f"{table}: encoding 'registry' needs registry.url, where the schema registry is")
     if len(settings.named_inputs) < len(settings.inputs):
         names = ", ".join(input_.name or input_.topic for input_ in settings.inputs)
         raise SettingsError(f"inputs: two have one name: {names}")
@@ -105,6 +110,9 @@ def check_input(table: str, input_: Input) -> None:
     """Raise SettingsError where what is said of an input can't be, or has no effect. `table` is the place of it."""
     if input_.format not in formats.FORMATS:
         raise SettingsError(f"{table}: format {input_.format!r} is none of {', '.join(formats.FORMATS)}")
+    if bool(input_.schema) != (input_.encoding == "avro"):
+        told = "has no effect on" if input_.schema else "is missing for"
+        raise SettingsError(f"{table}: schema, the file with a schema of Avro, {told} the encoding {input_.encoding}")
     _check_kind(table, input_)
     _check_options(table, input_)
     if formats.MAPPED in (input_.format, input_.inside):
@@ -216,6 +224,33 @@ def _check_redis(state: State, url: RedisUrl) -> None:
     if not url.tls and (state.ssl_cafile or state.ssl_certfile):
         with_tls = f"rediss{url.scheme.removeprefix('redis')}://" if url.hosts else "rediss://"
         raise SettingsError(f"state.ssl_cafile, state.ssl_certfile: {url} does not speak TLS; {with_tls} does")
+
+
+# A name, an IPv4 address, or an IPv6 address in brackets; then a port and a path, which may be missing.
+_REGISTRY = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w./-]*)?", re.ASCII)
+
+
+def _check_registry(registry: Registry) -> None:
+    urls = [url.strip() for url in registry.url.split(",")] if registry.url else []
+    for url in urls:
+        _check_registry_url(url)
+    for name in registry.__struct_fields__:
+        if not urls and getattr(registry, name) != getattr(Registry(), name):
+            raise SettingsError(f"registry.{name}: it has no effect without registry.url")
+    for one, other in (("username", "password_file"), ("ssl_certfile", "ssl_keyfile")):
+        if bool(getattr(registry, one)) != bool(getattr(registry, other)):
+            raise SettingsError(f"registry.{one} and registry.{other}: one is of use with the other only")
+    if (registry.ssl_cafile or registry.ssl_certfile) and "https://" not in registry.url:
+        told = f"{masked('url', registry.url)} does not speak TLS; https:// does"
+        raise SettingsError(f"registry.ssl_cafile, registry.ssl_certfile: {told}")
+
+
+def _check_registry_url(url: str) -> None:
+    if "@" in url:
+        place = "registry.username and registry.password_file"
+        raise SettingsError(f"registry.url: {masked('url', url)!r}: credentials belong in {place}")
+    if _REGISTRY.fullmatch(url) is None:
+        raise SettingsError(f"registry.url: {masked('url', url)!r} is no http://HOST:PORT")
 
 
 # What Kafka allows as the name of a topic, and every file system as the name of a folder.

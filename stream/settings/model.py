@@ -1,6 +1,6 @@
 """All settings with their defaults: a class for each section of the file. README's table is made from the comments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,12 +10,16 @@ import msgspec
 
 from stream import redis_url
 from stream.core.families.registry import names_by_segment, segment_windows, state_settings
-from stream.core.messages import Reader
+from stream.core.messages import Reader, Record
 from stream.core.rules import Rules
 from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
 from stream.inputs import registry as formats
+from stream.inputs.encodings import avro
+from stream.inputs.encodings.debezium import row_reader
+from stream.inputs.encodings.decoded import decoding_reader
+from stream.inputs.encodings.schemas import Schemas
 from stream.inputs.options import Options
 from stream.masking import masked, without_credentials
 
@@ -97,6 +101,9 @@ class Input(Section, Options, frozen=True):
     topic: str  # the Kafka topic
     kind: str = ""  # what native messages are about: sessions, logins or surveys; other formats say it themselves
     format: str = formats.NATIVE  # the format of its messages
+    encoding: Literal["json", "registry", "avro"] = "json"  # how the messages of the topic are encoded
+    schema: str = ""  # for the encoding avro: the file with the schema of all its messages
+    envelope: Literal["none", "debezium"] = "none"  # what the messages stand in: debezium, the changes of a table
     name: str = ""  # the label `topic` in metrics, and `topic` in files of events; empty: the Kafka topic's name
 
 
@@ -108,9 +115,49 @@ class Segments(Section, frozen=True):
     named: dict[str, tuple[str, ...]] = {}  # by segment, values that have a name; else the 20 with the most users have
 
 
-def reader_of_input(input_: Input, on_recognised: Callable[[str], None]) -> Reader:
-    """Return the function that reads the messages of an input. It tells each format that is recognised."""
-    return formats.reader(format=input_.format, kind=input_.kind, options=input_, on_recognised=on_recognised)
+# Decodes a record that is not null into JSON. Raises Rejected.
+JsonOf = Callable[[Record], bytes]
+
+
+def reader_of_input(input_: Input, on_recognised: Callable[[str], None], *, json_of: JsonOf | None = None) -> Reader:
+    """Return the function that reads the messages of an input. It tells each format that is recognised.
+
+    `json_of` decodes its messages; without it they are JSON already, as those of files are.
+    """
+    read = formats.reader(format=input_.format, kind=input_.kind, options=input_, on_recognised=on_recognised)
+    if input_.envelope == "debezium":
+        read = row_reader(read)
+    return read if json_of is None else decoding_reader(read, json_of)
+
+
+def decoder_of_input(input_: Input, schemas: Schemas) -> JsonOf | None:
+    """Return what decodes the messages of an input; None if they are JSON. Raises SettingsError for its schema."""
+    if input_.encoding == "registry":
+        return schemas.json_of
+    if input_.encoding == "json":
+        return None
+    place = f"inputs: the schema of {input_.name or input_.topic!r}"
+    try:
+        decode = avro.decoder_of(Path(input_.schema).read_text("utf-8-sig"))
+    except ImportError:
+        raise SettingsError(f"{place}: Avro needs fastavro: pip install 'engagement-stream[avro]'") from None
+    except OSError as error:
+        raise SettingsError(f"{place}: can't read {input_.schema!r}: {error.strerror}") from None
+    except (avro.SchemaUnusable, UnicodeDecodeError) as error:
+        raise SettingsError(f"{place}: {input_.schema!r}: {error}") from None
+    return lambda record: decode(record.value or b"")
+
+
+class Registry(Section, frozen=True):
+    """The schema registry, for inputs with the encoding registry. Needs the extra `registry`."""
+
+    url: str = ""  # where it is, as http://HOST:8081; of several, with commas, the first that answers
+    username: str = ""  # if it asks for a name and a password
+    password_file: str = ""  # a file that holds the password and nothing else
+    ssl_cafile: str = ""  # for https; empty: the system's certificates
+    ssl_certfile: str = ""  # a client certificate, if the registry asks for one
+    ssl_keyfile: str = ""  # the key of the client certificate
+    timeout: str = "5s"  # how long to wait for an answer; what waits for a schema is asked for again and again
 
 
 class Server(Section, frozen=True):
@@ -155,6 +202,7 @@ class Settings(Section, frozen=True):
     cohorts_from: str = ""  # who is new is known from this day on, as 2026-11-21; empty: the day after the first event
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
     kafka: Kafka = msgspec.field(default_factory=Kafka)
+    registry: Registry = msgspec.field(default_factory=Registry)
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
     segments: Segments = msgspec.field(default_factory=Segments)
@@ -206,13 +254,24 @@ class Settings(Section, frozen=True):
     @property
     def readers(self) -> dict[str, Reader]:
         """The function that reads the messages of each input, by the input's name."""
-        return self.readers_telling(lambda name, format_: None)
+        return self.readers_telling(lambda name, format_: None, {})
 
-    def readers_telling(self, on_recognised: Callable[[str, str], None]) -> dict[str, Reader]:
-        """The same; `on_recognised` is told the input's name and each format that it is the first to find there."""
+    def readers_telling(
+        self, on_recognised: Callable[[str, str], None], decoders: Mapping[str, JsonOf]
+    ) -> dict[str, Reader]:
+        """The same; `on_recognised` is told the input's name and each format that it is the first to find there.
+
+        `decoders` decode the messages of inputs that are not JSON, by the input's name.
+        """
         return {
-            name: reader_of_input(input_, partial(on_recognised, name)) for name, input_ in self.named_inputs.items()
+            name: reader_of_input(input_, partial(on_recognised, name), json_of=decoders.get(name))
+            for name, input_ in self.named_inputs.items()
         }
+
+    def decoders(self, schemas: Schemas) -> dict[str, JsonOf]:
+        """What decodes the messages of each input that is not JSON, by the input's name. Raises SettingsError."""
+        found = {name: decoder_of_input(input_, schemas) for name, input_ in self.named_inputs.items()}
+        return {name: json_of for name, json_of in found.items() if json_of is not None}
 
     def windows_of(self, family_windows: Windows) -> tuple[str, ...]:
         """Return the windows of a family's metrics: those that are set, or else the default."""
@@ -262,13 +321,18 @@ class Settings(Section, frozen=True):
         path = self.state.sentinel_password_file
         return _read_secret(path, "state.sentinel_password_file") if path else ""
 
+    def registry_password(self) -> str:
+        """Return the password of the schema registry from its file. Raises SettingsError if it can't be read."""
+        path = self.registry.password_file
+        return _read_secret(path, "registry.password_file") if path else ""
+
     def secrets(self) -> list[str]:
         """Return all passwords, except those whose file can't be read: their users report that.
 
         The password of a URL is also returned as it is written there, with its escapes.
         """
         found = [redis_url.written_password(self.state.url)]
-        for password in (self.sasl_password, self.redis_password, self.sentinel_password):
+        for password in (self.sasl_password, self.redis_password, self.sentinel_password, self.registry_password):
             with suppress(SettingsError, ValueError):  # ValueError: the state is not in Redis
                 found.append(password())
         return [secret for secret in dict.fromkeys(found) if secret]

@@ -5,20 +5,26 @@ applied, as `compute` does it. The rate is the best of some rounds, in which the
 the machine makes each slower now and then. The messages are of 500 users and of another second each, as in a stream.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import thread_time
 from typing import Any
 
 import msgspec
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from stream.core.messages import Reader, Record
 from stream.core.partition.batch_applier import NOTHING_STORED
 from stream.core.partition.partition import Partition
 from stream.core.rules import Rules
 from stream.core.survey_scales import Kind
+from stream.inputs.encodings.debezium import row_reader
+from stream.inputs.encodings.decoded import decoding_reader
+from stream.inputs.encodings.schemas import Schema, Schemas
 from stream.inputs.options import Options, Question
 from stream.inputs.registry import reader
+from tests.inputs.encoded import avro_of, framed
 from tests.inputs.samples import BY_FORMAT, NATIVE, snowplow_line
 from tests.native import Message
 
@@ -58,6 +64,7 @@ def contestants() -> dict[str, tuple[Reader, Sequence[Record]]]:
         _records(msgspec.json.encode({**BY_FORMAT["cloudevents"], "data": NATIVE})),
     )
     found |= mapped(found["native"][1])
+    found |= encoded(found["native"][1])
     clutter = {"ignored": "x" * (len(found["mapped"][1][0].value or b"") - 150)}
     as_large = [msgspec.json.encode({**msgspec.json.decode(one.value or b""), **clutter}) for one in found["native"][1]]
     found["native, as large as mapped"] = (found["native"][0], [Message(one) for one in as_large])
@@ -99,6 +106,37 @@ def mapped(native: Sequence[Record]) -> dict[str, tuple[Reader, Sequence[Record]
             ("mapped, ten in a message", _IN_BATCH, batches),
             ("mapped, one field by JMESPath", _WITH_JMESPATH, one_by_one),
         )
+    }
+
+
+def encoded(native: Sequence[Record]) -> dict[str, tuple[Reader, Sequence[Record]]]:
+    """Readers of the same messages in other encodings."""
+    messages = [msgspec.json.decode(record.value or b"") for record in native]
+    fields = [{"name": name, "type": "long" if name == "event_time" else "string"} for name in messages[0]]
+    avro = msgspec.json.encode({"type": "record", "name": "Step", "fields": fields}).decode()
+    file = descriptor_pb2.FileDescriptorProto(name="step.proto", syntax="proto3")
+    step = file.message_type.add(name="Step")
+    for number, name in enumerate(messages[0], start=1):
+        field = step.field.add(name=name, number=number, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
+        field.type = field.TYPE_INT64 if name == "event_time" else field.TYPE_STRING
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    of_protobuf = message_factory.GetMessageClass(pool.FindMessageTypeByName("Step"))
+    schemas = Schemas()
+    schemas.add(1, Schema("AVRO", avro))
+    schemas.add(2, Schema("JSON", "{}"))
+    schemas.add(3, Schema("PROTOBUF", base64.b64encode(file.SerializeToString()).decode()))
+    read = reader(format="native", kind="sessions")
+    decoded = decoding_reader(read, schemas.json_of)
+    changes = [Message(msgspec.json.encode({"op": "c", "before": None, "after": one})) for one in messages]
+    return {
+        "native, in Avro": (decoded, [Message(framed(1, avro_of(avro, one))) for one in messages]),
+        "native, by JSON Schema": (decoded, [Message(framed(2, record.value or b"")) for record in native]),
+        "native, in Protobuf": (
+            decoded,
+            [Message(framed(3, of_protobuf(**one).SerializeToString(), b"\0")) for one in messages],
+        ),
+        "native, in Debezium": (row_reader(read), changes),
     }
 
 
