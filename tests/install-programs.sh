@@ -15,6 +15,9 @@ need chromium chromium fonts-dejavu-core
 need redis-server redis-server
 need prometheus prometheus # and promtool
 need prometheus-alertmanager prometheus-alertmanager # and amtool
+need node nodejs # examples for producers in TypeScript, Java and Go
+need npm npm
+need go golang-go
 need wget wget # what health checks of docker-compose.yml call
 need unshare util-linux
 need faketime faketime # wrong clocks

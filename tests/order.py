@@ -28,6 +28,7 @@ _FIRST: Final = (
     "tests/integration/test_redis_sentinel.py",
     "tests/integration/test_created_again.py",
     "tests/integration/test_encodings.py",
+    "tests/integration/test_examples.py",
     "tests/integration/test_names.py",
     "tests/integration/test_standbys.py",
     "tests/integration/test_static_membership.py",

@@ -80,7 +80,8 @@ class MessageKind:
     raises Rejected for a message that can't be used. `event_of_tombstone` makes an event of a null message, if the kind
     has such messages. `ignored_fields` says which fields a message does not use, by the value of its field
     `type_field`. These may hold anything. `needs` names those that it must have besides the ones that its
-    `message_type` requires.
+    `message_type` requires. `fields` says what each field of its own means, and `examples` are whole messages, both for
+    people.
     """
 
     kind: str
@@ -90,6 +91,8 @@ class MessageKind:
     type_field: str = ""
     ignored_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[Mapping[str, Any], ...] = ()
 
 
 def identity_of(at_ms: int, event_id: Id | None, content: int) -> int:

@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from stream.core.time import date_of
-from stream.export import closed_api, cohorts_api
+from stream.export import closed_api, cohorts_api, contract
 from stream.export.board import Board
 from stream.export.compression import compressed_response
 from stream.export.documents import definitions, samples_of, with_sample_sizes
@@ -41,6 +41,8 @@ class Server:
             "/api/v1/closed": self._api_closed,
             "/api/v1/cohorts": self._api_cohorts,
             "/api/v1/definitions": self._api_definitions,
+            "/api/v1/schema": self._api_schema,
+            "/api/v1/schema/{kind}": self._api_schema_of_kind,
             "/livez": self._live,
             "/readyz": self._ready,
             "/version": self._tell_version,
@@ -102,6 +104,16 @@ class Server:
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return await _json(request, definitions())
+
+    async def _api_schema(self, request: web.Request) -> web.Response:
+        return await _json(request, contract.asyncapi(self._board.settings, version=self._version))
+
+    async def _api_schema_of_kind(self, request: web.Request) -> web.Response:
+        kind, schemas = request.match_info["kind"], contract.json_schemas()
+        if kind not in schemas:
+            told = f"{kind!r} is none of {', '.join(schemas)}"
+            return await _json(request, {"error": told}, status=404)
+        return await _json(request, schemas[kind])
 
     async def _live(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -102,6 +102,16 @@ def test_definitions_are_those_of_the_catalogue() -> None:
     assert all(metric["definition"] for metric in body)
 
 
+def test_the_contract_is_served_as_asyncapi_and_as_json_schemas() -> None:
+    _, _, document = get(board(), "/api/v1/schema")
+    _, _, logins = get(board(), "/api/v1/schema/logins")
+    refused = get(board(), "/api/v1/schema/orders")
+
+    assert document["info"]["version"] == "1.2.3"
+    assert logins["title"] == "a message of the kind logins"
+    assert refused[::2] == (404, {"error": "'orders' is none of sessions, logins, surveys"})
+
+
 def test_a_number_of_days_that_can_not_be_is_refused_by_name() -> None:
     for asked in ("0", "36", "x", "-1", "1.5"):
         status, _, body = get(board(), f"/api/v1/metrics?days={asked}")
@@ -132,7 +142,9 @@ def test_live_and_version_ask_nobody() -> None:
 def test_the_page_names_every_other() -> None:
     _, _, text = get(board(), "/")
 
-    assert all(path in text for path in ("/metrics", "/api/v1/metrics", "/api/v1/definitions", "/readyz", "/livez"))
+    assert all(
+        path in text for path in ("/metrics", "/api/v1/metrics", "/api/v1/definitions", "/api/v1/schema", "/readyz")
+    )
 
 
 def test_the_last_report_counts_whatever_the_clock_of_its_worker() -> None:

@@ -56,7 +56,15 @@ class LoginsFamily(Family[UserLogins]):
     number = 3
     windows = SESSIONS
     metrics = METRICS
-    message_kinds = (MessageKind("logins", LoginMessage, event_of),)
+    message_kinds = (
+        MessageKind(
+            "logins",
+            LoginMessage,
+            event_of,
+            fields={"success": "false for a failed login, which makes nobody active"},
+            examples=({"user_id": "ada", "event_time": 1795255200000, "success": True},),
+        ),
+    )
 
     def handlers(self) -> Mapping[type[Event], EventHandler]:
         return {Login: one_by_one(self.apply_login)}

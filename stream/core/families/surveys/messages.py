@@ -122,4 +122,24 @@ SURVEYS = MessageKind(
     event_of_tombstone,
     type_field="kind",
     ignored_fields={kind.value: frozenset({"score" if kind is Kind.CXI else "scores"}) for kind in Kind},
+    fields={
+        "response_id": "the id of the response; a later message with it takes its place",
+        "kind": "what was asked",
+        "status": "completed, unless another status is given",
+        "score": "the score of a csat, nps or ces: a whole number on its scale",
+        "scores": "the four scores of a cxi",
+        "scale_min": "the lowest score, if it is not the default of the kind",
+        "scale_max": "the highest score, if it is not the default of the kind",
+        "higher_is": "what a high score of a csat or ces means",
+        "interaction_id": "the id of what was asked about: only the latest answer of it counts",
+    },
+    examples=(
+        {
+            "user_id": "ada",
+            "event_time": "2026-11-21T11:00:00+01:00",
+            "response_id": "r-1",
+            "kind": "nps",
+            "score": 9,
+        },
+    ),
 )

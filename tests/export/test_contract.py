@@ -1,0 +1,157 @@
+"""The contract as documents: what its JSON Schemas allow is read, what they forbid is not; AsyncAPI names all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from stream.core.families.registry import message_kinds
+from stream.core.rejections import Rejected
+from stream.export.contract import asyncapi, json_schemas
+from stream.settings import load
+from stream.simulate.simulator import SimulatorSettings, simulate
+from tests.documents import README
+from tests.integration.deployment import LOAD_STARTS_MS
+from tests.native import READERS, Message
+from tests.test_cli import engagement
+
+SCHEMAS = json_schemas()
+ADA: dict[str, Any] = {"user_id": "ada", "event_time": "2026-11-21T10:00:00Z"}
+VIEW, NPS = {**ADA, "type": "page_view"}, {**ADA, "response_id": 1, "kind": "nps", "score": 9}
+SUMMARY = {
+    **ADA,
+    "type": "summary",
+    "session_id": "s",
+    "started_at": 1795255200,
+    "ended_at": 1795255800.5,
+    "page_views": 4,
+}
+
+
+def fits(kind: str, message: object) -> bool:
+    """Whether a message is one that the schema of its kind allows."""
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    return bool(jsonschema.Draft202012Validator(SCHEMAS[kind], format_checker=checker).is_valid(message))
+
+
+def is_read(kind: str, message: object) -> bool:
+    """Whether a message can be used."""
+    try:
+        READERS[kind](Message(json.dumps(message).encode()))
+    except Rejected:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_each_schema_is_one_and_says_what_each_field_means(kind: str) -> None:
+    schema = SCHEMAS[kind]
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert all(told.get("description") for told in schema["properties"].values())
+    fields = {field.encode_name for field in msgspec.structs.fields(message_kinds()[kind].message_type)}
+    assert set(schema["properties"]) == fields
+    assert message_kinds()[kind].fields.keys() <= fields
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("sessions", VIEW),
+        ("sessions", {"anonymous_id": 7, "event_time": 1795255200, "type": "end", "unknown": {"any": "thing"}}),
+        ("sessions", {**VIEW, "event_time": 1795255200000.5, "platform": 3, "engaged_ms": 1.5, "key_event": None}),
+        ("sessions", SUMMARY),
+        ("logins", {**ADA, "event_time": 1795255200000000, "success": None}),
+        ("surveys", NPS),
+        ("surveys", {**ADA, "response_id": "r", "kind": "csat", "status": "shown"}),
+    ],
+)
+def test_what_a_schema_allows_is_read(kind: str, message: dict[str, Any]) -> None:
+    assert fits(kind, message)
+    assert is_read(kind, message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("sessions", {**ADA, "type": "click"}),
+        ("sessions", ADA),
+        ("sessions", {"event_time": 1795255200, "type": "page_view"}),
+        ("sessions", {**VIEW, "event_time": 17952552}),
+        ("sessions", {**VIEW, "event_time": None}),
+        ("sessions", {**VIEW, "engaged_ms": -5}),
+        ("sessions", {**VIEW, "user_id": ["ada"]}),
+        ("sessions", {name: value for name, value in SUMMARY.items() if name != "page_views"}),
+        ("sessions", [VIEW]),
+        ("logins", {**ADA, "success": "yes"}),
+        ("surveys", {**NPS, "kind": "csi"}),
+        ("surveys", {name: value for name, value in NPS.items() if name != "response_id"}),
+    ],
+)
+def test_what_a_schema_forbids_is_refused(kind: str, message: object) -> None:
+    assert not fits(kind, message)
+    assert not is_read(kind, message)
+
+
+def test_all_that_a_population_sends_fits() -> None:
+    world = SimulatorSettings(users=30)
+    counted = dict.fromkeys(SCHEMAS, 0)
+    for event in simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + 3 * 86_400_000):
+        message = json.loads(event.value)
+        if is_read(event.topic, message):
+            assert fits(event.topic, message), message
+            counted[event.topic] += 1
+    assert min(counted.values()) > 0
+
+
+def test_the_examples_are_those_of_the_readme() -> None:
+    table = README.read_text().partition("| topic | example |")[2].partition("\n\n")[0]
+    written = [json.loads(code) for code in re.findall(r"`(\{.*?\})`", table)]
+
+    assert written == [example for kind in message_kinds().values() for example in kind.examples]
+
+
+def test_asyncapi_has_the_topics_whose_messages_are_ours(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    other = '[[inputs]]\ntopic = "shop.segment"\nformat = "segment"\n'
+    ours = '[[inputs]]\ntopic = "web.clicks"\nkind = "sessions"\nname = "web"\n'
+    rows = '[[inputs]]\ntopic = "shop.rows"\nkind = "logins"\nenvelope = "debezium"\n'
+    file.write_text(other + ours + rows)
+
+    document = asyncapi(load(file, {}), version="1.2.3")
+
+    assert document["asyncapi"] == "3.0.0"
+    assert {name: channel["address"] for name, channel in document["channels"].items()} == {"web": "web.clicks"}
+    assert document["operations"]["receive-web"]["channel"] == {"$ref": "#/channels/web"}
+
+
+def test_every_reference_of_asyncapi_leads_somewhere_and_its_examples_fit() -> None:
+    document = asyncapi(load(None, {}), version="1.2.3")
+
+    references = re.findall(r'"\$ref": "#/([^"]*)"', json.dumps(document))
+    assert references
+    for reference in references:
+        found: Any = document
+        for part in reference.split("/"):
+            found = found[part]
+        assert found
+    for kind, message in document["components"]["messages"].items():
+        assert message["payload"]["schema"]["properties"].keys() == SCHEMAS[kind]["properties"].keys()
+        assert message["examples"]
+        assert all(fits(kind, example["payload"]) for example in message["examples"])
+
+
+def test_the_command_prints_them() -> None:
+    printed = engagement("schema", "surveys")
+    assert json.loads(printed.stdout) == json.loads(json.dumps(SCHEMAS["surveys"]))
+    assert json.loads(engagement("schema").stdout)["channels"].keys() == {"sessions", "logins", "surveys"}
+
+    refused = engagement("schema", "orders")
+    assert refused.exit_code == 2
+    assert "'orders' is none of sessions, logins, surveys" in refused.stderr

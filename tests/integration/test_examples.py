@@ -1,0 +1,148 @@
+"""The examples of README.md for producers send what a worker counts: each is run against a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import jsonschema
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from stream.export.contract import json_schemas
+from stream.kafka.topics import TopicSpec, create_topics
+from stream.partitioning import partition_of
+from tests.documents import README
+from tests.integration.kafka_server import RunningKafka, kafka_libs
+from tests.maven import CACHE
+from tests.missing import missing
+from tests.native import READERS, Message
+from tests.timeouts import TIMEOUT_SECONDS
+
+PARTITIONS: Final = 5
+
+# What an example needs, in the versions that it was tried with.
+_NPM: Final = ("kafkajs@2.2.4", "typescript@5.9.3", "@types/node@20.19.25")
+_GO: Final = "github.com/twmb/franz-go@v1.22.3"
+
+
+def example(language: str) -> str:
+    """The example of README.md in a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", README.read_text().partition("## Events that you")[0], re.DOTALL)
+    return str(found)
+
+
+def run(*command: str, folder: Path, **variables: str) -> None:
+    """Run a program in a folder. Fails with what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}\n{done.stderr}"
+
+
+def program(name: str, of: str) -> str:
+    """The path of a program; without it the test is skipped."""
+    found = shutil.which(name)
+    if found is None:
+        missing(f"`{name}` ({of})")
+    return found
+
+
+def send_in_python(code: str, folder: Path) -> None:
+    (folder / "send.py").write_text(code)
+    run(sys.executable, "send.py", folder=folder)
+
+
+def send_in_typescript(code: str, folder: Path) -> None:
+    node, npm = program("node", "Debian's package nodejs"), program("npm", "Debian's package npm")
+    (folder / "send.ts").write_text(code)
+    (folder / "package.json").write_text("{}")
+    run(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", *_NPM, folder=folder)
+    compiler = (
+        "node_modules/typescript/bin/tsc",
+        "--strict",
+        "--skipLibCheck",
+        "--esModuleInterop",
+        "--target",
+        "es2022",
+    )
+    run(node, *compiler, "--module", "commonjs", "--moduleResolution", "node", "send.ts", folder=folder)
+    run(node, "send.js", folder=folder, KAFKAJS_NO_PARTITIONER_WARNING="1")
+
+
+def send_in_java(code: str, folder: Path) -> None:
+    java = program("java", "Java 17")
+    (folder / "Send.java").write_text(code)
+    run(java, "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_libs()}/*", "Send.java", folder=folder)
+
+
+def send_in_go(code: str, folder: Path) -> None:
+    go = program("go", "Debian's package golang-go, or Go's own")
+    (folder / "main.go").write_text(code)
+    # What was compiled once is not compiled by the next run.
+    built = {"GOCACHE": str(CACHE / "go"), "GOFLAGS": "-mod=mod -p=1", "GOTOOLCHAIN": "local"}
+    run(go, "mod", "init", "example", folder=folder, **built)
+    run(go, "get", _GO, folder=folder, **built)
+    run(go, "run", ".", folder=folder, **built)
+
+
+SENDERS: Final = {
+    "python": send_in_python,
+    "typescript": send_in_typescript,
+    "java": send_in_java,
+    "go": send_in_go,
+}
+
+
+@pytest.mark.parametrize("language", SENDERS)
+def test_an_example_sends_what_counts_to_the_partition_of_its_user(
+    language: str, kafka: RunningKafka, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    code, topics = example(language), {}
+    for name in ("sessions", "logins", "surveys"):
+        if f'"{name}"' in code:
+            topics[name] = unique(name)
+            code = code.replace(f'"{name}"', f'"{topics[name]}"')
+    assert "localhost:9092" in code
+    specs = [TopicSpec(topic, PARTITIONS) for topic in topics.values()]
+    create_topics(specs, client_options={"bootstrap_servers": kafka.address}, replication=1)
+    began_ms = time.time_ns() // 1_000_000
+
+    SENDERS[language](code.replace("localhost:9092", kafka.address), tmp_path)
+
+    place = partition_of(b"ada", PARTITIONS)
+    for name, topic in topics.items():
+        (record,) = records_of(topic, kafka)
+        jsonschema.validate(json.loads(record.value), json_schemas()[name])
+        event = READERS[name](Message(record.value, key=record.key))
+        assert (record.key, record.partition) == (b"ada", place)
+        assert event.user == "ada"
+        assert began_ms - 1 <= event.at_ms <= time.time_ns() // 1_000_000
+
+
+def records_of(topic: str, kafka: RunningKafka) -> list[Message]:
+    """All records of a topic, with the partition that each lies in."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka.address, enable_auto_commit=False)
+    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    consumer.assign(places)
+    consumer.seek_to_beginning(*places)
+    left = sum(consumer.end_offsets(places).values())
+    found = []
+    while len(found) < left:
+        found += [record for batch in consumer.poll(timeout_ms=200).values() for record in batch]
+    consumer.close()
+    return found
