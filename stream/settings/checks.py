@@ -234,8 +234,8 @@ def _check_registry(registry: Registry) -> None:
     urls = [url.strip() for url in registry.url.split(",")] if registry.url else []
     for url in urls:
         _check_registry_url(url)
-    for name in registry.__struct_fields__:
-        if not urls and getattr(registry, name) != getattr(Registry(), name):
+    for name in ("username", "password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if not urls and getattr(registry, name):
             raise SettingsError(f"registry.{name}: it has no effect without registry.url")
     for one, other in (("username", "password_file"), ("ssl_certfile", "ssl_keyfile")):
         if bool(getattr(registry, one)) != bool(getattr(registry, other)):

@@ -23,7 +23,7 @@ class Record:
 
 
 def batch(partition: int, *schema_ids: int) -> Records:
-    return Records([Record(number, partition) for number in schema_ids])  # type: ignore[list-item]
+    return Records([Record(number, partition) for number in schema_ids])
 
 
 class World:

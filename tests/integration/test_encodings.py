@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -106,7 +107,7 @@ class Senders:
         )
         self._protobuf = ProtobufSerializer(answer_class(), self._client, {"use.deprecated.format": False})
 
-    def send(self, name: str, value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> None:
+    def send(self, name: str, value: bytes | None, headers: Any = None) -> None:
         self._producer.send(self._topics[name], key=b"gateway", value=value, headers=headers or [])
 
     def login(self, user: str, at: datetime, *, by_guid: bool = False) -> None:
