@@ -202,7 +202,8 @@ def test_what_happens_between_two_versions_of_a_thing_counts_from_its_own_day() 
 def test_who_came_before_all_was_known_has_no_known_age_however_long_ago_that_is(
     cohorts_from: int | None, age: int
 ) -> None:
-    lines = [login("old", 0.5), login("old", age + 0.5), login("new", 1.5), login("new", age + 0.5)]
+    days = {"old": (0, 100, age), "new": (1, 100, age)}
+    lines = [login(user, day + 0.5) for user, of_user in days.items() for day in of_user]
     last = closed(lines, age + 1.1, cohorts_from=cohorts_from)[age]
 
     assert last["active_users_closed", "1d"] == 2
