@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 from stream.core.families.activity.closing import (
     CELL_DAYS,
     CELL_WEEKS,
-    CELLS,
     FIRST_CELL,
     FIRST_WEEK_CELL,
     comebacks_in,
@@ -23,8 +22,8 @@ from stream.core.time import date_of
 Mode = Literal["exact", "on_or_after", "weekly"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-# What the activity of one closed day holds, of all partitions.
-OfDay = Callable[[int], Mapping[int, Mapping[Any, int]]]
+# What the window `CELLS` of the activity of one closed day holds, of all partitions.
+OfDay = Callable[[int], Mapping[Any, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,7 @@ class Cohort:
 
 def cohorts(of_day: OfDay, first: int, last: int, *, through: int, mode: Mode) -> list[Cohort]:
     """The cohorts of the days from `first` to `last`. Days have closed up to `through`."""
-    held = {
-        day: of_day(day).get(CELLS, {}) for day in range(first, min(through, last + _reach(mode, last, through)) + 1)
-    }
+    held = {day: of_day(day) for day in days_of(first, last, through=through, mode=mode)}
     later = _later(held, first, last) if mode == "on_or_after" else {}
     return [
         Cohort(day, day, held[day].get(FIRST_CELL, 0), _cells(held, later.get(day, {}), day, through, mode))
@@ -49,9 +46,10 @@ def cohorts(of_day: OfDay, first: int, last: int, *, through: int, mode: Mode) -
     ]
 
 
-def _reach(mode: Mode, last: int, through: int) -> int:
-    """How many days after its first one tell of a cohort."""
-    return {"exact": CELL_DAYS, "weekly": 7 * CELL_WEEKS + 6, "on_or_after": max(0, through - last)}[mode]
+def days_of(first: int, last: int, *, through: int, mode: Mode) -> range:
+    """The days that tell of the cohorts of the days from `first` to `last`."""
+    after = {"exact": CELL_DAYS, "weekly": 7 * CELL_WEEKS + 6, "on_or_after": max(0, through - last)}[mode]
+    return range(first, min(through, last + after) + 1)
 
 
 def _cells(

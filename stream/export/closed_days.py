@@ -11,6 +11,7 @@ from operator import add
 import msgspec
 import structlog
 
+from stream.core.days import Amounts
 from stream.core.report import closed_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
@@ -25,6 +26,17 @@ _AT_HAND = 64
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], ClosedDay] = msgspec.msgpack.Decoder(ClosedDay).decode
+
+
+class _Undecoded(msgspec.Struct):
+    """A closed day whose families are left as they are."""
+
+    families: dict[str, msgspec.Raw]
+
+
+_decode_families = msgspec.msgpack.Decoder(_Undecoded).decode
+_decode_windows = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
+_decode_amounts = msgspec.msgpack.Decoder(Amounts).decode
 
 
 class ClosedDays:
@@ -109,6 +121,14 @@ class ClosedDays:
     def of(self, day: int) -> Iterator[ClosedDay]:
         """What each partition says of a day."""
         return (_decode(told[day]) for _, told in sorted(self._told.items()) if day in told)
+
+    def of_window(self, day: int, family: str, length: int) -> Iterator[Amounts]:
+        """What each partition says of one window of a family on a day. Nothing else is decoded."""
+        for _, told in sorted(self._told.items()):
+            windows = _decode_families(told[day]).families.get(family) if day in told else None
+            amounts = None if windows is None else _decode_windows(windows).get(length)
+            if amounts is not None:
+                yield _decode_amounts(amounts)
 
     def samples(self, day: int, *, first_ms: int | None) -> list[Sample]:
         """Every number of a day, where the first event of all is of this time."""

@@ -1,17 +1,18 @@
 """`/api/v1/cohorts`: the cohort triangle, as JSON or CSV."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Mapping
 from typing import Any
 
-from stream.core.cohorts import MODES, Cohort, Mode, by_week, cohorts
+from stream.core.cohorts import MODES, Cohort, Mode, by_week, cohorts, days_of
 from stream.core.families.activity.closing import CELLS
 from stream.core.tally import total
 from stream.core.time import date_of, day_number
 from stream.export.board import Board
 
-# Cohorts that are told at once: those of a year and more of weeks, or of half a year of days.
+# Days whose cohorts are told at once: those that are kept by default.
 _MOST_DAYS = 400
 
 
@@ -19,15 +20,19 @@ class BadRequest(ValueError):
     """What was asked for can't be told; the text names the parameter and its value."""
 
 
-def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
-    """The status and what is told: text of CSV, or something for JSON."""
+async def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
+    """The status and the content: text of CSV, or something for JSON. Other requests are served between two days."""
     try:
         mode, by, first, last, as_format = _asked(board, query)
     except BadRequest as error:
         return 400, {"error": str(error)}
     through = board.last_closed_day()
     assert through is not None
-    rows = cohorts(lambda day: _activity(board, day), first, last, through=through, mode=mode)
+    held = {}
+    for day in days_of(first, last, through=through, mode=mode):
+        held[day] = _activity(board, day)
+        await asyncio.sleep(0)
+    rows = cohorts(held.__getitem__, first, last, through=through, mode=mode)
     if by == "week":
         rows = by_week(rows)
     if as_format == "csv":
@@ -36,6 +41,7 @@ def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
         "mode": mode,
         "by": by,
         "last_closed_day": date_of(through).isoformat(),
+        "whole_since": date_of(board.rules.whole_since(board.merged.first_ms)).isoformat(),
         "cohorts": [
             {
                 "from": date_of(row.first_day).isoformat(),
@@ -48,11 +54,11 @@ def answer(board: Board, query: Mapping[str, str]) -> tuple[int, Any]:
     }
 
 
-def _activity(board: Board, day: int) -> dict[int, dict[int, int]]:
-    """What the activity of a closed day holds, of all partitions."""
-    parts = (closed.families.get("activity", {}).get(CELLS, {}) for closed in board.closed_days.of(day))
+def _activity(board: Board, day: int) -> dict[int, int]:
+    """What a closed day tells of cohorts, of all partitions."""
+    parts = board.closed_days.of_window(day, "activity", CELLS)
     # Fields with a text are of those who came before all was known: of no cohort.
-    return {CELLS: total({field: users for field, users in part.items() if isinstance(field, int)} for part in parts)}
+    return total({field: users for field, users in part.items() if isinstance(field, int)} for part in parts)
 
 
 def _asked(board: Board, query: Mapping[str, str]) -> tuple[Mode, str, int, int, str]:

@@ -97,7 +97,7 @@ class Server:
         return await closed_api.answer(self._board, request)
 
     async def _api_cohorts(self, request: web.Request) -> web.Response:
-        status, told = cohorts_api.answer(self._board, request.query)
+        status, told = await cohorts_api.answer(self._board, request.query)
         if isinstance(told, str):
             return await compressed_response(request, told.encode(), headers=closed_api.CSV)
         return await _json(request, told, status=status)

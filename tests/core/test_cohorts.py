@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from stream.core.cohorts import MODES, Cohort, Mode, by_week, cohorts
 from stream.core.days import DayBook
 from stream.core.families.activity.calendar import amounts_of
+from stream.core.families.activity.closing import CELLS
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.rules import Rules
 from stream.core.time import date_of
@@ -21,7 +22,7 @@ def triangle(users: list[list[int]], through: int, mode: Mode, *, first: int, la
     for days in users:
         for day, age, gap, window in kept(days).facts(0):
             family.days.count(day, amounts_of(age, gap, window))
-    return cohorts(lambda day: family.closed_sums(day, 0), first, last, through=through, mode=mode)
+    return cohorts(lambda day: family.closed_sums(day, 0)[CELLS], first, last, through=through, mode=mode)
 
 
 def by_hand(users: list[list[int]], day: int, through: int, mode: Mode) -> list[int | None]:

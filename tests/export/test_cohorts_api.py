@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from stream.core.partition.partition import Partition
 from stream.core.time import DAY_MS, date_of
+from stream.export import cohorts_api
 from stream.export.board import Board
 from stream.export.http import Server
 from tests.export.boards import NOW, moment, settings
@@ -53,6 +54,7 @@ def test_cohorts_of_all_partitions_begin_when_all_is_known() -> None:
 
     assert status == 200
     assert (body["mode"], body["by"], body["last_closed_day"]) == ("on_or_after", "day", day(1))
+    assert body["whole_since"] == day(20)
     rows = {row["from"]: row for row in body["cohorts"]}
     assert list(rows) == [day(ago) for ago in range(20, 0, -1)]  # none of the day of the first event
     assert rows[day(14)]["users"] == 2
@@ -75,6 +77,19 @@ def test_weeks_go_from_monday_to_sunday_and_csv_has_a_column_for_each_cell() -> 
     assert lines[0] == "from,to,users,0,1,2,3,4,5,6,7,8,9,10,11,12"
     weeks = [line.split(",")[:3] for line in lines[1:]]
     assert weeks == [["2026-02-23", "2026-03-01", "2"], ["2026-03-02", "2026-03-08", "1"]]
+
+
+def test_other_requests_are_served_between_two_days() -> None:
+    async def turns_of_others() -> int:
+        asked = asyncio.create_task(cohorts_api.answer(shown(), {"mode": "exact"}))
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert len((await asked)[1]["cohorts"]) == 20
+        return turns
+
+    assert asyncio.run(turns_of_others()) > 20
 
 
 @pytest.mark.parametrize(
