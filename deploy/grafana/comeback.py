@@ -49,7 +49,14 @@ def comeback() -> Row:
     return Row(
         "Who comes back",
         [
-            trend("Lifecycle over 7 days", lifecycle, unit=units.Short, width=8, closed=True),
+            trend(
+                "Lifecycle over 7 days",
+                lifecycle,
+                unit=units.Short,
+                width=8,
+                closed=True,
+                alerts=["EngagementQuickRatioLow"],
+            ),
             trend(
                 "Of those of the week before, who came again",
                 back,
@@ -57,9 +64,17 @@ def comeback() -> Row:
                 width=8,
                 bands=(("came again", "blue"),),
                 closed=True,
+                alerts=["EngagementChurnRise"],
             ),
             trend("How many came on so many of 28 days (L28)", often, unit=units.Short, width=8, closed=True),
-            trend("Retention, on the day or after", retained, unit=units.PercentUnit, width=8, closed=True),
+            trend(
+                "Retention, on the day or after",
+                retained,
+                unit=units.PercentUnit,
+                width=8,
+                closed=True,
+                alerts=["EngagementRetentionDrop"],
+            ),
             trend("Retention by week", weekly, unit=units.PercentUnit, width=8, closed=True),
             trend("Cohorts that retention is taken from", cohorts, unit=units.Short, width=8, closed=True),
         ],

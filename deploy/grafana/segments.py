@@ -19,7 +19,13 @@ def segments() -> Row:
         [
             _panel("Active users over $segment_window", _USERS, _WINDOW, units.Short, stacked=True),
             _panel("Sessions over $segment_window", "engagement_segment_sessions", _WINDOW, units.Short, stacked=True),
-            _panel("Stickiness over 30d", "engagement_segment_stickiness_ratio", _MONTH, units.PercentUnit),
+            _panel(
+                "Stickiness over 30d",
+                "engagement_segment_stickiness_ratio",
+                _MONTH,
+                units.PercentUnit,
+                "EngagementSegmentStickinessDrop",
+            ),
             _panel(
                 "Session time, mean, over $segment_window",
                 "engagement_segment_session_duration_mean_seconds",
@@ -46,6 +52,6 @@ def segment_variables() -> list[dashboard.QueryVariable]:
     ]
 
 
-def _panel(title: str, metric: str, where: str, unit: str, *, stacked: bool = False) -> timeseries.Panel:
+def _panel(title: str, metric: str, where: str, unit: str, *alerts: str, stacked: bool = False) -> timeseries.Panel:
     query = Query(number(metric, by="value", where=f'{where}, segment="$segment"'), "{{value}}")
-    return trend(title, [query], unit=unit, width=12 if stacked else 8, stacked=stacked)
+    return trend(title, [query], unit=unit, width=12 if stacked else 8, stacked=stacked, alerts=alerts)

@@ -65,6 +65,10 @@ def simulate_command(
 ) -> None:
     """Simulate a population of users, and write its events: as JSON lines, or into Kafka with --kafka.
 
+    The population has habits to find: users who come on the weekday of their first day, teams that stay away at
+    weekends, a campaign in Brazil every five weeks, other phones in India, other scores in Japan, and every fourth
+    release of the app is a bad one on Android.
+
     With --live the population goes on after its history until it is stopped. Started again, it goes on where it ended.
 
     \b

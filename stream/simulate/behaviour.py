@@ -10,6 +10,7 @@ from itertools import starmap
 
 import numpy as np
 
+from stream.simulate.habits import Flags, Floats, Ints, of_habit
 from stream.simulate.messages import (
     LOGIN_RETRY_MS,
     SimulatedEvent,
@@ -18,17 +19,7 @@ from stream.simulate.messages import (
     step_events,
     summary_events,
 )
-from stream.simulate.population import (
-    DAY_MS,
-    HABITS,
-    SUMMARIES,
-    Flags,
-    Floats,
-    Ints,
-    Population,
-    UsersOfDay,
-    scramble,
-)
+from stream.simulate.population import DAY_MS, SUMMARIES, Population, UsersOfDay, scramble
 from stream.simulate.steps import VISIT, Visits, draw_steps
 from stream.simulate.survey_answers import CES, CSAT, CXI, NPS, answer_events
 
@@ -92,7 +83,7 @@ class Behaviour:
         users_of_day = self._population.users_of_day(day)
         rng = np.random.Generator(np.random.PCG64([self._seed, 1, day]))
         draws = rng.random((9, len(users_of_day.number)))
-        again = draws[1:3] < np.array([habit.second_session for habit in HABITS])[users_of_day.habit]
+        again = draws[1:3] < of_habit("second_session", users_of_day.habit)
         active = draws[0] < users_of_day.chance
         comes = (active, active & again[0], active & again[0] & again[1])
         curve = _HOUR_CURVES[(day + 3) % 7 >= 5]  # 1970-01-01 was a Thursday
@@ -111,8 +102,8 @@ class Behaviour:
         """Return which visits still happen. After a drop there are fewer, except those of new users."""
         if self._drop_at_ms is None:
             return np.ones(len(start_ms), dtype=np.bool_)
-        kept = np.array([habit.kept_in_drop for habit in HABITS])[users_of_day.habit]
-        stays: Flags = (start_ms < self._drop_at_ms) | (users_of_day.tenure_days == 0) | (luck < kept)
+        kept = luck < of_habit("kept_in_drop", users_of_day.habit)
+        stays: Flags = (start_ms < self._drop_at_ms) | (users_of_day.tenure_days == 0) | kept
         return stays
 
     def _rows(self, users_of_day: UsersOfDay, day: int, ordinal: int, start_ms: Ints, who: Flags) -> Visits:
@@ -121,7 +112,7 @@ class Behaviour:
         # Seats take 32 bits, ordinals 8, days the rest: a unique number, which is then scrambled one to one.
         visits["ref"] = scramble((day << 40 | seats << 8 | ordinal).astype(np.uint64) ^ np.uint64(self._seed))
         visits["start_ms"] = start_ms[seats]
-        visits["country"] = users_of_day.zone[seats]
+        visits["country"] = users_of_day.region[seats]
         visits["offset_ms"] = day * DAY_MS - users_of_day.midnight_ms[seats]
         for column in ("number", "plan", "producer", "clock", "release", "anonymous"):
             visits[column] = getattr(users_of_day, column)[seats]

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.simulate.population import COUNTRIES, EPOCH_CLOCK, LOCAL_CLOCK, PLANS, PLATFORMS, WITH_SESSION_ID
+from stream.simulate.habits import COUNTRIES, PLANS, PLATFORMS
+from stream.simulate.population import EPOCH_CLOCK, LOCAL_CLOCK, WITH_SESSION_ID
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.simulate.habits import Flags, Floats, Ints, bounce_factors
 from stream.simulate.messages import (
     END,
     EVENT,
@@ -19,11 +20,11 @@ from stream.simulate.messages import (
     START,
     Steps,
 )
-from stream.simulate.population import LOCAL_CLOCK, SUMMARIES, WITH_SESSION_ID, Flags, Floats, Ints
+from stream.simulate.population import LOCAL_CLOCK, SUMMARIES, WITH_SESSION_ID
 
 MAX_SESSION_MS = 3 * 60 * 60_000
 
-BOUNCES_SHARE = 0.41  # of the sessions; with the long reads, both bounce rules give between 35 and 45 %
+BOUNCES_SHARE = 0.4  # of the sessions; with the long reads, both bounce rules give between 35 and 45 %
 LONG_READS_SHARE = 0.1  # of the bounces: one page, but read for more than 10 s
 MEAN_STEPS = 17.0  # views, events and heartbeats of the sessions that do not bounce
 MAX_STEPS = 80
@@ -54,7 +55,7 @@ VISIT = np.dtype(
 def draw_steps(rows: Visits, first_ms: Ints, rng: np.random.Generator) -> Steps:
     """Draw the steps of all visits at once."""
     luck = rng.random((4, len(rows)))
-    bounces = luck[0] < BOUNCES_SHARE
+    bounces = luck[0] < BOUNCES_SHARE * bounce_factors(rows["country"], rows["release"], rows["platform"])
     reads_long = luck[1] < LONG_READS_SHARE
     read_ms = np.where(reads_long, 12_000 + 90_000 * luck[2], 400 + 8_500 * luck[2]).astype(np.int64)
     more = np.log1p(-luck[3]) / np.log1p(-1 / (MEAN_STEPS - 1))

@@ -70,16 +70,19 @@ def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
         Change(what="session_seconds", to=1 - by, since=since),
         Change(what="csat", to=1 - by, since=since),
         Change(what="promoters", to=1 - by, since=since),
+        Change(what="users", to=1 - by / 4, since=since),
+        Change(what="churn", to=1 + by, since=since),
+        Change(what="retention", to=1 - by, since=since),
     )
 
 
 def worse_weekends() -> tuple[Change, ...]:
-    """Those who come at weekends bounce more and stay shorter, each week alike."""
+    """Those who come at weekends bounce more and stay shorter, and few of them have Android, each week alike."""
     saturdays = [MONDAY - 2 + 7 * week for week in range(-10, 3)]
     return tuple(
         Change(what=what, to=to, since=saturday, until=saturday + 2)
         for saturday in saturdays
-        for what, to in (("bounce", 1.5), ("session_seconds", 0.5))
+        for what, to in (("bounce", 1.5), ("session_seconds", 0.5), ("android activity", 0.3))
     )
 
 
@@ -124,7 +127,7 @@ SCENARIOS = (
     ),
     Scenario(
         says="fewer are satisfied for a week",
-        app=App(job="csat", changes=(Change(what="csat", to=0.75, until=MONDAY + 7),)),
+        app=App(job="csat", ends=END, changes=(Change(what="csat", to=0.75, until=MONDAY + 7),)),
         fires=(Fires(alert="EngagementCsatDrop", not_at=MONDAY + 1, at=MONDAY + 6.5, gone_at=MONDAY + 13),),
     ),
     Scenario(
@@ -143,6 +146,36 @@ SCENARIOS = (
         app=App(job="erosion_back", ends=END, changes=(fewer_come(0.45, since=29, until=37),)),
         fires=(Fires(alert="EngagementStickinessErosion", not_at=55, at=57, gone_at=61.5),),
     ),
+    Scenario(
+        says="two in five of the users of Android stay away for a week, and the whole hardly moves",
+        app=App(job="android", servers=2, changes=(Change(what="android activity", to=0.6, until=MONDAY + 7),)),
+        fires=(
+            Fires(
+                alert="EngagementSegmentStickinessDrop", not_at=MONDAY + 0.25, at=MONDAY + 0.75, gone_at=MONDAY + 8.25
+            ),
+        ),
+    ),
+    Scenario(
+        # Both are measured against four weeks before, so that they end when these have it too.
+        says="hardly any new user of a week is active on the seventh day, and a week later many others leave",
+        app=App(
+            job="leaving",
+            ends=END,
+            changes=(
+                Change(what="retention", to=0.1, since=22, until=29),
+                Change(what="churn", to=2.5, since=30, until=37),
+            ),
+        ),
+        fires=(
+            Fires(alert="EngagementRetentionDrop", not_at=45.5, at=50, gone_at=61.5),
+            Fires(alert="EngagementChurnRise", not_at=45.5, at=50, gone_at=62.5),
+        ),
+    ),
+    Scenario(
+        says="a seventh of the users goes, and nobody comes for them",
+        app=App(job="shrinking", ends=END, changes=(Change(what="users", to=0.85, since=32),)),
+        fires=(Fires(alert="EngagementQuickRatioLow", not_at=45.5, at=48, gone_at=61.5),),
+    ),
     # -- what must not be told -------------------------------------------------------------------------------------
     Scenario(
         # The job that the alerts on the target itself are about: it is there, so they are silent too.
@@ -150,12 +183,31 @@ SCENARIOS = (
         app=App(job="engagement", begins=0, ends=END, weekend=0.2),
     ),
     Scenario(
-        says="weekends on which sessions bounce and are short, each week alike",
-        app=App(job="weekends", ends=END, weekend=0.3, changes=worse_weekends()),
+        says="weekends on which sessions bounce and are short, each week alike, and a week with fewer users in a month",
+        app=App(
+            job="weekends",
+            ends=END,
+            weekend=0.3,
+            changes=(*worse_weekends(), Change(what="users", to=0.9, until=MONDAY + 7)),
+        ),
     ),
     Scenario(
         says="a small app that hardly anybody uses any more",
-        app=App(job="small", ends=END, users=300, changes=(fewer_come(0.2),)),
+        app=App(
+            job="small",
+            ends=END,
+            users=300,
+            sign_ups=300,
+            changes=(
+                fewer_come(0.2),
+                Change(what="churn", to=3.0),
+                Change(what="retention", to=0.05, since=25),
+            ),
+        ),
+    ),
+    Scenario(
+        says="a small app that a third of its users have left",
+        app=App(job="small_shrinking", ends=END, users=300, changes=(Change(what="users", to=0.67, since=44),)),
     ),
     Scenario(
         says="an app with few sessions, which bounce and are short",
@@ -178,6 +230,42 @@ SCENARIOS = (
     Scenario(
         says="a small app after a campaign",
         app=App(job="small_campaign", users=100, stickiness=0.3, changes=(Change(what="users", to=3.0, ramp_days=3),)),
+    ),
+    Scenario(
+        says="a large app: of one platform few users stay away, of another too few to be more than chance",
+        app=App(
+            job="few_users",
+            users=8_000,
+            platforms={"web": 0.87, "android": 0.05, "ios": 0.08},
+            changes=(Change(what="android activity", to=0.1), Change(what="ios activity", to=0.7)),
+        ),
+    ),
+    Scenario(
+        says=(
+            "a campaign on Android, users of iOS who are led to the web, the first weeks of a platform whose launch"
+            " fades, a release of the app, and half as many new users again who do not stay"
+        ),
+        app=App(
+            job="platforms",
+            ends=END,
+            releases=True,
+            platforms={"web": 0.5, "android": 0.2, "ios": 0.2, "watch": 0.1},
+            platforms_since={"watch": 20},
+            changes=(
+                Change(what="android users", to=1.5, ramp_days=3),
+                Change(what="ios activity", to=0.4),
+                Change(what="ios users", to=0.6, ramp_days=2),
+                Change(what="web activity", to=1.24),
+                Change(what="web users", to=1.16, ramp_days=2),
+                Change(what="watch activity", to=0.4, since=20, ramp_days=25),
+                Change(what="sign-ups", to=1.5, since=25),
+                Change(what="retention", to=0.7, since=25),
+            ),
+        ),
+    ),
+    Scenario(
+        says="a loss of users, of which is known only lately",
+        app=App(job="lately_known", ends=END, comes_known=50, changes=(Change(what="users", to=0.85, since=44),)),
     ),
     Scenario(
         says="changes that may be chance in an app of 600 users",
@@ -203,7 +291,18 @@ SCENARIOS = (
     ),
     Scenario(
         says="an erosion that may be chance in an app of 600 users",
-        app=App(job="chance_erosion", ends=END, users=600, changes=(fewer_come(0.86, since=33),)),
+        app=App(
+            job="chance_erosion",
+            ends=END,
+            users=600,
+            sign_ups=600,
+            changes=(
+                fewer_come(0.84, since=33),
+                Change(what="users", to=0.96, since=44),
+                Change(what="churn", to=1.25, since=33),
+                Change(what="retention", to=0.8, since=25),
+            ),
+        ),
     ),
     Scenario(
         says="a dilution that may be chance in an app of 600 users",
@@ -227,7 +326,19 @@ SCENARIOS = (
     ),
     Scenario(
         says="an erosion too small to matter in a large app",
-        app=App(job="large_erosion", ends=END, users=5_000_000, changes=(fewer_come(0.92, since=32),)),
+        app=App(
+            job="large_erosion",
+            ends=END,
+            users=5_000_000,
+            sign_ups=500_000,
+            changes=(
+                fewer_come(0.92, since=32),
+                Change(what="android activity", to=0.86, until=MONDAY + 3),
+                Change(what="users", to=0.99, since=44),
+                Change(what="churn", to=1.13, since=32),
+                Change(what="retention", to=0.87, since=25),
+            ),
+        ),
     ),
     Scenario(
         says="a small campaign of a large app",
@@ -241,6 +352,23 @@ SCENARIOS = (
             stickiness=0.02,
             bounce=0.1,
             changes=(fewer_come(0.8, until=MONDAY + 7), Change(what="bounce", to=1.25)),
+        ),
+    ),
+    Scenario(
+        says="tiny ratios of a large app: of one platform, of those who stay away and of those who stay",
+        app=App(
+            job="tiny_changes",
+            ends=END,
+            users=5_000_000,
+            sign_ups=500_000,
+            stickiness=0.02,
+            churn=0.08,
+            retention=0.05,
+            changes=(
+                Change(what="android activity", to=0.6),
+                Change(what="churn", to=1.22, since=32),
+                Change(what="retention", to=0.7, since=25),
+            ),
         ),
     ),
     Scenario(
@@ -323,8 +451,8 @@ SCENARIOS = (
         says="the producers stop for six hours: DAU is low for a day, in which nobody is to be called",
         app=App(job="silent", troubles=(Trouble(what="silent", since=MONDAY + 0.3, until=MONDAY + 0.55),)),
         fires=(
-            Fires(alert="EngagementNoEvents", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 0.7),
-            Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 0.7),
+            Fires(alert="EngagementNoEvents", not_at=MONDAY + 0.29, at=MONDAY + 0.5, gone_at=MONDAY + 0.7),
+            Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.5, gone_at=MONDAY + 0.7),
         ),
     ),
     Scenario(
@@ -332,7 +460,7 @@ SCENARIOS = (
         app=App(
             job="silent_sessions", troubles=(Trouble(what="silent sessions", since=MONDAY + 0.3, until=MONDAY + 0.8),)
         ),
-        fires=(Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.4, gone_at=MONDAY + 1),),
+        fires=(Fires(alert="EngagementEventTimeStale", not_at=MONDAY + 0.29, at=MONDAY + 0.5, gone_at=MONDAY + 1),),
     ),
     Scenario(
         says="half of the messages are broken for a day",
@@ -342,6 +470,10 @@ SCENARIOS = (
 )
 
 _LABELS_KEPT = {
+    "EngagementSegmentStickinessDrop": {"window": "30d", "segment": "platform", "value": "android"},
+    "EngagementChurnRise": {"window": "28d"},
+    "EngagementRetentionDrop": {"day": "7", "mode": "exact"},
+    "EngagementQuickRatioLow": {"window": "28d"},
     "EngagementStickinessDrop": {"window": "30d"},
     "EngagementStickinessDiluted": {"window": "30d"},
     "EngagementStickinessErosion": {"window": "28d"},
@@ -372,10 +504,42 @@ TEXTS = (
         alert="EngagementStickinessErosion",
         day=62,
         says={
-            "drop_that_stays": "In the 28 closed days up to yesterday an active user came on 20.53% of the days,"
+            "drop_that_stays": "In the 28 closed days up to yesterday an active user came on 20.52% of the days,"
             " in the 28 days before on 25%.",
-            "erosion": "In the 28 closed days up to yesterday an active user came on 21.17% of the days, in the 28 days"
+            "erosion": "In the 28 closed days up to yesterday an active user came on 21.16% of the days, in the 28 days"
             " before on 24.63%.",
+        },
+    ),
+    Text(
+        alert="EngagementSegmentStickinessDrop",
+        day=48,
+        says={
+            "android": "DAU/MAU of platform android was 17.21% in the last hour; 28.69% is usual for this hour of the"
+            " week. 861 of them were active in a day, usually 1434."
+        },
+    ),
+    Text(
+        alert="EngagementChurnRise",
+        day=55,
+        says={
+            "leaving": "27.5% of the users of the 28 days before did not come in the 28 closed days up to yesterday;"
+            " four weeks ago it was 20%."
+        },
+    ),
+    Text(
+        alert="EngagementRetentionDrop",
+        day=50,
+        says={
+            "leaving": "Of the new users of 28 days 19.38% were active on the seventh day after their first; of those"
+            " of the 28 days before it were 25%."
+        },
+    ),
+    Text(
+        alert="EngagementQuickRatioLow",
+        day=50,
+        says={
+            "shrinking": "For two weeks the quick ratio of 28 closed days has been under 1, at most 0.25. 17000 users"
+            " were active in the 28 closed days up to yesterday, in the 28 days before 20000."
         },
     ),
     Text(
@@ -394,7 +558,7 @@ TEXTS = (
     Text(
         alert="EngagementCsatDrop",
         day=52,
-        says={"csat": "62.83% of the CSAT answers of seven days were satisfied; 80% is usual."},
+        says={"csat": "62.74% of the CSAT answers of seven days were satisfied; 80% is usual."},
     ),
     Text(
         alert="EngagementNpsDrop",

@@ -10,16 +10,16 @@ import pytest
 from tests.deploy.matrix import Outcome, Probe, mutants, played
 from tests.deploy.rules import Rule, alerts, recordings
 from tests.deploy.scenarios import SCENARIOS, TEXTS, Scenario, Text
-from tests.deploy.worlds import MONDAY
+from tests.deploy.worlds import MONDAY, STEP_HOURS
 
-# The first test waits for the run of all: two minutes of CPU.
+# The first test waits for the run of all: a minute of CPU.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 BUSINESS = [alert for alert in alerts() if alert.labels["layer"] == "business"]
 TRUSTED = next(rule for rule in recordings() if rule.name == "job:engagement_numbers:trusted")
 
-# An alert waits up to three hours, so a condition must make a difference at both ends of four.
-MOMENTS = [(day, day + 4 / 24) for day in (MONDAY + 1.5, MONDAY + 2.5, MONDAY + 6.5, MONDAY + 9.5, 57.5, 62.5)]
+# An alert waits up to three hours, so a condition must make a difference at both ends of them.
+MOMENTS = [(day, day + STEP_HOURS / 24) for day in (MONDAY + 1.5, MONDAY + 2.5, MONDAY + 6.5, MONDAY + 9.5, 57.5, 62.5)]
 
 each_condition = pytest.mark.parametrize(
     ("alert", "condition"),

@@ -10,8 +10,8 @@ Time is in days since the start. Day 0 is a Thursday (promtool's clock starts in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +22,23 @@ Curve = NDArray[np.float64]
 
 WEEKS = 9
 HOURS = WEEKS * 7 * 24
-SAMPLES_AN_HOUR = 4  # rules look back a quarter of an hour, which must meet a sample
+# Rules are evaluated every three hours, as long as an alert waits at most, and scraped is what they look at then.
+STEP_HOURS = 3
 
 # Windows were full before the first day, of the same weeks.
 _BEFORE = 35 * 24
 _days = np.arange(-_BEFORE, HOURS) / 24
+_scraped = np.arange(len(_days)) % STEP_HOURS == 0
 
 MONDAY = 46.0
 SUNDAY_NIGHT = 45.96  # when the last 24 hours were a Sunday: what stands still now is low for Monday
 
 _ROLLOUT = MONDAY - 3
+
+# Families of numbers, by what can happen to them. Activity, by which all is measured, is in every app.
+_SESSIONS = ("bounce", "session_seconds")
+_SURVEYS = ("csat", "promoters", "detractors")
+_COMES_AND_GOES = ("users", "churn", "retention", "sign-ups")
 
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
@@ -82,8 +89,16 @@ class App:
     promoters: float = 0.5
     detractors: float = 0.2
     nps_answers: float = 800  # of 28 days
+    churn: float = 0.2  # of the users of 28 days, those who don't come in the next 28
+    retention: float = 0.25  # of new users, those who are active on the seventh day
+    sign_ups: float = 2_000  # of 28 days
+    comes_known: float | None = None  # the first day of which it is known who came, stayed and went
+    # The shares of the users.
+    platforms: Mapping[str, float] = field(default_factory=lambda: {"web": 0.75, "android": 0.25})
+    platforms_since: Mapping[str, float] = field(default_factory=dict)  # the first day of one that is new
+    releases: bool = False  # on the Monday users begin to move from one version of the app to the next
     begins: float | None = None  # the day of the first scrape, where it is not long ago
-    ends: float = MONDAY + 10  # the day of the last scrape that matters
+    ends: float | None = None  # the day of the last scrape that matters, where it is not soon after the Monday
     launch: bool = False  # the first scrape is also the first day of the app
     servers: int = 1  # several are on nodes of their own, and were rolled out anew three days before the Monday
     changes: tuple[Change, ...] = ()
@@ -91,14 +106,23 @@ class App:
 
     def series(self) -> Iterator[tuple[str, Curve]]:
         """All series of the job, an hourly value each; NaN where there is no sample."""
-        # To save time: a few hours a week, for the warm-up, and all hours from four weeks before the Monday on.
-        begun = _days >= self.begins if self.begins is not None else (_days % 7 < 0.25) | (_days >= MONDAY - 28)
-        shown = begun & (self.ends > _days)
+        shown = self._is_watched()
         as_of = self._as_of()
         for name, curve in self._numbers():
             yield from self._served(name, np.where(shown, curve[as_of], np.nan)[_BEFORE:])
         for name, curve in self._health():
             yield from self._served(name, np.where(shown, curve, np.nan)[_BEFORE:])
+
+    def _is_watched(self) -> NDArray[np.bool_]:
+        """At which hours numbers are scraped.
+
+        To save time: for the warm-up a few hours a week, and all from four weeks before the Monday on, to some days
+        after it. With troubles that are over in its week usual is the week before.
+        """
+        is_short = self.troubles and self.ends is None
+        since, ends = (MONDAY - 9, MONDAY + 5) if is_short else (MONDAY - 28, self.ends or MONDAY + 10)
+        begun = _days >= self.begins if self.begins is not None else (_days % 7 < 0.25) | (_days >= since)
+        return begun & (ends > _days)
 
     def _served(self, name: str, curve: Curve) -> Iterator[tuple[str, Curve]]:
         metric, _, labels = name.rstrip("}").partition("{")
@@ -130,27 +154,38 @@ class App:
         """For each hour, the hour whose numbers are served: an earlier one while the pipeline stands still."""
         hours = np.arange(len(_days))
         still = self._in("dead", "behind", "recovering", "no store", "old clock", "open transaction")
-        return np.maximum.accumulate(np.where(still, 0, hours))
+        return np.maximum.accumulate(np.where(still | ~_scraped, 0, hours))
 
     # -- business numbers ------------------------------------------------------------------------------------------
 
-    def _activity(self) -> Curve:
-        """Users active, as a daily rate, hour by hour."""
+    def _activity(self, platform: str) -> Curve:
+        """Users of a platform who are active, as a daily rate, hour by hour."""
         weekday = np.floor(_days + 3) % 7  # Monday is 0
         week = np.where(weekday >= 5, self.weekend, 1.0) / ((5 + 2 * self.weekend) / 7)
-        rate = self.users * self.stickiness * week * self._changed("activity", 1.0)
-        if self.launch and self.begins is not None:
-            rate = np.where(self.begins > _days, 0, rate)
+        rate = self.platforms[platform] * self.users * self.stickiness * week
+        rate = rate * self._changed("activity", 1.0) * self._changed(f"{platform} activity", 1.0)
+        if (since := self._since(platform)) is not None:
+            rate = np.where(since > _days, 0, rate)
         rate = np.where(self._in("silent"), 0, rate)
         return np.where(self._in("broken", "silent sessions"), rate / 2, rate)
 
+    def _month(self, platform: str) -> Curve:
+        """Users of a platform in a month; the month of what is new fills."""
+        share = self.platforms[platform]
+        users = share * self.users * self._changed("users", 1.0) * self._changed(f"{platform} users", 1.0)
+        if (since := self._since(platform)) is None:
+            return users
+        days = np.clip(_days - since, 0, 30)
+        return users * np.maximum(sum(share * (1 - (1 - often) ** days) for share, often in _HABITS), 1e-3)
+
+    def _since(self, platform: str) -> float | None:
+        """The first day of a platform, where it or the app is new."""
+        return self.platforms_since.get(platform, self.begins if self.launch else None)
+
     def _numbers(self) -> Iterator[tuple[str, Curve]]:
-        dau = _rolling(self._activity(), days=1)
-        mau = self.users * self._changed("users", 1.0)
-        if self.launch and self.begins is not None:
-            days = np.clip(_days - self.begins, 0, 30)
-            mau = mau * np.maximum(sum(share * (1 - (1 - often) ** days) for share, often in _HABITS), 1e-3)
-        mau = np.maximum(mau, dau)
+        daily = {platform: _rolling(self._activity(platform), days=1) for platform in self.platforms}
+        monthly = {platform: np.maximum(self._month(platform), daily[platform]) for platform in self.platforms}
+        dau, mau = sum(daily.values(), np.zeros(1)), sum(monthly.values(), np.zeros(1))
         yield 'engagement_active_users{window="1d"}', dau
         yield 'engagement_active_users{window="30d"}', mau
         yield from _share('engagement_stickiness_ratio{window="30d"}', dau / mau, mau)
@@ -159,8 +194,57 @@ class App:
         yield 'engagement_active_users_closed{window="28d"}', mau
         yield 'engagement_daily_active_users_summed_closed{window="28d"}', user_days
         yield from _share('engagement_stickiness_smoothed_closed_ratio{window="28d"}', user_days / 28 / mau, mau)
-        yield from self._sessions(1.5 * dau)
-        yield from self._surveys()
+        for platform in self.platforms:
+            there = np.where((self._since(platform) or -_BEFORE) > _days, np.nan, 1)
+            yield from _of_segment("platform", platform, there * daily[platform], there * monthly[platform])
+        if self.releases:
+            moved = np.clip((_days - MONDAY) / 30, 0, 1)  # those who come often move first
+            yield from _of_segment("app_version", "1.0", dau * (1 - moved) ** 4, mau * (1 - moved))
+            moved = np.where(moved > 0, moved, np.nan)
+            yield from _of_segment("app_version", "2.0", dau * (1 - (1 - moved) ** 4), mau * moved)
+        if self._tells(*_COMES_AND_GOES):
+            yield from self._comes_and_goes(_of_closed_days(mau))
+        if self._tells(*_SESSIONS):
+            yield from self._sessions(1.5 * dau)
+        if self._tells(*_SURVEYS):
+            yield from self._surveys()
+
+    def _tells(self, *family: str) -> bool:
+        """Whether the app has numbers of a family: to save time, those that change, and all if nothing is to change."""
+        changes = {change.what.rpartition(" ")[2] for change in self.changes}
+        return not changes or not changes.isdisjoint(family)
+
+    def _comes_and_goes(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+        """Who stayed, came and went, of 28 closed days and those before them; and who stayed of those who were new."""
+        before = np.concatenate((np.full(28 * 24, active[0]), active))[: len(active)]
+        churn = _rolling(_of_closed_days(self._changed("churn", self.churn)), days=28)
+        returning = np.minimum((1 - churn) * before, 0.95 * active)  # some always come who were not there before
+        came, went = active - returning, before - returning
+        known = _days >= self._comes_known()
+
+        def told(curves: Iterator[tuple[str, Curve]]) -> Iterator[tuple[str, Curve]]:
+            return ((name, np.where(known, curve, np.nan)) for name, curve in curves)
+
+        yield from told(_share('engagement_inactivity_churn_closed_ratio{window="28d"}', went / before, before))
+        states = {"new": came / 2, "resurrected": came / 2, "returning": returning, "dormant": went}
+        lifecycle = 'engagement_lifecycle_users_closed{window="28d",state='
+        names = {f'{lifecycle}"{state}"}}': users for state, users in states.items()}
+        names['engagement_previous_active_users_closed{window="28d"}'] = before
+        names['engagement_quick_closed_ratio{window="28d"}'] = came / went
+        # A cohort is known a week later.
+        new = _rolling(_of_closed_days(_a_week_later(self._changed("sign-ups", self.sign_ups))), days=28)
+        stayed = self._changed("sign-ups", self.sign_ups) * self._changed("retention", self.retention)
+        stayed = _rolling(_of_closed_days(_a_week_later(stayed)), days=28)
+        names['engagement_retention_cohort_users_closed{day="7"}'] = new
+        names['engagement_retention_retained_users_closed{day="7",mode="exact"}'] = stayed
+        yield from told(iter(names.items()))
+        yield from told(_share('engagement_retention_closed_ratio{day="7",mode="exact"}', stayed / new, new))
+
+    def _comes_known(self) -> float:
+        """The first day of which it is told: of an app that began while it was watched, when two windows are full."""
+        if self.comes_known is not None:
+            return self.comes_known
+        return self.begins + 57 if self.launch and self.begins is not None else -float(_BEFORE)
 
     def _sessions(self, sessions: Curve) -> Iterator[tuple[str, Curve]]:
         yield 'engagement_sessions{window="1d"}', sessions
@@ -186,8 +270,8 @@ class App:
         nps = 100 * (groups["promoter"] - groups["detractor"]) / self.nps_answers
         yield 'engagement_nps{window="28d"}', nps
         ends = [
-            _interval(net_score(round(up), round(down), round(self.nps_answers)))
-            for up, down in zip(groups["promoter"], groups["detractor"], strict=True)
+            _interval(net_score(round(up), round(down), round(self.nps_answers)) if is_scraped else None)
+            for up, down, is_scraped in zip(groups["promoter"], groups["detractor"], _scraped, strict=True)
         ]
         yield 'engagement_nps_lower{window="28d"}', np.array([end.lower for end in ends])
         yield 'engagement_nps_upper{window="28d"}', np.array([end.upper for end in ends])
@@ -201,7 +285,8 @@ class App:
         yield "engagement_partitions", 4 * ones
         yield "engagement_partitions_owned", 4 - ones * self._in("dead")
         yield "engagement_clock_seconds", seconds - 3_600 * self._in("old clock")
-        for topic, events_a_user in (("sessions", 6.0), ("logins", 1.0), ("surveys", 0.1)):
+        topics = {"sessions": 6.0, "logins": 1.0} | ({"surveys": 0.1} if self._tells(*_SURVEYS) else {})
+        for topic, events_a_user in topics.items():
             stopped = self._in("silent", "silent sessions") if topic == "sessions" else self._in("silent")
             yield from self._topic(topic, np.where(stopped, 0.0, events_a_user), stopped)
         yield 'engagement_recovery_rows_remaining{partition="1"}', np.where(self._in("recovering"), 9e6, np.nan)
@@ -242,11 +327,27 @@ def _of_closed_days(dau: Curve) -> Curve:
     return dau[np.maximum(midnight, 0)]
 
 
+def _a_week_later(curve: Curve) -> Curve:
+    """What was a week ago."""
+    return np.concatenate((np.full(7 * 24, curve[0]), curve))[: len(curve)]
+
+
+def _of_segment(segment: str, value: str, dau: Curve, mau: Curve) -> Iterator[tuple[str, Curve]]:
+    """Users and stickiness of one value of a segment."""
+    of = f'segment="{segment}",value="{value}"'
+    yield f'engagement_segment_active_users{{window="1d",{of}}}', dau
+    yield f'engagement_segment_active_users{{window="30d",{of}}}', mau
+    yield from _share(f'engagement_segment_stickiness_ratio{{window="30d",{of}}}', dau / mau, mau)
+
+
 def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]:
     """A ratio and the ends of its interval, as in stream/core/report.py."""
     metric, _, labels = name.partition("{")
     # Users are whole: a share of all of them is one of their rounded number.
-    ends = [_interval(wilson(min(part * of, round(of)), round(of))) for part, of in zip(share, whole, strict=True)]
+    ends = [
+        _interval(wilson(min(part * of, round(of)), round(of)) if is_scraped and not np.isnan(of) else None)
+        for part, of, is_scraped in zip(share, whole, _scraped, strict=True)
+    ]
     yield name, share
     yield f"{metric}_lower{{{labels}", np.array([end.lower for end in ends])
     yield f"{metric}_upper{{{labels}", np.array([end.upper for end in ends])

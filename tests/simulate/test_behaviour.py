@@ -134,6 +134,18 @@ def test_two_in_five_sessions_bounce_by_either_rule(steady: History) -> None:
     assert 0.33 < (single - long_reads) / len(sessions) < 0.43
 
 
+def test_a_bad_release_makes_sessions_bounce_on_android(steady: History) -> None:
+    steps = Counter(fields["session_id"] for fields in steady.of("sessions") if "session_id" in fields)
+    bounced: dict[bool, dict[str, bool]] = {True: {}, False: {}}
+    for fields in steady.of("sessions"):
+        if fields.get("platform") == "android" and fields["type"] == "screen_view" and "session_id" in fields:
+            is_bad = fields["app_version"] in ("17.5.0", "17.9.0")  # the 175th release, and each fourth after it
+            bounced[is_bad][fields["session_id"]] = steps[fields["session_id"]] <= 3  # with its start and its end
+
+    assert len(bounced[True]) > 150
+    assert mean(bounced[True].values()) > 1.25 * mean(bounced[False].values())
+
+
 def test_sessions_come_in_all_the_ways_producers_send_them(steady: History) -> None:
     sessions = steady.of("sessions")
     types = Counter(fields["type"] for fields in sessions)
