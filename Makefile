@@ -20,10 +20,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-deps check ci fmt lint types docs lock chaos soak bench mutants clean
+.PHONY: help demo test test-quick test-deps test-containers check ci fmt lint types docs lock chaos soak bench mutants clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PYTHON=python3.12 takes another Python; ARGS="..." goes to the command that a target runs.'
 
@@ -38,6 +38,10 @@ test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and
 
 test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus, libfaketime
 	@bash tests/install-programs.sh
+
+test-containers: $(VENV)/.dev ## build the image and run docker-compose.yml in containers, on Debian as root, without Docker
+	@bash tests/install-programs.sh containers || echo 'not all programs for containers are here' >&2
+	@$(BIN)/python -m pytest -n0 -m 'containers and not bench' tests/containers -s $(ARGS)
 
 check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy

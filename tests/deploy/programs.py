@@ -97,20 +97,32 @@ def _kafka(libs: str) -> Program:
     """
     if shutil.which("java") is None or not Path(libs).is_dir():
         raise NotHere("no Kafka here: it needs Java and its jars")
-    for folder in ("/etc/kafka/docker", "/mnt/shared/config", "/opt/kafka/config"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    # These defaults must be dropped: Kafka can't start with them.
-    Path("/etc/kafka/docker/server.properties").write_text("process.roles=defaults-of-the-image\n")
-    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
-        Path("/etc/kafka/docker", name).write_text(_LOGGING)
-    wrapper = "kafka.docker.KafkaDockerWrapper setup -D /etc/kafka/docker -M /mnt/shared/config -F /opt/kafka/config"
-    java = f"java -cp '{libs}/*'"
-    broker = "-Dlog4j2.configurationFile=/opt/kafka/config/log4j2.yaml kafka.Kafka /opt/kafka/config/server.properties"
-    _script(
-        "/etc/kafka/docker/run",
-        f"set -e\n{java} {wrapper}\nexec {java.replace('-cp', '$KAFKA_HEAP_OPTS -cp')} {broker}",
-    )
+    for path, text in kafka_files(libs).items():
+        _file(path, text)
     return Program(entrypoint=("/etc/kafka/docker/run",))
+
+
+def kafka_files(libs: str) -> dict[str, str]:
+    """What the image of Kafka has beside the jars in `libs`, by path: how it is started, and its defaults."""
+    wrapper = "kafka.docker.KafkaDockerWrapper setup -D /etc/kafka/docker -M /mnt/shared/config -F /opt/kafka/config"
+    # For who runs some minutes the quick compiler and the simple collector are cheaper.
+    java = f"java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '{libs}/*'"
+    broker = "-Dlog4j2.configurationFile=/opt/kafka/config/log4j2.yaml kafka.Kafka /opt/kafka/config/server.properties"
+    started = [
+        "#!/bin/sh",
+        "set -e",
+        "mkdir -p /mnt/shared/config /opt/kafka/config",
+        # As that of the image, it goes on with a folder that a container before it has formatted.
+        f'said=$({java} {wrapper} 2>&1) || echo "$said" | grep -i "already formatted" || {{ echo "$said"; exit 1; }}',
+        f"exec {java.replace('-cp', '$KAFKA_HEAP_OPTS -cp')} {broker}",
+    ]
+    return {
+        # These defaults must be dropped: Kafka can't start with them.
+        "/etc/kafka/docker/server.properties": "process.roles=defaults-of-the-image\n",
+        "/etc/kafka/docker/log4j2.yaml": _LOGGING,
+        "/etc/kafka/docker/tools-log4j2.yaml": _LOGGING,
+        "/etc/kafka/docker/run": "\n".join(started) + "\n",
+    }
 
 
 _LOGGING = """\
@@ -130,10 +142,14 @@ Configuration:
 
 
 def _script(path: str, body: str) -> None:
-    """Put a script at a path in one step: a service that was just started may be reading the one that is there."""
+    _file(path, f"#!/bin/sh\n{body}\n")
+
+
+def _file(path: str, text: str) -> None:
+    """Put a file at a path in one step: a service that was just started may be reading the one that is there."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     new = Path(f"{path}.new")
-    new.write_text(f"#!/bin/sh\n{body}\n")
+    new.write_text(text)
     new.chmod(0o755)
     new.replace(path)
 

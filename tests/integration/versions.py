@@ -33,10 +33,10 @@ def other_version(folder: Path, *, commit: str = "", repository: Path = HERE) ->
     One that writes state in another format is left out: nobody can update to that one worker after the other.
     """
     try:
-        found = commit or _before_the_last_change(repository)
+        found = commit or before_the_last_change(repository)
         if not found:
             return OtherVersion(left_out="this clone has no history of stream/")
-        if _format_of(repository, found) != _format_of(repository, "HEAD"):
+        if not writes_our_format(found, repository=repository):
             return OtherVersion(left_out=f"{found} writes state in another format")
         packed = _git(repository, "archive", found, "stream")
     except (OSError, subprocess.CalledProcessError) as error:
@@ -51,9 +51,15 @@ def is_refusal(status: int, reason: str) -> bool:
     return status == _WRONG_SETTINGS or "version" in reason
 
 
-def _before_the_last_change(repository: Path) -> str:
+def before_the_last_change(repository: Path = HERE) -> str:
+    """The commit before the last one that changed `stream/`, or nothing where the history does not have it."""
     told = _git(repository, "log", "--format=%h", "--max-count=2", "--", "stream").decode().split()
     return told[1] if len(told) > 1 else ""
+
+
+def writes_our_format(commit: str, *, repository: Path = HERE) -> bool:
+    """Whether a commit writes state in the format of the last one."""
+    return _format_of(repository, commit) == _format_of(repository, "HEAD")
 
 
 def _format_of(repository: Path, commit: str) -> str:

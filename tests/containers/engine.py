@@ -1,0 +1,237 @@
+"""A container engine that ends with the tests: Podman, whose socket Docker Compose takes for that of Docker.
+
+It runs in Linux namespaces of its own. Its networks, ports and packet rules are in a network that nothing else is in,
+and when its first process ends the kernel ends all containers. Containers and volumes are in a temporary folder, over
+the images that were built before.
+
+Docker runs health checks by itself; Podman leaves them to systemd, so that a thread runs them here. It runs those of a
+container that is not healthy yet each second, however seldom the file asks for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from stream.processes import command_that_dies_with_parent
+from tests.timeouts import TIMEOUT_SECONDS
+
+# In a sandbox limits of processes can't be raised. crun takes cgroups of version 1 or 2, but not both in one tree.
+_CONFIGURATION: Final = """\
+[containers]
+default_ulimits = []
+[network]
+network_backend = "netavark"
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "crun"
+"""
+_STORAGE: Final = """\
+[storage]
+driver = "overlay"
+graphroot = "{folder}/store"
+runroot = "{folder}/run"
+[storage.options]
+additionalimagestores = ["{images}"]
+"""
+_ENTER: Final = """\
+set -eu
+mount -t proc proc /proc
+mount -t tmpfs none /run
+mkdir /run/lock
+ip link set lo up
+umount -l /sys/fs/cgroup/unified 2>/dev/null || true
+exec catatonit -- "$@"
+"""
+_UNSHARE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
+# Where each program is, and the package of Debian that brings it.
+_PROGRAMS: Final = {
+    "buildah": "buildah",
+    "podman": "podman",
+    "crun": "crun",
+    "iptables": "iptables",
+    "catatonit": "catatonit",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "wget": "wget",
+    "/usr/lib/podman/netavark": "netavark",
+    "/usr/lib/podman/aardvark-dns": "aardvark-dns",
+}
+_CHECKED_AGAIN_SECONDS: Final = 10.0
+
+
+def why_not() -> str | None:
+    """What keeps this machine from building and running containers, or None."""
+    if os.geteuid() != 0:
+        return "only root may make the namespaces and mounts of containers"
+    lacking = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
+    if lacking:
+        return f"no container engine: Debian's {', '.join(sorted(lacking))}"
+    tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True, check=False)
+    return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
+
+
+def variables_in(folder: Path) -> dict[str, str]:
+    """The environment variables with which Podman and Buildah work in a sandbox. Their file is put into the folder."""
+    file = folder / "containers.conf"
+    file.write_text(_CONFIGURATION)
+    return {"CONTAINERS_CONF": str(file)}
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("engine", timeout=TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass
+class Engine:
+    """A running engine."""
+
+    socket: Path
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, path: str) -> Any:
+        """The JSON that the engine answers to a GET of its own API. Raises OSError if it refuses."""
+        connection = _Connection(str(self.socket))
+        try:
+            connection.request("GET", f"/v4.0.0/libpod/{path}")
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise OSError(f"{path}: {answer.status} {body.decode(errors='replace')}")
+        return json.loads(body)
+
+    def why_not(self, image: str) -> str | None:
+        """What keeps this engine from running a container as those of docker-compose.yml are run, or None."""
+        limited = ["--memory=64m", "--cpus=1", "--read-only", "--cap-drop=ALL", "--publish=127.0.0.1:8600:8600"]
+        try:
+            self.podman("network", "create", "probe")
+            self.podman("run", "--rm", "--network=probe", *limited, image, "true")
+            self.podman("network", "rm", "probe")
+        except AssertionError as error:
+            return f"this machine's kernel or sandbox lets no container run: {error}"
+        return None
+
+    def check_health(self) -> None:
+        """Run the health checks of all containers until the engine is closed."""
+        checked_at: dict[str, float] = {}
+        while not self._ended.wait(1):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                for container in [one["Id"] for one in self.ask("containers/json")]:
+                    if time.monotonic() >= checked_at.get(container, 0.0) + _CHECKED_AGAIN_SECONDS:
+                        # A container may have no check, or be gone by now.
+                        with contextlib.suppress(OSError, http.client.HTTPException):
+                            if self.ask(f"containers/{container}/healthcheck")["Status"] == "healthy":
+                                checked_at[container] = time.monotonic()
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What the engine knows of a container."""
+        known: dict[str, Any] = self.ask(f"containers/{name}/json")
+        return known
+
+    def podman(self, *arguments: str) -> str:
+        """Run a command of Podman and return what it prints."""
+        return self.run("podman", *arguments)
+
+    def run(self, *command: str) -> str:
+        """Run a command in the namespaces of the engine, as on the host of the containers; return what it prints."""
+        done = subprocess.run(
+            [*self._inside(), *command],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
+
+    def kill(self, name: str) -> None:
+        """Kill the first process of a container from outside: the engine sees that it died, as of lack of memory."""
+        self.run("kill", "-KILL", str(self.state(name)["State"]["Pid"]))
+
+    def get(self, container: str, page: str) -> str:
+        """The text of a page under 127.0.0.1 of a container. Raises AssertionError if the status is not 200."""
+        pid = str(self.state(container)["State"]["Pid"])
+        return self.run("nsenter", "--target", pid, "--net", "wget", "-q", "-O", "-", f"http://127.0.0.1:{page}")
+
+    def cgroup(self, name: str, controller: str, *files: str) -> int:
+        """A number that the kernel has for a container: of the first of these files that there is (version 1 or 2)."""
+        pid = self.state(name)["State"]["Pid"]
+        for line in self.run("cat", f"/proc/{pid}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            folder = Path("/sys/fs/cgroup", controllers and controller, path.lstrip("/"))
+            for file in files:
+                if (folder / file).exists():
+                    return int((folder / file).read_text().split()[0])
+        raise AssertionError(f"{name} has no {' or '.join(files)}")
+
+    def _inside(self) -> list[str]:
+        """What runs a command in the namespaces of the engine."""
+        first = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0]
+        return ["nsenter", "--target", first, "--pid", "--mount", "--net"]
+
+    def close(self) -> None:
+        """End the engine and all its containers."""
+        self._ended.set()
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def running(images: Path) -> Iterator[Engine]:
+    """An engine over a store of images."""
+    # The path of a socket must be short, shorter than that of a folder of pytest.
+    with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "storage.conf").write_text(_STORAGE.format(folder=folder, images=images))
+        variables = {**os.environ, **variables_in(folder), "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf")}
+        place = folder / "engine.sock"
+        command = [*_UNSHARE, "sh", "-c", _ENTER, "enter", "podman", "system", "service", "--time=0", f"unix://{place}"]
+        with (folder / "log").open("wb") as log:
+            started = subprocess.Popen(command_that_dies_with_parent(command), env=variables, stdout=log, stderr=log)
+        engine = Engine(place, started, variables)
+        try:
+            until(lambda: place.exists() or started.poll() is not None, "the socket of the engine")
+            assert started.poll() is None, (folder / "log").read_text()
+            threading.Thread(target=engine.check_health, daemon=True).start()
+            yield engine
+        finally:
+            engine.close()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.5)
