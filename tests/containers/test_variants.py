@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -35,10 +36,10 @@ def variant(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield deployment
 
 
-def partitions_owned(deployment: Deployment, server: str) -> list[float]:
+def partitions_owned(deployment: Deployment, server: str) -> list[int]:
     """How many partitions each worker has."""
-    owned = health_of(deployment, "engagement_partitions_owned", server)
-    return sorted(float(one["value"]) for one in owned)
+    owners = health_of(deployment, "engagement_partition_owner_info", server)
+    return sorted(Counter(one["labels"]["worker"] for one in owners).values())
 
 
 def test_two_workers_share_the_load_and_two_servers_report_the_same(variant: Deployment) -> None:
@@ -56,7 +57,7 @@ def test_the_state_is_in_redis_and_a_worker_that_takes_over_goes_on_with_it(vari
     server, (gone, _) = variant.names("server")[0], variant.names("worker")
     counted = counted_events(variant, server)
     variant.engine.podman("stop", gone)
-    until(lambda: max(partitions_owned(variant, server), default=0) == 4, "the other worker to have all partitions")
+    until(lambda: partitions_owned(variant, server) == [4], "the other worker to have all partitions")
     assert counted_events(variant, server) >= counted
 
 
