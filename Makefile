@@ -41,7 +41,7 @@ test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Red
 
 test-containers: $(VENV)/.dev ## build the image and run docker-compose.yml in containers, on Debian as root, without Docker
 	@bash tests/install-programs.sh containers || echo 'not all programs for containers are here' >&2
-	@$(BIN)/python -m pytest -n0 -m 'containers and not bench' tests/containers -s $(ARGS)
+	@$(BIN)/python -m pytest -n0 -m containers tests/containers -s $(ARGS)
 
 check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy
