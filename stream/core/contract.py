@@ -69,7 +69,7 @@ def schema_and_parts(kind: MessageKind, *, reference: str) -> tuple[dict[str, An
 
 
 def _is_time(type_: Any) -> bool:
-    return type_ == Time or type_ == Time | None
+    return bool(type_ == Time or type_ == Time | None)
 
 
 def _property(told: dict[str, Any], *, is_time: bool) -> dict[str, Any]:

@@ -37,8 +37,10 @@ def read(wanted: Task) -> None:
         for message in consumer.consume(_RECORDS, _TIMEOUT_SECONDS):
             if message.error():
                 raise KafkaException(message.error())
-            topic = message.topic()
-            decoders[topic](message.value())
+            topic, value = message.topic(), message.value()
+            assert topic is not None
+            assert value is not None
+            decoders[topic](value)
             counted[names[topic]] += 1
     consumer.close()
     say_numbers({"events": counted})
