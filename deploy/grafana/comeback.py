@@ -3,12 +3,17 @@
 from grafana_foundation_sdk.models import units
 
 from deploy.grafana.frame import Row
-from deploy.grafana.panels import trend
+from deploy.grafana.panels import Steps, bars, trend
 from deploy.grafana.queries import Query, interval, number
 
-_STATES = ("new", "returning", "resurrected", "dormant")
+# From the axis upwards; who is dormant lies below it.
+_STATES = ("returning", "resurrected", "new")
+# The product shrinks below 1.
+_QUICK_RATIO: Steps = ((None, "red"), (1, "green"))
+_TENURES = ("new", "established")
 # Of the days that are told: soon, after a week, after a month.
 _DAYS = ("1", "7", "30")
+_CURVE = ("1", "3", "7", "14", "30")
 _WEEKS = ("1", "2", "4")
 _OFTEN = (("1 day", "1"), ("2 days", "2"), ("4 days", "4"), ("8 days", "8"), ("16 days", "16"), ("28 days", "28"))
 
@@ -18,6 +23,17 @@ def comeback() -> Row:
     lifecycle = [
         Query(number("engagement_lifecycle_users_closed", where=f'window="7d", state="{state}"'), state)
         for state in _STATES
+    ]
+    dormant = number("engagement_lifecycle_users_closed", where='window="7d", state="dormant"')
+    lifecycle.append(Query(f"-{dormant}", "dormant"))
+    quick = Query(number("engagement_quick_closed_ratio", where='window="7d"'), "came for each who went")
+    curve = [
+        Query(number("engagement_retention_closed_ratio", where=f'day="{day}", mode="exact"'), f"day {day}")
+        for day in _CURVE
+    ]
+    tenures = [
+        Query(number("engagement_tenure_active_users_closed", where=f'window="7d", tenure="{tenure}"'), tenure)
+        for tenure in _TENURES
     ]
     retained = [
         Query(number("engagement_retention_closed_ratio", where=f'day="{day}", mode="on_or_after"'), f"day {day}")
@@ -55,6 +71,17 @@ def comeback() -> Row:
                 unit=units.Short,
                 width=8,
                 closed=True,
+                stacked=True,
+                signed=True,
+                note="Who is dormant is below 0.",
+            ),
+            trend(
+                "Quick ratio over 7 days",
+                [quick],
+                unit=units.NoUnit,
+                width=8,
+                closed=True,
+                steps=_QUICK_RATIO,
                 alerts=["EngagementQuickRatioLow"],
             ),
             trend(
@@ -75,7 +102,9 @@ def comeback() -> Row:
                 closed=True,
                 alerts=["EngagementRetentionDrop"],
             ),
+            bars("Retention curve, on the day itself", curve, unit=units.PercentUnit, width=8),
             trend("Retention by week", weekly, unit=units.PercentUnit, width=8, closed=True),
             trend("Cohorts that retention is taken from", cohorts, unit=units.Short, width=8, closed=True),
+            trend("Active users of 7 days, by tenure", tenures, unit=units.Short, width=8, closed=True, stacked=True),
         ],
     )

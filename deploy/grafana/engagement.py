@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
 from deploy.grafana.comeback import comeback
-from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, page
+from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
 from deploy.grafana.segments import segment_variables, segments
@@ -24,6 +24,10 @@ _EXACT = units.LocaleFormat
 # As the product world calls them.
 _NAMED = (("DAU", "1d"), ("WAU", "7d"), ("MAU", "30d"))
 
+# The labels that tell the series of a number apart, besides its window. What is told by segment has a row of its own.
+_PARTS = sorted({label for metric in BUSINESS for label in metric.labels} - {"window"})
+_CLOSED_NUMBER = f'{{__name__="$closed_number", window="$closed_window", segment="", {DEPLOYMENT}}}'
+
 # NPS below 0: more speak against the product than for it.
 _NPS_STEPS = ((None, "red"), (0, "text"))
 
@@ -36,9 +40,13 @@ def engagement() -> Dashboard:
         chosen("window", "Sessions over", "engagement_sessions", "window", default="1d"),
         chosen("survey_window", "Surveys over", "engagement_csat_answers", "window", default="30d"),
         chosen("stickiness_window", "Stickiness over", "engagement_stickiness_closed_ratio", "window", default="30d"),
+        chosen_number(
+            "closed_number", "Closed number", "engagement_.+_closed(_.+)?", default="engagement_active_users_closed"
+        ),
+        chosen("closed_window", "Closed number over", "engagement_active_users_closed", "window", default="1d"),
     ]
     rows = [_closed(), _now(), _stickiness(), _active_users(), comeback(), sessions(), surveys(), segments()]
-    return page(board, [*rows, _every_number()], [*windows, *segment_variables(), _least_sample()])
+    return page(board, [*rows, _closed_days(), _every_number()], [*windows, *segment_variables(), _least_sample()])
 
 
 def _least_sample() -> dashboard.CustomVariable:
@@ -172,14 +180,31 @@ def _active_users() -> Row:
     )
 
 
+def _closed_days() -> Row:
+    now, before = (f"max by (of) ({_with_parts(f'{_CLOSED_NUMBER}{ago}')})" for ago in ("", " offset 7d"))
+    shown = trend(
+        "$closed_number over $closed_window",
+        [Query(now, "closed day {{of}}"), Query(before, "a week before {{of}}")],
+        unit=units.NoUnit,
+        width=24,
+        closed=True,
+        note="Any number of closed days, against the same weekday of the week before.",
+    )
+    return Row("Any number of closed days", [shown])
+
+
+def _with_parts(selected: str) -> str:
+    """The selected series, each with the label `of`: the values of all its labels that tell it apart."""
+    labels = ", ".join(f'"{label}"' for label in _PARTS)
+    return f'label_join({selected}, "of", " ", {labels})'
+
+
 def _every_number() -> Row:
-    labels = sorted({label for metric in BUSINESS for label in metric.labels} - {"window"})
-    joined = ", ".join(f'"{label}"' for label in labels)
-    listed = f'label_join({{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {DEPLOYMENT}}}, "of", " ", {joined})'
+    listed = _with_parts(f'{{__name__=~"engagement_.+", {SESSIONS_WINDOW}, {DEPLOYMENT}}}')
     table = listing(
         "Every number over $window",
         f"max by (__name__, of) ({listed})",
-        columns=[("__name__", "metric"), ("of", ", ".join(labels))],
+        columns=[("__name__", "metric"), ("of", ", ".join(_PARTS))],
         width=24,
         note="Also what the ratios are made of, and the ends of their intervals.",
     )

@@ -75,6 +75,13 @@ def chosen(name: str, label: str, metric: str, values_of: str, *, default: str) 
     return variable.current(VariableOption(text=default, value=default, selected=True))
 
 
+def chosen_number(name: str, label: str, pattern: str, *, default: str) -> dashboard.QueryVariable:
+    """One metric, from those there are whose names match a regular expression."""
+    variable = _query_variable(name, f'label_values({{__name__=~"{pattern}", {DEPLOYMENT}}}, __name__)')
+    variable.label(label).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return variable.current(VariableOption(text=default, value=default, selected=True))
+
+
 def any_of(name: str, label: str, metric: str, values_of: str) -> dashboard.QueryVariable:
     """Some or all values of a label, from those that a metric has."""
     variable = _values(name, label, metric, values_of).multi(True).include_all(True).all_value(".*")

@@ -71,6 +71,7 @@ def trend(
     before: Query | None = None,
     closed: bool = False,
     stacked: bool = False,
+    signed: bool = False,
     steps: Steps = (),
     note: str = "",
     alerts: Iterable[str] = (),
@@ -79,7 +80,7 @@ def trend(
 
     `bands` are the legends whose interval is filled, each with its colour; `sample` has an axis of its own at the
     right, `before` is what the rest is compared with. A `closed` panel shows five weeks, in steps, whatever the
-    dashboard shows.
+    dashboard shows. What is `signed` has values below 0, and `stacked` they lie below the axis.
     """
     asked = [*queries, *filter(None, (sample, before))]
     panel = _made(timeseries.Panel(), title, asked, width=width, height=8, note=note, alerts=alerts)
@@ -88,7 +89,7 @@ def trend(
     panel.tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.NONE))
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
     panel.legend(legend.show_legend(True).calcs([]))
-    if unit in _NEVER_NEGATIVE:
+    if unit in _NEVER_NEGATIVE and not signed:
         panel.min(0)
     if closed:
         panel.time_from(CLOSED_DAYS_SHOWN).interval(_CLOSED_STEP).max_data_points(_CLOSED_POINTS)

@@ -40,6 +40,21 @@ def segments() -> Row:
             ),
             _panel("CSAT over 30d", "engagement_segment_csat_ratio", _MONTH, units.PercentUnit),
             _panel("NPS over 30d", "engagement_segment_nps", _MONTH, units.NoUnit),
+            _panel(
+                "Stickiness over 30 closed days",
+                "engagement_segment_stickiness_closed_ratio",
+                _MONTH,
+                units.PercentUnit,
+                closed=True,
+            ),
+            _panel(
+                "Active users of 30 closed days",
+                "engagement_segment_active_users_closed",
+                _MONTH,
+                units.Short,
+                closed=True,
+                stacked=True,
+            ),
         ],
     )
 
@@ -52,6 +67,8 @@ def segment_variables() -> list[dashboard.QueryVariable]:
     ]
 
 
-def _panel(title: str, metric: str, where: str, unit: str, *alerts: str, stacked: bool = False) -> timeseries.Panel:
+def _panel(
+    title: str, metric: str, where: str, unit: str, *alerts: str, stacked: bool = False, closed: bool = False
+) -> timeseries.Panel:
     query = Query(number(metric, by="value", where=f'{where}, segment="$segment"'), "{{value}}")
-    return trend(title, [query], unit=unit, width=12 if stacked else 8, stacked=stacked, alerts=alerts)
+    return trend(title, [query], unit=unit, width=12 if stacked else 8, stacked=stacked, closed=closed, alerts=alerts)
