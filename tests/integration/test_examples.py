@@ -95,7 +95,12 @@ def send_in_go(code: str, folder: Path) -> None:
     go = program("go", "Debian's package golang-go, or Go's own")
     (folder / "main.go").write_text(code)
     # What was compiled once is not compiled by the next run.
-    built: dict[str, Any] = {"GOCACHE": str(CACHE / "go"), "GOFLAGS": "-mod=mod -p=1", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+    built: dict[str, Any] = {
+        "GOCACHE": str(CACHE / "go"),
+        "GOFLAGS": "-mod=mod -p=1",
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
     run(go, "mod", "init", "example", folder=folder, **built)
     run(go, "get", _GO, folder=folder, **built)
     # The first time this takes most of a minute of CPU, which is long where many others want it too.
