@@ -119,5 +119,5 @@ async def _run_demo(running_demo: "Demo", deployment: "Deployment") -> None:
     await asyncio.wait({asyncio.ensure_future(deployment.stop())}, timeout=_STOP_SECONDS)
     for task in done:
         if task is not stopped:
-            error = task.exception()
+            error = task.exception() or task.result()
             raise Failure(f"the demo broke: {error if isinstance(error, Unavailable) else repr(error)}")
