@@ -1,6 +1,5 @@
 """`engagement history`: prints one metric on each closed day, or the cohorts, as a running server tells them."""
 
-import csv
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,25 +96,22 @@ def _print_days(pages: list[dict[str, Any]], as_format: str) -> None:
 
 
 def _print_cohorts(pages: list[dict[str, Any]], as_format: str) -> None:
+    from stream.export.cohorts_api import as_csv
+
     rows = [row for page in pages for row in page["cohorts"]]
     if as_format == "json":
         _write_json(rows)
-        return
-    count = len(rows[0]["cells"]) if rows else 0
-    if as_format == "csv":
-        written = csv.writer(sys.stdout, lineterminator="\n")
-        written.writerow(["from", "to", "changed_at", "users", *range(count)])
+    elif as_format == "csv":
+        sys.stdout.write(as_csv(rows))
+    else:
+        count = len(rows[0]["cells"]) if rows else 0
+        unit = "week" if pages[0]["mode"] == "weekly" else "day"
+        shown = range(count) if unit == "week" else [place for place in _DAYS_SHOWN if place < count]
+        table = _table("from", "to", numbers=("users", *(f"{unit} {place}" for place in shown)))
         for row in rows:
-            cells = ("" if cell is None else cell for cell in row["cells"])
-            written.writerow([row["from"], row["to"], row["changed_at"] or "", row["users"], *cells])
-        return
-    unit = "week" if pages[0]["mode"] == "weekly" else "day"
-    shown = range(count) if unit == "week" else [place for place in _DAYS_SHOWN if place < count]
-    table = _table("from", "to", numbers=("users", *(f"{unit} {place}" for place in shown)))
-    for row in rows:
-        cells = ("" if row["cells"][place] is None else f"{row['cells'][place]:,}" for place in shown)
-        table.add_row(row["from"], row["to"], f"{row['users']:,}", *cells)
-    _print(table)
+            cells = ("" if row["cells"][place] is None else f"{row['cells'][place]:,}" for place in shown)
+            table.add_row(row["from"], row["to"], f"{row['users']:,}", *cells)
+        _print(table)
 
 
 def _table(*texts: str, numbers: tuple[str, ...]) -> Table:

@@ -10,14 +10,13 @@ import msgspec
 
 from stream.core.catalogue import BY_NAME
 from stream.core.metrics import Metric, is_by_segment, is_closed, segment_name
-from stream.core.time import date_of, iso
+from stream.core.time import date_of
 from stream.export.board import Board
 from stream.export.documents import samples_of, with_sample_sizes
-from stream.export.past_days import DAYS_OF_A_PAGE, BadRequest, Told, day_of, one_of, refuse_unknown
+from stream.export.past_days import DAYS_OF_A_PAGE, BadRequest, Told, day_of, format_of, one_of, refuse_unknown, time_of
 
 # A page ends with the day that has so many samples together with those before it: they are put together in a moment.
 _SAMPLES_OF_A_PAGE = 10_000
-_FORMATS = ("json", "csv")
 # Of each sample in CSV, beside its labels.
 _COLUMNS = ("day", "changed_at", "final", "corrections", "name")
 
@@ -47,7 +46,7 @@ def asked_by(board: Board, query: Mapping[str, str]) -> Asked:
     refuse_unknown(query, ("metric", "segment", "from", "to", "format"))
     segment = query.get("segment")
     metric = _metric(query.get("metric", ""), segment, board.rules.segments)
-    as_format = one_of("format", query.get("format", "json"), _FORMATS)
+    as_format = format_of(query)
     through = board.last_closed_day()
     if through is None and "to" not in query:
         raise BadRequest("no day has closed yet")
@@ -70,8 +69,7 @@ async def tell(board: Board, asked: Asked) -> Told:
     metric = asked.metric
     if asked.as_format == "csv":
         return Told(as_csv(metric.labels, msgspec.to_builtins(told)), following)
-    begins = None if following is None else date_of(following).isoformat()
-    return Told({"metric": metric.name, "labels": list(metric.labels), "days": told, "next": begins}, following)
+    return Told({"metric": metric.name, "labels": list(metric.labels), "days": told}, following)
 
 
 def _metric(name: str, segment: str | None, counted: Collection[str]) -> Metric:
@@ -90,10 +88,9 @@ def _metric(name: str, segment: str | None, counted: Collection[str]) -> Metric:
 
 def _told(board: Board, asked: Asked, day: int) -> Day:
     final = board.merged.final_through
-    changed_ms = board.closed_days.changed_ms(day)
     return Day(
         day=date_of(day).isoformat(),
-        changed_at=iso(changed_ms) if changed_ms >= 0 else None,
+        changed_at=time_of(board.closed_days.changed_ms(day)),
         final=final is not None and day <= final,
         corrections=board.closed_days.corrections(day),
         samples=[

@@ -3,15 +3,15 @@
 import asyncio
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stream.core.cohorts import MODES, Cohort, Mode, by_week, cohorts, days_of
+from stream.core.cohorts import MODES, Mode, by_week, cohorts, days_of
 from stream.core.families.activity.closing import CELLS
 from stream.core.tally import total
-from stream.core.time import date_of, iso
+from stream.core.time import date_of
 from stream.export.board import Board
-from stream.export.past_days import DAYS_OF_A_PAGE, BadRequest, Told, day_of, one_of, refuse_unknown
+from stream.export.past_days import DAYS_OF_A_PAGE, BadRequest, Told, day_of, format_of, one_of, refuse_unknown, time_of
 
 # Days whose cohorts can be asked for: those that are kept by default.
 _MOST_DAYS = 400
@@ -32,7 +32,7 @@ def asked_by(board: Board, query: Mapping[str, str]) -> Asked:
     refuse_unknown(query, ("mode", "by", "from", "to", "format"))
     mode = one_of("mode", query.get("mode", "on_or_after"), MODES)
     by = one_of("by", query.get("by", "week" if mode == "weekly" else "day"), ("day", "week"))
-    as_format = one_of("format", query.get("format", "json"), ("json", "csv"))
+    as_format = format_of(query)
     through = board.last_closed_day()
     first_ms = board.merged.first_ms
     if through is None or first_ms is None:
@@ -64,24 +64,24 @@ async def tell(board: Board, asked: Asked) -> Told:
         max(changed_ms[day] for day in days_of(row.first_day, row.last_day, through=through, mode=mode)) for row in rows
     ]
     following = last_of_page + 1 if last_of_page < min(last, through) else None
+    told = [
+        {
+            "from": date_of(row.first_day).isoformat(),
+            "to": date_of(row.last_day).isoformat(),
+            "changed_at": time_of(at_ms),
+            "users": row.users,
+            "cells": row.cells,
+        }
+        for row, at_ms in zip(rows, changed, strict=True)
+    ]
     if as_format == "csv":
-        return Told(_csv(rows, changed), following)
+        return Told(as_csv(told), following)
     content = {
         "mode": mode,
         "by": by,
         "last_closed_day": date_of(through).isoformat(),
         "whole_since": date_of(board.rules.whole_since(board.merged.first_ms)).isoformat(),
-        "cohorts": [
-            {
-                "from": date_of(row.first_day).isoformat(),
-                "to": date_of(row.last_day).isoformat(),
-                "changed_at": _time(at_ms),
-                "users": row.users,
-                "cells": row.cells,
-            }
-            for row, at_ms in zip(rows, changed, strict=True)
-        ],
-        "next": None if following is None else date_of(following).isoformat(),
+        "cohorts": told,
     }
     return Told(content, following)
 
@@ -93,16 +93,12 @@ def _activity(board: Board, day: int) -> dict[int, int]:
     return total({field: users for field, users in part.items() if isinstance(field, int)} for part in parts)
 
 
-def _time(at_ms: int) -> str | None:
-    return iso(at_ms) if at_ms >= 0 else None
-
-
-def _csv(rows: list[Cohort], changed: list[int]) -> str:
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Cohorts as the API tells them in JSON, as CSV: a line for each, with a column for each cell."""
     page = io.StringIO()
     written = csv.writer(page, lineterminator="\n")
-    columns = range(len(rows[0].cells) if rows else 0)
-    written.writerow(["from", "to", "changed_at", "users", *columns])
-    for row, at_ms in zip(rows, changed, strict=True):
-        cells: list[Any] = ["" if cell is None else cell for cell in row.cells]
-        written.writerow([date_of(row.first_day), date_of(row.last_day), _time(at_ms) or "", row.users, *cells])
+    written.writerow(["from", "to", "changed_at", "users", *range(len(rows[0]["cells"]) if rows else 0)])
+    for row in rows:
+        cells = ("" if cell is None else cell for cell in row["cells"])
+        written.writerow([row["from"], row["to"], row["changed_at"] or "", row["users"], *cells])
     return page.getvalue()

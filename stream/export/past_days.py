@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from aiohttp import web
 
-from stream.core.time import date_of, day_number
+from stream.core.time import date_of, day_number, iso
 from stream.export import compression
 from stream.export.board import Board
 
@@ -27,10 +27,13 @@ class BadRequest(ValueError):
 
 
 class Told(NamedTuple):
-    """An answer: text of CSV, or an object for JSON; and the first day of the next page, None on the last."""
+    """An answer: text of CSV, or an object for JSON; and the first day of the next page, None on the last.
 
-    content: Any
-    following: int | None = None
+    The object gets it as `next`, CSV as a header `Link`.
+    """
+
+    content: str | dict[str, Any]
+    following: int | None
 
 
 async def answer(
@@ -51,14 +54,15 @@ async def answer(
     tag = _tag(board)
     if tag in (one.strip() for one in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers={"ETag": tag, "Vary": "Accept-Encoding"})
-    told = await tell(board, asked)
-    if isinstance(told.content, str):
-        response = await compression.compressed_response(request, told.content.encode(), headers=_CSV)
-        if told.following is not None:
-            following = request.rel_url.update_query({"from": date_of(told.following).isoformat()})
-            response.headers["Link"] = f'<{following}>; rel="next"'
+    content, following = await tell(board, asked)
+    begins = None if following is None else date_of(following).isoformat()
+    if isinstance(content, str):
+        response = await compression.compressed_response(request, content.encode(), headers=_CSV)
+        if begins is not None:
+            response.headers["Link"] = f'<{request.rel_url.update_query({"from": begins})}>; rel="next"'
     else:
-        response = await compression.compressed_response(request, msgspec.json.encode(told.content), headers=_JSON)
+        body = msgspec.json.encode({**content, "next": begins})
+        response = await compression.compressed_response(request, body, headers=_JSON)
     response.headers["ETag"] = tag
     response.headers["Cache-Control"] = "no-cache"  # it may be kept, but is asked after
     return response
@@ -67,6 +71,11 @@ async def answer(
 def _tag(board: Board) -> str:
     merged, through = board.merged, board.last_closed_day()
     return f'W/"{board.instance}-{board.closed_days.changes}-{through}-{merged.final_through}-{merged.first_ms}"'
+
+
+def time_of(at_ms: int) -> str | None:
+    """A time as text; None where it is not known."""
+    return iso(at_ms) if at_ms >= 0 else None
 
 
 # -- parameters ----------------------------------------------------------------------------------------------------
@@ -84,6 +93,11 @@ def one_of(name: str, value: str, known: Collection[Any]) -> Any:
     if value not in known:
         raise BadRequest(f"{name}: {value!r} is none of {', '.join(known) or 'none'}")
     return value
+
+
+def format_of(query: Mapping[str, str]) -> str:
+    """What is asked for: json or csv. Raises BadRequest."""
+    return str(one_of("format", query.get("format", "json"), ("json", "csv")))
 
 
 def day_of(name: str, query: Mapping[str, str], *, usual: int) -> int:
