@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from playwright.sync_api import Browser
 
 from tests.browser import BrowserMissing, running_browser
+from tests.logs import logging_put_back
 from tests.missing import missing, what_is_missing
 from tests.order import in_order
 
@@ -61,9 +62,8 @@ def loggers_that_follow_what_is_configured() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A test that has configured logging leaves nothing of it to the next one."""
-    yield
-    if structlog.is_configured():
-        structlog.reset_defaults()
+    with logging_put_back():
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,10 +1,6 @@
 """`engagement dlq`, as far as it needs no broker."""
 
-import logging
-from collections.abc import Iterator
-
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from stream.cli import main
@@ -21,17 +17,6 @@ def since_ms(text: str | None) -> int | None:
 
 def engagement(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, catch_exceptions=False)
-
-
-@pytest.fixture(autouse=True)
-def loggers_of_before() -> Iterator[None]:
-    """Put back: a command sets up logging for its whole process, which here is that of all tests."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import msgspec
@@ -17,16 +16,11 @@ from stream.telemetry import RepeatFilter, Timings, configure_logging, mask_secr
 
 
 @pytest.fixture
-def logs() -> Iterator[io.StringIO]:
-    """What is logged as JSON, with the loggers of before put back."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+def logs() -> io.StringIO:
+    """What is logged as JSON."""
     out = io.StringIO()
     configure_logging(Log(format="json"), stream=out)
-    yield out
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return out
 
 
 def test_every_log_is_one_json_object_a_line(logs: io.StringIO) -> None:

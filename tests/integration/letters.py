@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from click.testing import CliRunner
@@ -20,6 +18,7 @@ from stream.kafka.outbox import Outbox
 from stream.kafka.topics import partition_counts
 from stream.partitioning import partition_of
 from tests.integration.deployment import Deployment
+from tests.logs import logging_put_back
 
 MIB = 1024 * 1024
 Headers = Sequence[tuple[str, bytes | None]]
@@ -113,14 +112,8 @@ def replayed(deployment: Deployment) -> list[ConsumerRecord]:
 
 def engagement(deployment: Deployment, *arguments: str, **settings: str) -> Ended:
     """Run a command to its end, in this process: a new one would take a second to import the clients of Kafka."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
+    with logging_put_back():
         result = CliRunner().invoke(main, arguments, env={**deployment.variables, **settings}, catch_exceptions=False)
-    finally:  # the command has set up logging for its whole process
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
