@@ -28,10 +28,10 @@ def value_of(number: int) -> float:
     return 0.0 if number == 0 else 2 * _WIDTH ** (number - 1) / (1 + _WIDTH)
 
 
-def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
-    """The value that this share of the counted values do not exceed (nearest rank), or None if nothing was counted.
+def nearest_rank(counts: Iterable[tuple[int, int]], share: float) -> int | None:
+    """The number that this share of the counted numbers do not exceed, or None if nothing was counted.
 
-    `counts` are pairs of a bin number and a count >= 0, in any order.
+    `counts` are pairs of a number and how often it was counted, in any order.
     """
     ordered = sorted(counts)
     total = sum(map(_count_of, ordered))
@@ -41,5 +41,14 @@ def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
     for number, count in ordered[:-1]:
         rank -= count
         if rank <= 0:
-            return value_of(number)
-    return value_of(ordered[-1][0])
+            return number
+    return ordered[-1][0]
+
+
+def quantile(counts: Iterable[tuple[int, int]], share: float) -> float | None:
+    """The value that this share of the counted values do not exceed (nearest rank), or None if nothing was counted.
+
+    `counts` are pairs of a bin number and a count >= 0, in any order.
+    """
+    number = nearest_rank(counts, share)
+    return None if number is None else value_of(number)

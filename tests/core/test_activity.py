@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.core.days import DayBook
@@ -124,7 +124,7 @@ def booked(users: list[list[int]]) -> DayBook:
     book = DayBook("activity")
     for days in users:
         for day, age, gap, window in kept(days).facts(0):
-            book.count(day, amounts_of(age, gap, window))
+            book.count(day, amounts_of(day, age, gap, window, whole_since=0))
     return book
 
 
@@ -176,13 +176,71 @@ def test_what_late_days_change_is_the_difference_of_all_days(users: list[list[in
     assert {one: users for one, users in counted.items() if users} == Counter(facts)
 
 
-def test_ages_are_exact_where_retention_needs_them_and_else_within_1_percent() -> None:
-    for age, gap in ((0, 0), (120, 1), (121, 31), (121, 121), (400, 310)):
-        assert calendar.day_of({calendar.age_field(age, gap): 3}).ages == [(gap, age, 3)]
-    for age in (121, 200, 399, 4_000):
-        ((gap, told, _),) = calendar.day_of({calendar.age_field(age, 1): 1}).ages
-        assert gap == 1
-        assert abs(told - age) <= 0.01 * age + 0.5
+def test_ages_are_exact_where_retention_needs_them() -> None:
+    for age, gap in ((0, 0), (120, 1), (121, 31), (400, 310)):
+        assert calendar.day_of({calendar.age_field(2_000, age, gap, 0): 3}).ages == [(gap, age, 3)]
+
+
+@given(st.integers(0, 20_000), st.integers(0, 5_000), st.integers(0, 29), st.integers(0, 20_000))
+# The oldest or the newest day of a block that has just been rounded: its tenure differs most from that of the middle.
+@example(first_day=27 * 4, age=1_300 + 26 + 1, later=0, whole_since=0)
+@example(first_day=9 * 4 + 8, age=400 + 1, later=0, whole_since=0)
+@example(first_day=3 * 4 + 2, age=120 + 1, later=0, whole_since=0)
+def test_tenures_are_within_1_percent_of_each_user_and_exact_up_to_four_months(
+    first_day: int, age: int, later: int, whole_since: int
+) -> None:
+    day = first_day + age
+    rounded = calendar.rounded_first_day(first_day, day, whole_since)
+
+    assert abs(rounded - first_day) <= 0.01 * (age + later)
+    assert rounded == first_day or age > 120
+    assert (rounded >= whole_since) is (first_day >= whole_since)
+    # However it was booked, it is of the same tenure.
+    assert calendar.rounded_first_day(rounded, day) == calendar.rounded_first_day(first_day, day)
+
+
+lives = st.tuples(st.integers(0, 40), st.lists(st.integers(0, 1_500), max_size=4)).map(
+    lambda life: [life[0], *sorted({life[0] + 1 + days for days in life[1]})]
+)
+
+
+@given(st.lists(st.lists(lives, min_size=1, max_size=3), min_size=1, max_size=3), st.integers(0, 1_560), st.data())
+@settings(max_examples=60)
+def test_tenures_of_several_partitions_are_those_of_one_that_has_all_users_and_within_1_percent(
+    partitions: list[list[list[int]]], day: int, data: st.DataObject
+) -> None:
+    cohorts_from = data.draw(st.none() | st.integers(0, 60))
+    first_known = min(days[0] for users in partitions for days in users)
+    whole_since = first_known + 1 if cohorts_from is None else cohorts_from
+
+    def tenures(users: list[list[int]]) -> Counter[tuple[int, Field]]:
+        """What one partition says of the tenures in each window. Its own first event is that of its first user."""
+        first = min(days[0] for days in users)
+        book = DayBook("activity")
+        for days in users:
+            for number, age, gap, window in kept(days).facts(0):
+                since = first + 1 if cohorts_from is None else cohorts_from
+                book.count(number, amounts_of(number, age, gap, window, whole_since=since))
+        held = ((number, calendar.day_of(amounts)) for number, amounts in book.as_of(day, day - 89))
+        told = closing.closed_sums(held, day, LENGTHS, first_known=first, cohorts_from=cohorts_from)
+        return Counter({(length, field): users for length, sums in told.items() for field, users in sums.items()})
+
+    def whole(told: Counter[tuple[int, Field]], length: int) -> list[tuple[int, int]]:
+        sums = closing.whole({field: users for (its, field), users in told.items() if its == length}, whole_since)
+        return sorted((field - closing.FIRST_TENURE, n) for field, n in sums.items() if field >= closing.FIRST_TENURE)
+
+    everyone = [days for users in partitions for days in users]
+    of_parts, of_all = sum(map(tenures, partitions), Counter()), tenures(everyone)
+    for length in closing.WINDOWS:
+        assert whole(of_parts, length) == whole(of_all, length)
+        known = sorted(
+            day - days[0]
+            for days in everyone
+            if days[0] >= whole_since and any(day - length < one <= day for one in days)
+        )
+        found = [tenure for tenure, users in whole(of_all, length) for _ in range(users)]
+        assert len(found) == len(known)
+        assert all(abs(one - exact) <= 0.01 * exact for one, exact in zip(found, known, strict=True))
 
 
 def test_a_session_told_whole_can_be_corrected_for_as_long_as_its_own_family_keeps_it() -> None:

@@ -21,7 +21,7 @@ def triangle(users: list[list[int]], through: int, mode: Mode, *, first: int, la
     family.days = DayBook("activity")
     for days in users:
         for day, age, gap, window in kept(days).facts(0):
-            family.days.count(day, amounts_of(age, gap, window))
+            family.days.count(day, amounts_of(day, age, gap, window, whole_since=0))
     return cohorts(lambda day: family.closed_sums(day, 0)[CELLS], first, last, through=through, mode=mode)
 
 

@@ -195,3 +195,17 @@ def test_what_happens_between_two_versions_of_a_thing_counts_from_its_own_day() 
     found = closed(lines, 5.1)
     assert [found[day]["daily_active_users_summed_closed", "7d"] for day in range(3)] == [1, 2, 3]
     assert [found[day]["sessions_closed", "7d"] for day in range(3)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("cohorts_from", [None, 1])
+@pytest.mark.parametrize("age", [121, 124, 200, 412, 1_330])
+def test_who_came_before_all_was_known_has_no_known_tenure_however_long_ago_that_is(
+    cohorts_from: int | None, age: int
+) -> None:
+    days = [age - 1 - 80 * back for back in range((age - 2) // 80)]  # so often that nobody is forgotten
+    lines = [login("old", day + 0.5) for day in (0, *days, age)] + [login("new", day + 0.5) for day in (1, *days, age)]
+    last = closed(lines, age + 1.1, cohorts_from=cohorts_from)[age]
+
+    assert last["active_users_closed", "1d"] == 2
+    assert last["user_tenure_users_closed", "1d"] == 1
+    assert last["user_tenure_closed_seconds", "1d", "0.5"] == pytest.approx(86_400 * (age - 1), rel=0.01)

@@ -111,6 +111,7 @@ class Family(Generic[Part]):
         self.segment_lengths = self._segment_lengths(rules)
         self._names_by_segment = names
         self.share(segments.Apart())
+        self.first_known = 0  # the local day of the partition's first event
         self.changed: list[Part] = []  # parts that have changed since the totals were updated
         self._counted: dict[int, dict[Field, int]] = {}  # by minute: what is to be counted in ring and days
         self._span_counted = Span(rules.days)

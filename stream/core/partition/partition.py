@@ -149,8 +149,10 @@ class Partition:
 
     def update_totals(self) -> None:
         """Update the totals to the current rows and the clock."""
-        now = self.progress.now_ms // MINUTE_MS
+        now, first_ms = self.progress.now_ms // MINUTE_MS, self.progress.first_ms
+        first_known = 0 if first_ms is None else self.rules.days.day_of(first_ms)
         for family in self.families:
+            family.first_known = first_known
             family.update_totals(now)
         self._closing.note(self.progress, self._first_open())
 

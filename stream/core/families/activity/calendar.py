@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from stream.core.histogram import bin_of, value_of
 from stream.core.tally import Field
 
 # The fields of tallies. They are stored: a new one takes a new number, none is used again.
@@ -20,10 +19,14 @@ NEW_USERS = 2
 _FIRST_EARLIER = 4_096
 _FIRST_AGE = 1 << 20
 
-# Ages up to that one, and those of who comes back after having been away since a younger one, are exact: retention is
-# of them. Older ones are within 1 %, as all quantiles are: of them only the length of a user's life is told.
-_EXACT_AGE = 120
+# Who comes back after having been away since a younger age than that is booked with the exact age: retention needs it.
 _YOUNG_AGE = 91
+
+# For all others the age only decides the tenure, which is within 1 %, as all quantiles are. So a first day that is long
+# ago is booked as the middle one of a block of days. The blocks have so many days if all of them are more than so many
+# days ago. Each block lies within one of the next size, and the middle of the larger one is that of a smaller one too.
+# So it makes no difference for the tenure whether a first day was rounded before.
+_BLOCKS = ((27, 1_300), (9, 400), (3, 120))
 
 # L28: active days of four weeks.
 WEEKS_DAYS = 28
@@ -94,17 +97,18 @@ class ActiveDays(NamedTuple):
         return next((first for first in reversed(self.first_days) if first <= day), day)
 
 
-def amounts_of(age: int, gap: int, window: int) -> dict[Field, int]:
+def amounts_of(day: int, age: int, gap: int, window: int, *, whole_since: int) -> dict[Field, int]:
     """What an active day adds; bit 26 of `window` is the day before it, bit 0 the 27th."""
     amounts: dict[Field, int] = {}
-    count(amounts, age, gap, window, 1)
+    count(amounts, day, age, gap, window, 1, whole_since)
     return amounts
 
 
-def count(on: dict[Field, int], age: int, gap: int, window: int, users: int) -> None:
+def count(on: dict[Field, int], day: int, age: int, gap: int, window: int, users: int, whole_since: int) -> None:
     """Count the same for so many users in what is booked on that day."""
     get = on.get  # this runs for each active day of each user
-    fields = (ACTIVE_USERS, age_field(age, gap)) if age else (ACTIVE_USERS, age_field(age, gap), NEW_USERS)
+    of_age = age_field(day, age, gap, whole_since)
+    fields = (ACTIVE_USERS, of_age) if age else (ACTIVE_USERS, of_age, NEW_USERS)
     for field in fields:
         on[field] = get(field, 0) + users
     base = _FIRST_EARLIER + 28
@@ -119,16 +123,28 @@ def count(on: dict[Field, int], age: int, gap: int, window: int, users: int) -> 
             del on[gone]
 
 
-def age_field(age: int, gap: int) -> int:
-    """The field of the active days of this age and this gap."""
-    if age > _EXACT_AGE and (gap == 0 or age - gap >= _YOUNG_AGE):
-        age = _rounded(age)
+def age_field(day: int, age: int, gap: int, whole_since: int) -> int:
+    """The field of the active days of this age and this gap, in what is booked on `day`.
+
+    First days before `whole_since`, the first day of which all is known as far as this partition can tell, are booked
+    exactly, because it depends on the other partitions which of them count.
+    """
+    if gap == 0 or age - gap >= _YOUNG_AGE:
+        age = day - rounded_first_day(day - age, day, whole_since)
     return _FIRST_AGE + (age << 10) + (min(_MOST_GAP, gap))
 
 
 @lru_cache(maxsize=16_384)
-def _rounded(age: int) -> int:
-    return round(value_of(bin_of(age)))
+def rounded_first_day(first_day: int, day: int, whole_since: int = 0) -> int:
+    """The first day of a user as it counts for the tenure on `day` or later: at most 1 % of that nearer or farther.
+
+    It is rounded only within days from `whole_since` on.
+    """
+    for length, ago in _BLOCKS:
+        begins = first_day // length * length
+        if begins >= whole_since and day - (begins + length - 1) > ago:
+            return begins + length // 2
+    return first_day
 
 
 class Day(NamedTuple):

@@ -9,11 +9,16 @@ tell that they had come the day before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 
 from stream.core.days import Amounts, OfWindows
-from stream.core.families.activity.calendar import ACTIVE_USERS, FOLLOWED_DAYS, NEW_USERS, WEEKS_DAYS, Day
-from stream.core.histogram import bin_of
+from stream.core.families.activity.calendar import (
+    ACTIVE_USERS,
+    FOLLOWED_DAYS,
+    NEW_USERS,
+    WEEKS_DAYS,
+    Day,
+    rounded_first_day,
+)
 from stream.core.segments import is_of_value
 from stream.core.tally import Field, add
 
@@ -31,7 +36,7 @@ USER_DAYS = 3  # the sum of the daily active users
 BEFORE = 4  # active in the window before
 RETURNING = 5  # active in both
 OF_NEW_TENURE = 6
-FIRST_TENURE_BIN = 10_000  # one a bin of `histogram`: whole days since the first active one
+FIRST_TENURE = 20_000  # and so many whole days since the first active one; from 10,000 on there were bins of them
 # With the window of four weeks:
 FIRST_L28 = 100  # and so many active days
 EXACTLY, ON_OR_AFTER, COHORT = 200, 300, 400  # and so many days
@@ -157,8 +162,9 @@ class _Counting:
             for gap, age, users in ages:
                 if 0 < gap < begins:
                     break
-                first_day, tenure = number - age, age + ago
-                self._put_of_cohort(length, _tenure_field(tenure), first_day, users)
+                first_day = number - age
+                tenure = self.day - rounded_first_day(first_day, number)
+                self._put_of_cohort(length, FIRST_TENURE + tenure, first_day, users)
                 if tenure < TENURE_DAYS:
                     self._put_of_cohort(length, OF_NEW_TENURE, first_day, users)
 
@@ -212,8 +218,3 @@ class _Counting:
             self._put(WEEKS_DAYS, FIRST_L28 + number, count - at_least.get(number + 1, 0))
             if number > 1:
                 self._put(WEEKS_DAYS, FIRST_L28 + number - 1, at_least.get(number + 1, 0) - count)
-
-
-@lru_cache(maxsize=16_384)
-def _tenure_field(days: int) -> int:
-    return FIRST_TENURE_BIN + bin_of(days)

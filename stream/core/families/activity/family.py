@@ -360,7 +360,11 @@ class ActivityFamily(Family[Activity]):
         if any(users < 0 for _, users in changed):
             changed.sort(key=_users_of, reverse=True)  # what is taken out is there then
         for (day, age, gap, window), users in changed:
-            calendar.count(self.days.on(day), age, gap, window, users)
+            calendar.count(self.days.on(day), day, age, gap, window, users, self._whole_since())
+
+    def _whole_since(self) -> int:
+        """The first day of which all is known as far as this partition can tell."""
+        return self.first_known + 1 if self.rules.cohorts_from is None else self.rules.cohorts_from
 
     def _active_days(self, part: Activity | Booked) -> ActiveDays:
         bits = int.from_bytes(part.day_bits, "little")
@@ -462,11 +466,12 @@ class ActivityFamily(Family[Activity]):
         if reported_before or reported:
             first = min(reported_before | reported) if first is None else min(first, *reported_before, *reported)
         if first is not None:
+            whole_since = self._whole_since()
             for one, its_days, _, reported_on, times in both:
-                final = _bookings(its_days, first)
+                final = _bookings(its_days, first, whole_since)
                 self.days.book(final, times=times)
                 versions = [
-                    Version(since, until, _bookings(self._with_summaries(one, as_of=until - 1)[1], first))
+                    Version(since, until, _bookings(self._with_summaries(one, as_of=until - 1)[1], first, whole_since))
                     for since, until in pairwise(sorted(reported_on))
                 ]
                 self.days.book_versions(final, versions, times=times)
@@ -589,9 +594,9 @@ def _is_new(field: Field) -> TypeGuard[str]:
 _users_of = itemgetter(1)
 
 
-def _bookings(days: ActiveDays, first: int) -> list[Booking]:
+def _bookings(days: ActiveDays, first: int, whole_since: int) -> list[Booking]:
     """What active days from one on add, each on its own day."""
-    return [Booking(day, amounts_of(age, gap, window)) for day, age, gap, window in days.facts(first)]
+    return [Booking(facts[0], amounts_of(*facts, whole_since=whole_since)) for facts in days.facts(first)]
 
 
 @lru_cache(maxsize=16_384)

@@ -7,10 +7,10 @@ from stream.core.days import OfWindows
 from stream.core.families.activity import closing
 from stream.core.families.activity.calendar import ACTIVE_USERS, NEW_USERS, WEEKS_DAYS
 from stream.core.families.activity.closing import RETURNING, USER_DAYS
-from stream.core.histogram import QUANTILES, quantile
+from stream.core.histogram import QUANTILES, nearest_rank
 from stream.core.samples import Sample, mean, share
 from stream.core.snapshot import Sums
-from stream.core.time import DAY_MS, SECOND_MS, minutes_of
+from stream.core.time import DAY_SECONDS, minutes_of
 
 _DAY = 1_440
 
@@ -98,17 +98,15 @@ def _tenure(sums: Mapping[int, Mapping[Any, int]]) -> Iterator[Sample]:
                 daily[tenure] = users
             else:
                 yield from share("engagement_tenure_stickiness_closed_ratio", labels, daily[tenure], users)
-        bins = [
-            (field - closing.FIRST_TENURE_BIN, users)
-            for field, users in amounts.items()
-            if field >= closing.FIRST_TENURE_BIN
+        tenures = [
+            (field - closing.FIRST_TENURE, users) for field, users in amounts.items() if field >= closing.FIRST_TENURE
         ]
-        yield Sample("engagement_user_tenure_users_closed", {"window": window}, sum(users for _, users in bins))
+        yield Sample("engagement_user_tenure_users_closed", {"window": window}, sum(users for _, users in tenures))
         for rank in QUANTILES:
-            value = quantile(bins, rank)
-            if value is not None:
+            days = nearest_rank(tenures, rank)
+            if days is not None:
                 labels = {"window": window, "quantile": str(rank)}
-                yield Sample("engagement_user_tenure_closed_seconds", labels, value * DAY_MS / SECOND_MS)
+                yield Sample("engagement_user_tenure_closed_seconds", labels, days * DAY_SECONDS)
 
 
 def _retention(amounts: Mapping[Any, int], *, known_days: int) -> Iterator[Sample]:
