@@ -22,6 +22,7 @@ from aiokafka.structs import ConsumerRecord
 
 from stream.agents import forwarded_events
 from stream.agents.task_state import State, in_thread
+from stream.core import zones
 from stream.core.messages import Reader
 from stream.core.partition.batch_reader import Batch
 from stream.core.partition.closing import CLOSED
@@ -149,9 +150,19 @@ class PartitionTask:
                 f"  to move them: engagement topics grow --partitions {partitions}"
             )
         progress.partitions = partitions
+        self._note_zone_database()
         self._forwarded = forwarded_events.ForwardedEvents(self._state.scan(forwarded_events.PREFIX))
         self._checkpointed_offsets = dict(self._core.progress.offsets)
         self._core.tell_days_again()  # the last owner may have gone before all of them were sent
+
+    def _note_zone_database(self) -> None:
+        """Take over which rules of the time zone count from now on, and log it if they are others than before."""
+        zone, progress = self._settings.timezone, self._core.progress
+        before, now = progress.zone_database, zones.rules_of(zone)
+        if before and not zones.are_same_rules(before, now):
+            fields = {"zone": zone, "before": before, "now": now, "partition": self.number}
+            log.warning("days that are not final may be cut otherwise: the time zone has other rules now", **fields)
+        progress.zone_database = now
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 

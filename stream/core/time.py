@@ -8,7 +8,8 @@ hours when the clocks of the zone change.
 import datetime as dt
 import re
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+
+from stream.core import zones
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -16,13 +17,13 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 DAY_SECONDS = DAY_MS // SECOND_MS
 
-# Python's calendar ends with the year 9999. This moment lies before its end in every time zone.
-LATEST_MS = 253_402_214_400_000
+# Python's calendar ends with the year 9999. In every time zone another day follows that of this moment.
+LATEST_MS = 253_402_128_000_000
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
-# Since 1972 all offsets from UTC are multiples of a quarter of an hour, and no zone has changed its offset within one.
-# So each quarter of an hour lies in one day.
+# Most quarters of an hour, counted in UTC, lie in one local day. The exceptions are rare and old: Kiritimati was 10 h
+# 40 min behind UTC until 1979, and Guam changed its clocks at one minute past midnight in 1976.
 QUARTER_HOUR_MS = 900_000
 
 # Three months of quarters of an hour, as long as the longest windows. They take two megabytes.
@@ -44,29 +45,60 @@ _ISO_8601 = re.compile(
 class Days:
     """The calendar of one IANA time zone: which local day a moment lies in, and when a day begins.
 
+    A day begins when clocks show its date for the first time, and ends when the next day begins. So days follow one
+    another without gaps, even where clocks were set back from one minute past midnight to the evening before, as in
+    St. John's until 2011: that evening belongs to the day that had begun.
+
     Raises `zoneinfo.ZoneInfoNotFoundError` if there is no such zone.
     """
 
     def __init__(self, zone: str = "UTC") -> None:
         self.zone = zone
-        self._zone = ZoneInfo(zone)
+        self._zone = zones.zone(zone)
         self._day_of_quarter_hour: dict[int, int] = {}
 
     def day_of(self, at_ms: int) -> int:
         """Number of the local calendar day in which `at_ms` lies."""
+        day = self._day_of_quarter_hour.get(at_ms // QUARTER_HOUR_MS)
+        return self._calculated_day_of(at_ms) if day is None else day
+
+    def _calculated_day_of(self, at_ms: int) -> int:
+        """The same, and remember the day of the quarter of an hour, if all of it lies in one day."""
         quarter_hour = at_ms // QUARTER_HOUR_MS
-        day = self._day_of_quarter_hour.get(quarter_hour)
-        if day is None:
-            if len(self._day_of_quarter_hour) >= _MAX_CACHED_QUARTER_HOURS:
-                self._day_of_quarter_hour.clear()
-            moment = dt.datetime.fromtimestamp(quarter_hour * QUARTER_HOUR_MS / SECOND_MS, self._zone)
-            day = self._day_of_quarter_hour[quarter_hour] = moment.toordinal() - _EPOCH
+        begins_ms = quarter_hour * QUARTER_HOUR_MS
+        day = self._day_at(begins_ms)
+        if day != self._day_at(begins_ms + QUARTER_HOUR_MS - 1):
+            return self._day_at(at_ms)
+        if len(self._day_of_quarter_hour) >= _MAX_CACHED_QUARTER_HOURS:
+            self._day_of_quarter_hour.clear()
+        self._day_of_quarter_hour[quarter_hour] = day
         return day
 
+    def _day_at(self, at_ms: int) -> int:
+        day = self._shown_at(at_ms)
+        while at_ms >= self.starts_ms(day + 1):  # clocks were set back to the day before
+            day += 1
+        return day
+
+    def _shown_at(self, at_ms: int) -> int:
+        """The date that clocks show, as the number of a day."""
+        return dt.datetime.fromtimestamp(at_ms // SECOND_MS, self._zone).toordinal() - _EPOCH
+
     def starts_ms(self, day: int) -> int:
-        """The first moment of a local day."""
+        """The first moment of a local day. A day that a zone has left out begins when the next one does."""
         midnight = dt.datetime.combine(date_of(day), dt.time(), self._zone)
-        return round(midnight.timestamp() * SECOND_MS)
+        starts_ms = round(midnight.timestamp()) * SECOND_MS
+        if self._shown_at(starts_ms - 1) < day:
+            return starts_ms
+        # Clocks were set forward over midnight, from before it to after it.
+        earlier_ms = starts_ms - DAY_MS
+        while starts_ms - earlier_ms > SECOND_MS:
+            between_ms = (earlier_ms + starts_ms) // 2 // SECOND_MS * SECOND_MS
+            if self._shown_at(between_ms) < day:
+                earlier_ms = between_ms
+            else:
+                starts_ms = between_ms
+        return starts_ms
 
     def last_closed(self, now_ms: int, *, close_after_ms: int) -> int:
         """Number of the newest day that ended `close_after_ms` ago or earlier."""

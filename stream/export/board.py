@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from stream.clock import TOLD_SECONDS, clock_notes, span
+from stream.core import zones
 from stream.core.report import live_samples
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
@@ -188,7 +189,7 @@ class Board:
             f"{name} is {own} here and {report.settings[name]} at worker {report.worker}"
             for report in self.reports
             for name, own in self._shared.items()
-            if report.settings.get(name, own) != own
+            if not _agree(name, own, report.settings.get(name, own))
         }
         return sorted(found)
 
@@ -414,6 +415,10 @@ class Board:
             ("engagement_event_latency_seconds", LATENCY_BOUNDS, of("event_latency")),
             ("engagement_checkpoint_seconds", CHECKPOINT_BOUNDS, of("checkpoints")),
         ]
+
+
+def _agree(setting: str, here: str, at_worker: str) -> bool:
+    return here == at_worker or (setting == zones.DATABASE and zones.are_same_rules(here, at_worker))
 
 
 def _unread_reasons(report: Report) -> Iterator[str]:

@@ -14,6 +14,7 @@ mismatch     the reports of workers do not fit this server, or one another, so n
 
 from typing import Any
 
+from stream.core import zones
 from stream.core.families.registry import windows
 from stream.core.time import date_of, iso
 from stream.export.board import Board
@@ -60,5 +61,6 @@ def board_status(board: Board) -> dict[str, Any]:
         "final_through": None if merged.final_through is None else date_of(merged.final_through).isoformat(),
         "whole_since": None if first_ms is None else date_of(board.rules.whole_since(first_ms)).isoformat(),
         "timezone": settings.timezone,
+        "zone_database": zones.EDITION,
         "windows": {of_family.name: settings.windows_of(of_family) for of_family in windows()},
     }

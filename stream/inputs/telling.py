@@ -13,8 +13,8 @@ import re
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
+from stream.core import zones
 from stream.core.events import Event
 from stream.core.families.registry import message_kinds
 from stream.core.messages import EPOCH, Record, checked_time_ms, time_field_ms
@@ -157,7 +157,7 @@ class Clock:
 
         `numbers_are_local`: an epoch number shows what clocks of the zone of the settings showed.
         """
-        self._zone = ZoneInfo(options.zone) if options.zone else zone
+        self._zone = zones.zone(options.zone) if options.zone else zone
         self._of_record = options.time == "record"
         self._local = self._zone if numbers_are_local and options.zone else None
 

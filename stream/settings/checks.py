@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
 from typing import TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from stream import redis_url
+from stream.core import zones
 from stream.core.families.registry import names_by_segment, windows
 from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of
 from stream.core.survey_scales import SCALES, Kind, Scale
@@ -315,27 +313,13 @@ def _check_range(setting: str, value: int | str, limits: tuple[int, int] | tuple
         raise SettingsError(f"{setting}: {value} is more than {limits[1]}")
 
 
-@lru_cache(maxsize=1)
-def _iana_zones() -> frozenset[str]:
-    """Return the names of all time zones in the IANA database.
-
-    A machine's folder of zones may hold more, and these may mean another day on another machine: `localtime`, and the
-    zones with leap seconds under `right/`. `Factory` means that no zone was chosen.
-    """
-    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split()) - {"Factory"}
-
-
 def _check_timezone(name: str) -> None:
     _check_zone("timezone", name)
 
 
 def _check_zone(setting: str, name: str) -> None:
-    try:
-        if name in _iana_zones():
-            ZoneInfo(name)
-            return
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass  # the zone can't be read
+    if name in zones.names():
+        return
     raise SettingsError(f"{setting}: {name!r} is no IANA time zone, such as UTC or Europe/Berlin")
 
 

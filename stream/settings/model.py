@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from stream import redis_url
+from stream.core import zones
 from stream.core.families.registry import names_by_segment, segment_windows, state_settings
 from stream.core.messages import Reader, Record
 from stream.core.rules import Rules
@@ -241,7 +242,9 @@ class Settings(Section, frozen=True):
         """The settings in which workers and servers must agree, by name."""
         by_segment = {f"windows.{told.name}": ",".join(self.windows_of(told)) for told in segment_windows()}
         metrics = {"segments.metrics": ",".join(sorted(self.segments.metrics)) or "none"} if self.segments.by else {}
-        return {"topics.partitions": str(self.topics.partitions), **state_settings(self.rules), **metrics, **by_segment}
+        topics = {"topics.partitions": str(self.topics.partitions)}
+        zone = {zones.DATABASE: zones.rules_of(self.timezone)}
+        return {**topics, **state_settings(self.rules), **zone, **metrics, **by_segment}
 
     @property
     def named_inputs(self) -> dict[str, Input]:

@@ -12,11 +12,11 @@ are hashes of the user's number.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import zones
 from stream.simulate.habits import (
     BAD_RELEASE_COMES,
     BAD_RELEASE_SATISFACTION,
@@ -172,5 +172,5 @@ def _choose_by(group: Ints, uniform: Floats, shares_by_group: tuple[tuple[float,
 def _offsets_ms(day: int) -> Ints:
     """Return how far each region is ahead of UTC at noon of its day."""
     noon = datetime(1970, 1, 1, 12) + timedelta(days=day)  # noqa: DTZ001  noon in any zone
-    offsets = [noon.replace(tzinfo=ZoneInfo(region.zone)).utcoffset() or timedelta() for region in REGIONS]
+    offsets = [noon.replace(tzinfo=zones.zone(region.zone)).utcoffset() or timedelta() for region in REGIONS]
     return np.array([offset // timedelta(milliseconds=1) for offset in offsets], dtype=np.int64)

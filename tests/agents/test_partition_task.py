@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from aiokafka.errors import KafkaError
+from structlog.testing import capture_logs
 
 from stream.agents.partition_task import HalfApplied, PartitionTask
 from stream.agents.task_state import ChangelogState
+from stream.core import zones
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.time import DAY_MS
@@ -170,6 +172,26 @@ def test_a_task_opened_on_what_another_has_saved_goes_on_where_that_stopped() ->
         assert daily_users(second) == 1
         assert await apply(second, [login(ann, 0), login(bob, 1)]) == 1
         assert daily_users(second) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_state_whose_days_were_cut_by_other_rules_of_the_time_zone_is_taken_over_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        outbox, store = Outbox(), MemoryStore()
+        editions = (("1999a", "0" * 12, 0), ("1999b", "0" * 12, 0), ("1999c", "1" * 12, 1))
+        for offset, (edition, rules, warnings) in enumerate(editions):
+            monkeypatch.setattr(zones, "EDITION", edition)
+            monkeypatch.setattr(zones, "fingerprint", lambda name, rules=rules: rules)
+            with capture_logs() as logged:
+                one = await task(outbox, store)
+            found = [entry for entry in logged if entry["log_level"] == "warning"]
+            assert len(found) == warnings
+            await apply(one, [login(user, offset) for user in users_of(1, 1)])
+            await one.checkpoint()
+        assert (found[0]["before"], found[0]["now"]) == (f"1999b ({'0' * 12})", f"1999c ({'1' * 12})")
 
     asyncio.run(scenario())
 

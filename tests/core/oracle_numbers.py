@@ -6,7 +6,8 @@ from fractions import Fraction
 from math import sqrt
 from statistics import fmean
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+
+from stream.core import zones
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 Samples = dict[Key, float]
@@ -51,7 +52,7 @@ AnyWindow = Window | DaysWindow
 
 def day_of(at_ms: int, zone: str) -> int:
     """Number of the local calendar day since 1970-01-01."""
-    moment = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone))
+    moment = dt.datetime.fromtimestamp(at_ms // 1_000, zones.zone(zone))
     return (moment.date() - dt.date(1970, 1, 1)).days
 
 

@@ -1,18 +1,23 @@
 """Times, days and windows: which forms are read, and where one bucket ends and the next begins."""
 
 import datetime as dt
-from zoneinfo import ZoneInfo
+from importlib.resources import files
+from struct import unpack
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core import zones
 from stream.core.time import (
     DAY_MS,
     HOUR_MS,
     LATEST_MS,
     MINUTE_MS,
+    QUARTER_HOUR_MS,
     Days,
+    Span,
     date_of,
     epoch_ms,
     iso,
@@ -146,9 +151,66 @@ def test_seconds_with_a_fraction_keep_their_millisecond(seconds: int, millisecon
 @settings(max_examples=200)
 def test_a_day_is_the_one_the_local_calendar_shows(at_ms: int, zone: str) -> None:
     at_ms = at_ms % (70 * 365 * DAY_MS) + 3 * 365 * DAY_MS
-    shown = dt.datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(zone)).date()
+    shown = dt.datetime.fromtimestamp(at_ms // 1_000, zones.zone(zone)).date()
 
     assert date_of(Days(zone).day_of(at_ms)) == shown
+
+
+def changes(zone: str) -> list[int]:
+    """The moments since 1970 at which a zone changes its clocks, from its file (RFC 8536)."""
+    content = files("tzdata").joinpath("zoneinfo", *zone.split("/")).read_bytes()
+
+    def counts(at: int) -> tuple[int, ...]:
+        return unpack(">6l", content[at + 20 : at + 44])
+
+    utc, standard, leap, times, types, letters = counts(0)
+    second = 44 + 5 * times + 6 * types + letters + 8 * leap + standard + utc  # the part with 64 bits
+    _, _, _, times, _, _ = counts(second)
+    return [at * 1_000 for at in unpack(f">{times}q", content[second + 44 : second + 44 + 8 * times]) if at >= 0]
+
+
+@pytest.mark.parametrize("first_letter", sorted({name[0] for name in zones.names()}))
+def test_days_of_all_zones_follow_one_another_and_begin_when_their_date_is_first_shown(first_letter: str) -> None:
+    different = {zones.fingerprint(name): name for name in sorted(zones.names()) if name[0] == first_letter}
+    for zone in different.values():
+        days, tz, newest = Days(zone), zones.zone(zone), -1
+        for changed_ms in changes(zone):
+            quarter_hour_ms = changed_ms // QUARTER_HOUR_MS * QUARTER_HOUR_MS
+            around = {changed_ms, quarter_hour_ms, quarter_hour_ms + QUARTER_HOUR_MS}
+            around |= {at + 60_000 for at in around} | {changed_ms - HOUR_MS, changed_ms + HOUR_MS}
+            for at_ms in sorted({at for one in around for at in (one - 1, one) if at >= DAY_MS}):
+                shown = (dt.datetime.fromtimestamp(at_ms // 1_000, tz).date() - dt.date(1970, 1, 1)).days
+                newest, day = max(newest, shown), days.day_of(at_ms)
+                assert day == newest, (zone, iso(at_ms))
+                assert days.starts_ms(day) <= at_ms < days.starts_ms(day + 1), (zone, iso(at_ms))
+                assert Span(days).end_of_day(at_ms) == days.starts_ms(day + 1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "day"),
+    [
+        ("Pacific/Guam", "1976-09-25T14:00:59.999Z", "1976-09-26"),  # clocks go from 00:01 to 23:01
+        ("Pacific/Guam", "1976-09-25T14:01Z", "1976-09-26"),
+        ("Pacific/Kiritimati", "1979-09-30T10:39:59.999Z", "1979-09-29"),  # 10 h 40 min behind UTC
+        ("Pacific/Kiritimati", "1979-09-30T10:40Z", "1979-09-30"),
+        ("America/St_Johns", "2009-11-01T02:29:59.999Z", "2009-10-31"),
+        ("America/St_Johns", "2009-11-01T02:30Z", "2009-11-01"),  # 00:00
+        ("America/St_Johns", "2009-11-01T02:31Z", "2009-11-01"),  # 23:01
+        ("America/St_Johns", "2009-11-01T03:30Z", "2009-11-01"),  # 00:00 again
+    ],
+)
+def test_a_quarter_of_an_hour_may_lie_in_two_days(zone: str, at: str, day: str) -> None:
+    at_ms = parse_iso(at)
+
+    assert at_ms is not None
+    assert date_of(Days(zone).day_of(at_ms)).isoformat() == day
+
+
+def test_zones_are_those_of_the_package_whatever_the_machine_has() -> None:
+    assert zones.zone("Europe/Berlin") is zones.zone("Europe/Berlin")
+    for name in ("Factory", "localtime", "right/UTC", "../zones", "/etc/localtime", ""):
+        with pytest.raises(ZoneInfoNotFoundError):
+            zones.zone(name)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
-from stream.core import catalogue
+from stream.core import catalogue, zones
 from stream.export.board import Board
 from stream.export.compression import coding_of
 from stream.export.http import Server
@@ -179,6 +179,22 @@ def test_a_server_with_other_settings_than_the_workers_shows_no_number_and_says_
         "topics.partitions is 2 here and 6 at worker worker-1",
     ]
     assert get(shown, "/api/v1/metrics")[2]["live"] == []
+
+
+def test_other_rules_of_the_time_zone_are_another_setting_and_another_edition_with_the_same_rules_is_not() -> None:
+    shown = board()
+    settings = {**shown.reports[0].settings}
+    own = settings["zone database"]
+    edition, _, rules = own.partition(" ")
+    assert (edition, rules) == (zones.EDITION, f"({zones.fingerprint('UTC')})")
+    assert get(shown, "/api/v1/metrics")[2]["zone_database"] == zones.EDITION
+
+    shown.put(msgspec.structs.replace(shown.reports[0], settings={**settings, "zone database": f"1999a {rules}"}))
+    assert get(shown, "/readyz")[0] == 200
+    shown.put(msgspec.structs.replace(shown.reports[0], settings={**settings, "zone database": "1999a (0123456789ab)"}))
+    status, _, text = get(shown, "/readyz")
+    assert status == 503
+    assert text == f"zone database is {own} here and 1999a (0123456789ab) at worker worker-1\n"
 
 
 # -- compressed, and some of it ----------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class Progress(msgspec.Struct):
     values_beyond: int = 0  # how often a value of a segment was booked as `other`, because there was no room for it
     quiet_since_ms: int = -1  # the clock when the last record was read, or was still to be read
     rules: dict[str, str] = {}  # by setting: the value with which the stored totals were counted
+    zone_database: str = ""  # by which rules of the time zone days were told apart (`zones.rules_of`); empty if unknown
     format: int = FORMAT
     left_out: dict[str, dict[str, int]] = {}  # by input and word: what messages told and no family hears
 

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from stream.core import zones
 from stream.core.messages import EPOCH, checked_time_ms
 from stream.core.rejections import Reason, Rejected
 from stream.core.time import DAY_MS, LATEST_MS, SECOND_MS, epoch_ms, parse_time
@@ -43,8 +44,8 @@ def time_reader(*, unit: str = "", pattern: str = "", zone: str = "") -> TimeRea
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return zones.zone(name)
+    except ZoneInfoNotFoundError:
         raise ValueError(f"zone {name!r} is no IANA time zone, such as UTC or Europe/Berlin") from None
 
 
