@@ -23,6 +23,7 @@ from stream.export.board import Board
 from stream.export.http import Server
 from stream.export.probes import Probes
 from stream.export.report_reader import ReportReader, cancelled
+from stream.garbage import seldom_collected
 from stream.kafka.connections import connection_problems
 from stream.kafka.options import client_options
 from stream.kafka.timeouts import request_timeout_seconds
@@ -226,6 +227,17 @@ async def run_until_stopped(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    async with seldom_collected():
+        return await _run_until(stopping, deployment, on_start, on_recovery, on_stop)
+
+
+async def _run_until(
+    stopping: asyncio.Event,
+    deployment: Deployment,
+    on_start: Callable[[], None],
+    on_recovery: Callable[[int, int], None],
+    on_stop: Callable[[int], None],
+) -> int:
     running = asyncio.create_task(_start_and_wait_until_broken(deployment, on_start))
     stopped = asyncio.create_task(stopping.wait())
     reporting = asyncio.create_task(deployment.report_recovery(on_recovery))

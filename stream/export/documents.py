@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
+
 from stream.core import catalogue
 from stream.core.offline import Computed
 from stream.core.samples import Labels, Sample
@@ -25,6 +27,31 @@ def with_sample_sizes(samples: Sequence[Sample]) -> list[dict[str, Any]]:
             document["sample_size"] = sizes.of(metric.parts[-1], wanted)
         documents.append(document)
     return documents
+
+
+def encoded(samples: Sequence[Sample]) -> msgspec.Raw:
+    """The same as JSON text."""
+    return msgspec.Raw(msgspec.json.encode(with_sample_sizes(samples)))
+
+
+class EncodedSamples:
+    """Lists of samples as JSON text, each encoded once for as long as it is the same list.
+
+    Whoever asks more often than the numbers change costs next to nothing. At most `kept` lists are kept.
+    """
+
+    def __init__(self, *, kept: int) -> None:
+        self._kept = kept
+        self._known: dict[object, tuple[Sequence[Sample], msgspec.Raw]] = {}
+
+    def of(self, name: object, samples: Sequence[Sample]) -> msgspec.Raw:
+        """The JSON text of a list of samples, of which `name` says what it is. Nobody changes the list afterwards."""
+        known = self._known.get(name)
+        if known is None or known[0] is not samples:
+            if len(self._known) >= self._kept:
+                self._known.clear()
+            known = self._known[name] = samples, encoded(samples)
+        return known[1]
 
 
 class _Sizes:

@@ -7,11 +7,12 @@ import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from stream.core.samples import Sample
 from stream.core.time import date_of
 from stream.export import closed_api, cohorts_api, contract, past_days
 from stream.export.board import Board
 from stream.export.compression import compressed_response
-from stream.export.documents import definitions, samples_of, with_sample_sizes
+from stream.export.documents import EncodedSamples, definitions, encoded, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
@@ -29,6 +30,7 @@ class Server:
         self._version = version
         self._metrics_page = MetricsPage(board, version=version)
         self._live_page = PageServer(PageUpdates(board))
+        self._encoded = EncodedSamples(kept=1 + _MOST_DAYS)
         self._runner: web.AppRunner | None = None
         self.port = board.settings.server.port
 
@@ -82,9 +84,9 @@ class Server:
             request,
             {
                 **board_status(board),
-                "live": with_sample_sizes(board.live()),
+                "live": self._encoded.of("live", board.live()),
                 "closed": [
-                    {"day": date_of(day).isoformat(), "samples": with_sample_sizes(samples_of(samples, chosen))}
+                    {"day": date_of(day).isoformat(), "samples": self._encoded_day(day, samples, chosen)}
                     for day, samples in board.closed(days=int(asked))
                 ],
                 "health": with_sample_sizes(board.health()),
@@ -92,6 +94,9 @@ class Server:
                 "definitions": {metric["name"]: metric for metric in definitions()},
             },
         )
+
+    def _encoded_day(self, day: int, samples: list[Sample], chosen: list[str]) -> msgspec.Raw:
+        return encoded(samples_of(samples, chosen)) if chosen else self._encoded.of(day, samples)
 
     async def _api_closed(self, request: web.Request) -> web.Response:
         return await past_days.answer(self._board, request, closed_api.asked_by, closed_api.tell)
