@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -268,6 +269,16 @@ def test_kafka_as_one_node_replicates_nothing(services: dict[str, Any]) -> None:
     assert set(replicated.values()) == {"1"}
     assert {name.split("_")[1] for name in replicated} == {"OFFSETS", "TRANSACTION", "SHARE"}
     assert kafka["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_redis_is_full_before_the_kernel_ends_it(services: dict[str, Any]) -> None:
+    redis = services["redis"]
+    options = dict(itertools.pairwise(redis["command"]))
+
+    maxmemory = int(options["--maxmemory"].removesuffix("mb")) * 1024**2
+    assert options["--maxmemory-policy"] == "noeviction"
+    # The rest is for changes while it writes its file anew.
+    assert maxmemory <= int(redis["mem_limit"]) * 3 / 4
 
 
 def test_another_port_of_kafka_is_also_the_one_it_tells_producers() -> None:
