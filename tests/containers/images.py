@@ -93,7 +93,9 @@ class Images:
         """
         name = f"{OURS.rpartition(':')[0]}:{commit}"
         if not self._exists(name):
-            packed = subprocess.run(["git", "-C", str(REPOSITORY), "archive", commit], check=True, capture_output=True)
+            # With the modes of a checkout, or the layer with all packages would not be that of our own image.
+            archive = ["git", "-C", str(REPOSITORY), "-c", "tar.umask=0022", "archive", commit]
+            packed = subprocess.run(archive, check=True, capture_output=True)
             subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
             try:
                 self._build_program(name, folder)
