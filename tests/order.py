@@ -30,6 +30,7 @@ _FIRST: Final = (
     # By now the images are built, for test_demo.py.
     "tests/containers/test_variants.py",
     "tests/containers/test_pods.py",
+    "tests/containers/test_engine.py",
     "tests/integration/test_created_again.py",
     "tests/integration/test_encodings.py",
     "tests/integration/test_examples.py",

@@ -1,8 +1,9 @@
 """A container engine that ends with the tests: Podman, whose socket Docker Compose takes for that of Docker.
 
 It runs in Linux namespaces of its own. Its networks, ports and packet rules are in a network that nothing else is in,
-and when its first process ends the kernel ends all containers. Containers and volumes are in a temporary folder, over
-the images that were built before.
+and when its first process ends the kernel ends all containers. Containers, volumes and the names of networks are in a
+temporary folder, over the images that were built before. So several engines run side by side and know nothing of each
+other.
 
 Docker runs health checks by itself; Podman leaves them to systemd, so that a thread runs them here. It runs those of a
 container that is not healthy yet every two seconds, however seldom the file asks for them.
@@ -34,6 +35,7 @@ _CONFIGURATION: Final = """\
 default_ulimits = []
 [network]
 network_backend = "netavark"
+network_config_dir = "{folder}/networks"
 [engine]
 cgroup_manager = "cgroupfs"
 runtime = "crun"
@@ -51,6 +53,7 @@ set -eu
 mount -t proc proc /proc
 mount -t tmpfs none /run
 mkdir /run/lock
+mount -t tmpfs none /dev/shm
 ip link set lo up
 umount -l /sys/fs/cgroup/unified 2>/dev/null || true
 exec catatonit -- "$@"
@@ -100,7 +103,7 @@ def _in_namespaces(*command: str) -> list[str]:
 def variables_in(folder: Path) -> dict[str, str]:
     """The environment variables with which Podman and Buildah work in a sandbox. Their file is put into the folder."""
     file = folder / "containers.conf"
-    file.write_text(_CONFIGURATION)
+    file.write_text(_CONFIGURATION.format(folder=folder))
     return {"CONTAINERS_CONF": str(file)}
 
 
