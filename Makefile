@@ -13,14 +13,16 @@ LOCK := deploy/requirements.lock
 OURS := $(PIP) install --no-deps --no-build-isolation --editable .
 
 CORES = $(shell getconf _NPROCESSORS_ONLN)
-WAITING := broker or kafka or redis or browser or chaos or slow or bench
+# Where they can't be installed the tests of containers are skipped.
+PROGRAMS_OF_CONTAINERS := bash tests/install-programs.sh containers || echo 'not all programs for containers are here' >&2
+WAITING := broker or kafka or redis or browser or chaos or slow or bench or containers or compiled
 
 # Tests start some hundred processes: with compiled modules at hand each takes a third less time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-deps test-containers test-examples check ci fmt lint types docs lock chaos soak bench mutants clean
+.PHONY: help demo test test-all test-quick test-deps test-containers test-examples check ci fmt lint types docs lock chaos soak bench mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,10 @@ demo: $(VENV)/.demo ## see it work: a broker, a population and its live numbers;
 test: $(VENV)/.dev ## run all tests, side by side; what this machine lacks for some is told at the end
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+test-all: $(VENV)/.dev ## run all tests and those of containers, side by side, as CI does
+	@$(PROGRAMS_OF_CONTAINERS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m 'not bench and not compiled' $(ARGS)
+
 test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
 	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
 
@@ -40,8 +46,8 @@ test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Red
 	@bash tests/install-programs.sh
 
 test-containers: $(VENV)/.dev ## build the image and run docker-compose.yml in containers, on Debian as root, without Docker
-	@bash tests/install-programs.sh containers || echo 'not all programs for containers are here' >&2
-	@$(BIN)/python -m pytest -n0 -m containers tests/containers -s $(ARGS)
+	@$(PROGRAMS_OF_CONTAINERS)
+	@$(BIN)/python -m pytest -n0 -m 'containers and not bench' tests/containers -s $(ARGS)
 
 test-examples: $(VENV)/.dev ## run README.md's examples of producers in each language; for that in Go it needs Go 1.26
 	@$(BIN)/python -m pytest -n0 -m '' tests/integration/test_examples.py $(ARGS)
@@ -50,7 +56,7 @@ check: lint types ## everything that is checked without running it
 	@$(BIN)/python -m compileall -q stream tests deploy
 	@bash -n .ci/run && bash -n tests/install-programs.sh
 
-ci: check test ## what CI runs: check, then test
+ci: check test-all ## what CI runs: check, then test-all
 
 fmt: $(VENV)/.dev ## format the code and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet stream tests deploy || true

@@ -20,8 +20,8 @@ def missing(what: str) -> NoReturn:
 
 
 def unreachable(what: str) -> NoReturn:
-    """Skip a test for which something can't be fetched now, in CI too: no commit is to blame for it."""
-    pytest.skip(f"{_MARK}{what}")
+    """Skip a test for want of what can't be fetched now, or what the kernel refuses, in CI too: no commit causes it."""
+    pytest.skip(f"{_MARK}{' '.join(what.split())}")
 
 
 def what_is_missing(skipped: Iterable[pytest.TestReport]) -> list[str]:

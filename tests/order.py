@@ -19,6 +19,7 @@ _REPOSITORY: Final = Path(__file__).parent.parent
 _FIRST: Final = (
     "tests/chaos/test_chaos.py",
     "tests/integration/test_alerts.py",
+    "tests/containers/test_demo.py",
     "tests/deploy/test_compose_runs.py",
     "tests/integration/test_soak.py",
     "tests/integration/test_demo",
@@ -26,6 +27,10 @@ _FIRST: Final = (
     "tests/integration/test_shutdown.py",
     "tests/integration/test_connections.py",
     "tests/integration/test_redis_sentinel.py",
+    # By now the images are built, for test_demo.py.
+    "tests/containers/test_variants.py",
+    "tests/containers/test_pods.py",
+    "tests/containers/test_engine.py",
     "tests/integration/test_created_again.py",
     "tests/integration/test_encodings.py",
     "tests/integration/test_examples.py",

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from tests.containers.engine import Engine, until
 from tests.deploy.compose import FILE, compose_program
-from tests.deploy.tools import DEPLOY
+from tests.deploy.tools import DEPLOY, REPOSITORY
 from tests.timeouts import TIMEOUT_SECONDS
 
 # All but Grafana, which is in no package of Debian.
@@ -125,6 +126,13 @@ def counted_events(deployment: Deployment, server: str = "engagement-server-1") 
     """How many events the workers have counted, as a server reports it."""
     events = health_of(deployment, "engagement_events_total", server)
     return sum(float(one["value"]) for one in events if one["labels"]["outcome"] in ("applied", "duplicate"))
+
+
+def send(deployment: Deployment, users: int, *, port: int = 9094, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
+    """Send the events of new users from the host of the containers, where Kafka has this port; return how many."""
+    command = ["env", f"--chdir={REPOSITORY}", sys.executable, "-m", "tests.containers.send"]
+    sent = deployment.engine.run(*command, f"localhost:{port}", str(users), timeout_seconds=timeout_seconds)
+    return int(sent.split()[-1])
 
 
 def sent_events(deployment: Deployment) -> int:

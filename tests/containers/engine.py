@@ -1,11 +1,12 @@
 """A container engine that ends with the tests: Podman, whose socket Docker Compose takes for that of Docker.
 
 It runs in Linux namespaces of its own. Its networks, ports and packet rules are in a network that nothing else is in,
-and when its first process ends the kernel ends all containers. Containers and volumes are in a temporary folder, over
-the images that were built before.
+and when its first process ends the kernel ends all containers. Containers, volumes and the names of networks are in a
+temporary folder, over the images that were built before. So several engines run side by side and know nothing of each
+other.
 
 Docker runs health checks by itself; Podman leaves them to systemd, so that a thread runs them here. It runs those of a
-container that is not healthy yet each second, however seldom the file asks for them.
+container that is not healthy yet every two seconds, however seldom the file asks for them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _CONFIGURATION: Final = """\
 default_ulimits = []
 [network]
 network_backend = "netavark"
+network_config_dir = "{folder}/networks"
 [engine]
 cgroup_manager = "cgroupfs"
 runtime = "crun"
@@ -51,11 +53,13 @@ set -eu
 mount -t proc proc /proc
 mount -t tmpfs none /run
 mkdir /run/lock
+mount -t tmpfs none /dev/shm
 ip link set lo up
 umount -l /sys/fs/cgroup/unified 2>/dev/null || true
 exec catatonit -- "$@"
 """
 _UNSHARE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
+_REFUSED: Final = "this machine's kernel or sandbox lets no container run"
 # Where each program is, and the package of Debian that brings it.
 _PROGRAMS: Final = {
     "buildah": "buildah",
@@ -71,7 +75,13 @@ _PROGRAMS: Final = {
     "/usr/lib/podman/netavark": "netavark",
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
 }
+# Each check starts a program of the image, which takes half a second of CPU.
+_CHECKED_EVERY_SECONDS: Final = 2.0
 _CHECKED_AGAIN_SECONDS: Final = 10.0
+
+
+class NoEngine(Exception):
+    """The kernel or a sandbox refuses what a container engine needs. The text is its error."""
 
 
 def why_not() -> str | None:
@@ -81,14 +91,19 @@ def why_not() -> str | None:
     lacking = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
     if lacking:
         return f"no container engine: Debian's {', '.join(sorted(lacking))}"
-    tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True, check=False)
-    return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
+    tried = subprocess.run(_in_namespaces("true"), capture_output=True, text=True, check=False)
+    return f"{_REFUSED}: {tried.stderr.strip()}" if tried.returncode else None
+
+
+def _in_namespaces(*command: str) -> list[str]:
+    """What runs a command in new namespaces, as the engine runs."""
+    return [*_UNSHARE, "sh", "-c", _ENTER, "enter", *command]
 
 
 def variables_in(folder: Path) -> dict[str, str]:
     """The environment variables with which Podman and Buildah work in a sandbox. Their file is put into the folder."""
     file = folder / "containers.conf"
-    file.write_text(_CONFIGURATION)
+    file.write_text(_CONFIGURATION.format(folder=folder))
     return {"CONTAINERS_CONF": str(file)}
 
 
@@ -127,21 +142,20 @@ class Engine:
             raise OSError(f"{path}: {answer.status} {body.decode(errors='replace')}")
         return json.loads(body)
 
-    def why_not(self, image: str) -> str | None:
-        """What keeps this engine from running a container as those of docker-compose.yml are run, or None."""
+    def try_out(self, image: str) -> None:
+        """Run a container as those of docker-compose.yml are run. Raises NoEngine."""
         limited = ["--memory=64m", "--cpus=1", "--read-only", "--cap-drop=ALL", "--publish=127.0.0.1:8600:8600"]
         try:
             self.podman("network", "create", "probe")
             self.podman("run", "--rm", "--network=probe", *limited, image, "true")
             self.podman("network", "rm", "probe")
         except AssertionError as error:
-            return f"this machine's kernel or sandbox lets no container run: {error}"
-        return None
+            raise NoEngine(f"{_REFUSED}: {error}") from None
 
     def check_health(self) -> None:
         """Run the health checks of all containers until the engine is closed."""
         checked_at: dict[str, float] = {}
-        while not self._ended.wait(1):
+        while not self._ended.wait(_CHECKED_EVERY_SECONDS):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 for container in [one["Id"] for one in self.ask("containers/json")]:
                     if time.monotonic() >= checked_at.get(container, 0.0) + _CHECKED_AGAIN_SECONDS:
@@ -159,7 +173,7 @@ class Engine:
         """Run a command of Podman and return what it prints."""
         return self.run("podman", *arguments)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
         """Run a command in the namespaces of the engine, as on the host of the containers; return what it prints."""
         done = subprocess.run(
             [*self._inside(), *command],
@@ -168,7 +182,7 @@ class Engine:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
@@ -208,30 +222,32 @@ class Engine:
 
 
 @contextlib.contextmanager
-def running(images: Path) -> Iterator[Engine]:
-    """An engine over a store of images."""
+def running(images: Path, *, tried_with: str) -> Iterator[Engine]:
+    """An engine over a store of images, which has run a container of one of them. Raises NoEngine."""
     # The path of a socket must be short, shorter than that of a folder of pytest.
     with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder, images=images))
         variables = {**os.environ, **variables_in(folder), "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf")}
         place = folder / "engine.sock"
-        command = [*_UNSHARE, "sh", "-c", _ENTER, "enter", "podman", "system", "service", "--time=0", f"unix://{place}"]
+        command = _in_namespaces("podman", "system", "service", "--time=0", f"unix://{place}")
         with (folder / "log").open("wb") as log:
             started = subprocess.Popen(command_that_dies_with_parent(command), env=variables, stdout=log, stderr=log)
         engine = Engine(place, started, variables)
         try:
             until(lambda: place.exists() or started.poll() is not None, "the socket of the engine")
-            assert started.poll() is None, (folder / "log").read_text()
+            if started.poll() is not None:
+                raise NoEngine(f"{_REFUSED}: {(folder / 'log').read_text().strip()}")
+            engine.try_out(tried_with)
             threading.Thread(target=engine.check_health, daemon=True).start()
             yield engine
         finally:
             engine.close()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.5)

@@ -83,19 +83,24 @@ class Images:
             bases.result()
 
     def build_ours(self) -> None:
-        """Build deploy/Dockerfile as it stands. Raises NoImage where no packages of Python can be had."""
+        """Build deploy/Dockerfile as it stands. Raises NoImage."""
         self._build_program(OURS, REPOSITORY)
 
     def build_of_commit(self, commit: str, folder: Path) -> str:
         """Build deploy/Dockerfile of a commit, unless its image is there; return the name. The folder is an empty one.
 
-        Raises NoImage where no packages of Python can be had.
+        Raises NoImage, also where the file of that commit is at fault.
         """
         name = f"{OURS.rpartition(':')[0]}:{commit}"
         if not self._exists(name):
-            packed = subprocess.run(["git", "-C", str(REPOSITORY), "archive", commit], check=True, capture_output=True)
+            # With the modes of a checkout, or the layer with all packages would not be that of our own image.
+            archive = ["git", "-C", str(REPOSITORY), "-c", "tar.umask=0022", "archive", commit]
+            packed = subprocess.run(archive, check=True, capture_output=True)
             subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
-            self._build_program(name, folder)
+            try:
+                self._build_program(name, folder)
+            except AssertionError as error:
+                raise NoImage(f"deploy/Dockerfile of {commit} can't be built: {str(error)[-_SHOWN:]}") from None
         return name
 
     def build_stand_ins(self, folder: Path) -> None:
@@ -126,8 +131,9 @@ class Images:
         hooks = [f"--customize-hook=mkdir -p $1{one.parent} && cp {one} $1{one.parent}" for one in given]
         # Debian's Python refuses pip for itself; the image that stands for it does not.
         hooks.append('--customize-hook=rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED')
-        left_out = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in _LEFT_OUT]
-        options = ["--quiet", "--variant=apt", f"--include={','.join(packages)}", *left_out, *hooks]
+        # To leave them out by dpkg's path-exclude would start a Python for each package.
+        hooks += [f'--customize-hook=rm -rf "$1"/usr/share/{folder}' for folder in _LEFT_OUT]
+        options = ["--quiet", "--variant=apt", "--dpkgopt=force-unsafe-io", f"--include={','.join(packages)}", *hooks]
         built = _named_by(options, _SUITE, [one.read_bytes() for one in given])
         if not self._exists(built):
             self._import(["mmdebstrap", *options, _SUITE, "-"], built)
@@ -143,26 +149,35 @@ class Images:
             assert building.stderr is not None
             said = building.stderr.read()
         if building.returncode or taken.returncode:
-            reason = (said or taken.stderr).strip()[-_SHOWN:]
-            raise NoImage(f"no Debian {_SUITE} to build images from: {debian[0]}: {building.returncode} {reason}")
+            statuses = f"{debian[0]} ended with status {building.returncode}, podman with {taken.returncode}"
+            raise NoImage(f"no Debian {_SUITE} to build images from: {statuses}: {(said + taken.stderr)[-_SHOWN:]}")
 
     def _build_program(self, name: str, source: Path) -> None:
         try:
             self._build(name, source / DEPLOY.relative_to(REPOSITORY) / "Dockerfile", source)
         except AssertionError:
-            if not self._has_python_packages():
-                raise NoImage("no packages of Python: `pip download` fails in the base image too") from None
+            reason = self._why_nothing_can_be_built()
+            if reason is not None:
+                raise NoImage(reason) from None
             raise
 
     def _exists(self, name: str) -> bool:
         return self._run(["podman", "image", "exists", name]).returncode == 0
 
-    def _has_python_packages(self) -> bool:
+    def _why_nothing_can_be_built(self) -> str | None:
+        """What keeps every Dockerfile that installs a package of Python from being built here, or None."""
         container = self._run(["buildah", "from", "--pull-never", _BASES[0]]).stdout.strip()
-        download = ["pip", "--timeout=20", "--retries=1", "download", "--dest=/tmp", "pip"]
-        done = self._run(["buildah", "run", "--network", "host", container, *download])
-        self._run(["buildah", "rm", container])
-        return done.returncode == 0
+        run = ["buildah", "run", "--network", "host", container]
+        try:
+            tried = self._run([*run, "true"])
+            if tried.returncode:
+                return f"this machine's kernel or sandbox lets no image be built: {tried.stderr.strip()[-_SHOWN:]}"
+            tried = self._run([*run, "pip", "--timeout=20", "--retries=1", "download", "--dest=/tmp", "pip"])
+            if tried.returncode:
+                return f"no packages of Python: {tried.stderr.strip()[-_SHOWN:]}"
+        finally:
+            self._run(["buildah", "rm", container])
+        return None
 
     def _build(self, name: str, file: Path, context: Path) -> None:
         ignored = Path(f"{file}.dockerignore")

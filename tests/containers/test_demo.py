@@ -26,6 +26,7 @@ from tests.containers.engine import Engine, until
 from tests.deploy.compose import resolved
 from tests.deploy.tools import DEPLOY
 from tests.integration.versions import writes_our_format
+from tests.missing import unreachable
 from tests.timeouts import TIMEOUT_SECONDS
 
 pytestmark = [pytest.mark.containers]
@@ -97,7 +98,7 @@ def test_every_rule_is_loaded_and_the_watchdog_arrives(demo: Deployment) -> None
 def test_a_new_image_goes_on_with_what_the_one_before_left_on_the_volume(demo: Deployment, before: Before) -> None:
     """Podman names networks in another way than Docker, so that Compose makes the other containers anew too."""
     if not before.image:
-        pytest.skip(f"no image of the version before: {before.reason}")
+        unreachable(f"an image of the version before: {before.reason}")
     sent, kept, image = sent_events(demo), identities(demo), demo.engine.state(WORKER)["Image"]
     goes_on = writes_our_format(before.commit)
     demo.set_env(SMALL)

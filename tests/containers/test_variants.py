@@ -1,4 +1,7 @@
-"""What `.env` and the command line make of docker-compose.yml: Redis, several workers and servers, other settings."""
+"""What `.env` and the command line make of docker-compose.yml: Redis, two workers, two servers, ports, other settings.
+
+The tests are one story, in this order.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,38 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers.deployment import SMALL, Deployment, counted_events, deployment_in, health_of, sent_events
+from tests.containers.deployment import SMALL, Deployment, counted_events, deployment_in, health_of, send, sent_events
 from tests.containers.engine import Engine, until
 from tests.deploy.tools import REPOSITORY
 
 pytestmark = [pytest.mark.containers]
 
-# Any setting of the program, and one of each kind that the file has a default for.
-SETTINGS = "ENGAGEMENT_TIMEZONE=Europe/Berlin\nENGAGEMENT_LOG_FORMAT=console\nENGAGEMENT_SERVER_PORT=8700\n"
+# Any setting of the program, one that the file has a default for, and the ports.
+SETTINGS = """\
+ENGAGEMENT_TIMEZONE=Europe/Berlin
+ENGAGEMENT_LOG_FORMAT=console
+ENGAGEMENT_SERVER_PORT=8700
+ENGAGEMENT_WORKER_PORT=8701
+KAFKA_PORT=9095
+"""
 
 
-def of_redis() -> str:
-    """What .env.example says about state in Redis."""
+def of_redis(*, and_the_demo: bool = False) -> str:
+    """What .env.example says about state in Redis: alone, or with the profile of the demo too."""
     lines = (REPOSITORY / ".env.example").read_text().splitlines()
     chosen = [line.removeprefix("#") for line in lines if "redis" in line and "=" in line and " " not in line]
-    return "".join(f"{line}\n" for line in chosen)
+    profiles = "COMPOSE_PROFILES=redis"
+    assert profiles in chosen
+    env = "".join(f"{line}\n" for line in chosen)
+    return env.replace(profiles, f"{profiles},demo") if and_the_demo else env
 
 
 @pytest.fixture(scope="module")
 def variant(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """State in Redis, two workers, two servers, the demo's population, and settings in `.env`."""
-    env = f"{SMALL}{of_redis()}{SETTINGS}"
+    env = f"{SMALL}{of_redis(and_the_demo=True)}{SETTINGS}"
     with deployment_in(tmp_path_factory.mktemp("variant"), engine, env) as deployment:
-        deployment.up(["worker", "server", "simulator"], profiles=["redis", "demo"], scale={"worker": 2})
+        deployment.up(["worker", "server", "simulator"], scale={"worker": 2})
         # A second one can't have the port of the first.
         deployment.compose("run", "--detach", "--no-deps", "server")
         yield deployment
@@ -51,8 +63,21 @@ def test_two_workers_share_the_load_and_two_servers_report_the_same(variant: Dep
         until(lambda server=server: partitions_owned(variant, server) == [2, 2], f"both workers at {server}")  # type: ignore[misc]
 
 
+def test_producers_of_the_host_reach_kafka_at_the_port_of_env(variant: Deployment) -> None:
+    (server, _), simulated = variant.names("server"), sent_events(variant)
+    sent = send(variant, 1_000, port=9095)
+
+    until(lambda: counted_events(variant, server) >= simulated + sent > simulated, "the events of the host")
+
+
 def test_the_state_is_in_redis_and_a_worker_that_takes_over_goes_on_with_it(variant: Deployment) -> None:
     assert int(variant.run_in("engagement-redis-1", "redis-cli", "dbsize")) > 0
+    _, maxmemory = variant.run_in("engagement-redis-1", "redis-cli", "config", "get", "maxmemory").split()
+    assert (
+        0
+        < int(maxmemory)
+        < variant.engine.cgroup("engagement-redis-1", "memory", "memory.limit_in_bytes", "memory.max")
+    )
 
     server, (gone, _) = variant.names("server")[0], variant.names("worker")
     counted = counted_events(variant, server)
@@ -64,7 +89,10 @@ def test_the_state_is_in_redis_and_a_worker_that_takes_over_goes_on_with_it(vari
 def test_settings_of_env_reach_the_program_and_its_port(variant: Deployment) -> None:
     worker, (server, _) = variant.names("worker")[0], variant.names("server")
 
-    assert '"Europe/Berlin"' in variant.run_in(worker, "engagement", "settings")
+    settings = variant.run_in(worker, "engagement", "settings")
+    assert '"Europe/Berlin"' in settings
+    assert "port = 8701" in settings
+    assert variant.engine.get(worker, "8701/readyz")  # a status other than 200 would raise
     for name in (worker, server):
         first = variant.log_of(name).splitlines()[0]
         assert not first.startswith("{")  # console, and not the default, which is JSON

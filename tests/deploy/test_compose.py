@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from stream.settings import environment_variable
 from tests.deploy.compose import FILE, resolved, started_by
 from tests.deploy.programs import image_environment
 from tests.deploy.tools import DEPLOY, REPOSITORY
+from tests.documents import README
 
 ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text()
 ONE_SHOT = "topics"
@@ -268,6 +270,27 @@ def test_kafka_as_one_node_replicates_nothing(services: dict[str, Any]) -> None:
     assert set(replicated.values()) == {"1"}
     assert {name.split("_")[1] for name in replicated} == {"OFFSETS", "TRANSACTION", "SHARE"}
     assert kafka["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_what_a_million_users_take_is_given_with_the_limits_of_the_file(services: dict[str, Any]) -> None:
+    """Measured by `tests/containers/test_a_million_users.py`."""
+    table = README.read_text().partition("| service | at most | limit |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (\w+)[^|]*\| (\d+) MiB[^|]*\| (\d+) (GiB|MiB)", table, re.MULTILINE)
+
+    assert {name.lower() for name, *_ in rows} == {"worker", "server", "kafka", "redis", "prometheus", "alertmanager"}
+    for name, most, limit, unit in rows:
+        assert int(limit) * {"GiB": 1024, "MiB": 1}[unit] == int(services[name.lower()]["mem_limit"]) // 1024**2, name
+        assert int(most) < int(services[name.lower()]["mem_limit"]) // 1024**2, name
+
+
+def test_redis_is_full_before_the_kernel_ends_it(services: dict[str, Any]) -> None:
+    redis = services["redis"]
+    options = dict(itertools.pairwise(redis["command"]))
+
+    maxmemory = int(options["--maxmemory"].removesuffix("mb")) * 1024**2
+    assert options["--maxmemory-policy"] == "noeviction"
+    # The rest is for changes while it writes its file anew.
+    assert maxmemory <= int(redis["mem_limit"]) * 3 / 4
 
 
 def test_another_port_of_kafka_is_also_the_one_it_tells_producers() -> None:
