@@ -92,6 +92,7 @@ class PartitionTask:
         self.number = number
         self.away = ""  # why the store can't be reached; empty while it can
         self.cpu_seconds = 0.0  # the CPU time that reading and applying have taken
+        self.collecting_seconds = 0.0  # and that it has taken to collect what checkpoints write
         self._settings = settings
         self._state = state
         self._outbox = outbox
@@ -493,7 +494,9 @@ class PartitionTask:
                     return
                 started = time.monotonic()
                 await self._sweep()
+                began = time.thread_time()
                 delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
+                self.collecting_seconds += time.thread_time() - began
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)

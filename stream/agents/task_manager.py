@@ -100,6 +100,7 @@ class TaskManager:
         if self._registry is not None:
             self._held = HeldBatches(self._registry, apply=self._apply_now, fail=self.fail)
         self._loops: list[asyncio.Task[None]] = []
+        self._saves: list[asyncio.Task[None]] = []  # the checkpoints of this interval
         self._records_at_once = _MAX_RECORDS_AT_ONCE
         self._ownership_round = 0  # grows when partitions are given up, which ends takeovers that are under way
         self._alive_at = time.monotonic()
@@ -466,13 +467,23 @@ class TaskManager:
         return max((task.newest_ms for task in self._tasks.values()), default=-1)
 
     async def _checkpoint_loop(self) -> None:
-        interval = seconds_of(self._settings.state.checkpoint_interval)
+        """Write a checkpoint of each partition in every interval, one after the other at equal distances.
+
+        Nothing else runs while a checkpoint is collected. All at once would hold up events, reports and pages for as
+        long as all of them take together.
+        """
+        interval, collecting_seconds = seconds_of(self._settings.state.checkpoint_interval), 0.0
         while True:
-            started = time.monotonic()
-            await asyncio.gather(*(self._save_if_still_owned(task) for task in self._tasks.values()))
-            took = time.monotonic() - started
-            # Pause at least as long as the checkpoint took, so that a worker that catches up makes progress.
-            await asyncio.sleep(max(interval * self._interval_factor() - took, took))
+            # At least half of the time is for events, so that a worker that catches up makes progress.
+            seconds = max(interval * self._interval_factor(), 2 * collecting_seconds)
+            tasks = list(self._tasks.values())
+            collected_before = sum(task.collecting_seconds for task in tasks)
+            self._saves = []
+            for task in tasks:
+                self._saves.append(asyncio.create_task(self._save_if_still_owned(task)))
+                await asyncio.sleep(seconds / len(tasks))
+            await (asyncio.gather(*self._saves) if self._saves else asyncio.sleep(seconds))
+            collecting_seconds = sum(task.collecting_seconds for task in tasks) - collected_before
 
     def _interval_factor(self) -> int:
         """How much longer the intervals are: while it catches up, a worker reports and saves half as often."""

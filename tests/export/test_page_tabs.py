@@ -334,7 +334,9 @@ def test_each_cell_shows_its_counts_on_hover_and_by_keyboard(browser: Browser, c
         expect(box).to_be_hidden()
 
 
-def test_the_curve_of_all_pools_those_that_are_old_enough(browser: Browser, cohorts: Serving) -> None:
+def test_the_curve_of_all_pools_those_that_have_reached_its_last_day_so_that_it_never_rises(
+    browser: Browser, cohorts: Serving
+) -> None:
     told = api(cohorts, "cohorts?mode=on_or_after&by=day&from=2026-02-17&to=2026-03-09")["cohorts"]
     with opened(browser, f"{cohorts.address}/#tab=retention&by=day") as page:
         choice(page, "Beside all cohorts").select_option("2026-02-24")
@@ -342,10 +344,11 @@ def test_the_curve_of_all_pools_those_that_are_old_enough(browser: Browser, coho
         page.locator("#retention summary").click()
         cells = page.get_by_role("region", name="Retention curves, as a table").locator("tbody tr")
         expect(cells.last.locator("th")).to_have_text("day 0")
+        expect(cells.first.locator("th")).to_have_text("day 7")
         found = {one.locator("th").inner_text(): one.locator("td").all_inner_texts() for one in cells.all()}
 
-    for age in (0, 1, 7):
-        reached = [one for one in told if one["cells"][age] is not None]
+    reached = [one for one in told if one["cells"][7] is not None]
+    for age in range(8):
         pooled = sum(one["cells"][age] for one in reached) / sum(one["users"] for one in reached)
         own = next(one for one in told if one["from"] == "2026-02-24")
         assert found[f"day {age}"] == [share(pooled), share(own["cells"][age] / own["users"])]
@@ -377,6 +380,18 @@ def test_the_lifecycle_is_stacked_with_the_dormant_below_zero(browser: Browser, 
     whole = sum(heights)
     for height, users in zip(heights, told, strict=True):
         assert abs(height / whole - users / sum(told)) < 0.03
+
+
+def test_bars_of_the_lifecycle_step_by_their_window(browser: Browser, crowded: Serving) -> None:
+    with opened(browser, f"{crowded.address}/#tab=lifecycle") as page:
+        page.locator("#lifecycle summary").first.click()
+        days = page.get_by_role("region", name="Users by state, as a table").locator("tbody th")
+        expect(days.nth(1)).to_have_text("Mon 2 Mar")
+        found = days.all_inner_texts()
+        choice(page, "Window").select_option("1d")
+        expect(days.nth(1)).to_have_text("Sun 8 Mar")
+
+    assert found[:3] == ["Mon 9 Mar", "Mon 2 Mar", "Mon 23 Feb"]
 
 
 @pytest.mark.parametrize(

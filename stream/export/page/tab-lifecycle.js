@@ -16,6 +16,11 @@ const RETURN = "engagement_return_closed_ratio";
 const CHURN = "engagement_inactivity_churn_closed_ratio";
 const STATES = ["new", "resurrected", "returning", "dormant"];
 
+const DAY_MS = 86_400_000;
+
+/** Whether a day has a bar: the last one has, and each that is whole windows before it, so that no two bars overlap. */
+const isBar = (day, last, window) => ((dayMs(last) - dayMs(day)) / DAY_MS) % Number.parseInt(window, 10) === 0;
+
 /** Returns what loads and draws the tab. */
 export function lifecycle(root) {
   let charts = null;
@@ -27,7 +32,7 @@ export function lifecycle(root) {
       x: "day",
       isStack: true,
       series: STATES.map((state) => ({ label: state, metric: USERS, colour: `--${state}`, isBelow: state === "dormant" })),
-      note: "It is not known yet who is new: both windows must lie after the first day.",
+      note: "Two bars are needed, each of which compares two windows after the first day. Choose more days or a shorter window.",
     });
     const quick = chart({
       title: "Quick ratio",
@@ -69,7 +74,11 @@ export function lifecycle(root) {
     const whole = users.filter(({ samples }) => samples.find(USERS, { window, state: "new" }).value !== undefined).map(({ day }) => day);
     const of = (days) => days.filter(({ day }) => whole.includes(day));
     const moments = whole.map(dayMs);
-    charts.users.draw(moments, STATES.map((state) => column(of(users).map(({ samples }) => samples.find(USERS, { window, state })))));
+    const bars = of(users).filter(({ day }) => isBar(day, whole.at(-1), window));
+    charts.users.draw(
+      bars.map(({ day }) => dayMs(day)),
+      STATES.map((state) => column(bars.map(({ samples }) => samples.find(USERS, { window, state })))),
+    );
     charts.quick.draw(moments, [column(known(of(quick), QUICK)), moments.map(() => 1)]);
     const [back, away] = [known(of(returned), RETURN), known(of(churned), CHURN)];
     charts.back.draw(moments, [column(back), column(away), ...[back, away].flatMap((one) => [column(one, "lower"), column(one, "upper")])]);
@@ -80,7 +89,7 @@ export function lifecycle(root) {
       </div>
       ${charts.users.element}
       <p class="about">
-        ${window === undefined ? "" : `Each bar compares the window of ${windowName(window)} that ends with a day with the window before it. `}
+        ${window === undefined ? "" : `Each bar compares the window of ${windowName(window)} that ends with a day with the window before it, whose bar is the one before. `}
         Above zero are users who were active: new for the first time, resurrected after a break, or returning because they were
         active in the window before too. Below zero are dormant users, who were active only in the window before.
       </p>

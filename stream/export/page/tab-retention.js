@@ -16,6 +16,8 @@ const MODES = [
 ];
 // The age that the cohort which is shown first must have reached: the curve of a younger one has too few points.
 const OLD_ENOUGH = { day: 7, week: 2 };
+// How far the curves may go. The longer they are, the fewer cohorts have all of it.
+const LENGTHS = { day: [7, 14, 30, 60], week: [2, 4, 8, 12] };
 const METRICS = { day: "engagement_retention_closed_ratio", week: "engagement_weekly_retention_closed_ratio" };
 const SPAN = 91;
 const SPANS = [[35, "5 weeks"], [91, "3 months"], [364, "1 year"]];
@@ -29,8 +31,11 @@ export function retention(root) {
     const unit = told.mode === "weekly" ? "week" : "day";
     const rows = told.cohorts.map((cohort) => ({ ...cohort, ...nameOf(cohort, told.by) }));
     const beside = chosenCohort(rows, unit);
-    const ages = Array.from(rows[0]?.cells ?? [], (_, age) => age).filter((age) => rows.some(({ cells }) => cells[age] !== null));
-    const pooled = ages.map((age) => pool(rows, age));
+    const lengths = LENGTHS[unit].filter((age) => sizeOf(complete(rows, age)) > 0);
+    const length = lengths.find((age) => String(age) === placed("length")) ?? usualLength(rows, lengths);
+    const ages = Array.from({ length: length + 1 }, (_, age) => age);
+    const whole = complete(rows, length);
+    const pooled = ages.map((age) => pool(whole, age));
     const made = chartOf({
       title: "Retention curves",
       kind: "share",
@@ -63,10 +68,14 @@ export function retention(root) {
         their days are over.
       </p>
       ${rows.length ? html`
-        <div class="controls">${choice("Beside all cohorts", "cohort", beside.from, rows.map(optionOf))}</div>
+        <div class="controls">
+          ${lengths.length > 1 ? choice("Curves to", "length", String(length), lengths.map((age) => [String(age), `${unit} ${age}`])) : ""}
+          ${choice("Beside all cohorts", "cohort", beside.from, rows.map(optionOf))}
+        </div>
         ${made.element}
         <p class="about">
-          The line of all cohorts has at each age those that have reached it, weighted by their size. Shaded is its 95% interval.
+          The line of all cohorts pools those that have reached ${unit} ${length}, ${shown("count", sizeOf(whole))} of
+          ${shown("count", sizeOf(rows))} users, so that it does not move because cohorts drop out of it. Shaded is its 95% interval.
         </p>` : ""}`;
   });
 }
@@ -87,9 +96,16 @@ function chosenCohort(rows, unit) {
   return rows.find(({ from }) => from === asked) ?? rows.findLast(isOldEnough) ?? rows[0];
 }
 
-/** The share of users who came back, of all cohorts that have reached an age. */
-function pool(rows, age) {
-  const reached = rows.filter(({ cells }) => cells[age] !== null);
-  const sum = (of) => reached.reduce((total, row) => total + of(row), 0);
-  return wilson(sum(({ cells }) => cells[age]), sum(({ users }) => users));
+/** The cohorts that have reached an age. */
+const complete = (rows, age) => rows.filter(({ cells }) => (cells[age] ?? null) !== null);
+
+const sizeOf = (rows) => rows.reduce((total, { users }) => total + users, 0);
+
+/** The longest of some lengths that cohorts with half of the users have reached; of a young stream what any has reached. */
+function usualLength(rows, lengths) {
+  const longest = (rows[0]?.cells ?? []).findLastIndex((_, age) => sizeOf(complete(rows, age)) > 0);
+  return lengths.findLast((age) => 2 * sizeOf(complete(rows, age)) >= sizeOf(rows)) ?? lengths[0] ?? Math.max(longest, 0);
 }
+
+/** The share of users of some cohorts who came back at an age. */
+const pool = (rows, age) => wilson(rows.reduce((total, { cells }) => total + cells[age], 0), sizeOf(rows));
