@@ -87,11 +87,13 @@ class PartitionTask:
         recovery_seconds: float,
         read_progress: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
         decoders: Mapping[str, JsonOf] = MappingProxyType({}),
+        on_recognised: Callable[[str, str], None] = lambda name, format_: None,
     ) -> None:
         """`remaining` returns how many records of a Kafka topic are still to be applied, or None if that is unknown.
 
         `read_progress` returns how far the topic is read, and the open transaction that stops it there. `decoders`
-        decode the messages of inputs that are not JSON. Call `open` first.
+        decode the messages of inputs that are not JSON. `on_recognised` is called with the name of an input and each
+        format that its messages are recognised as. Call `open` first.
         """
         self.number = number
         self.away = ""  # why the store can't be reached; empty while it can
@@ -116,7 +118,7 @@ class PartitionTask:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
-        self._readers = settings.readers_telling(self._log_format, decoders)
+        self._readers = settings.readers_telling(on_recognised, decoders)
         self._read_forwarded = forwarded_batch_reader(events(settings.rules))
         self._sent: list[asyncio.Future[Any]] = []
         self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
@@ -131,9 +133,6 @@ class PartitionTask:
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
-
-    def _log_format(self, source: str, format_: str) -> None:
-        log.info("the format of messages was recognised", input=source, format=format_, partition=self.number)
 
     async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """Take the partition over and go on from its last checkpoint. Raises PartitionTakenOver, StateRefused."""

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from stream.agents.held_batches import HeldBatches, PauseReading
 from stream.agents.partition_task import PartitionTask
+from stream.agents.recognised_formats import RecognisedFormats
 from stream.agents.task_state import State
 from stream.agents.timekeeping import AskStore, Timekeeping
 from stream.agents.transport import Records
@@ -97,6 +98,7 @@ class TaskManager:
         self._pause_reading: PauseReading = lambda topic, partition: lambda: None
         self._registry = schema_registry_of(settings)
         self._decoders = settings.decoders(self._registry.schemas if self._registry is not None else Schemas())
+        self._formats = RecognisedFormats(settings, self._decoders)
         self._held: HeldBatches | None = None
         if self._registry is not None:
             self._held = HeldBatches(self._registry, apply=self._apply_now, fail=self.fail)
@@ -133,7 +135,7 @@ class TaskManager:
         self._start_loops(self._alive_loop)
         await self._outbox.start()
         await self._timekeeping.start(self._clock_reading)
-        self._start_loops(self._report_loop, self._checkpoint_loop, self._timekeeping.run)
+        self._start_loops(self._report_loop, self._checkpoint_loop, self._timekeeping.run, self._formats.look)
 
     def _start_loops(self, *loops: Callable[[], Any]) -> None:
         self._loops += [asyncio.create_task(self._fail_on_error(loop)) for loop in loops]
@@ -201,6 +203,7 @@ class TaskManager:
                     recovery_seconds=recovery_seconds,
                     read_progress=lambda topic: self._read_progress(topic, number),
                     decoders=self._decoders,
+                    on_recognised=self._formats.recognised,
                 )
                 await task.open(wanted)
                 return task

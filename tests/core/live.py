@@ -71,6 +71,12 @@ def forwarded(event: Event) -> ForwardedRecord[Any]:
     return batch.records[0]
 
 
+def event_of(record: Any) -> Event:
+    """The event of a record that was forwarded."""
+    event: Event = record.event
+    return event
+
+
 def deliver(
     partition: Partition,
     topic: str,

@@ -11,7 +11,7 @@ from stream.core.partition.partition import Partition
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS
-from tests.core.live import deliver, forwarded
+from tests.core.live import deliver, event_of, forwarded
 from tests.native import LOGINS, READERS, SURVEYS, Message
 
 NOON_MS = 1_704_110_400_000
@@ -93,7 +93,7 @@ def test_an_event_that_is_sent_on_counts_where_its_user_is_and_once_whatever_is_
             here, "gateway", [message], reader=read_batch, not_after_ms=NOON_MS + HOUR_MS, belongs=is_ann
         )
         events = [forwarded(one.event) for one in misplaced]
-        assert deliver(there, "gateway", events, reader=lambda one: one.event, not_after_ms=NOON_MS + HOUR_MS) == (
+        assert deliver(there, "gateway", events, reader=event_of, not_after_ms=NOON_MS + HOUR_MS) == (
             [],
             [],
         )

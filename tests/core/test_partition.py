@@ -18,7 +18,7 @@ from stream.core.rules import Rules
 from stream.core.survey_scales import Kind, Status
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.core.users import user_of
-from tests.core.live import Worker, deliver, forwarded, message
+from tests.core.live import Worker, deliver, event_of, forwarded, message
 from tests.native import LOGINS, SESSIONS, SURVEYS, TOPICS, Message
 
 NOON_MS = 1_704_110_400_000
@@ -312,10 +312,10 @@ def test_a_null_message_for_a_user_of_another_partition_is_sent_there_as_a_retra
         assert misplaced[1].event == retraction(user, "r1", at_ms=NOON_MS + 1)
         there = Partition(Rules())
         sent = [forwarded(one.event) for one in misplaced]
-        deliver(there, SURVEYS, sent[:1], reader=lambda one: one.event, not_after_ms=NEVER_MS)
+        deliver(there, SURVEYS, sent[:1], reader=event_of, not_after_ms=NEVER_MS)
         there.tick(NOON_MS + HOUR_MS, behind=())
         assert completed(there) == 1
-        deliver(there, SURVEYS, sent[1:], reader=lambda one: one.event, not_after_ms=NEVER_MS)
+        deliver(there, SURVEYS, sent[1:], reader=event_of, not_after_ms=NEVER_MS)
         there.tick(NOON_MS + HOUR_MS, behind=())
         assert completed(there) == 0
 
