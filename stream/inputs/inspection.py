@@ -186,10 +186,10 @@ class Inspection:
         self._see_session(event)
         if self._mapping is None:
             for name, value in _fields_of(event):
-                told = self.fields.setdefault(name, Told())
-                told.add(iso(value) if name == "event_time" else value)
+                found = self.fields.setdefault(name, Told())
+                found.add(iso(value) if name == "event_time" else value)
                 if value is not None:
-                    told.paths.update(_time_places(value, places) if name == "event_time" else _found(value, places))
+                    found.paths.update(_time_places(value, places) if name == "event_time" else _found(value, places))
         if partition is not None:
             self._see_key(event.user, record.key, partition)
 
@@ -346,7 +346,7 @@ def _leaves(value: Any, path: str, level: int) -> Iterator[tuple[str, Any]]:
 def _found(value: Any, places: Mapping[str, set[str]]) -> Iterable[str]:
     """Where a value stands in a message; a response id may have the name of a question behind it."""
     text = text_of(value)
-    return places.get(text) or places.get(text.partition("/")[0], ())
+    return places.get(text) or places.get(text.partition("/")[0]) or ()
 
 
 def _time_places(at_ms: int, places: Mapping[str, set[str]]) -> Iterator[str]:
