@@ -8,7 +8,7 @@ import pytest
 
 from stream.commands.inputs import EXPLANATIONS
 from stream.core.rejections import LeftOut
-from tests.inputs.samples import QUALTRICS
+from tests.inputs.samples import BY_FORMAT, QUALTRICS
 from tests.test_cli import engagement
 
 MAPPING = """
@@ -49,7 +49,7 @@ def test_check_says_what_a_file_tells(table: Path, mapping: Path) -> None:
     assert "30 messages, read as mapped 2024-06-30T02:00:00Z to 2024-06-30T02:00:28Z; days in UTC: 2024-06-30" in told
     assert "view 10 5 login 10 5 all 20 5" in told
     assert "unmapped: no event of the mapping 10 33.3% " in told
-    assert "user_id user 20 of 20 u0" in told
+    assert "user user_id 20 of 20 u0" in told
     assert "Events that the mapping does not name: basket (10)" in told
     assert told.endswith("Nothing looks wrong")
 
@@ -61,6 +61,34 @@ def test_check_says_what_would_make_an_answer_count(tmp_path: Path) -> None:
 
     assert "recognised as qualtrics" in told
     assert "question: see [[inputs.questions]] 1" in told
+
+
+@pytest.mark.parametrize(
+    ("format_", "rows"),
+    [
+        (
+            "segment",
+            ["userId user_id 1 of 1 ada", "timestamp event_time 1 of 1", "context.traits.plan plan 1 of 1 pro"],
+        ),
+        ("ga4", ["event_params[engagement_time_msec].value.int_value engaged_ms 1 of 1 2150"]),
+        (
+            "typeform",
+            ["form_response.hidden.user_id user_id 1 of 1 ada", "form_response.answers[].number score 1 of 1 9"],
+        ),
+    ],
+)
+def test_check_names_the_fields_of_a_format_and_what_became_of_them(
+    format_: str, rows: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "told.jsonl"
+    path.write_bytes(msgspec.json.encode(BY_FORMAT[format_]))
+    told = " ".join(engagement("inputs", "check", str(path)).stdout.split())
+
+    for row in rows:
+        assert row in told
+    assert "Fields whose values are in no event: " in told
+    unused = told.partition("Fields whose values are in no event: ")[2]
+    assert not any(row.split()[0] in unused.split(", ") for row in rows)
 
 
 def test_each_word_for_what_is_left_out_is_explained() -> None:

@@ -241,3 +241,63 @@ def test_a_file_is_not_kept_in_memory(tmp_path: Path, kind: str) -> None:
 
     assert count == 40_000
     assert peak < 0.8 * path.stat().st_size
+
+
+def _padded(number: int) -> dict[str, Any]:
+    """One of some hundred events that come again and again, each a kilobyte long."""
+    at_ms = 1_704_110_400_000 + number % 300 * 1_000
+    return {**ROWS[1], "user_id": f"u{number % 50}", "event_time": at_ms, "comment": "x" * 900}
+
+
+def _written(path: Path, count: int) -> Path:
+    rows = map(_padded, range(count))
+    kind, _, packing = path.name.removeprefix("events.").partition(".")
+    if kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        with parquet.ParquetWriter(path, pyarrow.Table.from_pylist([_padded(0)]).schema) as file:
+            for _ in range(count // 1_000):
+                file.write_table(pyarrow.Table.from_pylist([next(rows) for _ in range(1_000)]))
+        return path
+    if kind in ("csv", "tsv"):
+        delimiter = "," if kind == "csv" else "\t"
+        names = list(_padded(0))
+        lines = [delimiter.join(names), *(delimiter.join(_cell(row[name]) for name in names) for row in rows)]
+        text = "\n".join(lines)
+    else:
+        lines = [json.dumps(row) for row in rows]
+        text = "[" + ",\n".join(lines) + "]" if kind == "json" else "\n".join(lines)
+    path.write_bytes(PACKED[f".{packing}" if packing else ""](text.encode()))
+    return path
+
+
+def _cell(value: Any) -> str:
+    return "false" if value is False else str(value)
+
+
+def _peak_of_counting(path: Path) -> tuple[int, int]:
+    """The most memory that counting the events of a file takes, and how many lines it has."""
+    offline = Offline(Rules(), READERS)
+    tracemalloc.start()
+    with messages_of(str(path), max_line_bytes=10_000, literals=literal_fields()) as lines:
+        unusable = list(offline.apply(line for line in lines if line))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert unusable == []
+    return peak, offline.lines
+
+
+@pytest.mark.parametrize("name", ["jsonl", "json.gz", "csv.zst", "parquet"])
+def test_ten_times_as_many_rows_take_no_more_memory_to_count(tmp_path: Path, name: str) -> None:
+    few = _written(tmp_path / f"events.{name}", 2_000)
+    (tmp_path / "more").mkdir()
+    many = _written(tmp_path / "more" / f"events.{name}", 20_000)
+
+    peak_of_few, lines_of_few = _peak_of_counting(few)
+    peak_of_many, lines_of_many = _peak_of_counting(many)
+
+    assert (lines_of_few, lines_of_many) == (2_000, 20_000)
+    # What is read or parsed at a time, and the events of fifty people, are the same; all rows are 20 MB.
+    assert peak_of_many < 1.3 * peak_of_few + 500_000
+    assert peak_of_many < 15_000_000

@@ -1,15 +1,18 @@
 """Count each forwarded event once.
 
-A worker that forwards an event and dies before its next checkpoint forwards the event again after a restart. So each
-forwarded record tells where it came from, and up to which offset its sender had written checkpoints. Records before
-that offset are never sent again. Of those after it, the receiver remembers which it has seen.
+A worker that forwards an event and dies before its next checkpoint forwards the event again after a restart, perhaps
+together with others than before. So each event tells where it came from, and each batch up to which offset its sender
+had written checkpoints. Events before that offset are never sent again. Of those after it, the receiver remembers which
+it has seen.
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
+from stream.core.events import Event
 from stream.core.partition.rows import Delta
+from stream.kafka.forwarded_batches import ForwardedBatch, ForwardedRecord
 
 PREFIX = b"forwarded/"
 
@@ -33,24 +36,24 @@ class ForwardedEvents:
         self._senders = {key: decode(value) for key, value in stored}
         self._changed_senders: set[bytes] = set()
 
-    def is_new(
-        self, topic: str, partition: int, offset: int, *, checkpointed_offset: int, event_index: int = 0
-    ) -> bool:
-        """Remember a forwarded event. Returns False if it has come before.
-
-        `event_index` is the position of the event in its message, if the message has several.
-        """
-        key = PREFIX + f"{topic}/{partition}".encode()
+    def new_of(self, batch: ForwardedBatch) -> list[ForwardedRecord[Event | None]]:
+        """Return the events of a batch that have not come before, and remember them."""
+        key = PREFIX + f"{batch.topic}/{batch.partition}".encode()
         sender = self._senders.setdefault(key, Sender())
-        if checkpointed_offset > sender.checkpointed_offset:
-            sender.checkpointed_offset = checkpointed_offset
-            sender.seen = {place for place in sender.seen if place >= checkpointed_offset * _MAX_EVENTS_PER_MESSAGE}
-        place = offset * _MAX_EVENTS_PER_MESSAGE + event_index
-        if offset < sender.checkpointed_offset or place in sender.seen:
-            return False
-        sender.seen.add(place)
-        self._changed_senders.add(key)
-        return True
+        if batch.checkpointed_offset > sender.checkpointed_offset:
+            sender.checkpointed_offset = batch.checkpointed_offset
+            oldest = batch.checkpointed_offset * _MAX_EVENTS_PER_MESSAGE
+            sender.seen = {place for place in sender.seen if place >= oldest}
+        seen, checkpointed_offset = sender.seen, sender.checkpointed_offset
+        new = []
+        for record in batch.records:
+            place = record.offset * _MAX_EVENTS_PER_MESSAGE + record.event_index
+            if record.offset >= checkpointed_offset and place not in seen:
+                seen.add(place)
+                new.append(record)
+        if new:
+            self._changed_senders.add(key)
+        return new
 
     def collect_delta(self) -> Delta:
         """Return the items that have changed since the last call, for the next checkpoint."""

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -23,7 +24,8 @@ from aiokafka.structs import ConsumerRecord
 from stream.agents import forwarded_events
 from stream.agents.task_state import State, in_thread
 from stream.core import zones
-from stream.core.messages import Reader
+from stream.core.families.registry import events
+from stream.core.messages import Reader, Record
 from stream.core.partition.batch_reader import Batch
 from stream.core.partition.closing import CLOSED
 from stream.core.partition.partition import SWEPT_PREFIXES, Partition
@@ -31,8 +33,8 @@ from stream.core.snapshot import ClosedDay
 from stream.core.store import StoreUnavailable
 from stream.core.time import SECOND_MS, seconds_of
 from stream.core.users import partition_key
-from stream.inputs.forwarded import forwarded_event_reader
-from stream.kafka.outbox import Outbox, forwarded_origin
+from stream.kafka.forwarded_batches import ForwardedRecord, forwarded_batch_reader
+from stream.kafka.outbox import Outbox
 from stream.kafka.state_mismatch import StateMismatch
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
@@ -62,7 +64,10 @@ SWEPT_ROWS = 500
 _Answer = TypeVar("_Answer")
 
 # Records of one input, with the name of the input and its reader.
-_RecordsOfInput = tuple[str, Reader, Sequence[ConsumerRecord]]
+_RecordsOfInput = tuple[str, Reader, Sequence[Record]]
+
+# Reads a record that was forwarded as an event.
+_event_of: Reader = attrgetter("event")
 
 
 class HalfApplied(RuntimeError):
@@ -83,11 +88,13 @@ class PartitionTask:
         recovery_seconds: float,
         read_progress: Callable[[str], ReadProgress] = lambda topic: ReadProgress(),
         decoders: Mapping[str, JsonOf] = MappingProxyType({}),
+        on_recognised: Callable[[str, str], None] = lambda name, format_: None,
     ) -> None:
         """`remaining` returns how many records of a Kafka topic are still to be applied, or None if that is unknown.
 
         `read_progress` returns how far the topic is read, and the open transaction that stops it there. `decoders`
-        decode the messages of inputs that are not JSON. Call `open` first.
+        decode the messages of inputs that are not JSON. `on_recognised` is called with the name of an input and each
+        format that its messages are recognised as. Call `open` first.
         """
         self.number = number
         self.away = ""  # why the store can't be reached; empty while it can
@@ -113,12 +120,8 @@ class PartitionTask:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
-        self._readers = settings.readers_telling(self._log_format, decoders)
-        # A forwarded message has another time than its record had, and no schema that its reader has fetched.
-        self._forwarded_as_events = {
-            name for name, input_ in settings.named_inputs.items() if name in decoders or input_.time == "record"
-        }
-        self._reader_of_events = forwarded_event_reader(settings.rules)
+        self._readers = settings.readers_telling(on_recognised, decoders)
+        self._read_forwarded = forwarded_batch_reader(events(settings.rules))
         self._sent: list[asyncio.Future[Any]] = []
         self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
         self._writing = asyncio.Lock()
@@ -132,9 +135,6 @@ class PartitionTask:
         self._checkpoints = [0] * (len(CHECKPOINT_BOUNDS) + 1)
         self._checkpoint_seconds = 0.0
         self._recovery_seconds = recovery_seconds
-
-    def _log_format(self, source: str, format_: str) -> None:
-        log.info("the format of messages was recognised", input=source, format=format_, partition=self.number)
 
     async def open(self, still_ours: Callable[[], bool] = lambda: True) -> None:
         """Take the partition over and go on from its last checkpoint. Raises PartitionTakenOver, StateRefused."""
@@ -224,7 +224,14 @@ class PartitionTask:
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, now_ms: int, clock_ms: int) -> None:
         await self._available.wait()
-        by_input = self._by_input(topic, new)
+        belongs: Callable[[str], bool] | None = self._belongs
+        if topic in self._topics:
+            source = self._topics[topic]
+            by_input: list[_RecordsOfInput] = [(source, self._readers[source], new)]
+        else:
+            belongs = None  # all of it does: that is why it was forwarded
+            with self._timed():
+                by_input = self._forwarded_by_input(new)
         now = time.monotonic()
         self._last_records_at.update({source: now for source, _, _ in by_input})
         behind, active = self.behind(), self._active()
@@ -233,33 +240,31 @@ class PartitionTask:
         for source, reader, its_records in by_input:
             with self._timed():
                 batch = self._core.read(
-                    source, its_records, reader, not_after_ms=now_ms + self._future_limit_ms, belongs=self._belongs
+                    source, its_records, reader, not_after_ms=now_ms + self._future_limit_ms, belongs=belongs
                 )
             rows = await self._fetch_rows(batch)
             with self._timed():
                 unused = self._core.apply(
                     batch,
                     rows,
-                    belongs=self._belongs,
+                    belongs=belongs,
                     moves_clock=source in behind,
                     waits_for={*behind, *active} - {source},
                 )
             unsent.append((source, unused))
         self._core.progress.offsets[topic] = new[-1].offset + 1
-        self._arrived.append(np.fromiter((record.timestamp for record in new), dtype=np.int64, count=len(new)))
-        was_forwarded = topic not in self._topics
+        for _, _, its_records in by_input:
+            timestamps = (record.timestamp for record in its_records)
+            self._arrived.append(np.fromiter(timestamps, dtype=np.int64, count=len(its_records)))
         for source, (refused, misplaced) in unsent:
             source_topic = self._settings.input_topics[source]
             for letter in refused:
-                sent = self._outbox.dead_letter(source_topic, self.number, letter, forwarded=was_forwarded)
-                self._sent.append(await sent)
-            for record in misplaced:
-                if source in self._forwarded_as_events and record.event_index is None:
-                    record = record._replace(event_index=0)
-                sent = self._outbox.forward(
-                    source_topic, self.number, record, checkpointed_offset=self._checkpointed_offsets.get(topic, 0)
+                self._sent.append(await self._outbox.dead_letter(source_topic, self.number, letter))
+            if misplaced:
+                checkpointed_offset = self._checkpointed_offsets.get(topic, 0)
+                self._sent += await self._outbox.forward(
+                    source_topic, self.number, misplaced, checkpointed_offset=checkpointed_offset
                 )
-                self._sent.append(await sent)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -306,26 +311,19 @@ class PartitionTask:
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
 
-    def _by_input(self, topic: str, records: Sequence[ConsumerRecord]) -> list[_RecordsOfInput]:
-        """Group records by input. In the re-key topic, a header of each record names it."""
-        if topic in self._topics:
-            source = self._topics[topic]
-            return [(source, self._readers[source], records)]
-        grouped: dict[tuple[str, bool], list[ConsumerRecord]] = {}
+    def _forwarded_by_input(self, records: Sequence[ConsumerRecord]) -> list[_RecordsOfInput]:
+        """The events in records of the re-key topic that have not come before, by the input that they are from."""
+        grouped: dict[tuple[str, bool], list[ForwardedRecord[Any]]] = {}
         for record in records:
-            origin = forwarded_origin(record)
-            if origin is None or origin.topic not in self._topics:
+            batch = self._read_forwarded(record)
+            if batch is None or batch.topic not in self._topics:
                 log.warning("ignored a record of the re-key topic without origin", offset=record.offset)
-            elif self._forwarded.is_new(
-                origin.topic,
-                origin.partition,
-                origin.offset,
-                checkpointed_offset=origin.checkpointed_offset,
-                event_index=origin.event_index or 0,
-            ):
-                grouped.setdefault((self._topics[origin.topic], origin.event_index is not None), []).append(record)
+                continue
+            source = self._topics[batch.topic]
+            for forwarded in self._forwarded.new_of(batch):
+                grouped.setdefault((source, forwarded.event is not None), []).append(forwarded)
         return [
-            (source, self._reader_of_events if is_event else self._readers[source], its_records)
+            (source, _event_of if is_event else self._readers[source], its_records)
             for (source, is_event), its_records in grouped.items()
         ]
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from stream.agents.held_batches import HeldBatches, PauseReading
 from stream.agents.partition_task import PartitionTask
+from stream.agents.recognised_formats import RecognisedFormats
 from stream.agents.task_state import State
 from stream.agents.timekeeping import AskStore, Timekeeping
 from stream.agents.transport import Records
@@ -44,8 +45,9 @@ _REPORT_SECONDS = 1.0
 # How often a worker records that it runs.
 _ALIVE_SECONDS = 0.5
 # How many records are applied without a pause. There are fewer if they take longer than this time, because the rows of
-# very busy users cost ten times as much as others.
+# very busy users cost ten times as much as others. A record of forwarded events has some hundreds.
 _MAX_RECORDS_AT_ONCE, _MIN_RECORDS_AT_ONCE = 2_000, 100
+_MIN_FORWARDED_AT_ONCE = 1
 _MAX_SECONDS_AT_ONCE = 0.05
 
 # For at most so long after it began does a round of reports close days that wait. The others wait for the next round.
@@ -96,12 +98,14 @@ class TaskManager:
         self._pause_reading: PauseReading = lambda topic, partition: lambda: None
         self._registry = schema_registry_of(settings)
         self._decoders = settings.decoders(self._registry.schemas if self._registry is not None else Schemas())
+        self._formats = RecognisedFormats(settings, self._decoders)
         self._held: HeldBatches | None = None
         if self._registry is not None:
             self._held = HeldBatches(self._registry, apply=self._apply_now, fail=self.fail)
         self._loops: list[asyncio.Task[None]] = []
         self._saves: list[asyncio.Task[None]] = []  # the checkpoints of this interval
         self._records_at_once = _MAX_RECORDS_AT_ONCE
+        self._forwarded_at_once = _MIN_FORWARDED_AT_ONCE  # of the re-key topic
         self._ownership_round = 0  # grows when partitions are given up, which ends takeovers that are under way
         self._alive_at = time.monotonic()
         self.worker = f"{socket.gethostname()}-{getpid()}"
@@ -132,7 +136,7 @@ class TaskManager:
         self._start_loops(self._alive_loop)
         await self._outbox.start()
         await self._timekeeping.start(self._clock_reading)
-        self._start_loops(self._report_loop, self._checkpoint_loop, self._timekeeping.run)
+        self._start_loops(self._report_loop, self._checkpoint_loop, self._timekeeping.run, self._formats.look)
 
     def _start_loops(self, *loops: Callable[[], Any]) -> None:
         self._loops += [asyncio.create_task(self._fail_on_error(loop)) for loop in loops]
@@ -200,6 +204,7 @@ class TaskManager:
                     recovery_seconds=recovery_seconds,
                     read_progress=lambda topic: self._read_progress(topic, number),
                     decoders=self._decoders,
+                    on_recognised=self._formats.recognised,
                 )
                 await task.open(wanted)
                 return task
@@ -410,12 +415,17 @@ class TaskManager:
     async def _apply_in_parts(self, task: PartitionTask, topic: str, records: Records) -> int:
         applied = first = 0
         while first < len(records):
-            part = records[first : first + self._records_at_once]
+            is_forwarded = topic == self._settings.rekey_topic
+            part = records[first : first + (self._forwarded_at_once if is_forwarded else self._records_at_once)]
             first += len(part)
             before = task.cpu_seconds
             await self._timekeeping.be_sure()
             applied += await task.apply(topic, part, now_ms=self.clock.now_ms(), clock_ms=self._clock_ms())
-            self._adapt_batch_size(len(part), task.cpu_seconds - before)
+            seconds = task.cpu_seconds - before
+            if is_forwarded:
+                self._forwarded_at_once = _adapted(self._forwarded_at_once, _MIN_FORWARDED_AT_ONCE, len(part), seconds)
+            else:
+                self._records_at_once = _adapted(self._records_at_once, _MIN_RECORDS_AT_ONCE, len(part), seconds)
             if task.unsaved_bytes > self._settings.state.max_delta_bytes // 2:
                 await self._save(task)
             await asyncio.sleep(0)
@@ -424,13 +434,6 @@ class TaskManager:
         if records.reaches_end:
             task.mark_end_reached(topic)
         return applied
-
-    def _adapt_batch_size(self, count: int, seconds: float) -> None:
-        """Adapt how many records are applied at once, after `count` records have taken `seconds` of CPU time."""
-        if seconds > _MAX_SECONDS_AT_ONCE:
-            self._records_at_once = max(_MIN_RECORDS_AT_ONCE, count // 2)
-        elif count == self._records_at_once:
-            self._records_at_once = min(_MAX_RECORDS_AT_ONCE, 2 * count)
 
     # -- once a second ---------------------------------------------------------------------------------------------
 
@@ -524,3 +527,10 @@ class TaskManager:
             self.failure = error
             log.error("the worker stops: nothing after the last checkpoint is acknowledged", reason=repr(error))
         self.failed.set()
+
+
+def _adapted(at_once: int, fewest: int, count: int, seconds: float) -> int:
+    """How many records are applied at once after `count` of them have taken `seconds` of CPU time."""
+    if seconds > _MAX_SECONDS_AT_ONCE:
+        return max(fewest, count // 2)
+    return min(_MAX_RECORDS_AT_ONCE, 2 * count) if count == at_once else at_once

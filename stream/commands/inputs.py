@@ -40,6 +40,7 @@ from stream.terminal import (
 
 _PLAIN_WIDTH = 120
 _LONGEST_CELL = 60
+_MOST_UNUSED = 30
 
 # What is left out, and where somebody can change it, how.
 EXPLANATIONS = {
@@ -240,9 +241,7 @@ def _print(seen: Inspection, chosen: Input, recognised: list[str], settings: Set
     for table in (_kinds(seen), _left_out(seen), _fields(seen)):
         if table.row_count:
             console.print("", table, sep="\n")
-    if seen.unmapped_values:
-        most = ", ".join(f"{value} ({count:,})" for value, count in seen.unmapped_values.most_common(20))
-        console.print("", Text(f"Events that the mapping does not name: {most}"), sep="\n")
+    _print_other_fields(seen, console)
     if seen.keyed_by_user or seen.keyed_otherwise or seen.without_key:
         keyed = seen.keyed_by_user + seen.keyed_otherwise + seen.without_key
         told = f"Keys: the user's id in {seen.keyed_by_user:,} of {keyed:,} events; {seen.misplaced:,} are misplaced"
@@ -251,6 +250,18 @@ def _print(seen: Inspection, chosen: Input, recognised: list[str], settings: Set
     console.print("", Text("What looks wrong" if findings else "Nothing looks wrong", style="bold"), sep="\n")
     for finding in findings:
         console.print(Text(f"- {finding}"))
+
+
+def _print_other_fields(seen: Inspection, console: Console) -> None:
+    """Name what became no event, or nothing of one."""
+    if seen.unused:
+        more = f", and {len(seen.unused) - _MOST_UNUSED:,} more" if len(seen.unused) > _MOST_UNUSED else ""
+        console.print(
+            "", Text(f"Fields whose values are in no event: {', '.join(seen.unused[:_MOST_UNUSED])}{more}"), sep="\n"
+        )
+    if seen.unmapped_values:
+        most = ", ".join(f"{value} ({count:,})" for value, count in seen.unmapped_values.most_common(20))
+        console.print("", Text(f"Events that the mapping does not name: {most}"), sep="\n")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -285,11 +296,11 @@ def _left_out(seen: Inspection) -> Table:
 
 
 def _fields(seen: Inspection) -> Table:
-    is_mapped = any(told.source for told in seen.fields.values())
-    table = _table("Fields", "field", *(["is"] if is_mapped else []), "told", "an example")
+    table = _table("Fields", "field", "became", "told", "an example")
     for name, told in seen.fields.items():
         share = f"{told.count:,} of {told.of:,}"
-        table.add_row(name, *([Text(told.source)] if is_mapped else []), share, Text(cut(told.example, _LONGEST_CELL)))
+        theirs = told.source or ("(derived)" if told.count else "-")
+        table.add_row(Text(theirs), name, share, Text(cut(told.example, _LONGEST_CELL)))
     return table
 
 

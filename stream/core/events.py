@@ -13,8 +13,12 @@ from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """One thing that a user did."""
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """One thing that a user did.
+
+    An event may be encoded for another partition: as the name of its type and the values of its fields. So a change of
+    the fields changes the format in which events are forwarded (`kafka.forwarded_batches`).
+    """
 
     has_start_time: ClassVar[bool] = False  # whether it has an earlier time too, which may be late by itself
     has_reference: ClassVar[bool] = False  # whether it may have a reference by which its user can be found
@@ -145,14 +149,3 @@ class MultipleEvents(msgspec.Struct, frozen=True, gc=False):
     events: tuple[tuple[int, Event], ...]  # each with its position in the message, from 0
     rejections: tuple[Rejection, ...] = ()
     left_out: tuple[LeftOut, ...] = ()  # a word for each thing that it tells and no family counts
-
-
-def encode_event(event: Event) -> bytes:
-    """Encode an event for another partition of the same deployment."""
-    return msgspec.msgpack.encode((type(event).__name__, event))
-
-
-def decode_event(value: bytes, types: dict[str, type[Event]]) -> Event:
-    """Decode an event that another partition has encoded. `types` are the known types of events, by name."""
-    name, content = msgspec.msgpack.decode(value, type=tuple[str, msgspec.Raw])
-    return msgspec.msgpack.decode(content, type=types[name])

@@ -67,6 +67,11 @@ def attribute_values_of(labels: tuple[object, ...]) -> AttributeValues:
     return values
 
 
+def shared_attribute_values(values: AttributeValues) -> AttributeValues:
+    """The same values as one object for all events that have them."""
+    return cached_attribute_values.get(values) or attribute_values_of(values)
+
+
 def _is_cacheable(label: object) -> bool:
     # As keys of a dictionary 1 and true would be the same. A long text would need much memory.
     return label is None or (type(label) is str and len(label) <= 2 * _MAX_VALUE_LENGTH)

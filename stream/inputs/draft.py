@@ -55,6 +55,25 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "is_bot": _words("is bot, bot"),
 }
 
+# Of a survey's answer: its own fields, and names that they have elsewhere.
+_ANSWER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "score": _words(
+        "score, nps, nps score, csat, csat score, ces, ces score, rating, grade, stars, satisfaction, effort"
+    ),
+    "response_id": _words("response id, responseid, answer id, submission id, feedback id, event id, uuid, id"),
+    "survey_id": _words("survey id, surveyid, form id, campaign id, survey"),
+    "interaction_id": _words("interaction id, ticket id, case id, conversation id, call id"),
+}
+_NO_ANSWER: Final = frozenset({"session_id", "event_id"})  # an answer has no such field
+_HIGHEST_SCORE, _HIGHEST_STAR = 10, 5
+
+# By kind of survey: words in names of fields or of surveys that ask for it.
+_KINDS: Final = (
+    ("nps", re.compile(r"\bnps\b|promoter|recommend", re.IGNORECASE)),
+    ("ces", re.compile(r"\bces\b|effort", re.IGNORECASE)),
+    ("csat", re.compile(r"\bcsat\b|satisf|rating|stars", re.IGNORECASE)),
+)
+
 # By event of ours: words in names of events that are most likely such ones. The first that fits counts.
 _MEANINGS: Final = (
     ("logins", re.compile(r"log(ged)?[ _-]?in\b|sign(ed)?[ _-]?in\b|\blogin", re.IGNORECASE)),
@@ -110,7 +129,7 @@ class Fields:
 
     def named_like(self, ours: str) -> Iterator[Field]:
         """The fields whose names are like those that a field of ours has elsewhere, the most telling first."""
-        for name in _NAMES[ours]:
+        for name in {**_NAMES, **_ANSWER_NAMES}[ours]:
             words = tuple(name.split())
             fitting = [one for one in self.all() if one.words[-len(words) :] == words]
             yield from sorted(fitting, key=lambda one: (len(one.path.steps), -one.count))
@@ -127,6 +146,11 @@ def _leaves(value: Any, steps: tuple[str | int, ...]) -> Iterator[tuple[tuple[st
 def draft_of(fields: Fields, *, topic: str) -> str:
     """The text of a mapping, in TOML, with a table `[[inputs]]` around it."""
     taken: dict[str, Field] = {}
+    score = _choose("score", fields, taken)
+    is_survey = score is not None and score.count * 2 >= fields.messages
+    wanted = [name for name in _NAMES if not (is_survey and name in _NO_ANSWER)]
+    if is_survey:
+        wanted = [*_ANSWER_NAMES, *wanted]
     lines = [
         "[[inputs]]",
         f"topic = {_quoted(topic)}",
@@ -134,14 +158,16 @@ def draft_of(fields: Fields, *, topic: str) -> str:
         "",
         "[inputs.mapping]  # a field of yours for each of ours; what follows # is what your messages say",
     ]
-    for ours in _NAMES:
+    for ours in wanted:
         found = _choose(ours, fields, taken)
         if found is not None:
             taken[ours] = found
             lines.append(_line(ours, found, fields))
-        elif ours in ("user_id", "event_time"):
+        elif ours in ("user_id", "event_time", "response_id"):
             lines.append(f'# {ours} = "?"  # no field looks like it: name yours')
-    return "\n".join([*lines, "", *_events(taken.get("event"))]) + "\n"
+    event = taken.get("event")
+    events = _surveys(event, taken["score"]) if is_survey else _events(event)
+    return "\n".join([*lines, "", *events]) + "\n"
 
 
 def _choose(ours: str, fields: Fields, taken: Mapping[str, Field]) -> Field | None:
@@ -161,7 +187,12 @@ def _may_be(ours: str, one: Field, fields: Fields) -> bool:
         return "str" in one.types and len(one.values) <= max(_MOST_EVENTS, fields.messages // 10)
     if ours == "event_id":
         return len(one.values) > one.count * 0.9
-    if ours in ("user_id", "anonymous_id", "session_id"):
+    if ours == "score":
+        scores = [_number(value) for value in one.sample]
+        return _most(score is not None and score.is_integer() and 0 <= score <= _HIGHEST_SCORE for score in scores)
+    if ours == "response_id":
+        return len(one.values) > one.count * 0.5 and not set(one.types) & {"bool", "float"}
+    if ours in ("user_id", "anonymous_id", "session_id", "survey_id", "interaction_id"):
         return not (set(one.types) & {"bool"}) and not all(map(is_placeholder, one.values))
     if ours == "is_bot":
         return set(one.types) == {"bool"}
@@ -218,6 +249,30 @@ def _events(event: Field | None) -> list[str]:
     if others:
         lines.append(f"# others, the most frequent first: {', '.join(map(_shown, others))}")
     return lines
+
+
+def _surveys(event: Field | None, score: Field) -> list[str]:
+    """What the scores are of: by the field that tells the kind of survey, else by the name of their own field."""
+    lines = ["[inputs.mapping.events]  # a kind of survey, and the values of yours that mean it"]
+    kinds: dict[str, list[str]] = {}
+    for value, _ in event.values.most_common(_MOST_EVENTS) if event is not None else ():
+        kind = _kind_of_survey(value)
+        if kind is not None:
+            kinds.setdefault(kind, []).append(value)
+    if kinds:
+        lines += [f"{kind} = [{', '.join(map(_quoted, values))}]" for kind, values in kinds.items()]
+        return [*lines, "# what is none of these is left out"]
+    kind = _kind_of_survey(" ".join(score.words))
+    scores = [number for number in map(_number, score.sample) if number is not None]
+    told = f"the scores are {min(scores):g} to {max(scores):g}"
+    if kind is not None:
+        return [*lines, f'{kind} = "*"  # as its field is called; {told}']
+    guess = "nps" if max(scores) > _HIGHEST_STAR or min(scores) == 0 else "csat"
+    return [*lines, f'{guess} = "*"  # a guess, for {told}: it may be csat, nps or ces']
+
+
+def _kind_of_survey(text: str) -> str | None:
+    return next((kind for kind, words in _KINDS if words.search(text.replace("_", " "))), None)
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The format `qualtrics`: responses as Qualtrics' API returns them.
+"""The format `qualtrics`: responses as Qualtrics' API returns them, one by one or as an export of them in JSON.
 
 Its event subscriptions carry the ids of survey and response only, and no answer: they are refused, with a word. Whoever
 receives them asks the API for the response and sends what it returns.
@@ -12,12 +12,16 @@ receives them asks the API for the response and sends what it returns.
 | question, kind and scale | a key of `values`, such as `QID3` or `QID3_1`, by `[[inputs.questions]]` |
 | score | its value: a recode value of a choice is what the survey says it is |
 
+An export is an object with the list `responses`, whose elements are as single responses are. It does not say of which
+survey they are: a question is named by its key alone.
+
 `values.status` tells previews and tests of the survey, which are left out, and spam, which counts as that of a bot.
 
-Source: Qualtrics' documentation, "Retrieve a survey response" and "Event subscriptions", of November 2026.
+Source: Qualtrics' documentation, "Retrieve a survey response", "Response exports" and "Event subscriptions", of
+November 2026.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -43,9 +47,10 @@ class _Response(msgspec.Struct, gc=False, rename="camel"):
 
 
 class _Answer(_Response, gc=False, rename="camel"):
-    """What the API returns: a response, mostly within a `result`."""
+    """What the API returns: a response, mostly within a `result`; or the `responses` of an export."""
 
     result: _Response | NotAnObject = None
+    responses: list[msgspec.Raw] | str | int | float | bool | dict[str, msgspec.Raw] | None = None
 
 
 def reader_of(options: Options) -> Reader:
@@ -75,7 +80,11 @@ def reader_of(options: Options) -> Reader:
         its = Response(user, at_ms, kind in _SPAM, response_id, status)
         return questions.told(its, questions.in_answers(response.survey_id, values))
 
-    return Parts(_Answer, tell).read
+    return Parts(_Answer, tell, batch=_responses_of).read
+
+
+def _responses_of(export: _Answer) -> tuple[str, Sequence[msgspec.Raw]] | None:
+    return ("responses", export.responses) if isinstance(export.responses, list) else None
 
 
 def _number(value: object) -> int | None:
@@ -91,4 +100,5 @@ def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
     """Whether a message is a response of Qualtrics' API."""
     if "responseId" in fields and "values" in fields:
         return True
-    return "result" in fields and "meta" in fields and b'"responseId"' in bytes(fields["result"])
+    inner = fields.get("result") if "meta" in fields else fields.get("responses")
+    return inner is not None and b'"responseId"' in bytes(inner)

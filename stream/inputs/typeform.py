@@ -1,19 +1,24 @@
-"""The format `typeform`: webhooks of Typeform.
+"""The format `typeform`: webhooks of Typeform, and pages of its Responses API or single responses of them.
 
 | what | where |
 | --- | --- |
 | user | the hidden field that the setting `user` names, else `hidden.user_id` |
 | time | `submitted_at`; of a partial response without it, `landed_at` |
 | response | `token`; each question that is known is a response of its own |
-| status | `form_response` is completed, `form_response_partial` partial |
+| status | `form_response` is completed, `form_response_partial` partial; of the API `response_type`: `completed`, \
+`partial` or `started`, and without it completed if there is a `submitted_at` |
 | question | the field's `ref`, else its `id`; `ref` may be missing in an answer and is then found in `definition` |
 | kind and scale | a field of the type `nps` is NPS; others by `[[inputs.questions]]`: no answer tells its scale |
 | score | `number`, or a `boolean` or the label of a `choice` that the settings give a score |
 
-Source: Typeform's documentation, "Webhooks: example payload" and "JSON response explanation", of November 2026.
+The API does not say of which form a response is, nor what its form asks: a question is named by `ref` or `id` alone. A
+form that was left before it was submitted may have the year 1 as `submitted_at`, which is none.
+
+Source: Typeform's documentation, "Webhooks: example payload", "Retrieve responses" and "JSON response explanation", of
+November 2026.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -30,6 +35,7 @@ USES = frozenset({"time", "user", "questions"})
 _USER = "user_id"
 _STATUSES = {"form_response": Status.COMPLETED, "form_response_partial": Status.PARTIAL}
 _NPS = "nps"
+_NEVER = "0001-"
 
 
 class _Field(msgspec.Struct, gc=False):
@@ -65,36 +71,58 @@ class _Form(msgspec.Struct, gc=False):
     answers: list[_Answer] | str | int | float | bool | dict[str, msgspec.Raw] | None = None
 
 
-class _Webhook(msgspec.Struct, gc=False):
+class _Webhook(_Form, gc=False):
+    """A webhook; or what the API returns: a response, or a page of `items`."""
+
     event_type: object = None
     form_response: _Form | NotAnObject = None
+    response_type: object = None
+    items: list[msgspec.Raw] | str | int | float | bool | dict[str, msgspec.Raw] | None = None
 
 
 def reader_of(options: Options) -> Reader:
-    """What reads Typeform's webhooks."""
+    """What reads Typeform's webhooks and the responses of its API."""
     clock, questions = Clock(options), Questions(options)
 
     def tell(webhook: _Webhook, record: Record, raw: bytes) -> Told:
-        status = _STATUSES.get(webhook.event_type) if isinstance(webhook.event_type, str) else None
-        if status is None:
-            told = f"{shown(webhook.event_type)} at `$.event_type` is none of {', '.join(_STATUSES)}"
-            raise Rejected(Reason.UNKNOWN_VALUE, told)
-        form = webhook.form_response
-        if not isinstance(form, _Form):
-            raise Rejected(Reason.MISSING_FIELD, "a webhook needs its response at `$.form_response`")
-        time, field = form.submitted_at, "form_response.submitted_at"
+        form, status, place = _response_in(webhook)
+        time, field = _submitted(form), f"{place}submitted_at"
         if time is None and status is Status.PARTIAL:
-            time, field = form.landed_at, "form_response.landed_at"
+            time, field = form.landed_at, f"{place}landed_at"
         name = options.user or _USER
-        user_field = f"form_response.hidden.{name}"
         hidden = form.hidden if isinstance(form.hidden, dict) else {}
-        user = person(hidden.get(name), user_field=user_field)
+        user = person(hidden.get(name), user_field=f"{place}hidden.{name}")
         response = Response(user, clock.at_ms(record, time, field), False, thing_id(form.token), status)
         refs = _refs_by_id(form.definition)
         answers = form.answers if isinstance(form.answers, list) else []
         return questions.told(response, [(_asked(questions, form, one, refs), _score(one)) for one in answers])
 
-    return Parts(_Webhook, tell).read
+    return Parts(_Webhook, tell, batch=_items_of).read
+
+
+def _items_of(page: _Webhook) -> tuple[str, Sequence[msgspec.Raw]] | None:
+    return ("items", page.items) if isinstance(page.items, list) else None
+
+
+def _response_in(webhook: _Webhook) -> tuple[_Form, Status, str]:
+    """The response of a message, its status, and where it stands. Raises Rejected."""
+    if webhook.event_type is None and webhook.form_response is None and webhook.landed_at is not None:
+        is_completed = _submitted(webhook) is not None
+        if webhook.response_type is not None:
+            is_completed = webhook.response_type == "completed"
+        return webhook, Status.COMPLETED if is_completed else Status.PARTIAL, ""
+    status = _STATUSES.get(webhook.event_type) if isinstance(webhook.event_type, str) else None
+    if status is None:
+        told = f"{shown(webhook.event_type)} at `$.event_type` is none of {', '.join(_STATUSES)}"
+        raise Rejected(Reason.UNKNOWN_VALUE, told)
+    if not isinstance(webhook.form_response, _Form):
+        raise Rejected(Reason.MISSING_FIELD, "a webhook needs its response at `$.form_response`")
+    return webhook.form_response, status, "form_response."
+
+
+def _submitted(form: _Form) -> object:
+    time = form.submitted_at
+    return None if isinstance(time, str) and time.startswith(_NEVER) else time
 
 
 def _refs_by_id(definition: object) -> dict[object, object]:
@@ -122,5 +150,9 @@ def _score(answer: _Answer) -> object:
 
 
 def recognises(fields: Mapping[str, msgspec.Raw]) -> bool:
-    """Whether a message is a webhook of Typeform."""
-    return "form_response" in fields and "event_type" in fields
+    """Whether a message is a webhook of Typeform, a page of its API or a response of one."""
+    if "form_response" in fields and "event_type" in fields:
+        return True
+    if "landing_id" in fields and "token" in fields:
+        return True
+    return "total_items" in fields and "page_count" in fields and "items" in fields

@@ -38,12 +38,15 @@ ORIGIN_KEY = "origin-key"  # the original key, if it differs from the user's key
 ORIGIN_VALUE = "origin-value"  # present if the original value was null
 # If the record carries one event of a message that has several: the position of the event in the message, from 0.
 ORIGIN_EVENT_INDEX = "origin-thing"
+# The format of a message that has forwarded events. Without it the message has one event (`kafka.forwarded_batches`).
+FORWARDED_FORMAT = "forwarded-format"
 FORWARDED_HEADERS = (
     *ORIGIN_HEADERS,
     ORIGIN_CHECKPOINTED_OFFSET,
     ORIGIN_KEY,
     ORIGIN_VALUE,
     ORIGIN_EVENT_INDEX,
+    FORWARDED_FORMAT,
     BY_REFERENCE,
 )
 

@@ -6,42 +6,31 @@ because after the checkpoint their source records are never read again.
 
 import asyncio
 import time
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from stream.clock import Clock
-from stream.core.events import encode_event
-from stream.core.messages import Record
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.rejections import Reason
 from stream.core.users import partition_key
 from stream.kafka.broker_time import NO_TIMESTAMP, BrokerTime
+from stream.kafka.forwarded_batches import ForwardedRecord, batches, encode_misplaced, fit_into_dead_letter
 from stream.kafka.headers import (
     ATTEMPTS,
     BY_REFERENCE,
     DELETED_BY,
     DETAIL,
-    FORWARDED_HEADERS,
-    ORIGIN_CHECKPOINTED_OFFSET,
-    ORIGIN_EVENT_INDEX,
-    ORIGIN_KEY,
-    ORIGIN_OFFSET,
-    ORIGIN_PARTITION,
-    ORIGIN_TOPIC,
-    ORIGIN_VALUE,
     REASON,
     RECORD,
     VALUE,
     Headers,
     Origin,
-    origin_from_headers,
     origin_headers,
     replay_from_headers,
-    replay_headers,
-    split_headers,
 )
 from stream.kafka.message_producer import MessageProducer, OutgoingMessage
 from stream.kafka.options import client_options
@@ -68,9 +57,8 @@ _BATCH_OVERHEAD = 64 * 1024
 # larger than 100 MiB (`socket.request.max.bytes`).
 _MAX_PENDING_DELTA_BYTES = 64 * 1024 * 1024
 
-# How large key and headers may be, so that a dead letter has room for them beside a value of the largest size and our
-# own headers (`topic_specs`).
-_LARGEST_KEY_AND_HEADERS = 48 * 1024
+# Room for the headers of a message that has forwarded events: the longest is the name of a topic.
+_LARGEST_HEADERS_OF_A_BATCH = 2 * 1024
 
 
 # How long a worker that stops waits until Kafka has its last reports.
@@ -173,18 +161,18 @@ class Outbox:
         finally:
             await consumer.stop()
 
-    async def dead_letter(
-        self, topic: str, partition: int, refused: Refused, *, forwarded: bool
-    ) -> asyncio.Future[Any]:
+    async def dead_letter(self, topic: str, partition: int, refused: Refused) -> asyncio.Future[Any]:
         """Send a refused message to the dead-letter topic, and return a future of its delivery.
 
         Key, value and headers are copied byte for byte; our headers add the reason and the origin. What is too large
         stays in the original record, and a header says so: the value, or the whole record if key or headers are large.
         """
-        key, value, theirs, origin, is_complete = _original_record(
-            topic, partition, refused.record, forwarded=forwarded
-        )
-        replayed, theirs = replay_from_headers(theirs, topic)
+        record = refused.record
+        key, value = record.key, record.value
+        origin, is_complete = Origin(topic, partition, record.offset, record.timestamp), True
+        if isinstance(record, ForwardedRecord):
+            origin, is_complete = origin._replace(partition=record.partition), record.is_complete
+        replayed, theirs = replay_from_headers(record.headers, topic)
         ours: Headers = [
             (REASON, refused.reason.value.encode()),
             (DETAIL, refused.detail[:1_000].encode(errors="replace")),
@@ -192,7 +180,7 @@ class Outbox:
         ]
         if replayed:
             ours.append((ATTEMPTS, str(replayed.attempts).encode()))
-        if not is_complete or not _fit_into_dead_letter(key, theirs):
+        if not is_complete or not fit_into_dead_letter(key, theirs):
             key, value, theirs = None, None, []
             ours.append((BY_REFERENCE, RECORD))
         elif refused.reason is Reason.TOO_LARGE:
@@ -203,35 +191,25 @@ class Outbox:
         return await self._message_producer.send(OutgoingMessage(letters, partition, key, value, theirs, ours, at_ms))
 
     async def forward(
-        self, topic: str, partition: int, misplaced: Misplaced, *, checkpointed_offset: int
-    ) -> asyncio.Future[Any]:
-        """Send an event to the partition of its user, with its origin, and return a future of its delivery.
+        self, topic: str, partition: int, misplaced: Iterable[Misplaced], *, checkpointed_offset: int
+    ) -> list[asyncio.Future[Any]]:
+        """Send events of a Kafka topic to the partitions of their users; returns a future of each message's delivery.
 
-        A message that has only this event is forwarded unchanged. If the message has several events, or is null, the
-        encoded event is sent instead; if it is refused there, the dead letter of a message with several events refers
-        to the original record. `checkpointed_offset` is the offset up to which checkpoints have dealt with the topic.
+        Events that go to one partition are sent together, in their order. `checkpointed_offset` is the offset up to
+        which checkpoints have dealt with the topic.
         """
-        record, key = misplaced.record, partition_key(misplaced.user)
-        replayed, theirs = replay_from_headers(record.headers, topic)
-        ours = origin_headers(Origin(topic, partition, record.offset, record.timestamp))
-        ours.append((ORIGIN_CHECKPOINTED_OFFSET, str(checkpointed_offset).encode()))
-        value = record.value
-        if misplaced.event_index is not None:
-            value = encode_event(misplaced.event)
-            ours.append((ORIGIN_EVENT_INDEX, str(misplaced.event_index).encode()))
-        if (misplaced.event_index is not None and record.value is not None) or not _fit_into_dead_letter(
-            record.key, theirs
-        ):
-            theirs = []
-            ours.append((BY_REFERENCE, RECORD))
-        elif record.key != key:
-            ours.append((ORIGIN_KEY, record.key))
-        if record.value is None:
-            ours.append((ORIGIN_VALUE, None))
-        if replayed:
-            theirs += replay_headers(replayed)
-        place = self._settings.rekey_topic, partition_of(key, self._settings.topics.partitions)
-        return await self._message_producer.send_whole(OutgoingMessage(*place, key, value, theirs, ours))
+        settings = self._settings
+        max_bytes = max_forwarded_message_bytes(settings) - _LARGEST_HEADERS_OF_A_BATCH
+        items: dict[int, list[bytes]] = {}
+        for one in misplaced:
+            target = partition_of(partition_key(one.user), settings.topics.partitions)
+            items.setdefault(target, []).append(encode_misplaced(one, topic, partition, max_bytes=max_bytes))
+        sent = []
+        for target, encoded in items.items():
+            for value, headers in batches(encoded, topic, partition, checkpointed_offset=checkpointed_offset):
+                message = OutgoingMessage(settings.rekey_topic, target, None, value, [], headers)
+                sent.append(await self._message_producer.send_whole(message))
+        return sent
 
     async def report(self, report: AnyReport) -> None:
         """Send a report to the servers in the background. The next report of the same key replaces it.
@@ -304,33 +282,6 @@ def _report_key(report: AnyReport) -> bytes:
     return f"{place}/{report.worker}".encode() if isinstance(report, (Idle, Standby)) else place.encode()
 
 
-class _OriginalRecord(NamedTuple):
-    """A record as its producer sent it. `is_complete` is False if a part of it is still only in the original record."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    origin: Origin
-    is_complete: bool = True
-
-
-def _original_record(topic: str, partition: int, record: Record, *, forwarded: bool) -> _OriginalRecord:
-    if not forwarded:
-        origin = Origin(topic, partition, record.offset, record.timestamp)
-        return _OriginalRecord(record.key, record.value, list(record.headers), origin)
-    ours, theirs = split_headers(record.headers, FORWARDED_HEADERS)
-    first = origin_from_headers(ours)
-    assert first is not None, "who takes a record of the re-key topic has read its origin"
-    value = None if ORIGIN_VALUE in ours else record.value
-    return _OriginalRecord(ours.get(ORIGIN_KEY, record.key), value, theirs, first, BY_REFERENCE not in ours)
-
-
-def _fit_into_dead_letter(key: bytes | None, headers: Headers) -> bool:
-    """Whether key and headers fit into a dead letter beside a value of the largest size."""
-    bytes_of_headers = sum(len(name.encode()) + len(value or b"") for name, value in headers)
-    return len(key or b"") + bytes_of_headers <= _LARGEST_KEY_AND_HEADERS
-
-
 class PartitionChangelog:
     """The changelog of one partition, for its owner to append to and to read."""
 
@@ -345,26 +296,3 @@ class PartitionChangelog:
     async def read(self, first: int, end: int) -> list[ConsumerRecord]:
         """Return the records from offset `first` up to, but not including, `end`."""
         return await self._outbox.read_changelog(self._partition, first, end)
-
-
-class ForwardedOrigin(NamedTuple):
-    """Where a forwarded record was produced to, and up to which offset its sender had written checkpoints."""
-
-    topic: str
-    partition: int
-    offset: int
-    checkpointed_offset: int
-    event_index: int | None  # if the record carries one event of several: its position in the message; else None
-
-
-def forwarded_origin(record: Record) -> ForwardedOrigin | None:
-    """Return the origin of a forwarded record, or None if its headers are incomplete or invalid."""
-    headers: dict[str, Any] = split_headers(record.headers, FORWARDED_HEADERS)[0]
-    try:
-        partition, offset, checkpointed_offset = (
-            int(headers[name]) for name in (ORIGIN_PARTITION, ORIGIN_OFFSET, ORIGIN_CHECKPOINTED_OFFSET)
-        )
-        event_index = int(headers[ORIGIN_EVENT_INDEX]) if ORIGIN_EVENT_INDEX in headers else None
-        return ForwardedOrigin(headers[ORIGIN_TOPIC].decode(), partition, offset, checkpointed_offset, event_index)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None

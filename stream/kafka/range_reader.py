@@ -20,6 +20,9 @@ _POLL_MS = 500
 # Long enough for a broker to restart, short enough to notice one that does not come back.
 NO_RECORDS_TIMEOUT_SECONDS = 60.0
 _STOP_SECONDS = 5.0
+# How long to wait for an answer to the fetch at the end of each partition. A broker that has nothing there answers
+# after half a second.
+_END_SECONDS, _END_POLL_MS = 5.0, 100
 
 
 class OffsetRange(NamedTuple):
@@ -47,12 +50,25 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
 
 
 async def current_ranges(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> OffsetRanges:
-    """Return the offsets that these partitions have now."""
+    """Return the offsets that these partitions have now. The consumer reads what the caller assigns it afterwards.
+
+    A broker's word for the end is only where to look for it: the embedded broker of the demo answers with the offset at
+    which the last batch begins. So what is there is fetched, which a partition with nothing more answers too.
+    """
     if not partitions:
         return {}
     first: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-    end: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-    return {partition: OffsetRange(first[partition], end[partition]) for partition in partitions}
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    consumer.assign(list(partitions))
+    for partition, end in ends.items():
+        consumer.seek(partition, end)
+    unanswered, deadline = set(partitions), time.monotonic() + _END_SECONDS
+    while unanswered and time.monotonic() < deadline:
+        for partition, records in (await consumer.getmany(*unanswered, timeout_ms=_END_POLL_MS)).items():
+            ends[partition] = records[-1].offset + 1
+            unanswered.discard(partition)
+        unanswered = {partition for partition in unanswered if consumer.highwater(partition) is None}
+    return {partition: OffsetRange(first[partition], ends[partition]) for partition in partitions}
 
 
 async def ranges_since(consumer: AIOKafkaConsumer, ranges: OffsetRanges, since_ms: int) -> OffsetRanges:

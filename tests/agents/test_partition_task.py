@@ -52,15 +52,15 @@ class Outbox:
         self.deltas.append(delta)
         return sum(map(len, self.deltas)) - 1
 
-    async def dead_letter(
-        self, topic: str, partition: int, letter: Refused, *, forwarded: bool
-    ) -> "asyncio.Future[None]":
+    async def dead_letter(self, topic: str, partition: int, letter: Refused) -> "asyncio.Future[None]":
         self.letters.append((topic, letter))
         return self._sent()
 
-    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
-        self.forwarded.append((topic, record))
-        return self._sent()
+    async def forward(
+        self, topic: str, partition: int, misplaced: Iterable[Misplaced], **_: int
+    ) -> "list[asyncio.Future[None]]":
+        self.forwarded += [(topic, one) for one in misplaced]
+        return [self._sent()]
 
     async def send_closed_day(self, report: ClosedDayReport) -> "asyncio.Future[Delivered]":
         self.days.append((report.partition, report.closed.day))
@@ -410,7 +410,9 @@ def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
 class OutboxOfAnAbsentBroker(Outbox):
     """Waits for the broker to name a topic, as the first send to it does, and gives up."""
 
-    async def forward(self, topic: str, partition: int, record: Misplaced, **_: int) -> "asyncio.Future[None]":
+    async def forward(
+        self, topic: str, partition: int, misplaced: Iterable[Misplaced], **_: int
+    ) -> "list[asyncio.Future[None]]":
         await asyncio.sleep(0.05)
         raise KafkaError("the broker does not know the topic")
 

@@ -7,15 +7,20 @@ ENGAGEMENT_TEST_BENCH_EVENTS=20000 takes only so many events of the population, 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from zlib import crc32
+
+from msgspec.structs import replace
 
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.kafka.options import client_options
+from stream.partitioning import partition_of
 from stream.settings import Settings
 from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
@@ -80,6 +85,21 @@ def many_users(*, end_ms: int, users: int = MANY_USERS) -> Iterator[SimulatedEve
             number,
         )
         yield SimulatedEvent(at_ms, at_ms, "sessions", user, value, "")
+
+
+def misplaced(events: Iterable[SimulatedEvent], *, partitions: int) -> Iterator[SimulatedEvent]:
+    """The same events as from gateways that key by their own names: each lies in a partition that is not its user's.
+
+    All events of a user come from one gateway, so that they stay in order.
+    """
+    names = (f"gateway-{number}" for number in itertools.count())
+    gateways: dict[int, str] = {}
+    while len(gateways) < partitions:
+        name = next(names)
+        gateways.setdefault(partition_of(name.encode(), partitions), name)
+    for event in events:
+        its_own = partition_of(event.key.encode(), partitions)
+        yield replace(event, key=gateways[(its_own + 1 + crc32(event.key.encode()) % (partitions - 1)) % partitions])
 
 
 def preload(settings: Settings, events: Iterable[SimulatedEvent], *, end_ms: int = 0) -> Loaded:

@@ -68,8 +68,7 @@ class Watcher:
             return
         with self._changed:
             self._latest[report.partition] = report
-            total = self.outcomes().total()
-            self.applied.append((report.reported_ms / 1_000, total))
+            self.applied.append((report.reported_ms / 1_000, self.dealt_with()))
             self._changed.notify_all()
 
     def _is_ours(self, pid: int) -> bool:
@@ -85,6 +84,11 @@ class Watcher:
             for outcomes in report.snapshot.outcomes.values():
                 counted.update(outcomes)
         return counted
+
+    def dealt_with(self) -> int:
+        """How many events are dealt with. One that is forwarded is so where it arrives."""
+        counted = self.outcomes()
+        return counted.total() - counted["rekeyed"]
 
     def snapshot(self) -> Snapshot:
         """The sums of all partitions."""
@@ -113,9 +117,9 @@ class Watcher:
         """Wait until the process owns all partitions and is behind in none."""
         self._wait(self._is_ready, timeout_seconds)
 
-    def wait_for(self, events: int, *, timeout_seconds: float) -> None:
-        """Wait until so many events are dealt with."""
-        self._wait(lambda: self.outcomes().total() >= events, timeout_seconds)
+    def wait_for(self, events: int, *, misplaced: int = 0, timeout_seconds: float) -> None:
+        """Wait until so many events are dealt with, and so many of them are known to have been forwarded."""
+        self._wait(lambda: self.outcomes().total() >= events + misplaced, timeout_seconds)
 
     def _is_ready(self) -> bool:
         ready = [report for report in self._latest.values() if not report.behind]

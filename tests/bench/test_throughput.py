@@ -12,13 +12,14 @@ import pytest
 
 from tests.bench.conftest import SetUp
 from tests.bench.figures import show
-from tests.bench.load import Loaded
+from tests.bench.load import Loaded, misplaced, mixed, preload
 from tests.bench.worker import Round, worker_round
 from tests.state.redis_server import RedisServer, RedisUnavailable, skip_without_redis
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1_800)]
 
 ROUNDS = 3
+MISPLACED_ROUNDS = 5
 
 
 @pytest.fixture
@@ -78,6 +79,23 @@ def test_all_numbers_by_all_segments_beside_none(mixed_load: Loaded, set_up: Set
     show("  all to nothing", "times", ratios(all_four, none), against="target 0.8")
     cpu = [without.cpu_us_an_event / with_all.cpu_us_an_event for with_all, without in zip(all_four, none, strict=True)]
     show("  the same of the CPU", "times", cpu, against="target 0.8")
+
+
+def test_all_events_in_a_wrong_partition_beside_none(mixed_load: Loaded, set_up: SetUp, tmp_path: Path) -> None:
+    setup = set_up("misplaced")
+    users_events = mixed(end_ms=mixed_load.end_ms)
+    preload(setup.settings, misplaced(users_events, partitions=setup.settings.topics.partitions))
+    events = mixed_load.events
+    by_user, otherwise = [], []
+    for _ in range(MISPLACED_ROUNDS):
+        by_user.append(worker_round(set_up("mixed"), events, tmp_path / "by-user.log"))
+        otherwise.append(worker_round(set_up("misplaced"), events, tmp_path / "otherwise.log", misplaced=events))
+
+    show_rounds("worker, keyed by the user", by_user, against="in turn with the next")
+    show_rounds("worker, every event in a wrong partition", otherwise, against="the same events, each forwarded")
+    show("  all misplaced to none", "times", ratios(otherwise, by_user), against="target 0.6")
+    cpu = [mine.cpu_us_an_event / other.cpu_us_an_event for mine, other in zip(by_user, otherwise, strict=True)]
+    show("  the same of the CPU", "times", cpu, against="without the broker's")
 
 
 def show_rounds(name: str, rounds: list[Round], *, against: str) -> None:

@@ -28,16 +28,20 @@ class Round(NamedTuple):
     active_users: int  # of the longest window
 
 
-def worker_round(setup: Setup, events: int, log: Path, *options: str) -> Round:
-    """Run `engagement worker` until it has dealt with so many events. CPU and memory are those of all its processes."""
+def worker_round(setup: Setup, events: int, log: Path, *options: str, misplaced: int = 0) -> Round:
+    """Run `engagement worker` until it has dealt with so many events, of which so many lie in a wrong partition.
+
+    CPU and memory are those of all its processes.
+    """
     with (
         running([*ENGAGEMENT, "worker", *options], log, environment=setup.environment) as worker,
         Watcher(setup.settings, worker) as watcher,
         Samples(worker.pid) as samples,
     ):
-        watcher.wait_for(events, timeout_seconds=_TIMEOUT_SECONDS)
+        watcher.wait_for(events, misplaced=misplaced, timeout_seconds=_TIMEOUT_SECONDS)
 
-    assert watcher.outcomes() == {"applied": events}
+    outcomes = watcher.outcomes()
+    assert outcomes == {"applied": events} | ({"rekeyed": misplaced} if misplaced else {}), outcomes
     snapshot = watcher.snapshot()
     (active_users,) = [
         round(sample.value)

@@ -7,6 +7,8 @@ from zlib import crc32
 
 import msgspec
 
+from stream.core.events import Event
+from stream.core.families.registry import events
 from stream.core.messages import Reader
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.partition import Partition
@@ -14,6 +16,7 @@ from stream.core.report import closed_samples, live_samples
 from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
+from stream.kafka.forwarded_batches import ForwardedRecord, batches, encode_misplaced, forwarded_batch_reader
 from tests.core import oracle, oracle_days
 from tests.core.oracle_events import EventFields, who
 from tests.core.oracle_numbers import Samples, key
@@ -56,6 +59,22 @@ class Store(dict[bytes, bytes]):
 
     def pages(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         return sorted((key, value) for key, value in self.items() if key.startswith(prefix))
+
+
+def forwarded(event: Event) -> ForwardedRecord[Any]:
+    """An event as it arrives in the partition of its user, when it was read in another one."""
+    item = encode_misplaced(Misplaced(Message(b"{}"), event.user, event, None), "logins", 0, max_bytes=1_000_000)
+    ((value, headers),) = batches([item], "logins", 0, checkpointed_offset=0)
+    its_headers: Any = headers
+    batch = forwarded_batch_reader(events(Rules()))(Message(value, headers=its_headers))
+    assert batch is not None
+    return batch.records[0]
+
+
+def event_of(record: Any) -> Event:
+    """The event of a record that was forwarded."""
+    event: Event = record.event
+    return event
 
 
 def deliver(

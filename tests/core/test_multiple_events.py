@@ -5,14 +5,13 @@ from typing import Any
 
 import msgspec
 
-from stream.core.events import Event, EventWithoutUser, MultipleEvents, Rejection, encode_event
+from stream.core.events import Event, EventWithoutUser, MultipleEvents, Rejection
 from stream.core.messages import Record
 from stream.core.partition.partition import Partition
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS
-from stream.inputs.forwarded import forwarded_event_reader
-from tests.core.live import deliver
+from tests.core.live import deliver, event_of, forwarded
 from tests.native import LOGINS, READERS, SURVEYS, Message
 
 NOON_MS = 1_704_110_400_000
@@ -93,11 +92,11 @@ def test_an_event_that_is_sent_on_counts_where_its_user_is_and_once_whatever_is_
         _, misplaced = deliver(
             here, "gateway", [message], reader=read_batch, not_after_ms=NOON_MS + HOUR_MS, belongs=is_ann
         )
-        carried = [Message(encode_event(one.event)) for one in misplaced]
-        sent_on = deliver(
-            there, "gateway", carried, reader=forwarded_event_reader(Rules()), not_after_ms=NOON_MS + HOUR_MS
+        events = [forwarded(one.event) for one in misplaced]
+        assert deliver(there, "gateway", events, reader=event_of, not_after_ms=NOON_MS + HOUR_MS) == (
+            [],
+            [],
         )
-        assert sent_on == ([], [])
 
     assert here.progress.outcomes["gateway"] == {"applied": 1, "rekeyed": 4, "duplicate": 1}
     assert there.progress.outcomes["gateway"] == {"applied": 2, "duplicate": 2}

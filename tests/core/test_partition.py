@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.events import encode_event, retraction
+from stream.core.events import retraction
 from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.core.families.sessions import numbers
 from stream.core.families.surveys.contribution import RESPONSES
@@ -18,8 +18,7 @@ from stream.core.rules import Rules
 from stream.core.survey_scales import Kind, Status
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from stream.core.users import user_of
-from stream.inputs.forwarded import forwarded_event_reader
-from tests.core.live import Worker, deliver, message
+from tests.core.live import Worker, deliver, event_of, forwarded, message
 from tests.native import LOGINS, SESSIONS, SURVEYS, TOPICS, Message
 
 NOON_MS = 1_704_110_400_000
@@ -312,9 +311,11 @@ def test_a_null_message_for_a_user_of_another_partition_is_sent_there_as_a_retra
         assert (misplaced[0].event_index, misplaced[1].event_index) == (None, 0)
         assert misplaced[1].event == retraction(user, "r1", at_ms=NOON_MS + 1)
         there = Partition(Rules())
-        sent = [misplaced[0].record, Message(encode_event(misplaced[1].event))]
-        deliver(there, SURVEYS, sent[:1], not_after_ms=NEVER_MS)
-        deliver(there, SURVEYS, sent[1:], reader=forwarded_event_reader(Rules()), not_after_ms=NEVER_MS)
+        sent = [forwarded(one.event) for one in misplaced]
+        deliver(there, SURVEYS, sent[:1], reader=event_of, not_after_ms=NEVER_MS)
+        there.tick(NOON_MS + HOUR_MS, behind=())
+        assert completed(there) == 1
+        deliver(there, SURVEYS, sent[1:], reader=event_of, not_after_ms=NEVER_MS)
         there.tick(NOON_MS + HOUR_MS, behind=())
         assert completed(there) == 0
 

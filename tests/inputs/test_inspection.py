@@ -1,16 +1,19 @@
 """What `engagement inputs check` and `draft` say of messages."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+import pytest
 import tomli
 
 from stream.core.rejections import LeftOut, Reason
+from stream.core.survey_scales import Kind
 from stream.core.time import DAY_MS, iso
 from stream.inputs.draft import Fields, draft_of, messages_in
-from stream.inputs.inspection import Inspection
+from stream.inputs.inspection import COST_OF_ALL_MISPLACED, Inspection
 from stream.inputs.mapping.reader import mapping_of, reader_of
 from stream.inputs.options import Options
 from stream.partitioning import partition_of
@@ -88,16 +91,19 @@ def test_keys_and_partitions_are_looked_at() -> None:
     by_user = looked_at(people, keys=lambda user: user.encode())
     assert (by_user.keyed_by_user, by_user.misplaced, list(by_user.findings())) == (40, 0, [])
 
-    [otherwise, misplaced] = looked_at(people, keys=lambda user: f"device of {user}".encode()).findings()
+    [otherwise, misplaced, cost] = looked_at(people, keys=lambda user: f"device of {user}".encode()).findings()
     assert otherwise == "40 of 40 events have another key than the user's id: 'device of u0' of the user 'u0'"
     assert misplaced.endswith("of 40 events lie in another partition than their users belong to")
 
-    [without, misplaced] = looked_at(people, keys=lambda user: None).findings()
+    assert re.fullmatch(r"misplaced events are forwarded: none is lost, and a worker is about \d+% slower", cost)
+
+    [without, misplaced, _] = looked_at(people, keys=lambda user: None).findings()
     assert without == "40 of 40 events have no key: key records by the user's id"
 
     seen = Inspection(READERS[SESSIONS], not_after_ms=AFTER_MS, partition_of=lambda key: 0)
     seen.add(Message(json.dumps(people[0]).encode(), key=b"u0"), partition=1)
-    [misplaced] = seen.findings()
+    [misplaced, cost] = seen.findings()
+    assert cost.endswith(f"about {COST_OF_ALL_MISPLACED:.0%} slower")
     assert misplaced.endswith("belong to: librdkafka needs partitioner=murmur2_random")
 
 
@@ -204,6 +210,56 @@ def test_a_draft_says_what_it_does_not_know() -> None:
     assert '# user_id = "?"  # no field looks like it: name yours' in text
     assert '# event_time = "?"' in text
     assert table["mapping"] == {"events": {"event": "*"}}
+
+
+def answered(number: int, **fields: Any) -> dict[str, Any]:
+    return {"id": f"r{number}", "customer_id": number % 7, "ts": AT_MS + number, **fields}
+
+
+def read_as_drafted(messages: list[dict[str, Any]]) -> list[Any]:
+    """What a draft of these messages reads in them."""
+    _, table = drafted(messages)
+    assert set(table) == {"topic", "format", "mapping"}
+    read = reader_of(Options(mapping=table["mapping"]))
+    return [read(Message(json.dumps(one).encode())) for one in messages]
+
+
+@pytest.mark.parametrize(
+    ("field", "scores", "kind", "why"),
+    [
+        ("nps", [0, 9, 10], Kind.NPS, "as its field is called; the scores are 0 to 10"),
+        ("csat_score", ["4", "5", "1"], Kind.CSAT, "as its field is called; the scores are 1 to 5"),
+        ("score", [3, 8, 10], Kind.NPS, "a guess, for the scores are 3 to 10: it may be csat, nps or ces"),
+        ("score", [1, 4, 5], Kind.CSAT, "a guess, for the scores are 1 to 5: it may be csat, nps or ces"),
+    ],
+)
+def test_a_file_with_a_column_of_scores_is_drafted_as_a_survey(
+    field: str, scores: list[Any], kind: Kind, why: str
+) -> None:
+    messages = [answered(number, **{field: scores[number % 3]}, comment="Fine") for number in range(30)]
+
+    assert why in drafted(messages)[0]
+    told = read_as_drafted(messages)
+    assert [one.score for one in told] == [int(scores[number % 3]) for number in range(30)]
+    assert {one.kind for one in told} == {kind}
+    assert [one.response_id for one in told] == [f"r{number}" for number in range(30)]
+
+
+def test_a_draft_of_several_surveys_goes_by_the_field_that_tells_which_one_it_is() -> None:
+    messages = [
+        answered(number, type=("NPS survey", "csat", "other")[number % 3], score=number % 5 + 1) for number in range(30)
+    ]
+
+    told = read_as_drafted(messages)
+    assert [getattr(one, "kind", None) for one in told[:3]] == [Kind.NPS, Kind.CSAT, None]
+
+
+def test_few_scores_among_many_events_make_no_survey_and_a_count_is_no_score() -> None:
+    seldom = [{**SHOP[0], "rating": 4}, *SHOP, *SHOP]
+    counts = [answered(number, score=number * 1_000) for number in range(30)]
+
+    for messages in (seldom, counts):
+        assert "score" not in drafted(messages)[1]["mapping"]
 
 
 def test_times_are_recognised_by_their_values_and_a_zone_is_called_a_guess() -> None:

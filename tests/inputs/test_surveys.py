@@ -133,6 +133,42 @@ def test_a_response_of_typeform_without_a_known_user_is_refused() -> None:
         reads("typeform")(changed(TYPEFORM, event_type="form_opened"))
 
 
+def test_a_page_of_typeforms_responses_api_tells_what_its_webhooks_told() -> None:
+    form = TYPEFORM["form_response"]
+    item = {
+        "landing_id": form["token"],
+        "token": form["token"],
+        "response_id": form["token"],
+        "response_type": "completed",
+        "landed_at": form["landed_at"],
+        "submitted_at": form["submitted_at"],
+        "metadata": {"platform": "other", "browser": "default"},
+        "hidden": form["hidden"],
+        "calculated": {"score": 0},
+        # The API has no definition of the form, but the reference of each field.
+        "answers": [
+            {**one, "field": {**one["field"], "ref": field["ref"]}}
+            for one, field in zip(form["answers"], form["definition"]["fields"], strict=True)
+        ],
+    }
+    partial = {**item, "token": "left", "response_type": "partial", "submitted_at": "0001-01-01T00:00:00Z"}
+    older = {name: value for name, value in partial.items() if name != "response_type"} | {"token": "before"}
+    nameless = {**item, "hidden": {}}
+    read = reads("typeform", questions=_SUPPORT)
+    page = {"total_items": 4, "page_count": 1, "items": [item, partial, older, nameless]}
+    told = read(page)
+
+    assert answers_in(told)[:2] == answers_in(read(TYPEFORM)) == answers_in(read(item))
+    assert [(one.response_id.split("/")[0], one.status, one.at_ms) for one in answers_in(told)[2::2]] == [
+        ("left", Status.PARTIAL, NOON_MS - 90_000),
+        ("before", Status.PARTIAL, NOON_MS - 90_000),
+    ]
+    assert isinstance(told, MultipleEvents)
+    assert [one.detail for one in told.rejections] == ["at `$.items[3]`: needs `$.hidden.user_id`"]
+    assert answers_in(reads("auto", questions=_SUPPORT)(page)) == answers_in(told)
+    assert answers_in(reads("auto", questions=_SUPPORT)([item])) == answers_in(read(item))
+
+
 # -- SurveyMonkey ------------------------------------------------------------------------------------------------------
 
 _MONKEY = (nps("319352786"), csat("319352787", scores={"777": 5, "Satisfied": 4}))
@@ -195,6 +231,22 @@ def test_qualtrics_tells_its_answers_by_the_ids_of_its_questions() -> None:
         ("ada", "R_1exampleQbN0G2i/QID4", "csat", 5, "completed"),
     ]
     assert read(QUALTRICS["result"]) == read(QUALTRICS)
+
+
+def test_an_export_of_qualtrics_has_many_responses_of_which_a_bad_one_costs_only_itself() -> None:
+    read = reads("qualtrics", questions=_QUALTRICS)
+    response = QUALTRICS["result"]
+    nameless = changed(response, responseId="R_2", values__externalDataReference=None)
+    preview = changed(response, responseId="R_3", values__status=1)
+    other = changed(response, responseId="R_4", values__QID1=3)
+    export = {"responses": [response, nameless, preview, other]}
+    told = read(export)
+
+    assert summary(told) == [*summary(read(response)), *summary(read(other))]
+    assert isinstance(told, MultipleEvents)
+    assert [one.detail for one in told.rejections] == ["at `$.responses[1]`: needs `$.values.externalDataReference`"]
+    assert words_in(told) == ["test"]
+    assert reads("auto", questions=_QUALTRICS)(export) == told
 
 
 def test_at_qualtrics_your_id_may_be_embedded_data_and_an_unfinished_response_is_partial() -> None:

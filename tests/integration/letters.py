@@ -80,7 +80,7 @@ def refuse(deployment: Deployment, records: Iterable[ConsumerRecord], reason: Re
         await outbox.start()
         for record in records:
             letter = Refused(record, reason, f"refused for {reason.value}")
-            await (await outbox.dead_letter(record.topic, record.partition, letter, forwarded=False))
+            await (await outbox.dead_letter(record.topic, record.partition, letter))
         await outbox.stop()
 
     asyncio.run(scenario())

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.events import retraction
+from stream.core.families.registry import events
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
 from stream.core.snapshot import ClosedDay
 from stream.dead_letters.reader import DeadLetter, letter_from_record
-from stream.inputs.forwarded import forwarded_event_reader
+from stream.kafka.forwarded_batches import ForwardedRecord, forwarded_batch_reader
 from stream.kafka.headers import (
     FORWARDED_HEADERS,
     LETTER_HEADERS,
@@ -28,7 +29,7 @@ from stream.kafka.headers import (
     replay_headers,
 )
 from stream.kafka.message_producer import MessageProducer, OutgoingMessage
-from stream.kafka.outbox import Outbox, forwarded_origin
+from stream.kafka.outbox import Outbox
 from stream.settings import load
 from stream.telemetry import (
     NOBODY,
@@ -81,24 +82,29 @@ def record(
     return ConsumerRecord(topic, partition, offset, 1_740_787_200_000, 0, key, value, None, 0, 0, tuple(headers))
 
 
-def refused(one: Any, reason: Reason = Reason.LATE, *, forwarded: bool = False) -> DeadLetter:
+def refused(one: Any, reason: Reason = Reason.LATE) -> DeadLetter:
     """The letter of a record, as it is read again."""
     outbox, kept = Outbox(load(None, {})), Kept()
     outbox._message_producer = kept
-    asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told"), forwarded=forwarded))
+    asyncio.run(outbox.dead_letter("logins", one.partition, Refused(one, reason, "told")))
     (sent,) = kept.sent
     assert (sent.topic, sent.partition) == ("logins.dlq", one.partition)
     return letter_from_record("logins", record(sent.key, sent.value, sent.headers, topic="logins.dlq"))
 
 
-def forwarded(one: Any, user: str = "ada", event_index: int | None = None) -> Any:
-    """A record as it lies in the re-key topic: the message, or the event at a place of it."""
+def forwarded(one: Any, user: str = "ada", event_index: int | None = None) -> ForwardedRecord[Any]:
+    """A record as it is read from the re-key topic, with the event at a place of it."""
     outbox, kept = Outbox(load(None, {})), Kept()
     outbox._message_producer = kept
     misplaced = Misplaced(one, user, retraction(user, "r1", at_ms=0), event_index)
-    asyncio.run(outbox.forward("logins", one.partition, misplaced, checkpointed_offset=5))
+    asyncio.run(outbox.forward("logins", one.partition, [misplaced], checkpointed_offset=5))
     (sent,) = kept.sent
-    return record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
+    arrived = record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
+    batch = forwarded_batch_reader(events(Rules()))(arrived)
+    assert batch is not None
+    assert (batch.topic, batch.partition, batch.checkpointed_offset) == ("logins", one.partition, 5)
+    (found,) = batch.records
+    return found
 
 
 @given(contents, contents, header_lists)
@@ -133,12 +139,10 @@ def test_a_misplaced_record_that_is_refused_after_all_is_in_its_letter_as_it_was
     replay = replay_headers(Replay(2, FIRST)) if is_replayed else []
     on_its_way = forwarded(record(key, value, [*theirs, *replay]))
 
-    origin = forwarded_origin(on_its_way)
-    letter = refused(on_its_way, forwarded=True)
+    letter = refused(on_its_way)
 
     # The detour knows the record by where it was read, replayed or not: that is what is counted once.
-    assert origin is not None
-    assert (origin.topic, origin.partition, origin.offset, origin.checkpointed_offset) == ("logins", 1, 7, 5)
+    assert (on_its_way.partition, on_its_way.offset) == (1, 7)
     assert (letter.key, letter.value, letter.headers) == (key, value, theirs)
     assert letter.attempts == (2 if is_replayed else 0)
     assert letter.origin == (FIRST if is_replayed else Origin("logins", 1, 7, 1_740_787_200_000))
@@ -148,9 +152,9 @@ def test_what_a_null_message_means_is_forwarded_and_its_letter_is_a_null_message
     null = record(b"response-1", None, [("response_id", b"r")])
 
     on_its_way = forwarded(null, event_index=0)
-    letter = refused(on_its_way, forwarded=True)
+    letter = refused(on_its_way)
 
-    assert forwarded_event_reader(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert on_its_way.event == retraction("ada", "r1", at_ms=0)
     assert (letter.key, letter.value, letter.headers) == (b"response-1", None, [("response_id", b"r")])
 
 
@@ -158,11 +162,10 @@ def test_of_a_message_that_tells_several_things_the_event_is_forwarded_and_its_l
     several = record(b"gateway", b"[1,2,3]", [("trace", b"t")])
     on_its_way = forwarded(several, event_index=2)
 
-    origin, letter = forwarded_origin(on_its_way), refused(on_its_way, forwarded=True)
+    letter = refused(on_its_way)
 
-    assert origin is not None
-    assert (origin.offset, origin.event_index) == (7, 2)
-    assert forwarded_event_reader(Rules())(on_its_way) == retraction("ada", "r1", at_ms=0)
+    assert (on_its_way.offset, on_its_way.event_index) == (7, 2)
+    assert on_its_way.event == retraction("ada", "r1", at_ms=0)
     assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
     assert letter.origin == Origin("logins", 1, 7, 1_740_787_200_000)
 
@@ -182,7 +185,7 @@ def test_what_is_too_large_for_a_letter_is_told_by_reference() -> None:
 def test_what_a_detour_has_no_room_for_is_told_by_reference_and_its_attempts_are_kept() -> None:
     replay = replay_headers(Replay(2, FIRST))
     for one in (record(b"k" * MIB, b"x", replay), record(b"ada", b"x", [("trace", b"t" * MIB), *replay])):
-        letter = refused(forwarded(one), forwarded=True)
+        letter = refused(forwarded(one))
 
         assert (letter.by_reference, letter.key, letter.value, letter.headers) == ("record", None, None, [])
         assert (letter.origin, letter.attempts) == (FIRST, 2)

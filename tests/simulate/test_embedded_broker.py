@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,9 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient
 
 import stream.simulate.embedded_broker as module
+from stream.kafka.newest_records import newest_records
+from stream.kafka.options import client_options
+from stream.kafka.topics import TopicSpec, create_topics
+from stream.settings import load
 from stream.simulate.embedded_broker import EmbeddedBroker, EmbeddedBrokerFailed, EmbeddedBrokerMissing, free_port
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -136,3 +142,26 @@ def test_it_dies_with_a_parent_that_was_killed() -> None:
         assert wait_until_dead(int(pid_text), timeout_seconds=TIMEOUT_SECONDS)
     Path(folder, "broker.log").unlink()
     Path(folder).rmdir()
+
+
+def test_a_topic_is_read_to_its_end_though_it_names_the_beginning_of_its_last_batch() -> None:
+    with EmbeddedBroker() as broker:
+        settings = load(None, {"ENGAGEMENT_KAFKA_SERVERS": broker.address})
+        options = client_options(settings)
+        create_topics([TopicSpec("events", 2)], client_options=options, replication=1)
+        sent = [f"{number}".encode() for number in range(60)]
+
+        async def scenario() -> list[bytes | None]:
+            async with AIOKafkaProducer(**options) as producer:
+                for first in range(0, 60, 20):
+                    batch = producer.create_batch()
+                    for value in sent[first : first + 20]:
+                        batch.append(key=None, value=value, timestamp=None)
+                    await (await producer.send_batch(batch, "events", partition=first // 20 % 2))
+            found, partitions = await newest_records(settings, "events", limit=1_000)
+            assert partitions == 2
+            some, _ = await newest_records(settings, "events", limit=10)
+            assert sorted(record.value for record in some) == sorted([*sent[35:40], *sent[55:60]])
+            return [record.value for record in found]
+
+        assert sorted(value or b"" for value in asyncio.run(scenario())) == sorted(sent)

@@ -73,13 +73,13 @@ class BatchReader:
         self._max_message_bytes = max_message_bytes
         self._max_user_bytes = max_user_bytes
 
-    def read(
+    def read(  # noqa: C901  one long function, because this code runs for each event and calls take time
         self, batch: Batch, records: Iterable[Record], reader: Reader, belongs: Callable[[str], bool] | None
     ) -> None:
         """Read records into a batch. `belongs` returns whether a user belongs to this partition."""
         not_after_ms, late_before_ms, max_bytes = batch.not_after_ms, batch.late_before_ms, self._max_message_bytes
         full, users, rows_to_fetch = self._full, self._users, batch.rows_to_fetch
-        read, events = batch.records, batch.events
+        read, events, misplaced = batch.records, batch.events, batch.misplaced
         for record in records:
             try:
                 value = record.value
@@ -96,8 +96,11 @@ class BatchReader:
             user = event.user
             if late_before_ms <= event.at_ms <= not_after_ms and not (event.is_bot or event.has_start_time or full):
                 if user not in users and user not in rows_to_fetch:
-                    if not user or (belongs is not None and not belongs(user)):
+                    if not user or event.has_reference:
                         self._sort(batch, record, event, None, belongs)
+                        continue
+                    if belongs is not None and not belongs(user):
+                        misplaced.append(Misplaced(record, user, event, None))
                         continue
                     rows_to_fetch[user] = (USER_PREFIX + user).encode()
                 read.append(record)
