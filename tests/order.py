@@ -27,6 +27,8 @@ _FIRST: Final = (
     "tests/integration/test_connections.py",
     "tests/integration/test_redis_sentinel.py",
     "tests/integration/test_created_again.py",
+    "tests/integration/test_rights.py",
+    "tests/integration/test_access_tokens.py",
     "tests/integration/test_encodings.py",
     "tests/integration/test_examples.py",
     "tests/integration/test_names.py",
