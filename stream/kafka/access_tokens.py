@@ -189,7 +189,7 @@ class AccessTokens(AbstractTokenProvider, KafkaPythonTokenProvider):  # type: ig
         if seconds is None:
             seconds = _ASSUMED_SECONDS if claims.exp is None else max(0.0, claims.exp - time.time())
         self._token, self._expires_at = answer.access_token, asked_at + seconds
-        self._renew_at = asked_at + _RENEWED_AFTER * seconds
+        self._renew_at = asked_at + max(_MIN_PAUSE_SECONDS, _RENEWED_AFTER * seconds)
         self.subject, self.problem = claims.sub, ""
 
     def _request(self) -> _Answer:

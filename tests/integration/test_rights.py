@@ -90,7 +90,7 @@ def test_everything_runs_with_just_the_rights_of_the_script_and_each_is_used(
     first = deployment.start("worker", name="first", **as_user("worker"))
     first.wait_until(lambda: first.partitions == {0, 1}, "partitions taken over")
     run(deployment, "topics", "topics", "check")
-    recorded = [*{event.topic: event for event in simulated(users=5, days=3)}.values()]
+    recorded = [*{event.topic: event for event in simulated(users=40, days=3)}.values()]
     (tmp_path / "events.jsonl").write_bytes(b"\n".join(line_of(event.topic, event.value) for event in recorded))
     run(deployment, "replay", "replay", str(tmp_path / "events.jsonl"))
     deployment.expect((event.topic, event.value) for event in recorded)
@@ -118,28 +118,17 @@ def test_everything_runs_with_just_the_rights_of_the_script_and_each_is_used(
     run(deployment, "state", "state", "accept", *deployment.each_partition)
     run(deployment, "state", "state", "reset", "--yes", *deployment.each_partition)
     third = deployment.start("worker", name="third", **as_user("worker"))
-    third.wait_until(lambda: third.partitions == {0, 1}, "partitions taken over")
+    server.wait_until_ready()
+    third.terminate()
+    assert third.wait_for_exit() == 0
+    guarded_kafka.run_script(script(deployment, "--all", "--role", "topics"))
+    run(deployment, "topics", "topics", "grow", "--partitions", "3")
 
     assert len(recorded) == shown.count("not_json") == shown.count("too_large") == 3
     for role in ROLES:
-        granted = rights_of_role(role, deployment.settings, but=RARE)
+        granted = rights_of_role(role, deployment.settings, but=RARE - {"topics grow"})
         used = guarded_kafka.used_by(role)
         assert [right for right in granted if not any(includes(one, right) for one in used)] == []
-
-
-def test_what_creates_topics_and_adds_partitions_has_its_rights_in_the_script_with_all(
-    guarded_kafka: AuthorizingKafka, deployment: Deployment
-) -> None:
-    guarded_kafka.run_script(script(deployment, "--all", "--role", "topics"))
-    deployment.delete_topic(deployment.settings.days_topic)
-
-    created = run(deployment, "topics", "topics", "create")
-    run(deployment, "topics", "topics", "grow", "--partitions", "3")
-
-    assert f"created  {deployment.settings.days_topic}" in created.splitlines()
-    used = guarded_kafka.used_by("topics")
-    creating = [right for right in rights_of_role("topics", deployment.settings) if right.operation != "Create"]
-    assert [right for right in creating if not any(includes(one, right) for one in used)] == []
 
 
 def test_each_right_that_is_missing_is_named_with_the_line_that_grants_it(
@@ -215,6 +204,8 @@ def test_a_topic_that_is_missing_and_may_not_be_created_is_told_with_what_create
     assert create in told
     assert f"Create on topic {rekey!r} is not granted to User:worker: kafka-acls " in told
     assert "Traceback" not in told
+    guarded_kafka.run_script(script(deployment, "--all", "--role", "topics"))
+    assert f"created  {rekey}" in run(deployment, "topics", "topics", "create").splitlines()
 
 
 def test_rights_that_are_taken_away_are_told_while_it_runs_and_nothing_is_lost(

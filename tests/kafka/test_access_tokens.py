@@ -155,10 +155,23 @@ def test_a_token_that_is_no_jwt_is_used_for_as_long_as_the_answer_says() -> None
         tokens = tokens_of(url, clock)
         assert tokens.get() == "opaque"
     clock.now += 59
-    assert tokens.is_valid
+    before = tokens.is_valid
     clock.now += 1
-    assert not tokens.is_valid
+
+    assert (before, tokens.is_valid) == (True, False)
     assert tokens.subject == ""
+
+
+def test_an_endpoint_whose_tokens_have_expired_already_is_not_asked_without_end(endpoint: TokenEndpoint) -> None:
+    clock = Clock()
+    endpoint.lifetime_seconds = 0.0
+    tokens = tokens_of(endpoint.url, clock)
+    tokens.get()
+    clock.now += 1
+    wait_until(lambda: len(endpoint.tokens) == 2)  # the thread has looked at the clock, which stands still again
+    time.sleep(0.1)
+
+    assert len(endpoint.tokens) == 2
 
 
 def test_nobody_at_the_address_is_told() -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from kafka import errors as kafka_errors
 
 from stream.cli import main
+from stream.commands import rights as rights_command
 from stream.kafka.access import missing_rights, refused_rights
 from stream.kafka.rights import IDEMPOTENT_WRITE, ROLES, Right, acl_lines, includes, principal_of, rights_of
 from stream.settings import Input, Kafka, Settings, State
@@ -55,6 +56,10 @@ def test_brokers_without_transactions_need_no_right_to_one() -> None:
     assert {right.kind for right in rights_of("dlq replay", settings, old_brokers=True)} == {"topic"}
     assert IDEMPOTENT_WRITE in rights_of("dlq replay", Settings(), old_brokers=True)
     assert IDEMPOTENT_WRITE not in rights_of("serve", Settings(), old_brokers=True)
+
+
+def test_the_command_offers_every_role() -> None:
+    assert tuple(ROLES) == rights_command._ROLES
 
 
 def test_no_right_includes_another_one_of_its_command() -> None:
