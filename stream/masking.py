@@ -42,7 +42,7 @@ def masked(name: str, value: Any) -> Any:
         return value
     if name in _SECRETS:
         return HIDDEN
-    if name in _URLS:
+    if name in _URLS or name.endswith("_url"):
         return _masked_url(value)
     if name.endswith(_PATH_SUFFIX):
         return value if _may_be_path(value) else HIDDEN

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -179,17 +180,25 @@ class RepeatFilter(logging.Filter):
         return True
 
 
+# A token as a client sends it (RFC 6750, section 2.1).
+_BEARER = re.compile(r"(?P<name>Bearer )[A-Za-z0-9._~+/-]+=*")
+
+
 def mask_secrets(secrets: Collection[str]) -> Callable[[str], str]:
-    """Return a function that masks these secrets in a text, however a library or JSON has written them."""
+    """Return a function that masks these secrets in a text, however a library or JSON has written them.
+
+    Access tokens are masked too. They change all the time, and are recognised by the word before them.
+    """
+    hide_tokens = partial(_BEARER.sub, rf"\g<name>{HIDDEN}")
     known = [secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH]
     raw = {
         form for secret in known for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1], quote(secret))
     }
     forms = raw | _in_json(raw) | _in_json(_in_json(raw)) | {repr(form)[1:-1] for form in _in_json(raw)}
     if not forms:
-        return lambda text: text
+        return hide_tokens
     pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
-    return lambda text: pattern.sub(HIDDEN, text)
+    return lambda text: hide_tokens(pattern.sub(HIDDEN, text))
 
 
 def _in_json(forms: Collection[str]) -> set[str]:

@@ -24,6 +24,8 @@ from stream.export.http import Server
 from stream.export.probes import Probes
 from stream.export.report_reader import ReportReader, cancelled
 from stream.garbage import seldom_collected
+from stream.kafka.access import is_refusal
+from stream.kafka.access_tokens import token_notes
 from stream.kafka.connections import connection_problems
 from stream.kafka.options import client_options
 from stream.kafka.timeouts import request_timeout_seconds
@@ -111,7 +113,11 @@ class Deployment:
         self._worker = create_worker(settings, only_worker=only_worker) if worker else None
         # A process that also runs a worker has the worker's clock, which hears more, and of which the worker tells.
         clock = Clock() if self._worker is None else self._worker.tasks.clock
-        own_notes = (lambda: clock.notes("this server")) if self._worker is None else tuple
+
+        def own_notes() -> list[str]:
+            of_clock = clock.notes("this server") if self._worker is None else ()
+            return [*of_clock, *token_notes(settings)]
+
         self.board = Board(settings, now_ms=clock.now_ms, own_notes=own_notes)
         self._server = Server(self.board, version=VERSION) if server else None
         self._report_reader = _new_report_reader(self.board, settings, clock) if server else None
@@ -158,6 +164,8 @@ class Deployment:
             why = connection_problems(servers)
             raise BrokerUnreachable(f"{problem}: {why}" if why else problem) from error
         except KafkaError as error:
+            if is_refusal(error):
+                raise
             problem = f"Kafka at {self.settings.kafka.servers} refused: {error}"
             hint = "a broker without idempotent producers wants kafka.idempotent = false"
             raise Unavailable(f"{problem} ({hint})" if self.settings.kafka.idempotent else problem) from error
@@ -247,7 +255,7 @@ async def _run_until(
         if stopping.is_set():  # also if a part has broken since, which is usual when all workers are stopped at once
             return 0
         reason = running.result()
-        if isinstance(reason, (Unavailable, StateRefused)):
+        if isinstance(reason, (Unavailable, StateRefused)) or (reason is not None and is_refusal(reason)):
             raise reason
         if isinstance(reason, StoreFailed):
             raise Unavailable(str(reason)) from reason

@@ -17,6 +17,7 @@ from stream.core.families.registry import windows
 from stream.core.metrics import Metric
 from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
+from stream.kafka import rights
 from stream.settings.checks import RANGES, WINDOW_RANGE
 
 REPOSITORY = Path(__file__).parent.parent
@@ -66,6 +67,29 @@ def questions_table() -> str:
     comments = _comments_in(Question)
     fields = zip(Question.__struct_fields__, _defaults(Question), strict=True)
     return _table(("setting", "default", ""), ((f"`{name}`", default, comments[name]) for name, default in fields))
+
+
+def rights_table() -> str:
+    """Return a row for each kind of resource that commands need rights to, of a deployment with one input."""
+    deployment = settings.Settings(app_id="<app_id>", inputs=(settings.Input(topic="<input>", format=formats.AUTO),))
+    rows = []
+    for role, commands in rights.ROLES.items():
+        needed = {command: tuple(rights.rights_of(command, deployment)) for command in commands}
+        for its in dict.fromkeys(needed.values()):
+            alike = ", ".join(f"`{command}`" for command, others in needed.items() if others == its)
+            rows += [(role, alike, *cells) for cells in _rights_by_operations(its)]
+    return _table(("role", "commands", "operations", "on"), rows)
+
+
+def _rights_by_operations(needed: Iterable[rights.Right]) -> list[tuple[str, str]]:
+    """Return the operations, and what all of them are needed on."""
+    operations: dict[tuple[str, str], list[str]] = {}
+    for right in needed:
+        operations.setdefault((right.kind, right.name), []).append(right.operation)
+    names: dict[tuple[str, str], list[str]] = {}
+    for (kind, name), its in operations.items():
+        names.setdefault((", ".join(its), kind.replace("-", " ")), []).append(f"`{name}`")
+    return [(its, f"{kind} {', '.join(found)}") for (its, kind), found in names.items()]
 
 
 def _defaults(struct: type[msgspec.Struct]) -> list[str]:
@@ -129,6 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "inputs": inputs_table,
     "questions": questions_table,
+    "rights": rights_table,
 }
 
 

@@ -32,6 +32,8 @@ _FIRST: Final = (
     "tests/containers/test_pods.py",
     "tests/containers/test_engine.py",
     "tests/integration/test_created_again.py",
+    "tests/integration/test_rights.py",
+    "tests/integration/test_access_tokens.py",
     "tests/integration/test_encodings.py",
     "tests/integration/test_examples.py",
     "tests/integration/test_names.py",

@@ -70,6 +70,8 @@ MAY_HOLD_A_SECRET = {
     "state.url": URLS,
     "kafka.sasl_password": URLS,
     "kafka.sasl_password_file": URLS,
+    "kafka.oauth_token_url": URLS,
+    "kafka.oauth_client_secret_file": URLS,
     "state.password_file": URLS,
     "kafka.ssl_keyfile": ("-----BEGIN PRIVATE KEY-----\n{}", *URLS),
     "state.ssl_keyfile": ("-----BEGIN PRIVATE KEY-----\n{}", *URLS),

@@ -439,6 +439,45 @@ def test_a_byte_order_mark_is_no_part_of_a_password_nor_of_the_settings(tmp_path
     assert settings.secrets() == ["hunter2"]
 
 
+OAUTH = {
+    "ENGAGEMENT_KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+    "ENGAGEMENT_KAFKA_OAUTH_TOKEN_URL": "https://login.example/token",
+    "ENGAGEMENT_KAFKA_OAUTH_CLIENT_ID": "engagement",
+    "ENGAGEMENT_KAFKA_OAUTH_CLIENT_SECRET_FILE": "/run/secrets/client",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SASL_MECHANISM": "PLAIN"}, "kafka.oauth_token_url: has no effect on kafka.sasl_mechanism 'PLAIN'"),
+        ({"OAUTH_TOKEN_URL": ""}, "kafka.oauth_token_url: is missing for kafka.sasl_mechanism 'OAUTHBEARER'"),
+        ({"OAUTH_CLIENT_ID": ""}, "kafka.oauth_client_id: is missing for kafka.sasl_mechanism 'OAUTHBEARER'"),
+        ({"OAUTH_CLIENT_SECRET_FILE": ""}, "kafka.oauth_client_secret_file: is missing for"),
+        (
+            {"OAUTH_TOKEN_URL": "ftp://login.example/token"},
+            "kafka.oauth_token_url: 'ftp://********' is no http or https URL",
+        ),
+        ({"OAUTH_TOKEN_URL": "https://:443/token"}, "kafka.oauth_token_url: "),
+        ({"OAUTH_TOKEN_URL": "https://login.example:port/token"}, "kafka.oauth_token_url: "),
+        ({"OAUTH_TOKEN_URL": "https://app:secret@login.example/token"}, "kafka.oauth_token_url: "),
+        ({"SASL_USERNAME": "ada"}, "kafka.sasl_username: has no effect on kafka.sasl_mechanism 'OAUTHBEARER'"),
+        ({"SASL_PASSWORD": "hunter2"}, "kafka.sasl_password: has no effect on kafka.sasl_mechanism 'OAUTHBEARER'"),
+        ({"OAUTH_EXTENSIONS": "auth=other"}, "kafka.oauth_extensions: 'auth=********' is no name=value"),
+        ({"OAUTH_EXTENSIONS": "pool"}, "kafka.oauth_extensions: 'pool' is no name=value"),
+    ],
+)
+def test_what_tokens_are_asked_for_with_is_checked(given: dict[str, str], told: str) -> None:
+    load(None, OAUTH)
+
+    with pytest.raises(SettingsError) as raised:
+        load(None, {**OAUTH, **{f"ENGAGEMENT_KAFKA_{name}": value for name, value in given.items()}})
+
+    assert str(raised.value).startswith(told)
+    assert "hunter2" not in str(raised.value)
+    assert "secret@" not in str(raised.value)
+
+
 def test_a_password_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes(b"\xff\xfe")
     settings = load(None, {"ENGAGEMENT_KAFKA_SASL_PASSWORD_FILE": f"{tmp_path}/password"})

@@ -24,8 +24,10 @@ from stream.agents.timekeeping import AskStore
 from stream.agents.transport import BatchConsumer, BatchSchema, Records
 from stream.core.store import Store, StoreUnavailable
 from stream.core.time import seconds_of
+from stream.kafka.access_tokens import token_notes, token_problem
 from stream.kafka.options import client_options
 from stream.kafka.outbox import Outbox, PartitionChangelog
+from stream.kafka.rights import Right, rights_of
 from stream.kafka.state_mismatch import (
     StateMismatch,
     commands_for_new_changelog,
@@ -205,7 +207,13 @@ class Worker:
         options = client_options(self._settings)
         ids = await in_thread(lambda: topic_ids(topics, client_options=options))
         self.tasks.topic_ids = ids
-        self._topic_watch = TopicWatch(topics, client_options=options, on_ids=self.tasks.take_topic_ids)
+        self._topic_watch = TopicWatch(
+            topics,
+            client_options=options,
+            on_ids=self.tasks.take_topic_ids,
+            rights=rights_of("worker", self._settings),
+            on_missing_rights=self._take_missing_rights,
+        )
         self._topic_watch.start()
         self._stores.topic_id = ids.get(self._settings.changelog_topic, "")
         await self.tasks.start(
@@ -215,6 +223,13 @@ class Worker:
         )
         self._reporting = [asyncio.create_task(work()) for work in (self._report_progress, self._check_ranges)]
         await self.app.start()  # this includes the first recovery
+
+    def _take_missing_rights(self, missing: list[Right]) -> None:
+        """Report rights that were taken away, and read the topics again that this worker may read again."""
+        self.tasks.take_missing_rights(missing)
+        may_not_read = {right.name for right in missing if right.operation == "Read"}
+        with contextlib.suppress(ConsumerNotStarted):
+            self.consumer.resume_allowed(may_not_read)
 
     # -- recovery --------------------------------------------------------------------------------------------------
 
@@ -260,18 +275,21 @@ class Worker:
         """Return why this worker does not process all of its partitions now. Empty if it does."""
         if self.tasks.failure is not None:
             return [f"it stops: {self.tasks.failure!r}"]
+        problem, has_token = token_problem(self._settings)
+        if problem and not has_token:
+            return [problem]
         if self._assigned is None:
-            return ["no partitions are assigned yet"]
+            return ["no partitions are assigned yet", *self.tasks.unread()]
         waiting = sorted(partition for partition in self._assigned if not self.tasks.owns(partition))
-        if not waiting:
+        if not waiting or self.tasks.missing_rights:
             return self.tasks.unread()
         progress = self.recovering()
         left = f": {progress[1]:,} records to read" if progress is not None else ""
         return [f"the state of partitions {', '.join(map(str, waiting))} is being recovered{left}"]
 
     def notes(self) -> list[str]:
-        """What people should know besides: that this machine's clock is wrong, or that nobody can tell."""
-        return list(self.tasks.clock.notes("this worker"))
+        """What people should know besides: that this machine's clock is wrong, or that a token can't be renewed."""
+        return [*self.tasks.clock.notes("this worker"), *token_notes(self._settings)]
 
     async def _report_standbys(self) -> None:
         for tp in sorted(self._recovery.standby_tps):

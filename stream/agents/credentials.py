@@ -3,7 +3,9 @@
 from typing import Any
 
 from faust import SASLCredentials, SSLCredentials
+from faust.auth import OAuthCredentials
 
+from stream.kafka.access_tokens import access_tokens
 from stream.kafka.options import ssl_context
 from stream.settings import Settings
 
@@ -12,6 +14,9 @@ def faust_credentials(settings: Settings) -> Any:
     """Return Faust's credentials for these settings, or None for a connection without TLS and SASL."""
     protocol = settings.kafka.security_protocol
     context = ssl_context(settings)
+    tokens = access_tokens(settings)
+    if tokens is not None:
+        return OAuthCredentials(oauth_cb=tokens, ssl_context=context)
     if protocol.startswith("SASL"):
         return SASLCredentials(
             mechanism=settings.kafka.sasl_mechanism,

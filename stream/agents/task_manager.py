@@ -25,7 +25,9 @@ from stream.clock import Clock
 from stream.core.store import PartitionTakenOver, StoreUnavailable
 from stream.core.time import seconds_of
 from stream.inputs.encodings.schemas import Schemas
+from stream.kafka.access import describe_missing
 from stream.kafka.outbox import Outbox
+from stream.kafka.rights import Right
 from stream.kafka.schema_registry import schema_registry_of
 from stream.kafka.state_mismatch import (
     PartitionOffsets,
@@ -113,6 +115,7 @@ class TaskManager:
         self._started_ms = time.time_ns() // 1_000_000  # not for numbers: it only tells processes of one name apart
         self.topic_ids: Mapping[str, str] = {}  # by Kafka topic, as far as the broker tells them
         self.missing_topics: list[str] = []
+        self.missing_rights: list[Right] = []
         self._inputs = {*settings.input_topics.values(), settings.rekey_topic}
         named = settings.named_inputs.values()
         self._named_by_schema = {input_.topic for input_ in named if input_.encoding == "registry"}
@@ -342,9 +345,19 @@ class TaskManager:
             for topic in ids.keys() & self._inputs:
                 self.stop_reading_on_mismatch(PartitionOffsets(topic, number, None, first=0, end=0, committed=None))
 
+    def take_missing_rights(self, missing: list[Right]) -> None:
+        """Take in which rights Kafka does not grant this worker now."""
+        for told in describe_missing((right for right in missing if right not in self.missing_rights), self._settings):
+            log.error("a right is missing", grant=told)
+        for right in self.missing_rights:
+            if right not in missing:
+                log.info("a right was granted again", right=str(right))
+        self.missing_rights = missing
+
     def unread(self) -> list[str]:
-        """Return which topics are not read, and why."""
+        """Return which topics are not read, and why, and which rights are missing."""
         found = [missing_topic(topic) for topic in self.missing_topics]
+        found += describe_missing(self.missing_rights, self._settings)
         for number, task in sorted(self._tasks.items()):
             found += [f"partition {number}: {why}" for why in task.unread.values()]
         waiting = {topic: why for (topic, _), why in self._waiting().items()}
@@ -355,9 +368,17 @@ class TaskManager:
         return self._held.waiting() if self._held is not None else {}
 
     def _missing_inputs(self) -> dict[str, str]:
-        """By input: why its topic is not read, if Kafka does not have it any more."""
+        """By input: why its topic is not read, if Kafka does not have it any more, or does not let us read it."""
         inputs = self._settings.input_topics.items()
-        return {name: missing_topic(topic) for name, topic in inputs if topic in self.missing_topics}
+        refused = {right.name: right for right in self.missing_rights if right.operation == "Read"}
+        return {
+            **{name: missing_topic(topic) for name, topic in inputs if topic in self.missing_topics},
+            **{
+                name: describe_missing([refused[topic]], self._settings)[0]
+                for name, topic in inputs
+                if topic in refused
+            },
+        }
 
     def _waiting_inputs(self, partition: int) -> dict[str, str]:
         waiting, inputs = self._waiting(), self._settings.input_topics.items()

@@ -14,7 +14,7 @@ transaction begins. Markers of transactions and records of aborted transactions 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar, cast
 import faust
 import structlog
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -165,7 +165,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         reader = cast(BatchConsumer, self.consumer)
         reading = reader.reading
-        records = await super()._fetch_records(consumer, active_partitions, *options, **named)
+        try:
+            records = await super()._fetch_records(consumer, active_partitions, *options, **named)
+        except TopicAuthorizationFailedError as error:
+            reader.pause_refused(error)
+            return {}
         if not records or (reader.flow_active and not reading.is_over):
             return records
         for tp, batch in records.items():
@@ -234,6 +238,7 @@ class BatchConsumer(driver.Consumer):
         self._reads_inputs = False
         self.reading = ReadingPeriod()
         self._out_of_range: dict[TP, Any] = {}  # partitions that were paused, with aiokafka's record of each
+        self._refused: dict[TP, Any] = {}  # the same for topics that Kafka does not let this worker read
         # Faust's streams record each acknowledged offset here themselves, until Faust commits, which it never does
         # here. A worker would keep two numbers for each batch for its whole life.
         self._acked = _DiscardingDict[list[int]](list)
@@ -378,6 +383,23 @@ class BatchConsumer(driver.Consumer):
             self._out_of_range.pop(tp, None)
             if not does_not_fit(place._replace(position=out_of_range[tp].position)):
                 cast(_ConsumerThread, self._thread).call_soon(out_of_range[tp].resume)
+
+    def pause_refused(self, error: TopicAuthorizationFailedError) -> None:
+        """Stop fetching a topic that Kafka does not let this worker read. Called in the thread of aiokafka.
+
+        Kafka answers such a fetch at once, so without a pause the next one would follow at once too.
+        """
+        for tp in self.assignment():
+            state = self._fetch_state(tp)
+            if tp.topic in error.args and state is not None:
+                state.pause()
+                self._refused[tp] = state
+
+    def resume_allowed(self, may_not_read: Collection[str]) -> None:
+        """Fetch the topics again that were refused, except those that may still not be read."""
+        thread = cast(_ConsumerThread, self._thread)
+        for tp in [tp for tp in self._refused if tp.topic not in may_not_read]:
+            thread.call_soon(self._refused.pop(tp).resume)
 
     def pause_reading(self, topic: str, partition: int) -> Callable[[], None]:
         """Stop fetching a partition, and return what begins it again. What was fetched already may still come."""

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Container
+from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,7 @@ def list_command(settings: Settings, selection: "LetterFilter", limit: int | Non
     """
     from stream.commands.dead_letter_pages import counts_document, counts_table
 
-    with failures_in_one_line():
+    with failures_in_one_line(), _rights(settings, selection, "dlq list"):
         counts = asyncio.run(_count(settings, selection, limit))
     if as_format == "json":
         _print_json(counts_document(counts))
@@ -120,6 +121,12 @@ def list_command(settings: Settings, selection: "LetterFilter", limit: int | Non
         _print_table(counts_table(counts))
     else:
         click.echo("no dead letters")
+
+
+def _rights(settings: Settings, selection: "LetterFilter", command: str) -> AbstractContextManager[None]:
+    from stream.kafka.access import required_rights
+
+    return required_rights(settings, command, inputs=[settings.input_topics[name] for name in selection.topics])
 
 
 async def _count(settings: Settings, selection: "LetterFilter", limit: int | None) -> "list[Count]":
@@ -229,7 +236,7 @@ def replay(
     stopped_by: list[int] = []
     started = time.monotonic()
     try:
-        with failures_in_one_line():
+        with failures_in_one_line(), _rights(settings, selection, "dlq replay --dry-run" if dry_run else "dlq replay"):
             asyncio.run(_replay_until_stopped(run, stopped_by))
     finally:
         if run.outcomes.by_outcome or sys.exc_info()[0] is None:

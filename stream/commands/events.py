@@ -74,6 +74,7 @@ def simulate_command(
     \b
     Example: engagement simulate --users 500 --days 7 --duplicate 0.01 --output events.jsonl.gz
     """
+    from stream.kafka.access import required_rights
     from stream.kafka.options import client_options
     from stream.simulate.producer import EventProducer
     from stream.simulate.simulator import SimulatorSettings, simulate
@@ -96,7 +97,8 @@ def simulate_command(
         if kafka is not None:
             chosen = load_settings(file, kafka)
             topics = _topics_of_kinds(chosen)
-            with EventProducer(client_options(chosen)) as producer:
+            allowed = required_rights(chosen, "simulate", inputs=topics.values())
+            with allowed, EventProducer(client_options(chosen)) as producer:
                 for event in events:
                     producer.send(topics[event.topic], event.key, event.value)
                     count += 1
@@ -110,6 +112,7 @@ def simulate_command(
 
 def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: dict[str, Any]) -> None:
     """Send the history of a population and then each event when it happens, until SIGINT or SIGTERM."""
+    from stream.kafka.access import required_rights
     from stream.kafka.options import client_options
     from stream.simulate.live import ENDLESS_MS, resume_time_ms, send_as_they_happen
     from stream.simulate.producer import EventProducer
@@ -123,7 +126,7 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     except ValueError as error:
         raise OperatorMistake(str(error)) from None
     topics, options = _topics_of_kinds(settings), client_options(settings)
-    with failures_in_one_line():
+    with failures_in_one_line(), required_rights(settings, "simulate --live", inputs=topics.values()):
         start_ms = resume_time_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
         with EventProducer(options) as producer:
             count = send_as_they_happen(
@@ -198,6 +201,7 @@ def replay_command(
     \b
     Example: engagement replay events.jsonl.gz --kafka localhost:9092 --rebase
     """
+    from stream.kafka.access import required_rights
     from stream.kafka.options import client_options
     from stream.simulate.recording import Recording
     from stream.simulate.replay import rebase, replay
@@ -214,8 +218,10 @@ def replay_command(
             sent = rebase(recording, last_ms=recording.last_ms, now_ms=time.time_ns() // 1_000_000)
         events = (event._replace(topic=topics[event.topic]) for event in sent)
         with progress("sending", len(recording)) as on_progress:
+            allowed = required_rights(settings, "replay", inputs={topics[name] for name in recording.topics})
             try:
-                summary = replay(events, client_options(settings), rate=rate, on_progress=on_progress)
+                with allowed:
+                    summary = replay(events, client_options(settings), rate=rate, on_progress=on_progress)
             except ValueError as error:
                 raise OperatorMistake(str(error)) from None
     click.echo(f"{summary.events:,} events sent in {summary.seconds:.1f} s", err=True)

@@ -190,10 +190,12 @@ def _lines_of(files: Iterable[str], settings: Settings, literals: frozenset[str]
 
 
 def _of_topic(topic: str, settings: Settings, chosen: Input, reader: Reader, limit: int) -> Inspection:
+    from stream.kafka.access import required_rights
     from stream.kafka.newest_records import newest_records
     from stream.partitioning import partition_of
 
-    records, partitions = asyncio.run(newest_records(settings, topic, limit=limit))
+    with required_rights(settings, "inputs check", inputs=[topic]):
+        records, partitions = asyncio.run(newest_records(settings, topic, limit=limit))
     json_of = _decoder(settings, chosen, records)
     options = {"partition_of": lambda key: partition_of(key, partitions), "decoded": json_of is not None}
     inspection = _inspection(settings, chosen, reader, **options)

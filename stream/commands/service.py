@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,11 +24,12 @@ _STOP_TIMEOUT_SECONDS = 9.0
 
 def _run_child_processes(settings: Settings, given: Mapping[str, str], *, count: int, server: bool) -> None:
     """Run several workers, and a server if asked, as child processes. `given` are environment variables for all."""
+    from stream.kafka.access import required_rights
     from stream.processes import ProcessSupervisor, Program
     from stream.telemetry import configure_logging
 
     configure_logging(settings.log, secrets=settings.secrets())
-    with failures_in_one_line():
+    with failures_in_one_line(), required_rights(settings, "worker"):
         create_missing_topics(settings)
 
     def program(name: str, command: str, environment: Mapping[str, str]) -> Program:
@@ -74,15 +75,17 @@ def _run(file: Path | None, kafka: str | None, *, worker: bool, server: bool, **
 
 
 def _run_in_this_process(settings: Settings, *, worker: bool, server: bool) -> NoReturn:
+    from stream.kafka.access import required_rights
     from stream.shutdown import exit_after, silence_logging
     from stream.telemetry import configure_logging
     from stream.wiring import Deployment, run_until_stopped
 
     configure_logging(settings.log, secrets=settings.secrets())
-    with failures_in_one_line():
+    with failures_in_one_line(), ExitStack() as allowed:
         deployment = Deployment(settings, worker=worker, server=server)
         deployment.check_store()
         if worker:
+            allowed.enter_context(required_rights(settings, "worker"))
             create_missing_topics(settings)
 
         def started() -> None:

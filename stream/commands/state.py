@@ -53,7 +53,9 @@ def inspect(file: Path | None, kafka: str | None, partition: tuple[int, ...], as
     """
     settings = load_settings(file, kafka)
     shared = is_redis_url(settings.state.url)
-    found = _run(settings, lambda maintenance: _inspect(maintenance, _chosen(settings, partition), shared=shared))
+    found = _run(
+        settings, "state inspect", lambda opened: _inspect(opened, _chosen(settings, partition), shared=shared)
+    )
     if as_format == "json":
         from stream.maintenance.partition_state import as_document
 
@@ -92,7 +94,7 @@ def reset(file: Path | None, kafka: str | None, partition: tuple[int, ...], yes:
                 await maintenance.reset(number, on_progress)
             click.echo(f"partition {number} has no state now and is counted again: start the workers", err=True)
 
-    _run(settings, work)
+    _run(settings, "state reset", work)
 
 
 @state.command()
@@ -118,7 +120,7 @@ def accept(file: Path | None, kafka: str | None, partition: tuple[int, ...]) -> 
                 click.echo(f"accepted: {problem.splitlines()[0]}", err=True)
             click.echo(f"partition {number} keeps its state: start the workers", err=True)
 
-    _run(settings, work)
+    _run(settings, "state accept", work)
 
 
 @click.command()
@@ -142,7 +144,9 @@ def grow(file: Path | None, kafka: str | None, partitions: int) -> None:
 
     settings = load_settings(file, kafka, topics__partitions=partitions)
     moved = _run(
-        settings, lambda maintenance: add_partitions(maintenance, partitions, lambda step: click.echo(step, err=True))
+        settings,
+        "topics grow",
+        lambda maintenance: add_partitions(maintenance, partitions, lambda step: click.echo(step, err=True)),
     )
     click.echo(
         f"{moved:,} users moved; start workers and servers with topics.partitions = {partitions} "
@@ -159,7 +163,8 @@ def _chosen(settings: Settings, partitions: tuple[int, ...]) -> list[int]:
     return sorted(set(partitions)) or list(range(settings.topics.partitions))
 
 
-def _run(settings: Settings, work: "Callable[[StateMaintenance], Awaitable[_Result]]") -> _Result:
+def _run(settings: Settings, command: str, work: "Callable[[StateMaintenance], Awaitable[_Result]]") -> _Result:
+    from stream.kafka.access import required_rights
     from stream.telemetry import configure_logging
     from stream.wiring import open_maintenance
 
@@ -170,7 +175,7 @@ def _run(settings: Settings, work: "Callable[[StateMaintenance], Awaitable[_Resu
             async with opened:
                 return await work(opened)
 
-    with failures_in_one_line():
+    with failures_in_one_line(), required_rights(settings, command):
         return asyncio.run(run_with_maintenance())
 
 

@@ -75,7 +75,7 @@ class ReplayLog:
     async def __aenter__(self) -> "ReplayLog":
         options: dict[str, Any] = {"acks": "all"}
         if self._fences:
-            options["transactional_id"] = f"{self._settings.app_id}-dlq-replay"
+            options["transactional_id"] = self._settings.replay_transactional_id
         self._producer = AIOKafkaProducer(**client_options(self._settings), **options)
         with range_reader.kafka_errors_as_unavailable(self._settings):
             await range_reader.start_client(self._producer, self._with_timeout(self._producer.start()))

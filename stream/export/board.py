@@ -64,6 +64,7 @@ class Board:
         self.now_ms = now_ms
         self._shared = settings.shared
         self.reports_missing = ""  # why no reports can come; else empty
+        self.missing_rights: list[str] = []  # what Kafka does not let this server read, each with what grants it
         self.preparing = ""  # why the numbers can't be trusted yet, while the demo still sends its history; else empty
         self._reports: dict[int, Report] = {}
         self._unowned: dict[int, Unowned] = {}
@@ -251,6 +252,7 @@ class Board:
             reasons.append("sums of the workers can't be: a part is larger than its whole; look at their logs")
         if self.reports_missing:
             reasons.append(self.reports_missing)
+        reasons += self.missing_rights
         if self.preparing:
             reasons.append(self.preparing)
         return reasons

@@ -6,7 +6,7 @@ rebalancing  partitions are taken over again and again among the same workers, s
 recovering   the state of some partition is being restored
 behind       a backlog is being read, and the numbers are those of its time; or an open transaction blocks a partition;
              or a topic was created again, and is not read before somebody decides what becomes of it; or messages wait
-             for the schema registry
+             for the schema registry; or Kafka does not let this server read the reports
 ahead        the clock of some partition has gone by a wrong time, and stands still until that time comes
 stale        the owner of some partition does not report, has left, or can't continue, so its events are missing
 mismatch     the reports of workers do not fit this server, or one another, so no number is shown

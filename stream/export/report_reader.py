@@ -19,7 +19,9 @@ from aiokafka.structs import TopicPartition
 
 from stream.clock import Clock, TimeTold
 from stream.export.board import Board
+from stream.kafka.access import describe_missing
 from stream.kafka.headers import DELETED_BY
+from stream.kafka.rights import Right, rights_of
 from stream.kafka.timeouts import missing_topic
 from stream.kafka.topic_watch import TopicWatch
 from stream.telemetry import NOBODY, Owner, decode_report
@@ -55,8 +57,14 @@ class ReportReader:
 
     async def run(self) -> None:
         """Put each report on the board until cancelled. If Kafka can't be reached, try again."""
-        topics = [self._board.settings.snapshots_topic, self._board.settings.days_topic]
-        watch = TopicWatch(topics, client_options=self._client_options, on_ids=self._take_topic_ids)
+        settings = self._board.settings
+        watch = TopicWatch(
+            [settings.snapshots_topic, settings.days_topic],
+            client_options=self._client_options,
+            on_ids=self._take_topic_ids,
+            rights=rights_of("serve", settings),
+            on_missing_rights=self._take_missing_rights,
+        )
         watch.start()
         try:
             await self._read_for_ever()
@@ -73,6 +81,13 @@ class ReportReader:
                 self._created_again = True
             if topic_id is not None:
                 self._topic_ids[topic] = topic_id
+
+    def _take_missing_rights(self, missing: list[Right]) -> None:
+        told = describe_missing(missing, self._board.settings)
+        for one in told:
+            if one not in self._board.missing_rights:
+                log.error("a right is missing", grant=one)
+        self._board.missing_rights = told
 
     async def _read_for_ever(self) -> None:
         while True:

@@ -15,6 +15,7 @@ aiokafka has no option for any of this, so `adapt_aiokafka` replaces what it con
 """
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -29,6 +30,7 @@ from typing import Any, TypeVar, cast
 from aiokafka import client as aiokafka_client
 from aiokafka import errors as aiokafka_errors
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.admin import SaslAuthenticateRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from kafka.errors import KafkaConnectionError
 from kafka.future import Future
@@ -53,6 +55,12 @@ _LOOK_UP_SECONDS = 30.0
 _TRIED_LAST_SECONDS = 60.0
 
 DEFAULT_PORT = 9092
+
+# How much of a session is used before its connection is replaced, as kafka-python and the Java client log in again.
+_SESSION_USED = 0.85
+
+# Connections that have been replaced and wait for their last answers. A task that nobody holds may be collected.
+_closing: "set[asyncio.Future[None]]" = set()
 
 _AddressInfo = tuple[int, int, int, str, Any]
 _Answer = TypeVar("_Answer")
@@ -281,7 +289,7 @@ async def _connect_to_any_address(host: str, port: int, *, on_close: Any = None,
     """Open an aiokafka connection to the first address of a name at which a broker answers."""
 
     async def attempt(address: _AddressInfo) -> AIOKafkaConnection:
-        connection = AIOKafkaConnection(host, port, **options)
+        connection = _Connection(host, port, **options)
         connection._loop = _LoopForAddress(connection._loop, address)
         await connection.connect()  # asks which versions the broker has, and logs in
         return connection
@@ -295,6 +303,39 @@ async def _connect_to_any_address(host: str, port: int, *, on_close: Any = None,
     return connection
 
 
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
+    """A connection that knows when its session ends: a broker closes it if a request comes later (KIP-368).
+
+    aiokafka can't log in again on a connection that is open.
+    """
+
+    _replaced_at = math.inf  # when it shall be replaced by a new one
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        sent = super().send(request, expect_response)
+        return self._note_session(sent) if isinstance(request, SaslAuthenticateRequest) else sent
+
+    async def _note_session(self, sent: Awaitable[Any]) -> Any:
+        answer = await sent
+        lifetime_ms = getattr(answer, "session_lifetime_ms", 0)  # brokers before 2.2 tell none
+        if lifetime_ms > 0:
+            self._replaced_at = time.monotonic() + _SESSION_USED * lifetime_ms / 1_000
+        return answer
+
+    @property
+    def must_be_replaced(self) -> bool:
+        """Whether its session ends soon."""
+        return time.monotonic() >= self._replaced_at
+
+    async def close_when_idle(self) -> None:
+        """Wait for the answers that are still to come, and close it. Its client has forgotten it already."""
+        self._on_close_cb = None
+        answers = [future for _, _, future in self._requests]
+        if answers:
+            await asyncio.wait(answers)
+        self.close()
+
+
 _get_connection = aiokafka_client.AIOKafkaClient._get_conn
 
 
@@ -304,7 +345,11 @@ async def _get_connection_alone(
     """Get or open a connection. aiokafka has one lock for all, so one that waits would hold up all others."""
     connection = self._conns.get((node_id, group))
     if connection is not None and connection.connected():
-        return connection
+        if not connection.must_be_replaced:
+            return connection
+        closing = asyncio.ensure_future(self._conns.pop((node_id, group)).close_when_idle())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
     locks = self.__dict__.setdefault("_locks_of_connections", defaultdict(asyncio.Lock))
     async with locks[node_id, group]:
         return await _get_connection(self, node_id, group=group, no_hint=no_hint)

@@ -3,6 +3,7 @@
 import ssl
 from typing import Any
 
+from stream.kafka.access_tokens import access_tokens
 from stream.kafka.connections import adapt_aiokafka
 from stream.masking import masked
 from stream.settings import Settings, SettingsError
@@ -39,8 +40,12 @@ def _security(settings: Settings) -> dict[str, Any]:
         options["ssl_context"] = context
     if kafka.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = kafka.sasl_mechanism
-        options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = settings.sasl_password()
+        tokens = access_tokens(settings)
+        if tokens is not None:
+            options["sasl_oauth_token_provider"] = tokens
+        else:
+            options["sasl_plain_username"] = kafka.sasl_username
+            options["sasl_plain_password"] = settings.sasl_password()
     return options
 
 

@@ -1,9 +1,9 @@
-"""Notice that a topic was deleted, or created again, while a program runs.
+"""Notice that a topic was deleted, or created again, or that a right was taken away, while a program runs.
 
 Kafka's clients know a topic by its name alone. When it is deleted and created again, they go on at the offset that they
 had in the old one: beyond the end of the new one, or behind records that they have never seen. Kafka gives each topic
 an id, which tells the two apart. Neither aiokafka nor Faust asks for it, so this is done here, on a connection of its
-own.
+own. It is also asked there which of the rights that the program needs it has.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 from kafka.errors import KafkaError
 
+from stream.kafka.access import missing_rights
+from stream.kafka.rights import Right
 from stream.kafka.topics import admin_client, ids_of
 from stream.settings import Unavailable
 
@@ -37,10 +39,14 @@ class TopicWatch:
         *,
         client_options: Mapping[str, object],
         on_ids: Callable[[Mapping[str, str | None]], None],
+        rights: Sequence[Right] = (),
+        on_missing_rights: Callable[[list[Right]], None] = lambda missing: None,
     ) -> None:
+        """`on_missing_rights` is called in the same way, with those of the `rights` that are missing."""
         self._topics = list(topics)
         self._client_options = client_options
         self._on_ids = on_ids
+        self._rights, self._on_missing_rights = rights, on_missing_rights
         self._missing_looks = dict.fromkeys(topics, 0)
         self._stopped = threading.Event()
 
@@ -66,10 +72,12 @@ class TopicWatch:
     def _look_again_and_again(self, admin: Any, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             found = self._with_missing(ids_of(admin, self._topics))
+            missing = missing_rights(admin, self._rights)
             if self._stopped.is_set():
                 return
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._on_ids, found)
+                loop.call_soon_threadsafe(self._on_missing_rights, missing)
             if self._stopped.wait(_LOOK_SECONDS):
                 return
 

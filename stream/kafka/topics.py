@@ -19,6 +19,7 @@ from uuid import UUID
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidConfigurationError,
     KafkaConnectionError,
     KafkaError,
@@ -26,10 +27,12 @@ from kafka.errors import (
     NodeNotReadyError,
     RequestTimedOutError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 
+from stream.kafka.access_tokens import AccessTokens
 from stream.kafka.connections import (
     EachAddressClient,
     NotConnected,
@@ -63,6 +66,17 @@ class TopicNotCreated(Unavailable):
     """The cluster refuses to create a topic. The text has its reason."""
 
 
+class CreationNotAllowed(TopicNotCreated):
+    """We have no right to create a topic. The text has the command with which somebody else can create it."""
+
+    def __init__(self, spec: TopicSpec, *, address: str, replication: int) -> None:
+        self.topic = spec.name
+        counts = f"--partitions {spec.partitions}" + (f" --replication-factor {replication}" if replication > 0 else "")
+        config = "".join(f" --config {name}={value}" for name, value in spec.config.items())
+        command = f"kafka-topics --bootstrap-server {address} --create --topic {spec.name} {counts}{config}"
+        super().__init__(f"topic {spec.name!r} does not exist, and we may not create it\n  create it with: {command}")
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """A topic as it should be. `config` has Kafka's topic settings by their Kafka names."""
@@ -80,6 +94,7 @@ class TopicProblem:
     problem: str
     remedy: str
     is_missing: bool = False
+    is_hidden: bool = False  # we have no right to be told anything of it
     can_run: bool = False  # a deployment can run with it, though not as well
 
 
@@ -94,7 +109,8 @@ def create_topics(specs: Sequence[TopicSpec], *, client_options: Mapping[str, ob
     with admin_client(client_options) as admin:
         present = _describe(admin, specs)
         missing = [spec for spec in specs if present[spec.name]["error_code"] == UnknownTopicOrPartitionError.errno]
-        created = [spec.name for spec in missing if _create(admin, spec, replication=replication)]
+        address = _address(client_options)
+        created = [spec.name for spec in missing if _create(admin, spec, address=address, replication=replication)]
         try:
             admin.wait_for_topics([spec.name for spec in missing], timeout_ms=_CREATE_TIMEOUT_MS)
         except KafkaTimeoutError as error:
@@ -180,7 +196,8 @@ def _missing_topic_problem(spec: TopicSpec, error_code: int, *, address: str) ->
         return TopicProblem(spec.name, f"topic {spec.name!r} does not exist", command, is_missing=True)
     reason = for_code(error_code).__name__
     command = f"kafka-topics --bootstrap-server {address} --describe --topic {spec.name}"
-    return TopicProblem(spec.name, f"topic {spec.name!r} cannot be described: {reason}", command)
+    is_hidden = error_code == TopicAuthorizationFailedError.errno
+    return TopicProblem(spec.name, f"topic {spec.name!r} cannot be described: {reason}", command, is_hidden=is_hidden)
 
 
 def _partition_problems(
@@ -251,7 +268,7 @@ def _configs(admin: Any, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]
     }
 
 
-def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
+def _create(admin: Any, spec: TopicSpec, *, address: str, replication: int) -> bool:
     """Create one topic; returns False when another process has created it first."""
     config = dict(spec.config)
     while True:
@@ -262,6 +279,8 @@ def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
             return True
         if error is TopicAlreadyExistsError:
             return False
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            raise CreationNotAllowed(spec, address=address, replication=replication)
         # "Unknown topic config name: ..." comes from a broker that lacks the setting, which is left out then.
         # "Invalid value ..." is a mistake of the operator.
         is_unknown = error is InvalidConfigurationError and not reason.startswith("Invalid value")
@@ -276,6 +295,9 @@ def _create(admin: Any, spec: TopicSpec, *, replication: int) -> bool:
 def admin_client(client_options: Mapping[str, object]) -> Iterator[Any]:
     """Open an admin client. Every failure to reach the cluster, here or inside the block, raises BrokerUnreachable."""
     address = _address(client_options)
+    tokens = client_options.get("sasl_oauth_token_provider")
+    if isinstance(tokens, AccessTokens):  # kafka-python would not say why there is none
+        tokens.get()
     started = time.monotonic()
     # kafka-python retries a refused connection until its timeout, and then does not say what was wrong. So we connect
     # first, to have the reason. Behind a proxy we cannot: there the client has to try by itself.

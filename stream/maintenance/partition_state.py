@@ -58,16 +58,16 @@ class StateMaintenance:
         self._open_store = open_store
         self._shared = shared
         self.options = client_options(settings)
-        self._outbox = Outbox(settings)
+        self._outbox, self._outbox_started = Outbox(settings), False
         self._inputs = [*settings.input_topics.values(), settings.rekey_topic]
         self.group = ConsumerGroup(settings.app_id, self.options)
 
     async def __aenter__(self) -> "StateMaintenance":
-        await self._outbox.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._outbox.stop()
+        if self._outbox_started:
+            await self._outbox.stop()
 
     async def require_no_workers(self) -> None:
         """Raise WorkersStillRunning if the consumer group has members."""
@@ -168,6 +168,9 @@ class StateMaintenance:
         if not self._shared:
             topic = self.settings.changelog_topic
             ids = await in_thread(lambda: topic_ids([topic], client_options=self.options))
+            if not self._outbox_started:  # who only looks at states needs no right to write
+                self._outbox_started = True
+                await self._outbox.start()
             changelog = PartitionChangelog(self._outbox, read_state.partition)
             state = ChangelogState(read_state.store, changelog, topic_id=ids.get(topic, ""))
         await state.take_over()

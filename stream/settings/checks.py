@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from stream import redis_url
 from stream.core import zones
@@ -21,6 +22,7 @@ from stream.settings.model import (
     ENVELOPES,
     WITHOUT_PASSWORD,
     Input,
+    Kafka,
     Registry,
     Settings,
     SettingsError,
@@ -83,6 +85,7 @@ def check(settings: Settings) -> None:
     if count != "auto" and not (count.isascii() and count.isdigit() and 0 < int(count) <= _MAX_PROCESSES):
         raise SettingsError(f"worker.processes: {count!r} is neither auto nor a number from 1 to {_MAX_PROCESSES}")
     _check_servers(settings.kafka.servers)
+    _check_oauth(settings.kafka)
     _check_segments(settings)
     _check_state(settings.state)
     _check_registry(settings.registry)
@@ -98,6 +101,45 @@ def _check_servers(servers: str) -> None:
     for server in servers.split(","):
         if _SERVER.fullmatch(server.strip()) is None:
             raise SettingsError(f"kafka.servers: {masked('servers', server.strip())!r} is no host:port")
+
+
+# What may be sent with a token (RFC 7628, section 3.1): names of letters, and values of printable characters.
+_EXTENSION = re.compile(r"\s*[A-Za-z]+\s*=\s*[\x21-\x2b\x2d-\x7e]+\s*")
+
+
+def _check_oauth(kafka: Kafka) -> None:
+    """Check what tokens are asked for with: without OAUTHBEARER it has no effect, so it was meant otherwise."""
+    given = [name for name in Kafka.__struct_fields__ if name.startswith("oauth_") and getattr(kafka, name)]
+    if kafka.sasl_mechanism != "OAUTHBEARER":
+        if given:
+            raise SettingsError(f"kafka.{given[0]}: has no effect on kafka.sasl_mechanism {kafka.sasl_mechanism!r}")
+        return
+    for name in ("oauth_token_url", "oauth_client_id", "oauth_client_secret_file"):
+        if name not in given:
+            raise SettingsError(f"kafka.{name}: is missing for kafka.sasl_mechanism 'OAUTHBEARER'")
+    if not _is_http_url(kafka.oauth_token_url):
+        raise SettingsError(
+            f"kafka.oauth_token_url: {masked('oauth_token_url', kafka.oauth_token_url)!r} is no http or https URL"
+        )
+    for name in ("sasl_username", "sasl_password", "sasl_password_file"):
+        if getattr(kafka, name):
+            raise SettingsError(f"kafka.{name}: has no effect on kafka.sasl_mechanism 'OAUTHBEARER'")
+    _check_extensions(kafka)
+
+
+def _check_extensions(kafka: Kafka) -> None:
+    for pair in kafka.oauth_extensions.split(",") if kafka.oauth_extensions else ():
+        if _EXTENSION.fullmatch(pair) is None or pair.partition("=")[0].strip() == "auth":
+            raise SettingsError(f"kafka.oauth_extensions: {masked('oauth_extensions', pair)!r} is no name=value")
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and port != 0
 
 
 def _check_inputs(settings: Settings) -> None:

@@ -51,10 +51,17 @@ class Kafka(Section, frozen=True):
 
     servers: str = "localhost:9092"  # host:port, several with commas
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: str = ""  # for SASL_PLAINTEXT and SASL_SSL
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    sasl_username: str = ""  # for PLAIN and SCRAM
     sasl_password: str = ""  # it is never shown or logged, but sasl_password_file is safer
     sasl_password_file: str = ""  # a file that holds the password and nothing else
+    oauth_token_url: str = ""  # for OAUTHBEARER: where a token is asked for with the client's credentials
+    oauth_client_id: str = ""  # who asks for it
+    oauth_client_secret_file: str = ""  # a file that holds the client's secret and nothing else
+    oauth_scope: str = ""  # what the token is for, if the endpoint wants to know; several with spaces
+    oauth_audience: str = ""  # whom the token is for, if the endpoint wants to know
+    oauth_extensions: str = ""  # what the brokers want with the token, as name=value; several with commas
+    oauth_cafile: str = ""  # of the endpoint with https; empty: the system's certificates
     ssl_cafile: str = ""  # empty: the system's certificates
     ssl_certfile: str = ""  # a client certificate, if the broker asks for one
     ssl_keyfile: str = ""  # the key of the client certificate
@@ -300,6 +307,11 @@ class Settings(Section, frozen=True):
         return f"{self.app_id}-replayed"
 
     @property
+    def replay_transactional_id(self) -> str:
+        """The transactional id of all runs of `engagement dlq replay`: Kafka lets only the newest of them go on."""
+        return f"{self.app_id}-dlq-replay"
+
+    @property
     def snapshots_topic(self) -> str:
         """The topic of the reports that workers send to the servers."""
         return f"{self.app_id}-snapshots"
@@ -317,6 +329,11 @@ class Settings(Section, frozen=True):
         """Return Kafka's password from the setting or its file. Raises SettingsError if the file can't be read."""
         path = self.kafka.sasl_password_file
         return _read_secret(path, "kafka.sasl_password_file") if path else self.kafka.sasl_password
+
+    def oauth_client_secret(self) -> str:
+        """Return the secret for Kafka's tokens from its file. Raises SettingsError if the file can't be read."""
+        path = self.kafka.oauth_client_secret_file
+        return _read_secret(path, "kafka.oauth_client_secret_file") if path else ""
 
     def redis_password(self) -> str:
         """Return the password of `state.url`, from there or from its file. Raises SettingsError if it can't be read."""
@@ -339,7 +356,13 @@ class Settings(Section, frozen=True):
         The password of a URL is also returned as it is written there, with its escapes.
         """
         found = [redis_url.written_password(self.state.url)]
-        for password in (self.sasl_password, self.redis_password, self.sentinel_password, self.registry_password):
+        for password in (
+            self.sasl_password,
+            self.oauth_client_secret,
+            self.redis_password,
+            self.sentinel_password,
+            self.registry_password,
+        ):
             with suppress(SettingsError, ValueError):  # ValueError: the state is not in Redis
                 found.append(password())
         return [secret for secret in dict.fromkeys(found) if secret]

@@ -68,7 +68,7 @@ class EventProducer:
         self._options = {**_DEFAULTS, **options}
         self._known_topics: frozenset[str] = frozenset()
         self._unconfirmed = 0
-        self._failure: str | None = None
+        self._failure: DeliveryFailed | None = None
         try:
             self._producer = connect(KafkaProducer, self._options)
         except KafkaError as error:
@@ -140,11 +140,13 @@ class EventProducer:
     def _note_failure(self, topic: str, key: str, error: Exception) -> None:
         # The thread of the Kafka client calls this.
         if self._failure is None:
-            self._failure = f"an event of {key!r} did not reach topic {topic!r} at {self._address}: {error}"
+            problem = f"an event of {key!r} did not reach topic {topic!r} at {self._address}: {error}"
+            self._failure = DeliveryFailed(problem)
+            self._failure.__cause__ = error
 
     def _raise_first_failure(self) -> None:
         if self._failure is not None:
-            raise DeliveryFailed(self._failure)
+            raise self._failure
 
     def _disconnect(self) -> None:
         try:

@@ -55,6 +55,7 @@ class Recording:
         self._runs: list[list[_Chunk]] = []
         self._file: IO[bytes] | None = None
         self._count = 0
+        self.topics: set[str] = set()  # the topics of its events
         self.first_ms: int | None = None
         self.last_ms: int | None = None
 
@@ -74,6 +75,7 @@ class Recording:
         self.first_ms = at_ms if self.first_ms is None else min(self.first_ms, at_ms)
         self.last_ms = at_ms if self.last_ms is None else max(self.last_ms, at_ms)
         self._count += 1
+        self.topics.add(event.topic)
         self._held.append(event)
         self._held_bytes += len(event.value) + _BYTES_OF_AN_EVENT
         if self._held_bytes >= self._bytes_in_memory:

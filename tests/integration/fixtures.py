@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that takes a broker gets its marker, so that none can be forgotten."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if {"kafka", "own_kafka", "ways", "proxied", "secured_kafka"}.intersection(fixtures):
+        if {"kafka", "own_kafka", "ways", "proxied", "secured_kafka", "guarded_kafka"}.intersection(fixtures):
             item.add_marker("kafka")
         if "embedded_broker" in fixtures:
             item.add_marker("broker")

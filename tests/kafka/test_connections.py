@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.admin import SaslAuthenticateResponse_v1
 from kafka.net import NetworkSelector
 
 from stream.kafka import connections
@@ -21,6 +23,7 @@ from stream.kafka.topics import BrokerUnreachable, admin_client
 from stream.settings import load
 from tests.kafka.addresses import Broker, Names, mute, silent
 from tests.ports import free_port
+from tests.timeouts import TIMEOUT_SECONDS
 
 NAME, OTHER_NAME = "kafka.test", "other.test"
 STALE, LIVE = "127.0.0.9", "127.0.0.1"
@@ -194,6 +197,49 @@ def test_the_same_connection_is_opened_once(names: Names) -> None:
             return broker.connections - connected
 
     assert asyncio.run(scenario()) == 1
+
+
+def test_a_connection_whose_session_ends_soon_is_replaced_and_closed_after_its_last_answer(names: Names) -> None:
+    names.addresses[NAME] = [LIVE]
+
+    async def scenario() -> None:
+        with Broker(host=NAME) as broker:
+            client = AIOKafkaClient(**options(broker.port))
+            await client.bootstrap()
+            (known,) = client.cluster.brokers()
+            assert await client.ready(known.nodeId)
+            place = known.nodeId, ConnectionGroup.DEFAULT
+            old, answer = client._conns[place], asyncio.get_running_loop().create_future()
+            old._requests.append((0, None, answer))
+            old._replaced_at = time.monotonic()
+            assert await client.ready(known.nodeId)
+            new = client._conns[place]
+            await asyncio.sleep(0)
+
+            assert new is not old
+            assert not new.must_be_replaced
+            assert old.connected()
+            old._requests.clear()
+            answer.set_result(None)
+            await asyncio.wait(connections._closing, timeout=TIMEOUT_SECONDS)
+            assert not old.connected()
+            assert client._conns[place] is new
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_session_of_a_connection_is_what_the_broker_says_of_it() -> None:
+    async def told(lifetime_ms: int) -> connections._Connection:
+        connection = connections._Connection("127.0.0.1", 9_092)
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(SaslAuthenticateResponse_v1(0, None, b"", lifetime_ms))
+        await connection._note_session(answer)
+        return connection
+
+    before = time.monotonic()
+    assert 8.5 <= asyncio.run(told(10_000))._replaced_at - before < 8.5 + TIMEOUT_SECONDS
+    assert asyncio.run(told(0))._replaced_at == math.inf
 
 
 def test_a_client_of_aiokafka_has_the_reason_too(names: Names) -> None:
