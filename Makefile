@@ -13,7 +13,7 @@ LOCK := deploy/requirements.lock
 OURS := $(PIP) install --no-deps --no-build-isolation --editable .
 
 CORES = $(shell getconf _NPROCESSORS_ONLN)
-WAITING := broker or kafka or redis or browser or chaos or slow or bench
+WAITING := broker or kafka or redis or browser or chaos or slow or bench or containers or compiled
 
 # Tests start some hundred processes: with compiled modules at hand each takes a third less time to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,8 +33,8 @@ demo: $(VENV)/.demo ## see it work: a broker, a population and its live numbers;
 test: $(VENV)/.dev ## run all tests, side by side; what this machine lacks for some is told at the end
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
-	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
+test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing, with fewer examples
+	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' --hypothesis-profile quick $(ARGS)
 
 test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus, libfaketime
 	@bash tests/install-programs.sh

@@ -26,6 +26,9 @@ from stream.core.store import Items
 from stream.state.memory import MemoryStore
 from tests.agents.world import CRASHES, PROCESSES, USERS, Crash, Disk, Held, Log, Process, World, without
 
+# Hundreds of worlds, in each of which processes die and recover.
+pytestmark = pytest.mark.slow
+
 KINDS = ("rocksdb", "memory", "redis")
 _processes = st.integers(0, PROCESSES - 1)
 _topics = st.sampled_from(["logins", "sessions"])
