@@ -71,7 +71,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that takes a browser or weeks of Prometheus gets its marker; tests of several processes get their order."""
+    """A test that takes a browser or a Prometheus gets its marker; tests of several processes come in order."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "browser" in fixtures:
