@@ -18,22 +18,17 @@ from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
 from tests.deploy import promtool
 from tests.deploy.monitoring import Prometheus
-from tests.deploy.rules import metrics_of, rules
 from tests.native import READERS
 
 WEEK_MS = 7 * DAY_MS
 # A month of MAU, and a day to spare.
 _FILLS_MS = 31 * DAY_MS
-# The numbers are computed once in so many scrapes and shown until the next time: within ten minutes they hardly move.
-_SCRAPES_OF_A_NUMBER = 10
-# Of the thousands of numbers those are remembered that a rule asks for.
-_ASKED = frozenset(name for rule in rules() for name in metrics_of(rule.expr))
 
 
 def moments(now_ms: int, *, lasts_ms: int) -> list[range]:
     """When Prometheus was on: an hour before this hour of the last three weeks, and until it ends; and six weeks ago.
 
-    One scrape a minute. Alerts look nowhere else, and what lies between would cost a minute of everybody's time.
+    A minute a scrape. Alerts look nowhere else, and what lies between would cost a minute of everybody's time.
     """
     weeks = (now_ms - 6 * WEEK_MS - DAY_MS, *(now_ms - weeks * WEEK_MS for weeks in (3, 2, 1)))
     return [range(at_ms - HOUR_MS - 10 * MINUTE_MS, at_ms + lasts_ms, MINUTE_MS) for at_ms in weeks]
@@ -48,11 +43,7 @@ def scraped(population: SimulatorSettings, at: Sequence[range], *, job: str) -> 
     coming = next(events)
     for times in at:
         lines: list[str] = []
-        shown: list[Sample] = []
-        for place, at_ms in enumerate(times):
-            if place % _SCRAPES_OF_A_NUMBER:
-                lines += [_line(sample, job, at_ms) for sample in shown]
-                continue
+        for at_ms in times:
             due: list[SimulatedEvent] = []
             while coming.arrives_at_ms <= at_ms:
                 due.append(coming)
@@ -64,8 +55,7 @@ def scraped(population: SimulatorSettings, at: Sequence[range], *, job: str) -> 
                 raise AssertionError(f"the population sent what can't be used: {refused}")
             computed = offline.computed()
             samples = chain(computed.live, *(samples for _, samples in computed.closed))
-            shown = [sample for sample in samples if sample.name in _ASKED]
-            lines += [_line(sample, job, at_ms) for sample in shown]
+            lines += [_line(sample, job, at_ms) for sample in samples]
         yield "".join(lines) + "# EOF\n"
 
 
