@@ -192,9 +192,12 @@ class Engine:
         self.run("kill", "-KILL", str(self.state(name)["State"]["Pid"]))
 
     def get(self, container: str, page: str) -> str:
-        """The text of a page under 127.0.0.1 of a container. Raises AssertionError if the status is not 200."""
+        """The text of a page under 127.0.0.1 of a container. Raises NoPage if the status is not 200."""
         pid = str(self.state(container)["State"]["Pid"])
-        return self.run("nsenter", "--target", pid, "--net", "wget", "-q", "-O", "-", f"http://127.0.0.1:{page}")
+        try:
+            return self.run("nsenter", "--target", pid, "--net", "wget", "-q", "-O", "-", f"http://127.0.0.1:{page}")
+        except AssertionError as error:
+            raise NoPage(*error.args) from None
 
     def cgroup(self, name: str, controller: str, *files: str) -> int:
         """A number that the kernel has for a container: of the first of these files that there is (version 1 or 2)."""
@@ -245,9 +248,16 @@ def running(images: Path, *, tried_with: str) -> Iterator[Engine]:
             engine.close()
 
 
+class NoPage(AssertionError):
+    """A container has not answered with a page."""
+
+
 def until(condition: Callable[[], object], what: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Wait for a condition."""
+    """Wait for a condition, which may ask for pages that are not there yet."""
     deadline = time.monotonic() + timeout_seconds
-    while not condition():
+    while True:
+        with contextlib.suppress(NoPage):
+            if condition():
+                return
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.5)

@@ -18,8 +18,9 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
 
 # The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts. In format 2 not
 # everything was booked by local day. In format 3 sessions, answers and closed days were not counted by segment. In
-# format 4 an id had only one session with a summary, and one response.
-FORMAT = 5
+# format 4 an id had only one session with a summary, and one response. In format 5 the first days of users were rounded
+# otherwise.
+FORMAT = 6
 
 PROGRESS = b"progress"
 
