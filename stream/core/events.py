@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 import msgspec
 
+from stream.core.account_changes import Change
 from stream.core.rejections import LeftOut, Reason
 from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
@@ -91,6 +92,15 @@ class Answer(Event, frozen=True, gc=False):
 
     def user_reference(self) -> str | None:
         return self.name
+
+
+class AccountChange(Event, frozen=True, gc=False):
+    """Something that happened to an account: a sign-up, a step of onboarding, a subscription, a membership."""
+
+    change: Change
+    step: str  # of onboarding; empty otherwise
+    effective_ms: int  # from when on a cancellation counts; the time of the event otherwise
+    segments: AttributeValues
 
 
 class EventWithoutUser(Event, frozen=True, gc=False):

@@ -39,6 +39,7 @@ import msgspec
 from stream.core import segments
 from stream.core.days import DayBook, OfWindows
 from stream.core.events import Event, EventWithoutUser
+from stream.core.ledger import Ledger
 from stream.core.messages import MessageKind
 from stream.core.metrics import Metric, closed_name, segment_name
 from stream.core.ring import Pages, Ring
@@ -300,7 +301,7 @@ class Family(Generic[Part]):
         """How many days back from a closed day its numbers reach."""
         return max(self.closed_lengths)
 
-    def books(self) -> tuple[DayBook, ...]:
+    def books(self) -> tuple[DayBook | Ledger, ...]:
         """What is booked by local day."""
         return (self.days,)
 
@@ -419,6 +420,6 @@ class Family(Generic[Part]):
             yield from self.of_window({"window": window}, of_windows.get(length, {}))
 
 
-def _numeric_fields(tally: Mapping[Field, int]) -> Tally:
+def _numeric_fields(tally: Mapping[Field, int]) -> dict[Field, int]:
     """A tally without its text fields."""
     return {field: amount for field, amount in tally.items() if isinstance(field, int)}

@@ -17,7 +17,7 @@ import msgspec
 
 from stream.core import reuse, segments
 from stream.core.days import DayBook, OfWindows, Version
-from stream.core.events import Event, Login, Step, Summary
+from stream.core.events import AccountChange, Event, Login, Step, Summary
 from stream.core.families.activity import calendar, closing, samples
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.known_periods import (
@@ -113,6 +113,7 @@ class ActivityFamily(Family[Activity]):
             Step: self.apply_steps,
             Login: one_by_one(self.apply_login),
             Summary: one_by_one(self.apply_summary),
+            AccountChange: one_by_one(self.apply_account),
             Event: one_by_one(self.apply_other),
         }
 
@@ -140,6 +141,14 @@ class ActivityFamily(Family[Activity]):
             self._record_booked(part)
         part.known_periods, part.quarter_hour = known_periods, NO_QUARTER_HOUR
         return True
+
+    def apply_account(self, part: Activity, event: AccountChange, now: int) -> bool:
+        """What happens to an account makes nobody active, but it may tell the values of segments, as of the plan."""
+        values = event.segments
+        has_told = (
+            values is not NO_ATTRIBUTES and self._segmented and self._update_attributes(part, event.at_ms, values)
+        )
+        return self.apply_other(part, event, now) or has_told
 
     def _apply_activity(self, part: Activity, at_ms: int, values: AttributeValues, now: int) -> bool:
         """Record that the user was active at this time: the minute, the day, the known period and the attributes."""
@@ -246,9 +255,10 @@ class ActivityFamily(Family[Activity]):
     def long_term_part(self, part: Activity) -> Activity | None:
         """The last known period of a user who was active, and the attributes."""
         last = part.known_periods[-1:]
-        if not first_minutes(last):
+        if first_minutes(last):
+            self._drop_attributes(part, until_day=self._forgotten_until(part.known_periods))
+        elif part.attributes is None:
             return None
-        self._drop_attributes(part, until_day=self._forgotten_until(part.known_periods))
         return Activity(known_periods=last, before_day=last_day(part), attributes=part.attributes)
 
     def prune(self, part: Activity, horizon: Horizon) -> None:
