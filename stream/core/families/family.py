@@ -13,7 +13,8 @@ totals and books what the part contributes now. So a user with many events betwe
 event makes no copy of a row.
 
 A family may not read the part of another family. A number that needs several families is calculated from their sums, in
-the report.
+the report. Where it needs what two families know of the same user, one of them passes on what it has found out, as an
+event (`conclusions`).
 
 Features that will come have to fit into this:
 
@@ -131,6 +132,14 @@ class Family(Generic[Part]):
         on the order in which events arrive.
         """
         raise NotImplementedError
+
+    def conclusions(self) -> Mapping[type[Event], tuple[type[Event], Callable[[], Event | None]]]:
+        """What families that count with it are told of the same user, after the events of one type were applied.
+
+        By that type: the type of the conclusion, and a function that returns the conclusion from the events that were
+        applied last, or None if nothing follows from them. A family that wants it has a handler for its type.
+        """
+        return {}
 
     def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part, str, int], bool]]:
         """By type of event without a user: a function that returns whether a reference means a thing of a part.
