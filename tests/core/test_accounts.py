@@ -55,6 +55,26 @@ def test_churn_is_of_those_who_were_customers_at_the_start() -> None:
     assert found["customer_churn_closed_ratio_lower"] < 0.25 < found["customer_churn_closed_ratio_upper"]
 
 
+def test_churn_is_as_chartmogul_documents_it() -> None:
+    """Its help, "Metric: Customer Churn rate", B2B formula: 100 customers, 11 cancel, one of them new."""
+    events = [account("subscribed", 0, str(number)) for number in range(100)]
+    events += [account("cancelled", 10, str(number)) for number in range(10)]
+    events += [account("subscribed", 5, "new"), account("cancelled", 15, "new")]
+
+    found = numbers(*events, day=29)
+    assert found["customer_churn_closed_ratio"] == 0.1
+    assert found["customers_short_lived_closed"] == 1
+
+
+def test_churn_is_what_its_common_definition_says() -> None:
+    """(At the beginning - at the end) / at the beginning, new customers left out: 500 and 450 are 10 %."""
+    events = [account("subscribed", 0, str(number)) for number in range(500)]
+    events += [account("cancelled", 10, str(number)) for number in range(50)]
+    events += [account("subscribed", 12, f"new {number}") for number in range(30)]
+
+    assert numbers(*events, day=29)["customer_churn_closed_ratio"] == 0.1
+
+
 def test_who_came_and_left_within_the_window_is_in_neither_part_and_a_trial_is_no_customer() -> None:
     found = numbers(
         *(account("subscribed", 5, "a"), account("cancelled", 5.1, "a")),
@@ -149,6 +169,32 @@ def test_memberships_go_by_their_own_newest_event() -> None:
 
     found = numbers(*joined, day=2)
     assert (found["newsletter_subscribers"], found["loyalty_members"], found["loyalty_members_closed"]) == (0, 1, 1)
+
+
+def lifetime_value(*events: dict[str, Any], rules: Rules) -> dict[str, float]:
+    """The closed numbers of 30 days after those on which everything happened."""
+    offline = Offline(rules, READERS, at_ms=NOON_MS + 31 * DAY_MS)
+    assert not list(offline.apply(map(line, events)))
+    samples = offline.computed().closed[0][1]
+    return {name: value for name, labels, value in samples if labels.get("window", "30d") == "30d"}
+
+
+def test_the_simple_lifetime_value_is_as_chartmogul_documents_it() -> None:
+    """Its help, "Metric: Customer Lifetime Value (LTV)": an ARPA of $100 and a churn of 5 % a month make $2,000."""
+    events = [account("subscribed", 0, str(number)) for number in range(20)]
+    events += [account("cancelled", 20, "0")]
+    events += [
+        {"topic": "orders", "user_id": str(number), "event_time": NOON_MS + 10 * DAY_MS, "type": "paid"}
+        | {"order_id": "1", "amount": 100, "currency": "USD"}
+        for number in range(20)
+    ]
+
+    found = lifetime_value(*events, rules=Rules(gross_margin=1.0))
+    assert found["engagement_revenue_per_customer_closed"] == 100
+    assert found["engagement_customer_churn_closed_ratio"] == 0.05
+    assert found["engagement_ltv_simple_closed"] == pytest.approx(2_000)
+    assert "engagement_ltv_simple_closed" not in lifetime_value(*events, rules=Rules())  # no margin is known
+    assert "engagement_ltv_simple_closed" not in lifetime_value(*events[:20], *events[21:], rules=Rules(gross_margin=1))
 
 
 def test_the_simple_lifetime_value_is_arpa_times_margin_over_churn() -> None:

@@ -145,7 +145,8 @@ def _moments(found: list[Life]) -> Iterator[tuple[int, Life]]:
     """The moments at which anything may change, each with the life in which it lies."""
     for life, following in pairwise([*found, None]):
         assert life is not None
-        moments = {one.at_ms for one in life.told} | {one.effective_ms for one in life.told} | {life.forgotten_ms}
+        moments = {one.at_ms for one in life.told} | {one.effective_ms for one in life.told}
+        moments |= {period.first_ms for period in life.periods} | {*life.forgotten}
         ends_ms = None if following is None else following.period.first_ms
         for at_ms in sorted(moments):
             if ends_ms is None or at_ms < ends_ms:

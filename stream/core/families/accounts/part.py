@@ -8,7 +8,7 @@ An account of which nothing was told for as many days as the setting `memory` sa
 subscription or a membership: such a one is never forgotten.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -105,7 +105,18 @@ class Life(msgspec.Struct, frozen=True, gc=False):
 
     period: Period
     told: tuple[Told, ...]
-    forgotten_ms: int  # when nothing is known of it any more, if it has ended by then
+    periods: tuple[Period, ...]  # of which `period` is made
+    forgotten: tuple[int, ...]  # for each of them: when nothing is known of the account any more, if it has ended
+
+    @property
+    def forgotten_ms(self) -> int:
+        """When nothing is known of the account any more, if it has ended by then."""
+        return self.forgotten[-1]
+
+    def is_forgotten(self, at_ms: int) -> bool:
+        """Whether nothing is known of an account that has ended, because nothing happened for so long until then."""
+        begun = sum(period.first_ms <= at_ms for period in self.periods)
+        return begun > 0 and at_ms >= self.forgotten[begun - 1]
 
     def status(self, at_ms: int) -> Status | None:
         """The status at a time in this life."""
@@ -123,7 +134,7 @@ class Life(msgspec.Struct, frozen=True, gc=False):
                 taken_back = taken_back or change in TAKES_BACK
         if cancellation is None or taken_back or at_ms < cancellation.effective_ms:
             return others
-        return Status.CANCELLED if at_ms < self.forgotten_ms else None
+        return None if self.is_forgotten(at_ms) else Status.CANCELLED
 
     def is_member(self, at_ms: int, of: tuple[Change, Change]) -> bool:
         """Whether somebody is a member at a time."""
@@ -147,23 +158,24 @@ def lives(account: Account, *, memory_days: int, day_of: DayOf, starts_ms: Calla
     """The lives of an account, in order of time."""
     found: list[Life] = []
     for period in account.periods:
-        life = _life(period, account.told, memory_days, day_of, starts_ms)
+        periods: tuple[Period, ...] = (period,)
         if found and found[-1].is_standing(period.first_ms - 1):
-            life = _life(_joined([found[-1].period, period]), account.told, memory_days, day_of, starts_ms)
-            found.pop()
-        found.append(life)
+            periods = (*found.pop().periods, period)
+        found.append(_life(periods, account.told, memory_days, day_of, starts_ms))
     return found
 
 
 def _life(
-    period: Period,
+    periods: tuple[Period, ...],
     told: Iterable[Told],
     memory_days: int,
     day_of: DayOf,
     starts_ms: Callable[[int], int],
 ) -> Life:
-    its = tuple(one for one in told if period.first_ms <= one.at_ms <= period.last_ms)
-    return Life(period, its, starts_ms(day_of(period.last_ms) + memory_days + 1))
+    whole = periods[0] if len(periods) == 1 else _joined(periods)
+    its = tuple(one for one in told if whole.first_ms <= one.at_ms <= whole.last_ms)
+    forgotten = tuple(starts_ms(day_of(period.last_ms) + memory_days + 1) for period in periods)
+    return Life(whole, its, periods, forgotten)
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
@@ -176,9 +188,16 @@ def forget(account: Account, whole: list[Life], *, before_ms: int, kept_ms: int)
         for life in whole
         if life.forgotten_ms >= kept_ms or life.is_standing(kept_ms) or life.is_standing(before_ms)
     ]
-    # The periods of a life become one, so that it stays one without the old events that it follows from.
-    account.periods = tuple(life.period for life in kept)
+    # The old periods of a life become one, so that it stays one without the old events that it follows from.
+    account.periods = tuple(period for life in kept for period in _with_old_as_one(life.periods, kept_ms))
     account.told = tuple(one for life in kept for one in _without_old(life.told, kept_ms))
+
+
+def _with_old_as_one(periods: tuple[Period, ...], kept_ms: int) -> Iterator[Period]:
+    old = [period for period in periods if period.first_ms < kept_ms]
+    if old:
+        yield _joined(old)
+    yield from periods[len(old) :]
 
 
 def _without_old(told: tuple[Told, ...], kept_ms: int) -> tuple[Told, ...]:
