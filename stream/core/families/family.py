@@ -96,6 +96,7 @@ class Family(Generic[Part]):
 
     name: ClassVar[str]  # in the keys of its stored totals, and in snapshots
     number: ClassVar[int]  # of its part in a stored row; it is never used again for another family
+    since_format: ClassVar[int] = 5  # the first format of the state that has parts of the family (`progress.FORMAT`)
     windows: ClassVar[Windows]
     metrics: ClassVar[tuple[Metric, ...]]
     message_kinds: ClassVar[tuple[MessageKind, ...]] = ()  # the kinds of native messages that it brings

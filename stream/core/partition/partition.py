@@ -301,6 +301,7 @@ class Partition:
         progress.rules = state_settings(self.rules)
         progress.values_beyond += self._apart.beyond
         self._apart.beyond = 0
+        progress.format = max(progress.format, self._rows.format)
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 

@@ -38,6 +38,7 @@ class AccountsFamily(Family[Account]):
 
     name = "accounts"
     number = 5
+    since_format = 6
     windows = ACCOUNTS
     metrics = METRICS
     message_kinds = (messages.ACCOUNTS,)

@@ -64,6 +64,7 @@ class OrdersFamily(Family[UserOrders]):
 
     name = "orders"
     number = 6
+    since_format = 6
     windows = ORDERS
     metrics = METRICS
     message_kinds = (messages.ORDERS,)
