@@ -134,7 +134,7 @@ def test_compute_counts_the_purchases_and_the_buyers_of_the_sample(cdnow: dict[s
     )
     assert (done.exit_code, done.stderr) == (0, "")
     live = {(one["name"], one["labels"].get("window")): one["value"] for one in json.loads(done.stdout)["live"]}
-    last_90_days = [one for one in purchases if one.day > dt.date(1998, 4, 2)]
+    last_90_days = [one for one in purchases if one.day >= dt.date(1998, 4, 2)]
     assert live["engagement_payers_ever", None] == len({one.customer for one in purchases}) == 2_357
     assert live["engagement_revenue_ever", None] == float(sum(one.dollars for one in purchases))
     assert live["engagement_paid_orders", "90d"] == len(last_90_days)

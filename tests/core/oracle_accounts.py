@@ -30,7 +30,7 @@ class Life(NamedTuple):
     """The events of one account as long as it does not begin anew."""
 
     events: list[EventFields]
-    forgotten: int
+    rules: Rules
 
     def first(self, kind: str, step: str | None = None) -> int | None:
         return min(
@@ -43,7 +43,11 @@ class Life(NamedTuple):
         )
 
     def status(self, at: int) -> str | None:
-        return _status(self.events, at, self.forgotten)
+        """What was told later makes no difference, also for how long a cancellation is known."""
+        days, zone = self.rules.days, self.rules.days.zone
+        last = max(event["event_time"] for event in self.events if event["event_time"] <= at)
+        forgotten = days.starts_ms(day_of(last, zone) + self.rules.memory_days + 1)
+        return _status(self.events, at, forgotten)
 
 
 def _told(events: Iterable[EventFields], at: int) -> list[EventFields]:
@@ -97,8 +101,7 @@ def lives_of(events: Iterable[EventFields], rules: Rules) -> dict[Person, list[L
                 lives[-1].append(event)
             else:
                 lives.append([event])
-        ends = [rules.days.starts_ms(day_of(life[-1]["event_time"], zone) + rules.memory_days + 1) for life in lives]
-        found[person] = [Life(life, forgotten) for life, forgotten in zip(lives, ends, strict=True)]
+        found[person] = [Life(life, rules) for life in lives]
     return found
 
 

@@ -78,13 +78,16 @@ def test_a_login_is_one_in_its_session_and_a_purchase_is_an_order_too() -> None:
     assert ([step.is_key_event for step in steps_in(purchase)], words_in(purchase)) == ([True], [LeftOut.ORDER.value])
 
 
-def of_shop(name: str, **told: dict[str, object]) -> dict[str, object]:
+def of_shop(name: str, **told: dict[str, str | float]) -> dict[str, Any]:
     parameters = [*GA4["event_params"], *({"key": key, "value": value} for key, value in told.items())]
     return changed(GA4, event_name=name, event_params=parameters)
 
 
 def test_purchases_and_refunds_are_orders_by_their_parameters() -> None:
-    told = {"transaction_id": {"string_value": "T-1"}, "currency": {"string_value": "EUR"}}
+    told: dict[str, dict[str, str | float]] = {
+        "transaction_id": {"string_value": "T-1"},
+        "currency": {"string_value": "EUR"},
+    }
     (paid,) = orders_in(read(of_shop("purchase", **told, value={"double_value": 25.42})))
     (refund,) = orders_in(read(of_shop("refund", **told, value={"int_value": "5"})))
     not_set = read(of_shop("purchase", **{**told, "transaction_id": {"string_value": "(not set)"}}, value={}))
