@@ -51,6 +51,20 @@ def customers() -> Row:
             ),
             counts("Steps of onboarding in the first week", "engagement_onboarding_step_users_closed", by="step"),
             counts("Onboarded in the first week, users", "engagement_first_week_onboarded_users_closed"),
+            trend(
+                "Active on a later day of the first week",
+                interval("engagement_first_week_active_closed_ratio", "active", where=""),
+                unit=units.PercentUnit,
+                bands=(("active", "blue"),),
+                sample=Query(number("engagement_first_week_signups_closed"), "signed up"),
+                closed=True,
+            ),
+            counts("Active days in the first week, mean", "engagement_first_week_active_days_mean_closed"),
+            counts(
+                "Active in the first week, users and their days",
+                "engagement_first_week_active_users_closed",
+                "engagement_first_week_user_days_closed",
+            ),
             counts("Subscribers, closed days", "engagement_subscribers_closed", by="status"),
             counts(
                 "Newsletter and loyalty programme",

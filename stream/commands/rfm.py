@@ -5,7 +5,7 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ def rfm(
 
         require_library()
     unusable = UnusableLines(strict=strict)
+    found: Iterable[Customer]
     if files:
         found = _of_files(settings, files, unusable, at_ms=time_option(at, "--at"), chosen=(format_, mapping))
     else:

@@ -90,7 +90,8 @@ def test_purchases_and_refunds_are_orders_by_their_parameters() -> None:
     }
     (paid,) = orders_in(read(of_shop("purchase", **told, value={"double_value": 25.42})))
     (refund,) = orders_in(read(of_shop("refund", **told, value={"int_value": "5"})))
-    not_set = read(of_shop("purchase", **{**told, "transaction_id": {"string_value": "(not set)"}}, value={}))
+    without_id: dict[str, dict[str, str | float]] = {**told, "transaction_id": {"string_value": "(not set)"}}
+    not_set = read(of_shop("purchase", **without_id, value={"double_value": 5.0}))
 
     assert (paid.order_id, paid.version.amount, paid.version.currency, paid.refund_id) == ("T-1", 2_542, "EUR", None)
     assert (refund.order_id, refund.version.amount, bool(refund.refund_id)) == ("T-1", 500, True)
