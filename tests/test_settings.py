@@ -338,8 +338,8 @@ def test_inputs_are_tables_which_no_variable_can_hold() -> None:
 
 
 def test_windows_that_no_family_has_are_unknown(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"unknown setting: windows\.orders"):
-        settings_of(tmp_path, '[windows]\norders = ["1d"]')
+    with pytest.raises(SettingsError, match=r"unknown setting: windows\.weather"):
+        settings_of(tmp_path, '[windows]\nweather = ["1d"]')
     with pytest.raises(SettingsError, match=r"windows\.surveys: needs at least one window"):
         settings_of(tmp_path, "[windows]\nsurveys = []")
 
