@@ -1,5 +1,7 @@
 """The row of customers: who signs up and stays, what they pay, and what their lifetime values are made of."""
 
+from collections.abc import Collection, Iterable
+
 from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import units
 
@@ -14,17 +16,18 @@ _MONTH = 'window="30d"'
 def customers() -> Row:
     """What accounts and orders tell. The panels are empty where neither topic is read."""
 
-    def money(title: str, *names: str, by: str = "currency", width: int = 8, where: str = "") -> timeseries.Panel:
+    def money(
+        title: str, *names: str, by: str = "currency", where: str = "", alerts: Iterable[str] = ()
+    ) -> timeseries.Panel:
         labels = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
-        queries = [
-            Query(number(name, by=by, where=where), f"{labels} {name.removeprefix('engagement_')}") for name in names
-        ]
-        return trend(title, queries, unit=units.Short, width=width)
+        queries = [Query(number(name, by=by, where=where), f"{labels}{_told(name, names)}") for name in names]
+        return trend(title, queries, unit=units.Short, closed=_are_closed(names), alerts=alerts)
 
-    def counts(title: str, *names: str, by: str = "", width: int = 8) -> timeseries.Panel:
-        label = f"{{{{{by}}}}} " if by else ""
-        queries = [Query(number(name, by=by), f"{label}{name.removeprefix('engagement_')}") for name in names]
-        return trend(title, queries, unit=units.Short, width=width)
+    def counts(title: str, *names: str, by: str = "") -> timeseries.Panel:
+        queries = [
+            Query(number(name, by=by), f"{{{{{by}}}}}{_told(name, names)}" if by else _told(name)) for name in names
+        ]
+        return trend(title, queries, unit=units.Short, closed=_are_closed(names))
 
     subscribers = [
         Query(number("engagement_subscribers", where=f'status="{status.value}"'), status.value) for status in Status
@@ -39,6 +42,7 @@ def customers() -> Row:
                 bands=(("churn", "red"),),
                 sample=Query(number("engagement_customers_at_start_closed", where=_MONTH), "customers at the start"),
                 closed=True,
+                alerts=["EngagementCustomerChurnRise"],
             ),
             trend("Subscribers by status", subscribers, unit=units.Short, stacked=True),
             trend(
@@ -48,6 +52,7 @@ def customers() -> Row:
                 bands=(("onboarded", "blue"),),
                 sample=Query(number("engagement_first_week_signups_closed"), "signed up"),
                 closed=True,
+                alerts=["EngagementOnboardingDrop"],
             ),
             counts("Steps of onboarding in the first week", "engagement_onboarding_step_users_closed", by="step"),
             counts("Onboarded in the first week, users", "engagement_first_week_onboarded_users_closed"),
@@ -72,6 +77,12 @@ def customers() -> Row:
                 *("engagement_loyalty_members", "engagement_loyalty_members_closed"),
             ),
             money("Revenue over 30 days", "engagement_revenue", where=_MONTH),
+            money(
+                "Revenue per active user over 28 days",
+                "engagement_revenue_per_active_user_closed",
+                where='window="28d"',
+                alerts=["EngagementRevenuePerUserDrop"],
+            ),
             trend(
                 "Repeat purchases over 30 days",
                 interval("engagement_repeat_purchase_ratio", "repeat", where=_MONTH),
@@ -106,3 +117,16 @@ def customers() -> Row:
             ),
         ],
     )
+
+
+def _told(name: str, among: Collection[str] = ()) -> str:
+    """What a metric is called in a legend; nothing where it is the only one of its panel."""
+    own = name.removeprefix("engagement_")
+    if not among:
+        return own
+    return f" {own}" if len(among) > 1 else ""
+
+
+def _are_closed(names: Iterable[str]) -> bool:
+    """Whether all these metrics are of closed days, which change once a day."""
+    return all("_closed" in name for name in names)
