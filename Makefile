@@ -39,8 +39,8 @@ test-all: $(VENV)/.dev ## run all tests and those of containers, side by side, a
 	@$(PROGRAMS_OF_CONTAINERS)
 	@$(BIN)/python -m pytest -n $(JOBS) -m 'not bench and not compiled' $(ARGS)
 
-test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing
-	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' $(ARGS)
+test-quick: $(VENV)/.dev ## run those that need no broker, server or browser and wait for nothing, with fewer examples
+	@$(BIN)/python -m pytest -n $(CORES) -m 'not ($(WAITING))' --hypothesis-profile quick $(ARGS)
 
 test-deps: ## install what tests need besides Python: Java, Maven, Chromium, Redis, Prometheus, libfaketime
 	@bash tests/install-programs.sh

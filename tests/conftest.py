@@ -18,8 +18,10 @@ from tests.order import in_order
 pytest_plugins = ["tests.integration.fixtures"]
 
 # Times say nothing on a machine that others use too. What a run in CI finds must fail again when it is run again.
+# Every run looks at other examples, and laws overlap: forty of each are enough here. For more there are the nights.
 settings.register_profile(
     "default",
+    max_examples=40,
     deadline=None,
     print_blob=True,
     derandomize=os.environ.get("CI") == "true",
@@ -27,6 +29,8 @@ settings.register_profile(
 )
 # For a night: make test ARGS="--hypothesis-profile thorough". Tests that ask for a number of examples keep theirs.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000, derandomize=False)
+# For `make test-quick`: who has just changed something wants to know within a minute whether all of it is wrong.
+settings.register_profile("quick", settings.get_profile("default"), max_examples=10)
 # For `make mutants`: the same examples each time, and of one that fails no simpler form.
 settings.register_profile(
     "mutants",
@@ -67,10 +71,13 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that takes the browser gets its marker; tests that several processes share come in their order."""
+    """A test that takes a browser or a Prometheus gets its marker; tests of several processes come in order."""
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "browser" in fixtures:
             item.add_marker("browser")
+        if "prometheus" in fixtures:
+            item.add_marker("slow")
     if os.environ.get("PYTEST_XDIST_WORKER"):
         items[:] = in_order(items)
 

@@ -202,6 +202,7 @@ def test_no_command_tells_a_secret_of_a_broken_setting(
         assert CANARY not in result.output + result.stderr, (setting, form)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 @pytest.mark.parametrize(
     "command", [("worker",), ("topics", "check"), ("dlq", "list"), ("state", "inspect")], ids=" ".join

@@ -25,6 +25,9 @@ from tests.core.live import line
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS
 
+# Starts processes, for most of its tests.
+pytestmark = pytest.mark.slow
+
 
 def needs() -> tuple[Rules, Mapping[str, Reader]]:
     return Rules(), READERS

@@ -47,7 +47,7 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(histories, st.integers(FIRST, FIRST + 130), st.sampled_from(MODES))
 def test_a_cell_counts_who_came_back_and_is_absent_until_it_is_complete(
     users: list[list[int]], through: int, mode: Mode

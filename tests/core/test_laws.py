@@ -79,7 +79,7 @@ def test_every_share_lies_between_0_and_1_and_in_its_interval(world: World) -> N
 Found = dict[tuple[str, ...], float]
 
 # Each looks at six weeks of days.
-few = settings(max_examples=40)
+few = settings(max_examples=settings().max_examples // 2)
 
 
 def closed_days_of(

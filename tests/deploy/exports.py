@@ -40,6 +40,8 @@ _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
 # A demo begins with five weeks of history; two, and the days before all is known, are enough for every panel.
 _DEMO_HISTORY_MS = 17 * DAY_MS
+# The page is made anew every two minutes, and the scrapes in between repeat it: rates are of several minutes.
+_SCRAPE_MS, _PAGE_LASTS_MS = 30_000, 2 * MINUTE_MS
 # For ten minutes of the last hour one partition is recovered.
 _RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
 # Half an hour before the end another version is deployed.
@@ -122,8 +124,8 @@ def _timings(count: int, seconds: float, bounds: tuple[float, ...]) -> Timings:
 def exports(end: int) -> Iterator[tuple[int, str]]:
     """Each moment at which Prometheus scraped servers, up to `end`, with the lines that it would have stored."""
     often_since = end - HOUR_MS
-    scraped_at = [*range(end - _SHOWN_MS, often_since, 12 * HOUR_MS), *range(often_since, end + 1, 30_000)]
-    lately = range(end - _DEMO_FOR_MS, end + 1, 30_000)
+    scraped_at = [*range(end - _SHOWN_MS, often_since, 12 * HOUR_MS), *range(often_since, end + 1, _SCRAPE_MS)]
+    lately = range(end - _DEMO_FOR_MS, end + 1, _SCRAPE_MS)
     return merge(
         _exported(NAMESPACE, SERVERS, _POPULATION, scraped_at, history_ms=_HISTORY_MS, incidents=True),
         _exported(
@@ -145,7 +147,11 @@ def _exported(
     deployment, end = Deployment(), scraped_at[-1]
     events = simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end)
     coming = next(events, None)
+    lines, made_ms = "", -_PAGE_LASTS_MS
     for at_ms in scraped_at:
+        if at_ms - made_ms < _PAGE_LASTS_MS and at_ms != end:
+            yield at_ms, _at(lines, at_ms) + (_alerts(at_ms, until_ms=end) if incidents else "")
+            continue
         while coming is not None and coming.arrives_at_ms <= at_ms:
             deployment.arrive(coming)
             coming = next(events, None)
@@ -161,8 +167,8 @@ def _exported(
             board.put(_recovering(_RECOVERED, at_ms=at_ms, left_ms=left_ms))
         version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
         page = exposition(board, version=version).decode()
-        scraped = "".join(_scraped(page, namespace, server, at_ms) for server in servers)
-        yield at_ms, scraped + (_alerts(at_ms, until_ms=end) if incidents else "")
+        lines, made_ms = "".join(_scraped(page, namespace, server) for server in servers), at_ms
+        yield at_ms, _at(lines, at_ms) + (_alerts(at_ms, until_ms=end) if incidents else "")
 
 
 def _recovering(number: int, *, at_ms: int, left_ms: int) -> Unowned:
@@ -183,12 +189,17 @@ def _alerts(at_ms: int, *, until_ms: int) -> str:
     return "".join(f"{line} {at_ms / 1_000:.3f}\n" for line in lines)
 
 
-def _scraped(page: str, namespace: str, server: str, at_ms: int) -> str:
-    """The page's samples as Prometheus stores them: with the labels of their target and the time."""
+def _scraped(page: str, namespace: str, server: str) -> str:
+    """The page's samples with the labels of their target, a line each."""
     target = f'job="{JOB}",namespace="{namespace}",instance="{server}",node="node-of-{server}"'
 
     def stored(line: re.Match[str]) -> str:
         labels = ",".join(filter(None, (line["labels"], target)))
-        return f"{line['name']}{{{labels}}} {line['value']} {at_ms / 1_000:.3f}\n"
+        return f"{line['name']}{{{labels}}} {line['value']}\n"
 
     return "".join(stored(line) for line in _LINE.finditer(page))
+
+
+def _at(lines: str, at_ms: int) -> str:
+    """The lines as Prometheus stores them: with the time."""
+    return lines.replace("\n", f" {at_ms / 1_000:.3f}\n")

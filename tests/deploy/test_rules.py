@@ -26,6 +26,7 @@ def test_promtool_accepts_the_rules_and_the_configuration() -> None:
     assert f"{len(promtool.RULE_FILES)} rule files found" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pipeline.test.yml", "silence.test.yml"])
 def test_the_alerts_on_the_pipeline_do_what_the_tests_of_promtool_say(name: str) -> None:
     status, said = promtool.run("promtool", "test", "rules", Path(__file__).parent / name, environment={"GOGC": "400"})

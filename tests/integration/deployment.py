@@ -13,9 +13,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +55,11 @@ STALE_AFTER_SECONDS = 4
 # 2025-03-01T00:00Z. Any fixed moment of the past does: `--clock event` is blind to today.
 LOAD_STARTS_MS = 1_740_787_200_000
 
+# A look keeps the server and the test busy. Between two looks a test sleeps for at least so many seconds, and for three
+# times as long as a look takes, so that the machine is free for what the test waits for.
 _POLL_SECONDS = 0.2
+_PAUSE_OF_A_LOOK = 3
+_LONGEST_PAUSE_SECONDS = 2.0
 _TOLERANCE = 1e-9
 _CLOSED_DAYS = 35  # the most that the API tells
 # Of a difference in many numbers, so many are shown.
@@ -61,6 +67,7 @@ _SHOWN = 15
 # Outages of Kafka may add up to more than the minute after which a producer gives up, and so may a busy machine.
 _PATIENT = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
+_EVENTS = "engagement_events_total"
 _BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.names)
 
 Numbers = dict[str, float]
@@ -132,20 +139,16 @@ class Program:
         except OSError as error:
             return 0, str(error)
 
-    def api(self) -> dict[str, Any]:
-        """What /api/v1/metrics tells, or nothing."""
-        status, body = self.get(f"/api/v1/metrics?days={_CLOSED_DAYS}")
+    def api(self, *, days: int = 1) -> dict[str, Any]:
+        """What /api/v1/metrics tells, with so many closed days, or nothing. That of many days costs a second of CPU."""
+        status, body = self.get(f"/api/v1/metrics?days={days}")
         return json.loads(body) if status == 200 else {}
 
-    def metrics(self) -> Numbers:
-        """What /metrics tells, each sample under its name and labels."""
-        status, page = self.get("/metrics", seconds=TIMEOUT_SECONDS)
+    def metrics(self, *names: str) -> Numbers:
+        """What /metrics tells, each sample under its name and labels; of these metrics alone, where any are named."""
+        status, page = self.get(_page_of(names), seconds=TIMEOUT_SECONDS)
         assert status == 200, page
-        return {
-            _named(sample.name, sample.labels): sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-        }
+        return {_named(sample.name, sample.labels): sample.value for sample in _samples_of(page)}
 
     def standings(self) -> list[dict[str, Any]]:
         """How it says that each partition stands."""
@@ -153,8 +156,13 @@ class Program:
         return standings
 
     def outcomes(self) -> Counter[str]:
-        """How many events met which fate, over all topics."""
-        return _outcomes(self.api())
+        """How many events met which fate, over all topics; none where nobody answers."""
+        status, page = self.get(_page_of([_EVENTS]))
+        counts: Counter[str] = Counter()
+        for sample in _samples_of(page) if status == 200 else ():
+            if sample.value:
+                counts[sample.labels["outcome"]] += int(sample.value)
+        return counts
 
     def read(self) -> int:
         """How many of the events sent it has dealt with."""
@@ -164,12 +172,14 @@ class Program:
 
     def wait_until(self, holds: Callable[[], object], what: str, *, seconds: float = TIMEOUT_SECONDS) -> float:
         """Wait for something to hold while it runs; returns how long that took. Fails with its log."""
-        started = time.monotonic()
+        started = looked = time.monotonic()
         while not holds():
             assert self.status is None, f"it ended with {self.status} before {what}:\n{self._tail()}"
             waited = time.monotonic() - started
             assert waited < seconds, f"not within {seconds:g} s: {what}; {self.get('/readyz')}\n{self._tail()}"
-            time.sleep(_POLL_SECONDS)
+            took = time.monotonic() - looked
+            time.sleep(min(max(_POLL_SECONDS, _PAUSE_OF_A_LOOK * took), _LONGEST_PAUSE_SECONDS))
+            looked = time.monotonic()
         return time.monotonic() - started
 
     def wait_until_ready(self) -> float:
@@ -307,15 +317,29 @@ class Deployment:
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `engagement` to its end."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")}
+        environment |= {**self.variables, **settings}
+        if self.forks:
+            return self._forked(arguments, environment)
         return subprocess.run(
-            [sys.executable, "-m", "stream.cli", *arguments],
-            env={**environment, **self.variables, **settings},
+            [sys.executable, "-m", PROGRAM, *arguments],
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
+
+    def _forked(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            output, errors = Path(folder, "output"), Path(folder, "errors")
+            process = Forked(arguments, environment, output, errors=errors)
+            try:
+                status = process.wait(TIMEOUT_SECONDS)
+            finally:
+                process.end()
+            assert status is not None, f"{arguments} still runs after {TIMEOUT_SECONDS:g} s"
+            return subprocess.CompletedProcess(arguments, status, output.read_text(), errors.read_text())
 
     @property
     def each_partition(self) -> list[str]:
@@ -519,11 +543,12 @@ class Deployment:
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
+        expected, numbers = self.expected_outcomes(recount), _numbers_of(recount)
         differing = ["nothing was read"]
 
         def equal() -> bool:
             meanwhile()
-            differing[:] = self.differences(program, recount)
+            differing[:] = _differences_between(program, expected, numbers)
             return not differing
 
         try:
@@ -532,18 +557,6 @@ class Deployment:
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise AssertionError(f"{error}\n\n" + "\n".join(differing[:_SHOWN]) + more) from None
         self._check_the_page(program, recount)
-
-    def differences(self, program: Program, recount: Computed) -> list[str]:
-        """Why a server can't be trusted, and each number in which it differs from the recount; one a line."""
-        told = program.api()
-        if not told:
-            return ["the server does not answer"]
-        counted = _accepted_or_not(_outcomes(told))
-        return [
-            *(f"not ready: {reason}" for reason in told["unready"]),
-            *_differences(_prefixed(self.expected_outcomes(recount)), _prefixed(counted)),
-            *_differences(_numbers_of(recount), _told_numbers(told)),
-        ]
 
     def _check_the_page(self, program: Program, recount: Computed) -> None:
         """/metrics must tell the live numbers and those of the last closed day, and no others."""
@@ -615,6 +628,33 @@ class Load(threading.Thread):
 # -- numbers by name ---------------------------------------------------------------------------------------------
 
 
+def _differences_between(program: Program, expected: Counter[str], numbers: Numbers) -> list[str]:
+    """Why a server can't be trusted, and each number in which it differs from what was recounted; one a line.
+
+    As long as events are missing no number is asked for: all of them, of five weeks, cost a second of CPU.
+    """
+    missing = _differences(_prefixed(expected), _prefixed(_accepted_or_not(program.outcomes())))
+    if missing:
+        return missing
+    told = program.api(days=_CLOSED_DAYS)
+    if not told:
+        return ["the server does not answer"]
+    return [
+        *(f"not ready: {reason}" for reason in told["unready"]),
+        *_differences(_prefixed(expected), _prefixed(_accepted_or_not(_outcomes(told)))),
+        *_differences(numbers, _told_numbers(told)),
+    ]
+
+
+def _page_of(names: Iterable[str]) -> str:
+    """The path of /metrics with these metrics alone; with all where none is named."""
+    return "/metrics?" + urllib.parse.urlencode([("name[]", name) for name in names])
+
+
+def _samples_of(page: str) -> Iterator[Any]:
+    return (sample for family in text_string_to_metric_families(page) for sample in family.samples)
+
+
 def _named(name: str, labels: dict[str, str]) -> str:
     told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     return f"{name}{{{told}}}" if told else name
@@ -646,7 +686,7 @@ def _sample(told: dict[str, Any]) -> Sample:
 def _outcomes(api: dict[str, Any]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for sample in api.get("health", []):
-        if sample["name"] == "engagement_events_total" and sample["value"]:
+        if sample["name"] == _EVENTS and sample["value"]:
             counts[sample["labels"]["outcome"]] += int(sample["value"])
     return counts
 

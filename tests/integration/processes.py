@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final, Protocol
@@ -33,6 +34,7 @@ _IMPORTED: Final = [
     "tests.integration.processes",
 ]
 _PR_SET_PDEATHSIG: Final = 1
+_APPENDED: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 class Process(Protocol):
@@ -113,11 +115,14 @@ def _writer_of(log: Path) -> subprocess.Popen[bytes]:
 class Forked:
     """A copy of a Python that has imported `engagement`, which runs a command of it."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, *, errors: Path | None = None
+    ) -> None:
+        """What it writes to standard error goes into `errors`, if not into the log too."""
         log.touch()  # it may be read at once
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_IMPORTED)
-        arguments = (list(command), dict(environment), str(log))
+        arguments = (list(command), dict(environment), str(log), str(errors or log))
         self._process: ForkServerProcess = context.Process(target=_run, args=arguments, daemon=True)
         self._process.start()
 
@@ -146,17 +151,29 @@ class Forked:
         self._process.join()
 
 
-def _run(command: list[str], environment: dict[str, str], log: str) -> None:
+def _die_with_the_tests() -> None:
+    """Let this process be killed when the tests are gone, however they have ended, even while it stands still.
+
+    It is killed when its parent, the fork server, ends. The fork server ends when nobody holds its pipe open any more.
+    Each forked process is given an end of that pipe, to have processes forked in its turn, so it must close this end.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    server = forkserver._forkserver
+    os.close(server._forkserver_alive_fd)  # type: ignore[attr-defined]  # there is no public name for it
+    server._forkserver_alive_fd = server._forkserver_address = None  # type: ignore[attr-defined]
+
+
+def _run(command: list[str], environment: dict[str, str], log: str, errors: str) -> None:
     """What a forked process does: become what a started one is, then the same."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_the_tests()
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    sink = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for stream in (1, 2):
-        os.dup2(sink, stream)
-    os.close(sink)
+    for stream, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, _APPENDED), (2, errors, _APPENDED)):
+        file = os.open(path, flags, 0o644)
+        os.dup2(file, stream)
+        os.close(file)
     sys.argv = ["engagement", *command]
 
     from stream.cli import program

@@ -33,9 +33,9 @@ def wall_ms() -> int:
 
 def skew(server: Program, worker: Program) -> float | None:
     """How far the clock of a worker is ahead, as the server tells."""
-    told = [value for name, value in server.metrics().items() if name.startswith("engagement_clock_skew_seconds{")]
+    told = server.metrics("engagement_clock_skew_seconds")
     assert len(told) <= 2, told
-    return server.metrics().get(f'engagement_clock_skew_seconds{{worker="{name_of(worker)}"}}')
+    return told.get(f'engagement_clock_skew_seconds{{worker="{name_of(worker)}"}}')
 
 
 def name_of(worker: Program) -> str:
@@ -77,9 +77,12 @@ class Users:
         outcomes = self._server.outcomes()
         assert outcomes["applied"] == self._sent, f"{when}: {outcomes}"
         expected = {f'engagement_active_users{{window="{window}"}}': self._sent for window in ("1h", "1d", "30d")}
-        self._server.wait_until(lambda: expected.items() <= self._server.metrics().items(), f"all are active {when}")
+        self._server.wait_until(
+            lambda: expected.items() <= self._server.metrics("engagement_active_users").items(),
+            f"all are active {when}",
+        )
         assert notes(self._server) is not None
-        shown_ms = self._server.metrics()["engagement_clock_seconds"] * 1_000
+        shown_ms = self._server.metrics("engagement_clock_seconds")["engagement_clock_seconds"] * 1_000
         # Reports come once a second, on a busy machine less often.
         assert wall_ms() - MINUTE_MS <= shown_ms <= wall_ms() + 1_000, f"{when}: {shown_ms - wall_ms()} ms"
 

@@ -90,7 +90,7 @@ def followed(server: Program) -> set[int]:
 
 
 def lags(server: Program) -> list[float]:
-    return [value for name, value in server.metrics().items() if name.startswith("engagement_standby_lag_rows{")]
+    return list(server.metrics("engagement_standby_lag_rows").values())
 
 
 def stored(directory: Path) -> tuple[int, dict[bytes, bytes]]:

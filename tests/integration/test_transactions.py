@@ -91,7 +91,7 @@ def taken_over(deployment: Deployment, server: Program, *, name: str = "worker")
 
 
 def lag(server: Program) -> set[float]:
-    return {left for name, left in server.metrics().items() if name.startswith("engagement_lag_events")}
+    return set(server.metrics("engagement_lag_events").values())
 
 
 def ends(deployment: Deployment) -> dict[tuple[str, int], int]:
@@ -105,7 +105,8 @@ def ends(deployment: Deployment) -> dict[tuple[str, int], int]:
 
 
 def open_seconds(server: Program, partition: int) -> float:
-    return server.metrics()[f'engagement_open_transaction_seconds{{partition="{partition}",topic="logins"}}']
+    name = "engagement_open_transaction_seconds"
+    return server.metrics(name)[f'{name}{{partition="{partition}",topic="logins"}}']
 
 
 def test_what_is_committed_counts_once_and_an_open_transaction_holds_its_partition_back(

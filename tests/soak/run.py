@@ -21,7 +21,7 @@ from tests.soak.left import checkpoints_of_a_round, kept_days, left_in
 from tests.soak.population import LATE_BY_AT_MOST_MS, Moving
 from tests.soak.recount import Compared, compared
 from tests.soak.sending import Sending
-from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, checkpoints, directory_bytes
+from tests.soak.watching import CHANGELOG, MEASURES, TopicSize, Watching, directory_bytes, saved
 from tests.state.redis_server import RedisServer
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -247,14 +247,14 @@ class _Run:
         """
         deployment = self._deployment
         for _ in range(checkpoints_of_a_round(self._wanted.users, self._settings.topics.partitions)):
-            wanted = checkpoints(server.metrics()) + self._settings.topics.partitions
+            wanted = saved(server) + self._settings.topics.partitions
             deployment.send(login(user, STARTS_MS) for user in deployment.user_of_each_partition)
             server.wait_until(partial(has_saved, server, wanted), "each partition has saved")
 
 
 def has_saved(server: Program, wanted: int) -> bool:
     """Whether the partitions have saved at least so often."""
-    return checkpoints(server.metrics()) >= wanted
+    return saved(server) >= wanted
 
 
 def _progress(sample: Sample) -> str:

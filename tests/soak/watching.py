@@ -36,6 +36,17 @@ MEASURES: Final = (
     Measure("applied", "records/s", None),
 )
 
+_CHECKPOINTS: Final = "engagement_checkpoint_seconds"
+# The metrics that a sample is made of: to read all others too would cost more than what is watched.
+_TOLD: Final = (
+    "engagement_events_total",
+    _CHECKPOINTS,
+    "engagement_state_rows",
+    "engagement_clock_seconds",
+    "engagement_lag_events",
+    "engagement_closing_backlog",
+)
+
 
 def directory_bytes(directory: Path) -> int:
     """The size of all files under a directory, of which some may vanish meanwhile."""
@@ -142,12 +153,12 @@ class Watching(threading.Thread):
 
     def _told(self) -> Values:
         """What the server tells of rows, lag and speed."""
-        page = self._server.metrics()
+        page = self._server.metrics(*_TOLD)
         self.read = read_by_topic(page)
         now = {
             "at": time.monotonic(),
             "applied": _sum(page, "engagement_events_total"),
-            "seconds": _sum(page, "engagement_checkpoint_seconds_sum"),
+            "seconds": _sum(page, f"{_CHECKPOINTS}_sum"),
             "checkpoints": checkpoints(page),
         }
         before, self._before = self._before or {**now, "at": self._began}, now
@@ -172,9 +183,14 @@ def read_by_topic(page: Mapping[str, float]) -> Mapping[str, int]:
     return read
 
 
+def saved(server: Program) -> int:
+    """How often the partitions have saved, as a server tells it now."""
+    return checkpoints(server.metrics(_CHECKPOINTS))
+
+
 def checkpoints(page: Mapping[str, float]) -> int:
     """How often the partitions have saved, by what a server tells."""
-    return round(_sum(page, "engagement_checkpoint_seconds_count"))
+    return round(_sum(page, f"{_CHECKPOINTS}_count"))
 
 
 def _sum(page: Mapping[str, float], name: str) -> float:

@@ -1,0 +1,53 @@
+"""Programs that tests have forked end with the tests, however these end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.timeouts import TIMEOUT_SECONDS
+
+# Stands for a process of pytest. What it has forked waits for a file that nobody writes.
+_TESTS = """\
+import os, signal, sys
+from pathlib import Path
+from tests.integration.processes import Forked
+forked = [Forked(["compute", sys.argv[1]], dict(os.environ), Path(sys.argv[2])) for _ in range(2)]
+print(*(process.pid for process in forked), flush=True)
+signal.pause()
+"""
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, even if nobody has asked for its status yet."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_what_was_forked_ends_with_the_tests_also_while_it_stands_still(number: signal.Signals, tmp_path: Path) -> None:
+    unwritten = tmp_path / "events.jsonl"
+    os.mkfifo(unwritten)
+    command = [sys.executable, "-c", _TESTS, str(unwritten), str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as tests:
+        assert tests.stdout is not None
+        pids = [int(word) for word in tests.stdout.readline().split()]
+        assert len(pids) == 2
+        assert not any(map(is_gone, pids))
+        if number == signal.SIGKILL:
+            os.kill(pids[0], signal.SIGSTOP)
+        tests.send_signal(number)
+
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not all(map(is_gone, pids)):
+        assert time.monotonic() < deadline, "what was forked still runs"
+        time.sleep(0.05)
