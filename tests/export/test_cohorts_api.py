@@ -92,16 +92,21 @@ def test_weeks_go_from_monday_to_sunday_and_csv_has_a_column_for_each_cell() -> 
     assert weeks == [["2026-02-23", "2026-03-01", changed, "2"], ["2026-03-02", "2026-03-08", changed, "1"]]
 
 
+async def cohorts_of(board: Board, **query: str) -> list[dict[str, Any]]:
+    """The cohorts of the first page of an answer."""
+    content, _ = await cohorts_api.tell(board, cohorts_api.asked_by(board, query))
+    assert isinstance(content, dict)
+    return list(content["cohorts"])
+
+
 def test_each_cohort_has_the_time_of_the_last_change_of_the_days_that_tell_of_it() -> None:
     board = shown()
     put(board, 0, [structs.replace(one, changed_ms=1) for one in closed_of(board, 0)])
     put(board, 1, [structs.replace(one, changed_ms=1_000 * (one.day - LAST + 21)) for one in closed_of(board, 1)])
-    told = asyncio.run(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "weekly", "by": "day"})))
 
-    changed = {row["from"]: row["changed_at"] for row in told.content["cohorts"]}
+    changed = {row["from"]: row["changed_at"] for row in asyncio.run(cohorts_of(board, mode="weekly", by="day"))}
     assert changed[day(20)] == "1970-01-01T00:00:21Z", "weeks of it are still told of by the newest day"
-    exact = asyncio.run(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "exact"})))
-    assert {row["changed_at"] for row in exact.content["cohorts"]} == {"1970-01-01T00:00:21Z"}
+    assert {row["changed_at"] for row in asyncio.run(cohorts_of(board, mode="exact"))} == {"1970-01-01T00:00:21Z"}
 
 
 def test_more_cohorts_than_fit_on_a_page_follow_on_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +162,12 @@ def test_the_command_prints_the_triangle() -> None:
 def test_other_requests_are_served_between_two_days() -> None:
     async def turns_of_others() -> int:
         board = shown()
-        asked = asyncio.create_task(cohorts_api.tell(board, cohorts_api.asked_by(board, {"mode": "exact"})))
+        asked = asyncio.create_task(cohorts_of(board, mode="exact"))
         turns = 0
         while not asked.done():
             await asyncio.sleep(0)
             turns += 1
-        assert len((await asked).content["cohorts"]) == 20
+        assert len(await asked) == 20
         return turns
 
     assert asyncio.run(turns_of_others()) > 20
