@@ -158,6 +158,7 @@ def _of_files(
 
 
 def _of_state(settings: Settings) -> list[Customer]:
+    from stream.kafka.access import required_rights
     from stream.telemetry import configure_logging
     from stream.wiring import open_maintenance
 
@@ -174,7 +175,7 @@ def _of_state(settings: Settings) -> list[Customer]:
             async with opened:
                 return await read(opened)
 
-    with failures_in_one_line():
+    with failures_in_one_line(), required_rights(settings, "rfm"):
         return asyncio.run(run())
 
 
