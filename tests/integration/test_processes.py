@@ -17,6 +17,7 @@ from tests.timeouts import TIMEOUT_SECONDS
 _TESTS = """\
 import os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests in the background ignores it
 from tests.integration.processes import Forked
 forked = [Forked(["compute", sys.argv[1]], dict(os.environ), Path(sys.argv[2])) for _ in range(2)]
 print(*(process.pid for process in forked), flush=True)
