@@ -103,6 +103,15 @@ class AccountChange(Event, frozen=True, gc=False):
     segments: AttributeValues
 
 
+class FeatureUsed(Event, frozen=True, gc=False):
+    """A feature of the product was used."""
+
+    identity: int  # two uses with the same one are the same use sent twice
+    feature: str
+    is_interactive: bool  # whether a person used it
+    segments: AttributeValues
+
+
 class EventWithoutUser(Event, frozen=True, gc=False):
     """An event that does not say whose it is: its `user` is empty, and `reference` is to be looked up.
 

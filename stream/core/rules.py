@@ -43,6 +43,7 @@ class Rules:
     # For so long the order of a refund may still come. An offline run has no limit for lateness, but this one.
     refund_wait_ms: int = 3 * DAY_MS
     onboarding_steps: tuple[str, ...] = ()  # in their order; all others are counted as one
+    features: Mapping[str, float] = field(default_factory=dict)  # named ones, with their weight; 0: not vital
     gross_margin: float | None = None  # of orders that don't tell theirs, as a share; None: not known
     capex: tuple[Capex, ...] = ()
     # The first day of which all is known; None: the day after the first event. Days before it make no cohorts.

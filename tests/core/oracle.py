@@ -12,7 +12,7 @@ from math import ceil
 from statistics import fmean
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS
+from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SURVEYS
 from tests.core.oracle_accounts import count_accounts
 from tests.core.oracle_events import (
     DIMENSIONS,
@@ -32,8 +32,10 @@ from tests.core.oracle_events import (
     volume,
     without_uncounted_segments,
 )
+from tests.core.oracle_features import count_features
 from tests.core.oracle_numbers import MINUTE, MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
 from tests.core.oracle_orders import count_orders, count_revenue_per_user
+from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
 
 
@@ -72,6 +74,8 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     of_orders: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(ORDERS)]
     count_orders(samples, events, of_orders, lambda at: has_come(at, at_ms), rules)
     count_revenue_per_user(samples, "engagement_revenue", users)
+    count_reviews(samples, events, [Window(name, at_ms) for name in rules.windows_of(REVIEWS)])
+    count_features(samples, events, [Window(name, at_ms) for name in rules.windows_of(FEATURES)], users, rules)
     return samples
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import ceil
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS, Windows
+from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SURVEYS, Windows
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
 from tests.core.oracle_accounts import count_accounts, count_closed_accounts
 from tests.core.oracle_events import (
@@ -20,6 +20,7 @@ from tests.core.oracle_events import (
     Reply,
     Visit,
     forgotten_until,
+    is_interactive,
     is_step,
     lives,
     moment,
@@ -32,8 +33,10 @@ from tests.core.oracle_events import (
     who,
     without_uncounted_segments,
 )
+from tests.core.oracle_features import count_features
 from tests.core.oracle_numbers import AnyWindow, DaysWindow, Samples, day_of, key, share
 from tests.core.oracle_orders import count_orders, count_revenue_per_customer, count_revenue_per_user
+from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, sessions_by_segment, users_by_segment
 
 DAY_SECONDS = 86_400
@@ -79,6 +82,7 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     of_accounts: list[AnyWindow] = [DaysWindow(f"{length}d", day, zone, end) for length in accounts_lengths]
     last_ms = rules.days.starts_ms(day + 1) - 1
     count_accounts(samples, known, of_accounts, lambda at: day_of(at, zone) <= day, last_ms, rules)
+    _third_ring(samples, known, day, users, rules)
     samples = _renamed(samples)
     count_closed_accounts(samples, known, day, accounts_lengths, rules)
     count_revenue_per_user(
@@ -120,6 +124,17 @@ def _by_segment(
     answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows(SURVEYS), rules)
 
 
+def _third_ring(
+    samples: Samples, known: list[EventFields], day: int, users: dict[int, int], rules: Rules
+) -> None:
+    def windows(family: Windows) -> list[AnyWindow]:
+        return [DaysWindow(f"{length}d", day, rules.days.zone, 0) for length in _lengths(rules.windows_of(family))]
+
+    count_reviews(samples, known, windows(REVIEWS))
+    of_activity = {f"{length}d": count for length, count in users.items()}
+    count_features(samples, known, windows(FEATURES), of_activity, rules)
+
+
 def _renamed(samples: Samples) -> Samples:
     closed_samples = {}
     for (name, labels), value in samples.items():
@@ -153,6 +168,7 @@ def active_days(events: list[EventFields], day: int, zone: str) -> Days:
     """
     happened = [(who(told), told["event_time"]) for told in steps_and_summaries(events)[0] if is_step(told)]
     happened += [(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)]
+    happened += [(who(told), told["event_time"]) for told in of_topic(events, "features") if is_interactive(told)]
     begun = [told for told in steps_and_summaries(events)[1] if day_of(told["started_at"], zone) <= day]
     for person, _, of_session in summarised_sessions(begun):
         for field in ("started_at", "ended_at"):

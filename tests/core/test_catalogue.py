@@ -41,9 +41,11 @@ def rich() -> Computed:
         {**account, "type": "signed_up", "user_id": "cat", "event_time": NOON_MS - 10 * DAY_MS},
         *({**account, "type": kind} for kind in ("cancelled", "onboarded")),
         {**order, "order_id": "1", "amount": 20},
+        *({**told, "topic": "reviews", "review_id": stars, "stars": stars} for stars in (1, 5)),
+        {**told, "topic": "features", "feature": "search"},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
-    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex)
+    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex, features={"search": 1})
     offline = Offline(rules, READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()

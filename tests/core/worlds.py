@@ -229,6 +229,29 @@ def orders(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[
     return events
 
 
+def reviews(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Versions of a review, in any order of time."""
+    review = draw(st.sampled_from(("r1", 3, "3"))) if reused else f"r{number}"
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        event = {"topic": "reviews", "event_time": start + offset, "review_id": review}
+        content = st.sampled_from(({"stars": 1}, {"stars": 3.0}, {"stars": 5, "status": "published"}, {"stars": 4}))
+        removed = st.sampled_from(({"status": "removed"}, {"status": "removed", "stars": 2}))
+        events.append({**event, **draw(st.one_of(content, content, removed))})
+    return events
+
+
+def features(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Uses of features, some of them by nobody."""
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        name = draw(st.sampled_from(("search", " search ", "export", "other", "7", 7, "tour")))
+        event = {"topic": "features", "event_time": start + offset, "type": "used", "feature": name}
+        event |= draw(st.sampled_from(({}, {}, {"interactive": True}, {"interactive": False})))
+        events.append({**event, **draw(_LABELS)})
+    return events
+
+
 _AMOUNTS = (
     *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
     *(("JPY", amount) for amount in (0, 1, 500, "20")),
@@ -260,6 +283,8 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("15m",),
         "orders": ("15m",),
         "accounts": ("15m",),
+        "reviews": ("15m",),
+        "features": ("5m",),
         "segments_activity": ("5m",),
     },
     {
@@ -268,6 +293,8 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("1d", "3h"),
         "orders": ("1d", "3h"),
         "accounts": ("1d", "3h"),
+        "reviews": ("1d", "3h"),
+        "features": ("90m", "1d"),
         "segments_activity": ("1d", "90m"),
         "segments_sessions": ("150m", "1d"),
         "segments_surveys": ("3h", "1d"),
@@ -278,6 +305,8 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("1d", "7d"),
         "orders": ("2d", "26h"),
         "accounts": ("2d", "26h"),
+        "reviews": ("2d", "26h"),
+        "features": ("2d", "26h"),
         "segments_activity": ("26h", "1d", "2d"),
         "segments_surveys": ("1d", "7d"),
     },
@@ -303,6 +332,7 @@ def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC
         memory_days=draw(st.sampled_from((400, 400, 1))),
         refund_wait_ms=draw(st.sampled_from((0, DAY_MS, 3 * DAY_MS))),
         onboarding_steps=draw(st.sampled_from(((), ("profile", "invite")))),
+        features=draw(st.sampled_from(({}, {"search": 3, "export": 1.5}, {"search": 0, "7": 2}))),
         gross_margin=draw(st.sampled_from((None, 0.5))),
         capex=draw(st.sampled_from(((), _capex(base, zone)))),
     )
@@ -341,6 +371,7 @@ def _identity(event: EventFields) -> tuple[object, ...]:
     fields = (
         *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
         *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
+        *("review_id", "stars", "feature", "interactive"),
     )
     success = event.get("success", True) if event["topic"] == "logins" else None
     return (who(event), moment(event), success, *(event.get(field) for field in fields))

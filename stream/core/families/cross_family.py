@@ -4,18 +4,22 @@ They need the sums of several families, which store nothing of one another, or t
 stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from stream.core.families.accounts import contribution as accounts
 from stream.core.families.activity.calendar import ACTIVE_USERS
+from stream.core.families.features.family import field_of
+from stream.core.families.features.metrics import FEATURE_LABELS, FEATURE_USERS
 from stream.core.families.orders import samples as orders
 from stream.core.families.sessions.numbers import STEPS
 from stream.core.metrics import WINDOW, Metric, closed_name, closed_twins
 from stream.core.rules import Rules
-from stream.core.samples import Sample, mean
+from stream.core.samples import Sample, mean, share
+from stream.core.segments import OTHER
 from stream.core.snapshot import Snapshot
+from stream.core.tally import Field
 from stream.core.time import minutes_of
-from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, whole_days
+from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, SESSIONS, whole_days
 
 _STEPS_PER_USER = Metric(
     "engagement_steps_per_active_user",
@@ -30,6 +34,22 @@ _PER_ACTIVE_USER = Metric(
     ("window", "currency"),
     unit="units of the currency",
     parts=("engagement_revenue", "engagement_active_users"),
+)
+_ADOPTION = Metric(
+    "engagement_feature_adoption_ratio",
+    "Share of the active users who used a feature, for the windows that both have.",
+    FEATURE_LABELS,
+    unit="ratio",
+    interval="Wilson",
+    parts=(FEATURE_USERS, "engagement_active_users"),
+)
+_ADOPTION_SCORE = Metric(
+    "engagement_product_adoption_score",
+    "Product adoption score, 0 to 100: the mean adoption of the vital features, which are those that the setting"
+    " features gives a weight above 0, by these weights. Absent where there is none.",
+    WINDOW,
+    unit="score",
+    parts=(_ADOPTION.name, "engagement_active_users"),
 )
 _PER_CUSTOMER = "engagement_revenue_per_customer_closed"
 _LTV_SIMPLE = "engagement_ltv_simple_closed"
@@ -46,7 +66,9 @@ METRICS = (
     ),
     _STEPS_PER_USER,
     _PER_ACTIVE_USER,
-    *closed_twins((_STEPS_PER_USER, _PER_ACTIVE_USER)),
+    _ADOPTION,
+    _ADOPTION_SCORE,
+    *closed_twins((_STEPS_PER_USER, _PER_ACTIVE_USER, _ADOPTION, _ADOPTION_SCORE)),
     Metric(
         _PER_CUSTOMER,
         "ARPA: net revenue of the window over the customers, active or paused, at its start.",
@@ -94,11 +116,39 @@ def live(snapshot: Snapshot, rules: Rules) -> Iterator[Sample]:
                 yield from mean(_PER_ACTIVE_USER.name, labels, orders.revenue(money.get(minutes, {}), currency), users)
 
 
+    used = snapshot.family("features").live
+    if used.get(max(map(minutes_of, rules.windows_of(FEATURES)))):
+        for window in rules.windows_of(FEATURES):
+            if window in windows_of_activity:
+                minutes = minutes_of(window)
+                yield from _adoption(window, used.get(minutes, {}), activity.get(minutes, {}).get(ACTIVE_USERS, 0), rules)
+
+
+def _adoption(window: str, used: Mapping[Field, int], users: int, rules: Rules) -> Iterator[Sample]:
+    """How many of so many active users of a window used each feature, by live names."""
+    for name in (*rules.features, OTHER):
+        labels = {"window": window, "feature": name}
+        yield from share(_ADOPTION.name, labels, used.get(field_of(name), 0), users)
+    vital = {name: weight for name, weight in rules.features.items() if weight}
+    if users and vital:
+        adopted = sum(weight * used.get(field_of(name), 0) / users for name, weight in vital.items())
+        yield Sample(_ADOPTION_SCORE.name, {"window": window}, 100 * adopted / sum(vital.values()))
+
+
 def closed(snapshot: Snapshot, rules: Rules, day: int) -> Iterator[Sample]:
     """The numbers of a closed day."""
     yield from _money(snapshot, rules, day)
-    sessions, activity = (snapshot.family(name).closed.get(day, {}) for name in ("sessions", "activity"))
+    sessions, activity, used = (
+        snapshot.family(name).closed.get(day, {}) for name in ("sessions", "activity", "features")
+    )
     of_activity = whole_days(rules.windows_of(ACTIVITY))
+    lengths = whole_days(rules.windows_of(FEATURES))
+    if used.get(max(lengths)):
+        for length in lengths:
+            if length in of_activity:
+                users = activity.get(length, {}).get(ACTIVE_USERS, 0)
+                for name, labels, value in _adoption(f"{length}d", used.get(length, {}), users, rules):
+                    yield Sample(closed_name(name), labels, value)
     for length in whole_days(rules.windows_of(SESSIONS)):
         if length in of_activity:
             steps, users = sessions.get(length, {}).get(STEPS, 0), activity.get(length, {}).get(ACTIVE_USERS, 0)

@@ -100,6 +100,8 @@ class Family(Generic[Part]):
     message_kinds: ClassVar[tuple[MessageKind, ...]] = ()  # the kinds of native messages that it brings
     reported_ahead: ClassVar[tuple[int, ...]] = ()  # fields whose amounts in future minutes are reported
     by_segment: ClassVar[BySegment | None] = None  # None: nothing
+    # Whether there are no numbers at all while the longest window is empty: of what many deployments never send.
+    is_absent_when_empty: ClassVar[bool] = False
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -333,11 +335,15 @@ class Family(Generic[Part]):
 
     def live(self, sums: Sums) -> Iterator[Sample]:
         """The live numbers that follow from sums."""
+        if self.is_absent_when_empty and not sums.live.get(max(self.lengths.values())):
+            return
         for window, length in self.lengths.items():
             yield from self.of_window({"window": window}, sums.live.get(length, {}))
 
     def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
         """The numbers of one closed day. `whole_since` is the first day of which all is known."""
+        if self.is_absent_when_empty and not of_windows.get(max(self.closed_lengths)):
+            return
         for length in self.closed_lengths:
             whole = segments.without_values(of_windows.get(length, {}))
             for name, labels, value in self.of_window({"window": f"{length}d"}, whole):
