@@ -12,7 +12,7 @@ from math import ceil
 from statistics import fmean
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SURVEYS
+from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS
 from tests.core.oracle_accounts import count_accounts
 from tests.core.oracle_events import (
     DIMENSIONS,
@@ -37,6 +37,7 @@ from tests.core.oracle_numbers import MINUTE, MINUTES, AnyWindow, Samples, Windo
 from tests.core.oracle_orders import count_orders, count_revenue_per_user
 from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
+from tests.core.oracle_social import count_social
 
 
 def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
@@ -76,6 +77,8 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     count_revenue_per_user(samples, "engagement_revenue", users)
     count_reviews(samples, events, [Window(name, at_ms) for name in rules.windows_of(REVIEWS)])
     count_features(samples, events, [Window(name, at_ms) for name in rules.windows_of(FEATURES)], users, rules)
+    of_social: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(SOCIAL)]
+    count_social(samples, events, of_social, lambda at: has_come(at, at_ms), rules.days.day_of(at_ms), rules)
     return samples
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import ceil
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SURVEYS, Windows
+from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS, Windows
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
 from tests.core.oracle_accounts import count_accounts, count_closed_accounts
 from tests.core.oracle_events import (
@@ -38,6 +38,7 @@ from tests.core.oracle_numbers import AnyWindow, DaysWindow, Samples, day_of, ke
 from tests.core.oracle_orders import count_orders, count_revenue_per_customer, count_revenue_per_user
 from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, sessions_by_segment, users_by_segment
+from tests.core.oracle_social import count_social
 
 DAY_SECONDS = 86_400
 # Days of one person that lie further apart than is remembered are of two people; these numbers look back so far.
@@ -133,6 +134,7 @@ def _third_ring(
     count_reviews(samples, known, windows(REVIEWS))
     of_activity = {f"{length}d": count for length, count in users.items()}
     count_features(samples, known, windows(FEATURES), of_activity, rules)
+    count_social(samples, known, windows(SOCIAL), lambda at: True, day, rules)
 
 
 def _renamed(samples: Samples) -> Samples:

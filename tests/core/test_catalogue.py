@@ -43,6 +43,8 @@ def rich() -> Computed:
         {**order, "order_id": "1", "amount": 20},
         *({**told, "topic": "reviews", "review_id": stars, "stars": stars} for stars in (1, 5)),
         {**told, "topic": "features", "feature": "search"},
+        {**told, "topic": "social", "type": "like", "network": "mastodon"},
+        {**told, "topic": "social", "type": "audience", "network": "mastodon", "followers": 7},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
     rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex, features={"search": 1})

@@ -18,6 +18,7 @@ from tests.core.worlds import (
     logins,
     orders,
     reviews,
+    social,
     steps_by_gap,
     steps_by_id,
     summaries,
@@ -105,12 +106,17 @@ def test_features_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@given(worlds(reviews, features, zones=DST_ZONES, span_days=40))
-def test_reviews_and_features_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+@given(worlds(social))
+def test_interactions_and_audiences_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(reviews, features, social, zones=DST_ZONES, span_days=40))
+def test_reviews_features_and_interactions_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
     agrees(world, days_back=5)
 
 
-@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features))
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social))
 def test_everything_together_agrees_with_a_recount(world: World) -> None:
     agrees(world)
 
@@ -125,7 +131,7 @@ def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(wor
     agrees(world, days_back=5)
 
 
-everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features)
+everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social)
 
 
 @given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))

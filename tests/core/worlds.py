@@ -252,6 +252,27 @@ def features(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dic
     return events
 
 
+def social(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Interactions of one kind that are taken back and done again, or the audience of a page."""
+    network, kind = draw(st.sampled_from(("a", " a ", "b"))), draw(st.sampled_from((*_INTERACTIONS, "audience")))
+    thing = draw(st.sampled_from(("i1", "i2"))) if reused else f"i{number}"
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        event = {"topic": "social", "event_time": start + offset, "network": network, "type": kind}
+        if kind == "audience":
+            told = ({"followers": 5}, {"followers": 0, "reach": 9}, {"reach": 100}, {"followers": 7, "sentiment": 3})
+            events.append({**event, **draw(st.sampled_from(told))})
+            continue
+        is_named = draw(st.booleans()) or kind not in ("comment", "mention")
+        if is_named:
+            event |= {"type": draw(st.sampled_from((kind, kind, f"un{kind}"))), "interaction_id": thing}
+        event |= draw(st.sampled_from(({}, {"post_id": "p"}, {"post_id": 3, "event_id": "e"})))
+        event |= draw(st.sampled_from(({}, {"sentiment": "positive"}, {"sentiment": "negative"}, {"sentiment": None})))
+        events.append(event)
+    return events
+
+
+_INTERACTIONS = ("like", "comment", "share", "save", "mention", "follow")
 _AMOUNTS = (
     *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
     *(("JPY", amount) for amount in (0, 1, 500, "20")),
@@ -284,6 +305,7 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "orders": ("15m",),
         "accounts": ("15m",),
         "reviews": ("15m",),
+        "social": ("15m",),
         "features": ("5m",),
         "segments_activity": ("5m",),
     },
@@ -294,6 +316,7 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "orders": ("1d", "3h"),
         "accounts": ("1d", "3h"),
         "reviews": ("1d", "3h"),
+        "social": ("1d", "3h"),
         "features": ("90m", "1d"),
         "segments_activity": ("1d", "90m"),
         "segments_sessions": ("150m", "1d"),
@@ -306,6 +329,7 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "orders": ("2d", "26h"),
         "accounts": ("2d", "26h"),
         "reviews": ("2d", "26h"),
+        "social": ("2d", "26h"),
         "features": ("2d", "26h"),
         "segments_activity": ("26h", "1d", "2d"),
         "segments_surveys": ("1d", "7d"),
@@ -372,6 +396,7 @@ def _identity(event: EventFields) -> tuple[object, ...]:
         *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
         *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
         *("review_id", "stars", "feature", "interactive"),
+        *("network", "post_id", "interaction_id", "sentiment", "followers", "reach"),
     )
     success = event.get("success", True) if event["topic"] == "logins" else None
     return (who(event), moment(event), success, *(event.get(field) for field in fields))

@@ -11,6 +11,7 @@ from stream.core.families.logins import LoginsFamily
 from stream.core.families.orders.family import OrdersFamily
 from stream.core.families.reviews.family import ReviewsFamily
 from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.social.family import SocialFamily
 from stream.core.families.surveys.family import SurveysFamily
 from stream.core.messages import MessageKind
 from stream.core.rules import Rules
@@ -25,6 +26,7 @@ FAMILIES: list[type[Family[Any]]] = [
     OrdersFamily,
     ReviewsFamily,
     FeaturesFamily,
+    SocialFamily,
 ]
 
 
