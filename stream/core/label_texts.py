@@ -41,10 +41,7 @@ class LabelTexts:
     def keep(self, tallies: Iterable[Mapping[Field, int]]) -> None:
         """Keep those alone that are booked anywhere."""
         self._kept = {
-            field[1:]
-            for tally in tallies
-            for field in tally
-            if isinstance(field, str) and field[0] in self._letters
+            field[1:] for tally in tallies for field in tally if isinstance(field, str) and field[0] in self._letters
         }
 
 

@@ -67,7 +67,7 @@ def second_latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -
 
 
 def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
-    """The minutes of things of which the latest counts, after one more in `minute`, when the clock shows the minute `now`.
+    """The minutes of which the latest counts, after one more of them, when the clock shows the minute `now`.
 
     Returns `minutes` itself if that makes no difference, whether or not earlier minutes have been dropped.
     """

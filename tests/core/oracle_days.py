@@ -125,9 +125,7 @@ def _by_segment(
     answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows(SURVEYS), rules)
 
 
-def _third_ring(
-    samples: Samples, known: list[EventFields], day: int, users: dict[int, int], rules: Rules
-) -> None:
+def _third_ring(samples: Samples, known: list[EventFields], day: int, users: dict[int, int], rules: Rules) -> None:
     def windows(family: Windows) -> list[AnyWindow]:
         return [DaysWindow(f"{length}d", day, rules.days.zone, 0) for length in _lengths(rules.windows_of(family))]
 

@@ -28,4 +28,3 @@ def count_reviews(samples: Samples, events: list[EventFields], windows: list[Any
             samples[key("engagement_review_stars_mean", **labels)] = sum(given) / len(given)
         if bad:
             samples[key("engagement_review_positive_to_negative_ratio", **labels)] = good / bad
-

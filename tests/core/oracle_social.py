@@ -12,7 +12,7 @@ KINDS = ("like", "comment", "share", "save", "mention", "follow")
 SENTIMENTS = ("positive", "neutral", "negative", "unknown")
 
 
-def count_social(
+def count_social(  # noqa: C901  one naive count after the other
     samples: Samples,
     events: list[EventFields],
     windows: list[AnyWindow],
@@ -36,7 +36,9 @@ def count_social(
             kinds = Counter(event["type"] for event in here)
             for kind in KINDS:
                 samples[key("engagement_social_interactions", type=kind, **labels)] = kinds[kind]
-            mentions = Counter(event.get("sentiment") or "unknown" for event in here if event["type"] == "mention")
+            mentions: Counter[str] = Counter(
+                event.get("sentiment") or "unknown" for event in here if event["type"] == "mention"
+            )
             for sentiment in SENTIMENTS:
                 samples[key("engagement_brand_mentions", sentiment=sentiment, **labels)] = mentions[sentiment]
             engaging = sum(kinds[kind] for kind in ("like", "comment", "share", "save"))
@@ -56,7 +58,7 @@ def _standing(events: list[EventFields]) -> list[EventFields]:
         network, post, interaction = event["network"].strip(), id_of(event, "post_id"), id_of(event, "interaction_id")
         thing: tuple[Any, ...] = (who(event), kind, network, post)
         if kind in ("comment", "mention"):
-            alone = (who(event), event["event_time"], event.get("event_id"), kind, network, post, event.get("sentiment"))
+            alone = (*thing, event["event_time"], event.get("event_id"), event.get("sentiment"))
             thing = alone if interaction is None else (who(event), interaction)
         sentiment = (event.get("sentiment") or "") if kind == "mention" else ""
         rank = (event["event_time"], event["type"] != kind, kind, network, sentiment)

@@ -4,7 +4,7 @@ They need the sums of several families, which store nothing of one another, or t
 stream.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from stream.core.families.accounts import contribution as accounts
 from stream.core.families.activity.calendar import ACTIVE_USERS
@@ -90,38 +90,41 @@ METRICS = (
 
 def live(snapshot: Snapshot, rules: Rules) -> Iterator[Sample]:
     """The live numbers."""
+    yield from _new_users(snapshot, rules)
+    activity = snapshot.family("activity").live
+    users = {window: activity.get(minutes_of(window), {}).get(ACTIVE_USERS, 0) for window in rules.windows_of(ACTIVITY)}
+
+    sessions = snapshot.family("sessions").live
+    for window in _shared(users, rules.windows_of(SESSIONS)):
+        steps = sessions.get(minutes_of(window), {}).get(STEPS, 0)
+        yield from mean(_STEPS_PER_USER.name, {"window": window}, steps, users[window])
+
+    money = {length: tally for length, tally in snapshot.family("orders").live.items() if length != orders.EVER}
+    longest = money.get(max(money), {}) if money else {}
+    for window in _shared(users, rules.windows_of(ORDERS)):
+        for currency in orders.currencies_in(longest):
+            labels = {"window": window, "currency": currency}
+            earned = orders.revenue(money.get(minutes_of(window), {}), currency)
+            yield from mean(_PER_ACTIVE_USER.name, labels, earned, users[window])
+
+    used = snapshot.family("features").live
+    if used.get(max(map(minutes_of, rules.windows_of(FEATURES)))):
+        for window in _shared(users, rules.windows_of(FEATURES)):
+            yield from _adoption(window, used.get(minutes_of(window), {}), users[window], rules)
+
+
+def _shared(users: Mapping[str, int], windows: Iterable[str]) -> list[str]:
+    """Those windows of which it is known how many users were active."""
+    return [window for window in windows if window in users]
+
+
+def _new_users(snapshot: Snapshot, rules: Rules) -> Iterator[Sample]:
     first_whole_day = rules.whole_since(snapshot.first_ms)
     new = snapshot.family("activity").by_day
     for window in rules.windows_of(ACTIVITY):
         by_day = new.get(minutes_of(window), {})
         users = sum(users for day, users in by_day.items() if day >= first_whole_day)
         yield Sample("engagement_new_users", {"window": window}, users)
-    sessions, activity = snapshot.family("sessions").live, snapshot.family("activity").live
-    windows_of_activity = rules.windows_of(ACTIVITY)
-    for window in rules.windows_of(SESSIONS):
-        if window in windows_of_activity:
-            minutes = minutes_of(window)
-            steps = sessions.get(minutes, {}).get(STEPS, 0)
-            users = activity.get(minutes, {}).get(ACTIVE_USERS, 0)
-            yield from mean("engagement_steps_per_active_user", {"window": window}, steps, users)
-
-    money = {length: tally for length, tally in snapshot.family("orders").live.items() if length != orders.EVER}
-    longest = money.get(max(money), {}) if money else {}
-    for window in rules.windows_of(ORDERS):
-        minutes = minutes_of(window)
-        if window in windows_of_activity:
-            users = activity.get(minutes, {}).get(ACTIVE_USERS, 0)
-            for currency in orders.currencies_in(longest):
-                labels = {"window": window, "currency": currency}
-                yield from mean(_PER_ACTIVE_USER.name, labels, orders.revenue(money.get(minutes, {}), currency), users)
-
-
-    used = snapshot.family("features").live
-    if used.get(max(map(minutes_of, rules.windows_of(FEATURES)))):
-        for window in rules.windows_of(FEATURES):
-            if window in windows_of_activity:
-                minutes = minutes_of(window)
-                yield from _adoption(window, used.get(minutes, {}), activity.get(minutes, {}).get(ACTIVE_USERS, 0), rules)
 
 
 def _adoption(window: str, used: Mapping[Field, int], users: int, rules: Rules) -> Iterator[Sample]:

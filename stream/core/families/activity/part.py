@@ -4,7 +4,7 @@ The stored minutes are the last one that has come, and all future ones. There ar
 topics are read at different speeds. Each day has one bit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 

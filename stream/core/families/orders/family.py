@@ -178,9 +178,7 @@ class OrdersFamily(Family[UserOrders]):
             book([booking for key, booking in new.items() if key not in kept])
 
     def sums(self) -> Sums:
-        self._kinds.make_room(
-            self.ring.now * MINUTE_MS // DAY_MS, lambda: (*self.ring.tallies(), *self.days.tallies())
-        )
+        self._kinds.make_room(self.ring.now * MINUTE_MS // DAY_MS, lambda: (*self.ring.tallies(), *self.days.tallies()))
         live: dict[int, dict[Field, int]] = dict(self.ring.sums())
         live[samples.EVER] = self._ever(self.ledger.now())
         return Sums(live=live)

@@ -114,8 +114,8 @@ class SocialFamily(Family[UserInteractions]):
         return super().min_retention_ms() + 2 * DAY_MS
 
     def last_ms(self, part: UserInteractions) -> int:
-        told = (versions[-1].at_ms for versions in (*part.by_thing.values(), *part.audience.values()))
-        return max(told, default=0)
+        interactions = (versions[-1].at_ms for versions in part.by_thing.values())
+        return max((*interactions, *(counts[-1].at_ms for counts in part.audience.values())), default=0)
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
@@ -156,8 +156,8 @@ class SocialFamily(Family[UserInteractions]):
             if held and expires <= day:
                 self._add_change(difference, field, expires, self._starts_minute(expires), -held * times)
                 held = 0
-            self._add_change(difference, field, day, told.at_ms // MINUTE_MS, (told.count - held) * times)
-            held, expires = told.count, self._expires(day)
+            self._add_change(difference, field, day, told.at_ms // MINUTE_MS, (told.number - held) * times)
+            held, expires = told.number, self._expires(day)
         if held:
             self._add_change(difference, field, expires, self._starts_minute(expires), -held * times)
 

@@ -13,10 +13,26 @@ from stream.core.messages import LabelledMessage, MessageKind, identity_of
 from stream.core.rejections import Reason, Rejected
 from stream.core.segments import cleaned_value
 
-_UNDONE = "un"
-_AUDIENCE = "audience"
 
-Type = Enum("Type", [(name, name) for kind in Kind for name in (kind.value, _UNDONE + kind.value)] + [(_AUDIENCE,) * 2])
+class Type(str, Enum):
+    """What a message tells."""
+
+    LIKE = "like"
+    UNLIKE = "unlike"
+    COMMENT = "comment"
+    UNCOMMENT = "uncomment"
+    SHARE = "share"
+    UNSHARE = "unshare"
+    SAVE = "save"
+    UNSAVE = "unsave"
+    MENTION = "mention"
+    UNMENTION = "unmention"
+    FOLLOW = "follow"
+    UNFOLLOW = "unfollow"
+    AUDIENCE = "audience"
+
+
+_UNDONE = "un"
 
 # More than there are people.
 People = Annotated[int, msgspec.Meta(ge=0, le=100_000_000_000)]
@@ -55,7 +71,7 @@ def event_of(message: SocialMessage, user: str, at_ms: int, is_bot: bool, key: b
     if not network:
         raise Rejected(Reason.MISSING_FIELD, f"{message.network!r} at `$.network` names no network")
     name = message.type.value
-    if name == _AUDIENCE:
+    if message.type is Type.AUDIENCE:
         if message.followers is None and message.reach is None:
             raise Rejected(Reason.MISSING_FIELD, "an audience needs `$.followers` or `$.reach`")
         return AudienceCounted(user, at_ms, is_bot, network, message.followers, message.reach)
@@ -87,7 +103,7 @@ SOCIAL = MessageKind(
     SocialMessage,
     event_of,
     type_field="type",
-    ignored_fields={one.value: _OF_INTERACTIONS if one.value == _AUDIENCE else _OF_AUDIENCE for one in Type},
+    ignored_fields={one.value: _OF_INTERACTIONS if one is Type.AUDIENCE else _OF_AUDIENCE for one in Type},
     fields={
         "type": "like, comment, share, save, mention, follow, each with un… to take it back; or audience",
         "network": "the name of the network",
@@ -99,6 +115,12 @@ SOCIAL = MessageKind(
     },
     examples=(
         {"user_id": "ada", "event_time": 1795255200000, "type": "like", "network": "mastodon", "post_id": "p1"},
-        {"user_id": "our-page", "event_time": 1795255200000, "type": "audience", "network": "mastodon", "followers": 5000},
+        {
+            "user_id": "page",
+            "event_time": 1795255200000,
+            "type": "audience",
+            "network": "mastodon",
+            "followers": 500,
+        },
     ),
 )

@@ -38,7 +38,7 @@ class People(NamedTuple):
     """A number of followers, or of people reached, that was told of a page."""
 
     at_ms: int
-    count: int
+    number: int
 
 
 Interactions = tuple[Interaction, ...]

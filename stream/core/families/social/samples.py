@@ -7,9 +7,9 @@ from stream.core.families.social.metrics import AUDIENCE, ENGAGEMENT, INTERACTIO
 from stream.core.families.social.part import Interaction, Kind
 from stream.core.label_texts import by_name, counts_of, greatest
 from stream.core.metrics import closed_name
-from stream.core.samples import Sample, mean
+from stream.core.samples import Labels, Sample, mean
 from stream.core.segments import OTHER, UNKNOWN
-from stream.core.tally import Field, total
+from stream.core.tally import Field
 
 # The fields of tallies are texts, because anything may be a network: one of these letters, and the network. They are
 # stored, so a new letter is one that was never used.
@@ -44,9 +44,11 @@ def _amounts(kind: str, network: str, sentiment: str) -> Mapping[Field, int]:
 
 def live(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) -> Iterator[Sample]:
     """The numbers of windows, of which one is the longest, and of the audiences. There are none while all is empty."""
-    interactions = total(counts_of(letter, longest) for letter in _LETTERS.values())
     people = {base: counts_of(letter, audience) for base, letter in _BASES.items()}
-    ranked = {**dict.fromkeys((network for counts in people.values() for network in counts), 0), **interactions}
+    ranked = dict.fromkeys((network for counts in people.values() for network in counts), 0)
+    for letter in _LETTERS.values():
+        for network, count in counts_of(letter, longest).items():
+            ranked[network] = ranked.get(network, 0) + count
     if not ranked:
         return
     names = greatest(ranked)
@@ -55,18 +57,27 @@ def live(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) ->
         for network, count in counts.items():
             yield Sample(AUDIENCE, {"network": network, "base": base}, count)
     for window, tally in of_windows.items():
-        engaging = dict.fromkeys((*names, OTHER), 0)
-        for kind, letter in _LETTERS.items():
-            for network, count in _by_network(counts_of(letter, tally), names).items():
-                yield Sample(INTERACTIONS, {"window": window, "network": network, "type": kind.value}, count)
-                engaging[network] += count if kind in _ENGAGING else 0
-        for sentiment, letter in _SENTIMENTS.items():
-            for network, count in _by_network(counts_of(letter, tally), names).items():
-                yield Sample(MENTIONS, {"window": window, "network": network, "sentiment": sentiment}, count)
-        for base, counts in told.items():
-            for network, count in engaging.items():
-                labels = {"window": window, "network": network, "base": base}
-                yield from mean(ENGAGEMENT, labels, count, counts[network])
+        by_kind = {kind: _by_network(counts_of(letter, tally), names) for kind, letter in _LETTERS.items()}
+        by_sentiment = {name: _by_network(counts_of(letter, tally), names) for name, letter in _SENTIMENTS.items()}
+        for network in (*names, OTHER):
+            labels = {"window": window, "network": network}
+            yield from _of_network(labels, by_kind, by_sentiment, told)
+
+
+def _of_network(
+    labels: Labels,
+    by_kind: Mapping[Kind, Mapping[str, int]],
+    by_sentiment: Mapping[str, Mapping[str, int]],
+    people: Mapping[str, Mapping[str, int]],
+) -> Iterator[Sample]:
+    network = labels["network"]
+    for kind, counts in by_kind.items():
+        yield Sample(INTERACTIONS, {**labels, "type": kind.value}, counts[network])
+    for sentiment, counts in by_sentiment.items():
+        yield Sample(MENTIONS, {**labels, "sentiment": sentiment}, counts[network])
+    engaging = sum(by_kind[kind][network] for kind in _ENGAGING)
+    for base, counts in people.items():
+        yield from mean(ENGAGEMENT, {**labels, "base": base}, engaging, counts[network])
 
 
 def closed(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) -> Iterator[Sample]:
