@@ -29,7 +29,20 @@ from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.live import Store, Worker, assert_same, deliver, line, message
 from tests.core.oracle_events import EventFields, moment
 from tests.core.oracle_numbers import Samples, key
-from tests.core.worlds import ANCHORS, TIMEOUT, USERS, Happening, answers, logins, steps_by_gap, steps_by_id, summaries
+from tests.core.worlds import (
+    ANCHORS,
+    TIMEOUT,
+    USERS,
+    Happening,
+    answers,
+    features,
+    logins,
+    reviews,
+    social,
+    steps_by_gap,
+    steps_by_id,
+    summaries,
+)
 from tests.native import READERS, Message
 
 
@@ -45,6 +58,9 @@ PROCESSED: dict[str, tuple[Happening, ...]] = {
     "sessions": (steps_by_id, steps_by_gap, summaries),
     "logins": (logins,),
     "surveys": (answers, taken_back),
+    "reviews": (reviews,),
+    "features": (features,),
+    "social": (social,),
 }
 # A row is kept or forgotten as a whole, so what one family remembers must make no difference to another one.
 ALL_TOGETHER = tuple(dict.fromkeys(happening for of_family in PROCESSED.values() for happening in of_family))
@@ -57,8 +73,15 @@ _SHORT_PAUSES_MS = tuple(pause_ms for pause_ms in PAUSES_MS if pause_ms <= 66 * 
 
 WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",)},
-    {"activity": ("1d", "90d"), "sessions": ("1h", "90d"), "surveys": ("1d", "120d")},
+    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",), "reviews": ("15m",), "social": ("15m",)},
+    {
+        "activity": ("1d", "90d"),
+        "sessions": ("1h", "90d"),
+        "surveys": ("1d", "120d"),
+        "reviews": ("1d", "120d"),
+        "features": ("1d", "120d"),
+        "social": ("1d", "120d"),
+    },
 )
 
 # What a worker does after an event: several of these, in this order.
