@@ -112,6 +112,15 @@ class FeatureUsed(Event, frozen=True, gc=False):
     segments: AttributeValues
 
 
+class SignUps(Event, frozen=True, gc=False):
+    """When a user signed up, as it follows from the changes of the account. Only one family passes it to another one.
+
+    Nothing changes about sign-ups before `at_ms`, and they may be missing here if they are not kept any more.
+    """
+
+    signed_up_ms: tuple[int, ...]
+
+
 class EventWithoutUser(Event, frozen=True, gc=False):
     """An event that does not say whose it is: its `user` is empty, and `reference` is to be looked up.
 

@@ -88,7 +88,7 @@ class Ledger:
 
     def size(self) -> int:
         """The number of pages."""
-        return len(self._days) + len(self._ahead) + 1
+        return len(self._days) + len(self._ahead) + bool(self._before)
 
     def forget_before(self, day: int) -> None:
         """Add up the changes of earlier days: no closed day will be asked for that lies among them."""

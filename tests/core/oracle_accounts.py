@@ -160,7 +160,7 @@ def count_closed_accounts(  # noqa: C901  one naive count after the other
     accounts = lives_of(known, rules)
     if not accounts:
         return
-    zone, starts = rules.days.zone, rules.days.starts_ms
+    starts = rules.days.starts_ms
 
     def is_customer(lives: list[Life], at: int) -> bool:
         return status_at(lives, at) in ("active", "paused")
@@ -181,13 +181,7 @@ def count_closed_accounts(  # noqa: C901  one naive count after the other
         samples[key("engagement_customers_short_lived_closed", **labels)] = short
         share(samples, "engagement_customer_churn_closed_ratio", len(lost), len(at_start), **labels)
         share(samples, "engagement_customer_retention_closed_ratio", len(at_start) - len(lost), len(at_start), **labels)
-    ended = [cohort for cohort in range(day - 45, day) if starts(cohort + 1) <= starts(day + 1) - WEEK][-28:]
-    cohorts = [
-        (life, at)
-        for lives in accounts.values()
-        for life in lives
-        if (at := life.first("signed_up")) is not None and day_of(at, zone) in ended
-    ]
+    cohorts = [(life, at) for _, life, at in _first_week_cohorts(accounts, day, rules)]
 
     def in_week(at: int | None, signed_up: int) -> bool:
         return at is not None and at <= signed_up + WEEK
@@ -208,6 +202,36 @@ def count_closed_accounts(  # noqa: C901  one naive count after the other
             done[name] += in_week(first, at)
     for name in {*rules.onboarding_steps, "other"}:
         samples[key("engagement_onboarding_step_users_closed", step=name)] = done[name]
+
+
+def _first_week_cohorts(accounts: dict[Person, list[Life]], day: int, rules: Rules) -> list[tuple[Person, Life, int]]:
+    starts = rules.days.starts_ms
+    ended = [cohort for cohort in range(day - 45, day) if starts(cohort + 1) <= starts(day + 1) - WEEK][-28:]
+    return [
+        (person, life, at)
+        for person, lives in accounts.items()
+        for life in lives
+        if (at := life.first("signed_up")) is not None and day_of(at, rules.days.zone) in ended
+    ]
+
+
+def count_first_weeks(
+    samples: Samples, known: list[EventFields], active: dict[Person, list[int]], day: int, rules: Rules
+) -> None:
+    """How active those were in the first week who signed up. `active` are everybody's active days up to `day`."""
+    accounts = lives_of(known, rules)
+    if not accounts:
+        return
+    weeks = []
+    for person, _, at in _first_week_cohorts(accounts, day, rules):
+        first = day_of(at, rules.days.zone)
+        weeks.append([one - first for one in set(active.get(person, ())) if first <= one < first + 7])
+    came_back = sum(any(after > 0 for after in week) for week in weeks)
+    samples[key("engagement_first_week_active_users_closed")] = came_back
+    samples[key("engagement_first_week_user_days_closed")] = sum(map(len, weeks))
+    share(samples, "engagement_first_week_active_closed_ratio", came_back, len(weeks))
+    if weeks:
+        samples[key("engagement_first_week_active_days_mean_closed")] = fmean(map(len, weeks))
 
 
 def _step(event: EventFields, rules: Rules) -> str:

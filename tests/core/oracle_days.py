@@ -12,7 +12,7 @@ from math import ceil
 from stream.core.rules import Rules
 from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS, Windows
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
-from tests.core.oracle_accounts import count_accounts, count_closed_accounts
+from tests.core.oracle_accounts import count_accounts, count_closed_accounts, count_first_weeks
 from tests.core.oracle_events import (
     SCALES,
     EventFields,
@@ -86,6 +86,7 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     _third_ring(samples, known, day, users, rules)
     samples = _renamed(samples)
     count_closed_accounts(samples, known, day, accounts_lengths, rules)
+    count_first_weeks(samples, known, active, day, rules)
     count_revenue_per_user(
         samples, "engagement_revenue_closed", {f"{length}d": count for length, count in users.items()}
     )

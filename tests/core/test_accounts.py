@@ -114,6 +114,24 @@ def test_the_first_week_counts_who_was_onboarded_within_168_hours_of_signing_up(
     assert "first_week_onboarded_closed_ratio" not in numbers(*in_time, day=7)  # its cohort has not had a week
 
 
+def test_the_first_week_counts_active_days_after_the_day_of_signing_up_whenever_the_sign_up_is_told() -> None:
+    def login(day: float, user: str) -> dict[str, Any]:
+        return {"topic": "logins", "user_id": user, "event_time": int(NOON_MS + day * DAY_MS)}
+
+    last_day = 6.4  # 21:36 of the sixth day after it
+    came_back = (account("signed_up", 0, "a"), login(0.1, "a"), login(0.2, "a"), login(last_day, "a"))
+    not_again = (login(0, "b"), login(7, "b"), login(-1, "b"), account("signed_up", 0, "b"))
+    never_active, never_signed_up = account("signed_up", 0, "c"), (login(0, "d"), login(1, "d"))
+
+    found = numbers(*came_back, *not_again, never_active, *never_signed_up, day=8)
+    assert (found["first_week_signups_closed"], found["first_week_active_users_closed"]) == (3, 1)
+    assert found["first_week_active_closed_ratio"] == 1 / 3
+    assert found["first_week_active_days_mean_closed"] == (2 + 1 + 0) / 3
+    earlier = numbers(*came_back, *not_again, account("signed_up", -3, "b"), never_active, day=8)
+    assert earlier["first_week_active_users_closed"] == 2  # the week of b begins three days before: it has two days
+    assert earlier["first_week_user_days_closed"] == 2 + 2
+
+
 def test_the_time_to_onboard_is_0_where_that_came_before_the_sign_up() -> None:
     found = numbers(
         *(account("signed_up", 0, "a"), account("onboarded", 1, "a")),

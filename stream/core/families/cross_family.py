@@ -7,11 +7,14 @@ stream.
 from collections.abc import Iterable, Iterator, Mapping
 
 from stream.core.families.accounts import contribution as accounts
+from stream.core.families.accounts import samples as account_samples
 from stream.core.families.activity.calendar import ACTIVE_USERS
+from stream.core.families.activity.samples import FIRST_WEEKS
 from stream.core.families.features.family import field_of
 from stream.core.families.features.metrics import FEATURE_LABELS, FEATURE_USERS
 from stream.core.families.orders import samples as orders
 from stream.core.families.sessions.numbers import STEPS
+from stream.core.first_week import ACTIVE_DAYS, CAME_BACK
 from stream.core.metrics import WINDOW, Metric, closed_name, closed_twins
 from stream.core.rules import Rules
 from stream.core.samples import Sample, mean, share
@@ -85,6 +88,33 @@ METRICS = (
         unit="units of the currency",
         parts=(_PER_CUSTOMER, "engagement_customer_churn_closed_ratio"),
     ),
+    Metric(
+        "engagement_first_week_active_users_closed",
+        "Of the cohorts of the first week, users who were active on any of the 6 local days after the day on which they"
+        " signed up.",
+        unit="users",
+    ),
+    Metric(
+        "engagement_first_week_active_closed_ratio",
+        "Share of the users of the cohorts of the first week who were active on any of the 6 local days after the day"
+        " on which they signed up. Who never signed up, as far as is known, is in no cohort.",
+        unit="ratio",
+        interval="Wilson",
+        parts=("engagement_first_week_active_users_closed", "engagement_first_week_signups_closed"),
+    ),
+    Metric(
+        "engagement_first_week_user_days_closed",
+        "Of the cohorts of the first week, the sum of the active days of all users: of the day of signing up and the 6"
+        " after it.",
+        unit="days",
+    ),
+    Metric(
+        "engagement_first_week_active_days_mean_closed",
+        "Mean number of active days in the first week, the day of signing up included, so at most 7; who was never"
+        " active counts with 0.",
+        unit="days",
+        parts=("engagement_first_week_user_days_closed", "engagement_first_week_signups_closed"),
+    ),
 )
 
 
@@ -141,6 +171,7 @@ def _adoption(window: str, used: Mapping[Field, int], users: int, rules: Rules) 
 def closed(snapshot: Snapshot, rules: Rules, day: int) -> Iterator[Sample]:
     """The numbers of a closed day."""
     yield from _money(snapshot, rules, day)
+    yield from _first_weeks(snapshot, day)
     sessions, activity, used = (
         snapshot.family(name).closed.get(day, {}) for name in ("sessions", "activity", "features")
     )
@@ -157,6 +188,20 @@ def closed(snapshot: Snapshot, rules: Rules, day: int) -> Iterator[Sample]:
             steps, users = sessions.get(length, {}).get(STEPS, 0), activity.get(length, {}).get(ACTIVE_USERS, 0)
             name = closed_name("engagement_steps_per_active_user")
             yield from mean(name, {"window": f"{length}d"}, steps, users)
+
+
+def _first_weeks(snapshot: Snapshot, day: int) -> Iterator[Sample]:
+    """How active those were who signed up, in their first week."""
+    activity, of_accounts = (snapshot.family(name).closed.get(day, {}) for name in ("activity", "accounts"))
+    if not of_accounts.get(accounts.NOW, {}).get(accounts.KNOWN):
+        return
+    signed_up = of_accounts.get(account_samples.COHORTS, {}).get(accounts.SIGNUPS, 0)
+    active = activity.get(FIRST_WEEKS, {})
+    came_back, days = active.get(CAME_BACK, 0), active.get(ACTIVE_DAYS, 0)
+    yield Sample("engagement_first_week_active_users_closed", {}, came_back)
+    yield from share("engagement_first_week_active_closed_ratio", {}, came_back, signed_up)
+    yield Sample("engagement_first_week_user_days_closed", {}, days)
+    yield from mean("engagement_first_week_active_days_mean_closed", {}, days, signed_up)
 
 
 def _money(snapshot: Snapshot, rules: Rules, day: int) -> Iterator[Sample]:

@@ -13,7 +13,8 @@ totals and books what the part contributes now. So a user with many events betwe
 event makes no copy of a row.
 
 A family may not read the part of another family. A number that needs several families is calculated from their sums, in
-the report.
+the report. Where it needs what two families know of the same user, one of them passes on what it has found out, as an
+event (`conclusions`).
 
 Features that will come have to fit into this:
 
@@ -114,6 +115,7 @@ class Family(Generic[Part]):
         self.segment_lengths = self._segment_lengths(rules)
         self._names_by_segment = names
         self.share(segments.Apart())
+        self._is_used = False
         self.changed: list[Part] = []  # parts that have changed since the totals were updated
         self._counted: dict[int, dict[Field, int]] = {}  # by minute: what is to be counted in ring and days
         self._span_counted = Span(rules.days)
@@ -133,6 +135,14 @@ class Family(Generic[Part]):
         on the order in which events arrive.
         """
         raise NotImplementedError
+
+    def conclusions(self) -> Mapping[type[Event], tuple[type[Event], Callable[[], Event | None]]]:
+        """What families that count with it are told of the same user, after the events of one type were applied.
+
+        By that type: the type of the conclusion, and a function that returns the conclusion from the events that were
+        applied last, or None if nothing follows from them. A family that wants it has a handler for its type.
+        """
+        return {}
 
     def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part, str, int], bool]]:
         """By type of event without a user: a function that returns whether a reference means a thing of a part.
@@ -225,8 +235,14 @@ class Family(Generic[Part]):
             counted = self._counted[minute] = {}
         add(counted, amounts, times)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was ever counted. A family that is not used has nothing to say, and costs nothing."""
+        return self._is_used or bool(self.changed or self._counted)
+
     def update_totals(self, now: int) -> None:
         """Update the totals to the current parts and to the minute of the clock."""
+        self._is_used = True
         self.ring.advance(now)
         if self.changed:
             self.book(self.changed)
@@ -330,6 +346,7 @@ class Family(Generic[Part]):
         self.ring.restore(stored(f"ring/{self.name}/".encode()), now=now)
         for book in self.books():
             book.restore(stored(f"days/{book.name}/".encode()), since=days_since.get(book.name))
+        self._is_used = self.size() > 0
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 

@@ -176,10 +176,9 @@ class Closing:
         """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
         assert progress.first_ms is not None
         first_known = self._rules.days.day_of(progress.first_ms)
-        if known is None:
-            return with_most_used({family.name: family.closed_sums(day, first_known) for family in self._families})
-        changed = (family for family in self._families if family.name in self._in_round)
-        return with_most_used({**known, **{family.name: family.closed_sums(day, first_known) for family in changed}})
+        asked = (family for family in self._families if family.is_used and (not known or family.name in self._in_round))
+        told = {**(known or {}), **{family.name: family.closed_sums(day, first_known) for family in asked}}
+        return with_most_used({name: of_windows for name, of_windows in told.items() if any(of_windows.values())})
 
     def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
         """Return the report of a day, and keep it. It is the one before, if that had the same sums."""

@@ -126,6 +126,12 @@ class Partition:
         self._read_at_ms = None
         return batch.refused, batch.misplaced
 
+    def parts(self, name: str) -> Iterator[tuple[str, Any]]:
+        """The users whose rows are in memory, each with the part of the family of this name."""
+        index = [family.name for family in self.families].index(name)
+        for user, row in self._rows.users.items():
+            yield user, self._rows.part(row, index)
+
     # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str] = ()) -> None:
@@ -151,7 +157,8 @@ class Partition:
         """Update the totals to the current rows and the clock."""
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
-            family.update_totals(now)
+            if family.is_used:
+                family.update_totals(now)
         self._closing.note(self.progress, self._first_open())
 
     def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
@@ -168,6 +175,7 @@ class Partition:
                 live.family(family.name), closed=self._closed_days(family, self.last_closed_day(), closed_days)
             )
             for family in self.families
+            if family.is_used
         }
         return structs.replace(live, families=families, last_closed_day=last)
 
@@ -175,7 +183,7 @@ class Partition:
         """The same without closed days, which are told apart (`close_days`)."""
         self.update_totals()
         progress = self.progress
-        families = {family.name: family.sums() for family in self.families}
+        families = {family.name: family.sums() for family in self.families if family.is_used}
         return Snapshot(
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
@@ -286,6 +294,8 @@ class Partition:
         delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
         delta.extend(self._closing.collect())
         for family in self.families:
+            if not family.is_used:
+                continue
             if allowed_ms is not None:
                 self._forget_days(family)
             delta.extend(family.pages())

@@ -12,9 +12,10 @@ from itertools import pairwise
 from stream.core.account_changes import CUSTOMERS, Status
 from stream.core.contribution import Contribution, add_to
 from stream.core.families.accounts.part import Account, Life, Period, lives
+from stream.core.first_week import WEEK_MS
 from stream.core.histogram import bin_of
 from stream.core.tally import Field, add
-from stream.core.time import DAY_MS, MINUTE_MS, SECOND_MS, Days
+from stream.core.time import MINUTE_MS, SECOND_MS, Days
 
 # Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
 SIGNUPS, ONBOARDED, ONBOARDED_KNOWN, ONBOARDING_SECONDS = 1, 2, 3, 4
@@ -33,8 +34,6 @@ AT_START, CHURNED, SHORT_LIVED = 1_000, 2_000, 3_000  # and the days of the wind
 
 # Among the windows: what holds at the moment itself.
 NOW = 0
-
-WEEK_MS = 7 * DAY_MS
 
 
 class Contributions:

@@ -1,18 +1,19 @@
 """Accounts: sign-ups and onboarding in windows and by cohort, subscribers and members, churn of customers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from stream.core.contribution import Contribution
 from stream.core.days import Amounts, DayBook, OfWindows
-from stream.core.events import AccountChange, Event
+from stream.core.events import AccountChange, Event, SignUps
 from stream.core.families.accounts import messages, samples
-from stream.core.families.accounts.contribution import NOW, STANDING_NOW, WEEK_MS, Contributions
+from stream.core.families.accounts.contribution import NOW, STANDING_NOW, Contributions
 from stream.core.families.accounts.metrics import METRICS
 from stream.core.families.accounts.part import Account, Period, Told, forget, period_of, told_of, with_period
-from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
+from stream.core.families.family import EventHandler, Family, Horizon
+from stream.core.first_week import POOLED_DAYS, last_cohort
 from stream.core.ledger import Ledger
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
@@ -20,9 +21,6 @@ from stream.core.segments import OTHER
 from stream.core.snapshot import Sums
 from stream.core.time import DAY_MS, LATEST_MS
 from stream.core.windows import ACCOUNTS
-
-# Cohorts of so many days are pooled, as for retention.
-_POOLED_DAYS = 28
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -54,13 +52,30 @@ class AccountsFamily(Family[Account]):
         longest = max(max(self.lengths.values()) // 1_440, max(self.closed_lengths))
         self._kept_ms = (longest + 9) * DAY_MS
         self.ledger = Ledger(f"{self.name}-status")
+        self._concluded: SignUps | None = None  # from the events that were applied last
 
     # -- the part of a user ----------------------------------------------------------------------------------------
 
     def handlers(self) -> Mapping[type[Event], EventHandler]:
-        return {AccountChange: one_by_one(self.apply_change)}
+        return {AccountChange: self.apply_changes}
 
-    def apply_change(self, part: Account, event: AccountChange, now: int) -> bool:
+    def conclusions(self) -> Mapping[type[Event], tuple[type[Event], Callable[[], Event | None]]]:
+        return {AccountChange: (SignUps, lambda: self._concluded)}
+
+    def apply_changes(self, part: Account, events: Sequence[AccountChange], changed: bytearray, now: int) -> None:
+        """Use what events say of one account, and note when its user signed up."""
+        since_ms = []
+        for index, event in enumerate(events):
+            if self.apply_change(part, event):
+                changed[index] = True
+                since_ms.append(event.at_ms)
+        self._concluded = None
+        if since_ms:
+            signed_up = (life.period.signed_up_ms for life in self._contributions.lives(part))
+            known = tuple(at_ms for at_ms in signed_up if at_ms is not None)
+            self._concluded = SignUps(events[0].user, min(since_ms), False, known)
+
+    def apply_change(self, part: Account, event: AccountChange) -> bool:
         """Use what an event says of an account, unless it is known."""
         step = event.step if not event.step or event.step in self._steps else OTHER
         new = period_of(event.change, step, event.at_ms)
@@ -129,24 +144,15 @@ class AccountsFamily(Family[Account]):
     def closed_sums(self, day: int, first_known: int) -> OfWindows:
         told = super().closed_sums(day, first_known)
         told[NOW] = self.ledger.as_of(day)
-        last = self._last_cohort(day)
+        last = last_cohort(day, self.rules.days.starts_ms)
         cohorts: Amounts = {}
         told[samples.COHORTS] = cohorts
-        for _, amounts in self.days.as_of(day, last - _POOLED_DAYS + 1, last):
+        for _, amounts in self.days.as_of(day, last - POOLED_DAYS + 1, last):
             samples.add_cohort(cohorts, amounts)
         return told
 
-    def _last_cohort(self, day: int) -> int:
-        """The newest day that ended at least a week before the end of a day."""
-        starts_ms = self.rules.days.starts_ms
-        limit_ms = starts_ms(day + 1) - WEEK_MS
-        last = day - 7
-        while starts_ms(last + 1) > limit_ms:
-            last -= 1
-        return last
-
     def closed_reach(self) -> int:
-        return max(super().closed_reach(), _POOLED_DAYS + 9)
+        return max(super().closed_reach(), POOLED_DAYS + 9)
 
     def books(self) -> tuple[DayBook | Ledger, ...]:
         return (self.days, self.ledger)

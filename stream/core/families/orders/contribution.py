@@ -185,7 +185,7 @@ class Contributions:
         """Add a buyer to those who ever paid, for each currency."""
         spans: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
         first_ms: dict[str, int] = {}
-        for currency in life.currencies:
+        for currency in (one.currency for one in life.bought):
             spans[currency].append((life.first_day, None))
             first_ms[currency] = -1
         for order in orders:

@@ -21,7 +21,18 @@ from stream.core.families.orders.contribution import (
 )
 from stream.core.families.orders.messages import Paid
 from stream.core.families.orders.metrics import METRICS
-from stream.core.families.orders.part import Life, Order, UserOrders, forget, lives, order_of, put
+from stream.core.families.orders.part import (
+    Life,
+    Order,
+    UserOrders,
+    forget,
+    lives,
+    order_of,
+    purchases,
+    purchases_of_newest_life,
+    put,
+)
+from stream.core.families.orders.purchases import Purchases
 from stream.core.label_texts import LabelTexts
 from stream.core.ledger import Ledger
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
@@ -123,6 +134,12 @@ class OrdersFamily(Family[UserOrders]):
 
     def min_retention_ms(self) -> int:
         return super().min_retention_ms() + 2 * DAY_MS
+
+    def purchases(self, part: UserOrders, *, of_all_times: bool) -> tuple[Purchases, ...]:
+        """What a user has bought, by currency: at all times, or since the user is one buyer."""
+        if of_all_times or not (part.by_id or part.past):
+            return purchases(part, self._day_of)
+        return purchases_of_newest_life(part, memory_days=self._memory_days, day_of=self._day_of)
 
     # -- totals ----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,12 @@ An order is known for as many days as the setting `memory` says after the last t
 under the same id is another order. In the same way a buyer begins anew (`lives`).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
+
+from stream.core.families.orders.purchases import Purchases, added, purchases_of
 
 DayOf = Callable[[int], int]
 
@@ -72,7 +75,7 @@ class Life(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_day: int
     last_day: int
     first_paid_ms: int | None  # None before the first payment
-    currencies: tuple[str, ...] = ()  # of payments whose orders are not kept any more
+    bought: tuple[Purchases, ...] = ()  # with orders that are not kept any more, by currency
 
 
 class UserOrders(msgspec.Struct, gc=False):
@@ -166,27 +169,32 @@ def _life_of(order: Order, day_of: DayOf) -> Life:
 
 def _joined(one: Life, other: Life) -> Life:
     paid = [at_ms for at_ms in (one.first_paid_ms, other.first_paid_ms) if at_ms is not None]
-    currencies = tuple(sorted({*one.currencies, *other.currencies}))
-    return Life(
-        min(one.first_day, other.first_day), max(one.last_day, other.last_day), min(paid, default=None), currencies
-    )
+    bought = added((*one.bought, *other.bought)) if one.bought and other.bought else one.bought or other.bought
+    return Life(min(one.first_day, other.first_day), max(one.last_day, other.last_day), min(paid, default=None), bought)
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
 
 
 def forget(part: UserOrders, *, before_day: int, memory_days: int, kept_days: int, day_of: DayOf) -> None:
-    """Drop what no event of `before_day` or later can change or reach; of orders remain the lives of their buyer."""
+    """Drop what no event of `before_day` or later can change or reach; of orders remain the lives of their buyer.
+
+    Orders that were paid on one day are dropped together, because they are one purchase.
+    """
     whole = lives(part.by_id, part.past, memory_days=memory_days, day_of=day_of)
+    all_orders = [order for orders in part.by_id.values() for order in orders]
+    needed = [order for order in all_orders if day_of(order.last_ms) >= before_day - kept_days]
+    kept_days_of_payment = {day_of(order.paid.first_ms) for order in needed if order.paid is not None}
+
+    def is_kept(order: Order) -> bool:
+        is_old = day_of(order.last_ms) < before_day - kept_days
+        return not is_old or (order.paid is not None and day_of(order.paid.first_ms) in kept_days_of_payment)
+
     past = list(part.past)
+    if len(needed) < len(all_orders):
+        past += _remembered([order for order in all_orders if not is_kept(order)], day_of)
     for order_id, orders in list(part.by_id.items()):
-        kept = tuple(
-            _without_old_versions(order, before_day, day_of)
-            for order in orders
-            if day_of(order.last_ms) >= before_day - kept_days
-        )
-        if len(kept) < len(orders):
-            past += [_remembered(order, day_of) for order in orders if day_of(order.last_ms) < before_day - kept_days]
+        kept = tuple(_without_old_versions(order, before_day, day_of) for order in orders if is_kept(order))
         if kept:
             part.by_id[order_id] = kept
         else:
@@ -213,7 +221,42 @@ def _newest_and_since(thing: Thing, before_day: int, day_of: DayOf) -> Thing:
     return Thing(thing.first_ms, thing.versions[max(0, old - 1) :])
 
 
-def _remembered(order: Order, day_of: DayOf) -> Life:
-    life = _life_of(order, day_of)
-    paid = () if order.paid is None else (order.paid.versions[-1].currency,)
-    return msgspec.structs.replace(life, currencies=paid)
+def _remembered(orders: Iterable[Order], day_of: DayOf) -> Iterator[Life]:
+    """The lives of these orders, with what was bought."""
+    by_day: dict[int, list[Order]] = defaultdict(list)
+    for order in orders:
+        if order.paid is None:
+            yield _life_of(order, day_of)
+        else:
+            by_day[day_of(order.paid.first_ms)].append(order)
+    for of_one_day in by_day.values():
+        first, *others = (_life_of(order, day_of) for order in of_one_day)
+        yield msgspec.structs.replace(first, bought=tuple(purchases_of(_payments(of_one_day), day_of)))
+        yield from others
+
+
+def _payments(orders: Iterable[Order]) -> Iterator[tuple[int, str, int]]:
+    for order in orders:
+        if order.paid is not None:
+            version = order.paid.versions[-1]
+            yield order.paid.first_ms, version.currency, version.amount
+
+
+# -- what was bought ---------------------------------------------------------------------------------------------------
+
+
+def purchases(part: UserOrders, day_of: DayOf) -> tuple[Purchases, ...]:
+    """What a user has bought, by currency, as far as it is kept."""
+    kept = _payments(order for orders in part.by_id.values() for order in orders)
+    return added((*(one for life in part.past for one in life.bought), *purchases_of(kept, day_of)))
+
+
+def purchases_of_newest_life(part: UserOrders, *, memory_days: int, day_of: DayOf) -> tuple[Purchases, ...]:
+    """The same since the user is one buyer, which does not depend on when earlier lives were dropped."""
+    *_, newest = lives(part.by_id, part.past, memory_days=memory_days, day_of=day_of)
+    by_id = {
+        order_id: kept
+        for order_id, orders in part.by_id.items()
+        if (kept := tuple(order for order in orders if day_of(order.first_ms) >= newest.first_day))
+    }
+    return purchases(UserOrders(by_id, tuple(life for life in part.past if life.first_day >= newest.first_day)), day_of)
