@@ -12,8 +12,9 @@ from math import ceil
 from statistics import fmean
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS
+from stream.core.windows import ACCOUNTS, ACTIVITY, CONTACTS, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS
 from tests.core.oracle_accounts import count_accounts
+from tests.core.oracle_contacts import count_contacts
 from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
@@ -26,6 +27,7 @@ from tests.core.oracle_events import (
     forgotten_until,
     lives,
     logins,
+    moment,
     responses,
     score,
     visits,
@@ -77,6 +79,9 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     count_revenue_per_user(samples, "engagement_revenue", users)
     count_reviews(samples, events, [Window(name, at_ms) for name in rules.windows_of(REVIEWS)])
     count_features(samples, events, [Window(name, at_ms) for name in rules.windows_of(FEATURES)], users, rules)
+    of_contacts: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(CONTACTS)]
+    come = [told for told in events if has_come(moment(told), at_ms)]
+    count_contacts(samples, come, of_contacts, at_ms, users, rules, matured=[])
     of_social: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(SOCIAL)]
     count_social(samples, events, of_social, lambda at: has_come(at, at_ms), rules.days.day_of(at_ms), rules)
     return samples

@@ -10,9 +10,21 @@ from itertools import pairwise
 from math import ceil
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS, Windows
+from stream.core.windows import (
+    ACCOUNTS,
+    ACTIVITY,
+    CONTACTS,
+    FEATURES,
+    ORDERS,
+    REVIEWS,
+    SESSIONS,
+    SOCIAL,
+    SURVEYS,
+    Windows,
+)
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
 from tests.core.oracle_accounts import count_accounts, count_closed_accounts, count_first_weeks
+from tests.core.oracle_contacts import count_contacts, count_matured
 from tests.core.oracle_events import (
     SCALES,
     EventFields,
@@ -85,6 +97,9 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     count_accounts(samples, known, of_accounts, lambda at: day_of(at, zone) <= day, last_ms, rules)
     _third_ring(samples, known, day, users, rules)
     samples = _renamed(samples)
+    if key("engagement_waiting_conversations_closed") in samples:
+        lengths = _lengths(rules.windows_of(CONTACTS))
+        count_matured(samples, known, [DaysWindow(f"{length}d", day - 7, zone, 0) for length in lengths], rules)
     count_closed_accounts(samples, known, day, accounts_lengths, rules)
     count_first_weeks(samples, known, active, day, rules)
     count_revenue_per_user(
@@ -133,13 +148,20 @@ def _third_ring(samples: Samples, known: list[EventFields], day: int, users: dic
     count_reviews(samples, known, windows(REVIEWS))
     of_activity = {f"{length}d": count for length, count in users.items()}
     count_features(samples, known, windows(FEATURES), of_activity, rules)
+    before = [DaysWindow(window.name, day - 7, rules.days.zone, 0) for window in windows(CONTACTS)]
+    end_ms = rules.days.starts_ms(day + 1)
+    count_contacts(samples, known, windows(CONTACTS), end_ms, of_activity, rules, matured=[*before])
     count_social(samples, known, windows(SOCIAL), lambda at: True, day, rules)
+
+
+# What closed days tell of those days alone that ended a week before.
+_OTHERWISE = ("survey_response_ratio", "survey_shown_completed", "resolved_ratio", "contacts_resolved")
 
 
 def _renamed(samples: Samples) -> Samples:
     closed_samples = {}
     for (name, labels), value in samples.items():
-        if "survey_response_ratio" not in name and "survey_shown_completed" not in name:
+        if not any(of in name for of in _OTHERWISE):
             twin = re.sub(r"(_ratio|_seconds|)(_lower|_upper|)$", r"_closed\1\2", name, count=1)
             closed_samples[twin, labels] = value
     return closed_samples

@@ -17,6 +17,9 @@ DAY_MS = 86_400_000
 NOON_MS = 1_704_110_400_000
 
 
+_OF_A_CONVERSATION = ("opened", "agent_reply", "resolved")
+
+
 @pytest.fixture(scope="module")
 def rich() -> Computed:
     """A day in which something of everything happens, and two months after it."""
@@ -44,6 +47,8 @@ def rich() -> Computed:
         *({**told, "topic": "reviews", "review_id": stars, "stars": stars} for stars in (1, 5)),
         {**told, "topic": "features", "feature": "search"},
         {**told, "topic": "social", "type": "like", "network": "mastodon"},
+        *({**told, "topic": "contacts", "type": kind, "conversation_id": "c"} for kind in _OF_A_CONVERSATION),
+        {**told, "topic": "contacts", "type": "opened", "conversation_id": "old", "event_time": NOON_MS - 7 * DAY_MS},
         {**told, "topic": "social", "type": "audience", "network": "mastodon", "followers": 7},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)

@@ -33,6 +33,7 @@ COMPLETE = {
     "orders": {**LOGIN, "type": "paid", "order_id": "o", "amount": "9.99", "currency": "EUR"},
     "reviews": {**LOGIN, "review_id": "r", "stars": 4},
     "features": {**LOGIN, "feature": "search"},
+    "contacts": {**LOGIN, "type": "opened", "conversation_id": "c"},
     "social": {**LOGIN, "type": "like", "network": "mastodon"},
 }
 

@@ -37,6 +37,7 @@ from tests.core.worlds import (
     Happening,
     accounts,
     answers,
+    contacts,
     features,
     logins,
     orders,
@@ -66,6 +67,7 @@ PROCESSED: dict[str, tuple[Happening, ...]] = {
     "reviews": (reviews,),
     "features": (features,),
     "social": (social,),
+    "contacts": (contacts,),
 }
 # A row is kept or forgotten as a whole, so what one family remembers must make no difference to another one.
 ALL_TOGETHER = tuple(dict.fromkeys(happening for of_family in PROCESSED.values() for happening in of_family))
@@ -81,7 +83,7 @@ WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
         "activity": ("5m",),
         "sessions": ("10m",),
-        **dict.fromkeys(("surveys", "accounts", "orders", "reviews", "social"), ("15m",)),
+        **dict.fromkeys(("surveys", "accounts", "orders", "reviews", "social", "contacts"), ("15m",)),
     },
     {
         "activity": ("1d", "90d"),
@@ -92,6 +94,7 @@ WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "reviews": ("1d", "120d"),
         "features": ("1d", "120d"),
         "social": ("1d", "120d"),
+        "contacts": ("1d", "120d"),
     },
 )
 

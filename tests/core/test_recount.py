@@ -14,6 +14,7 @@ from tests.core.worlds import (
     World,
     accounts,
     answers,
+    contacts,
     features,
     logins,
     orders,
@@ -27,6 +28,8 @@ from tests.core.worlds import (
 from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
+FIRST_RING = logins, steps_by_id, steps_by_gap, summaries, answers
+THIRD_RING = accounts, orders, reviews, features, social, contacts
 ODD_ZONES = ("Asia/Kathmandu", "Australia/Lord_Howe", "Antarctica/Troll")
 
 
@@ -106,17 +109,24 @@ def test_features_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
+@given(worlds(contacts))
+def test_conversations_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
 @given(worlds(social))
 def test_interactions_and_audiences_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@given(worlds(reviews, features, social, zones=DST_ZONES, span_days=40))
-def test_reviews_features_and_interactions_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+@given(worlds(reviews, features, social, contacts, zones=DST_ZONES, span_days=40))
+def test_the_third_ring_agrees_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
     agrees(world, days_back=5)
 
 
-@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social))
+@given(
+    worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social, contacts)
+)
 def test_everything_together_agrees_with_a_recount(world: World) -> None:
     agrees(world)
 
@@ -131,7 +141,9 @@ def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(wor
     agrees(world, days_back=5)
 
 
-everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social)
+everything = worlds(
+    logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social, contacts
+)
 
 
 @given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))

@@ -237,8 +237,8 @@ class Family(Generic[Part]):
 
     @property
     def is_used(self) -> bool:
-        """Whether anything was ever counted. A family that is not used has nothing to say, and costs nothing."""
-        return self._is_used or bool(self.changed or self._counted)
+        """Whether it has anything to say. A family that many deployments never use costs nothing where it is not."""
+        return self._is_used or not self.is_absent_when_empty or bool(self.changed or self._counted)
 
     def update_totals(self, now: int) -> None:
         """Update the totals to the current parts and to the minute of the clock."""

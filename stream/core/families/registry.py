@@ -5,6 +5,7 @@ from typing import Any
 from stream.core.events import Event
 from stream.core.families.accounts.family import AccountsFamily
 from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.contacts.family import ContactsFamily
 from stream.core.families.family import Family
 from stream.core.families.features.family import FeaturesFamily
 from stream.core.families.logins import LoginsFamily
@@ -27,6 +28,7 @@ FAMILIES: list[type[Family[Any]]] = [
     ReviewsFamily,
     FeaturesFamily,
     SocialFamily,
+    ContactsFamily,
 ]
 
 

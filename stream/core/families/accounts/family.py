@@ -40,6 +40,7 @@ class AccountsFamily(Family[Account]):
     number = 5
     windows = ACCOUNTS
     metrics = METRICS
+    is_absent_when_empty = True
     message_kinds = (messages.ACCOUNTS,)
 
     def __init__(self, rules: Rules) -> None:

@@ -66,6 +66,7 @@ class OrdersFamily(Family[UserOrders]):
     number = 6
     windows = ORDERS
     metrics = METRICS
+    is_absent_when_empty = True
     message_kinds = (messages.ORDERS,)
 
     def __init__(self, rules: Rules) -> None:

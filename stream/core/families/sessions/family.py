@@ -204,10 +204,6 @@ class SessionsFamily(Family[UserSessions]):
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
-    @property
-    def is_used(self) -> bool:
-        return super().is_used or bool(self._steps)
-
     def update_totals(self, now: int) -> None:
         for minute, steps in self._steps.items():
             self.count(minute, _STEP, steps)

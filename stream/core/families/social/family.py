@@ -37,6 +37,7 @@ class SocialFamily(Family[UserInteractions]):
     number = 9
     windows = SOCIAL
     metrics = METRICS
+    is_absent_when_empty = True
     message_kinds = (messages.SOCIAL,)
 
     def __init__(self, rules: Rules) -> None:
