@@ -70,8 +70,8 @@ _RecordsOfInput = tuple[str, Reader, Sequence[Record]]
 _event_of: Reader = attrgetter("event")
 
 
-class HalfApplied(RuntimeError):
-    """A batch failed before all of it was applied and sent on. The partition's next owner reads its events again."""
+class HalfDone(RuntimeError):
+    """A batch or a checkpoint failed in the middle. The partition's next owner reads the events again."""
 
 
 class PartitionTask:
@@ -115,7 +115,9 @@ class PartitionTask:
         self._available = asyncio.Event()
         self._available.set()
         self._closed = False
-        self._half_applied = False  # a batch has failed in the middle: memory has some of its events
+        # What is being done, or has failed in the middle. After a batch that failed, memory has some of its events.
+        # After a checkpoint that failed, no later one has what it collected.
+        self._half_done: set[str] = set()
         self._swept = dict.fromkeys(SWEPT_PREFIXES, b"")  # by key prefix: how far the rows were checked
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
@@ -217,9 +219,9 @@ class PartitionTask:
         new = records if records[0].offset >= position else [record for record in records if record.offset >= position]
         if new:
             async with self._applying:
-                self._half_applied = True
+                self._half_done.add("batch")
                 await self._apply(topic, new, now_ms=now_ms, clock_ms=clock_ms)
-                self._half_applied = False
+                self._half_done.remove("batch")
         return len(new)
 
     async def _apply(self, topic: str, new: Sequence[ConsumerRecord], *, now_ms: int, clock_ms: int) -> None:
@@ -473,15 +475,15 @@ class PartitionTask:
     async def checkpoint(self) -> None:
         """Write what has changed, all of it or nothing. After any error of Kafka or the store the task is lost.
 
-        After `close`, nothing is saved: the next owner reads again what has changed since. Raises HalfApplied if a
-        batch has failed: what it changed is incomplete, and must never be saved.
+        After `close`, nothing is saved: the next owner reads again what has changed since. Raises HalfDone if a batch
+        or an earlier checkpoint has failed: what would be saved now is not all that has changed.
         """
         async with self._writing:
             async with self._applying:
                 if self._closed:
                     return
-                if self._half_applied:
-                    raise HalfApplied(f"a batch of partition {self.number} failed: nothing after it is saved")
+                for what in self._half_done:
+                    raise HalfDone(f"a {what} of partition {self.number} failed: nothing after it is saved")
                 offsets = dict(self._core.progress.offsets)
                 if (
                     offsets == self._checkpointed_offsets
@@ -492,6 +494,7 @@ class PartitionTask:
                     return
                 started = time.monotonic()
                 await self._sweep()
+                self._half_done.add("checkpoint")
                 began = time.thread_time()
                 delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
                 self.collecting_seconds += time.thread_time() - began
@@ -499,6 +502,7 @@ class PartitionTask:
             if sent:
                 await asyncio.gather(*sent)
             await self._retry_until_available(lambda: self._state.save(delta))
+            self._half_done.remove("checkpoint")
             self._checkpointed_offsets = offsets
             seconds = time.monotonic() - started
             self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1

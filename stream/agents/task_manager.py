@@ -105,7 +105,7 @@ class TaskManager:
         if self._registry is not None:
             self._held = HeldBatches(self._registry, apply=self._apply_now, fail=self.fail)
         self._loops: list[asyncio.Task[None]] = []
-        self._saves: list[asyncio.Task[None]] = []  # the checkpoints of this interval
+        self._saves: set[asyncio.Task[None]] = set()  # the checkpoints of this interval
         self._records_at_once = _MAX_RECORDS_AT_ONCE
         self._forwarded_at_once = _MIN_FORWARDED_AT_ONCE  # of the re-key topic
         self._ownership_round = 0  # grows when partitions are given up, which ends takeovers that are under way
@@ -150,6 +150,9 @@ class TaskManager:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.close(save=self.failure is None)
+        for saving in self._saves:
+            saving.cancel()
+        await asyncio.gather(*self._saves, return_exceptions=True)
         await self._outbox.stop()
 
     # -- which partitions ------------------------------------------------------------------------------------------
@@ -502,23 +505,25 @@ class TaskManager:
             seconds = max(interval * self._interval_factor(), 2 * collecting_seconds)
             tasks = list(self._tasks.values())
             collected_before = sum(task.collecting_seconds for task in tasks)
-            self._saves = []
+            self._saves = set()
             for task in tasks:
-                self._saves.append(asyncio.create_task(self._save_if_still_owned(task)))
+                self._saves.add(asyncio.create_task(self._save_in_background(task)))
                 await asyncio.sleep(seconds / len(tasks))
-            await (asyncio.gather(*self._saves) if self._saves else asyncio.sleep(seconds))
+            # Not `gather`: if this loop is cancelled, a checkpoint that is under way still comes to its end.
+            await (asyncio.wait(self._saves) if self._saves else asyncio.sleep(seconds))
             collecting_seconds = sum(task.collecting_seconds for task in tasks) - collected_before
 
     def _interval_factor(self) -> int:
         """How much longer the intervals are: while it catches up, a worker reports and saves half as often."""
         return 2 if any(task.behind() for task in self._tasks.values()) else 1
 
-    async def _save_if_still_owned(self, task: PartitionTask) -> None:
+    async def _save_in_background(self, task: PartitionTask) -> None:
+        """Write a checkpoint. If that fails the worker stops at once, unless the partition was given up meanwhile."""
         try:
             await self._save(task)
-        except Exception:
+        except Exception as error:  # noqa: BLE001  nobody waits for this task
             if self._tasks.get(task.number) is task:
-                raise
+                self.fail(error)
 
     def _raise_if_silent(self) -> None:
         """Raise Fenced after a silence so long that another worker may own the partitions. Called before each write."""

@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from structlog.testing import capture_logs
 
-from stream.agents.partition_task import HalfApplied, PartitionTask
+from stream.agents.partition_task import HalfDone, PartitionTask
 from stream.agents.task_state import ChangelogState
 from stream.core import zones
 from stream.core.partition.batch_reader import Misplaced, Refused
@@ -209,6 +209,36 @@ def test_a_checkpoint_that_fails_saves_nothing() -> None:
 
         assert one.checkpointed_offsets() == {}
         assert store.offset() == held
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ends", ["with an error of Kafka's", "cancelled", "with something unsent"])
+def test_after_a_checkpoint_that_failed_no_later_one_is_saved(ends: str) -> None:
+    """It would lack what the one that failed has collected, and say that all up to its offsets is counted."""
+
+    async def scenario() -> None:
+        (ann, ben), (outbox, store) = users_of(1, 2), (Outbox(), MemoryStore())
+        one = await task(outbox, store)
+        outbox.unsent = asyncio.get_running_loop().create_future()
+        await apply(one, [login(ann, 0), Event(b"not json", 1)])
+        saving = asyncio.create_task(one.checkpoint())
+        await asyncio.sleep(0.01)  # it has collected, and waits for what was sent
+        await apply(one, [login(ben, 2)])
+        if ends == "cancelled":
+            saving.cancel()
+        elif ends == "with something unsent":
+            outbox.unsent.set_exception(KafkaError("refused"))
+        else:
+            outbox.broken = KafkaError("no broker")
+            outbox.unsent.set_result(None)
+        with pytest.raises((KafkaError, asyncio.CancelledError)):
+            await saving
+        outbox.broken = None
+
+        with pytest.raises(HalfDone, match="a checkpoint of partition 1 failed"):
+            await one.checkpoint()
+        assert (await task(outbox, store)).position("app-logins") is None
 
     asyncio.run(scenario())
 
@@ -432,7 +462,7 @@ def test_a_batch_that_was_not_sent_on_whole_is_never_saved_as_applied(saves: str
         with pytest.raises((KafkaError, asyncio.CancelledError)):
             await applying
         for checkpoint in saving or [one.checkpoint()]:
-            with pytest.raises(HalfApplied, match="partition 1"):
+            with pytest.raises(HalfDone, match="partition 1"):
                 await checkpoint
 
         assert (await task(outbox, store)).position("app-logins") is None

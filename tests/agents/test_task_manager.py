@@ -328,6 +328,68 @@ class Costly:
         """Nothing comes after it."""
 
 
+class SavesLater(Outbox):
+    """Its changelog answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.asked = asyncio.Event()
+        self.refuses: Exception | None = None
+
+    async def write_delta(self, partition: int, delta: Delta) -> int:
+        self.asked.set()
+        await self.may_answer.wait()
+        if self.refuses is not None:
+            raise self.refuses
+        return await super().write_delta(partition, delta)
+
+
+async def with_a_checkpoint_under_way(outbox: SavesLater) -> TaskManager:
+    """A worker that has applied a login and waits for the changelog, with a long interval before it."""
+    tasks = await opened(outbox)
+    await tasks.apply("logins", login_at(0))
+    outbox.may_answer.clear()
+    outbox.asked.clear()
+    await tasks.start(lambda topic, partition: 0)
+    await outbox.asked.wait()
+    return tasks
+
+
+def test_a_checkpoint_that_fails_stops_the_worker_at_once_and_not_after_the_interval() -> None:
+    async def scenario() -> None:
+        outbox = SavesLater()
+        tasks = await with_a_checkpoint_under_way(outbox)
+        outbox.refuses = OSError("refused")
+        outbox.may_answer.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+        assert tasks.failed.is_set()
+        assert str(tasks.failure) == "refused"
+        await tasks.stop()
+        assert tasks.checkpointed_offsets() == {}
+
+    asyncio.run(scenario())
+
+
+def test_who_stops_waits_for_a_checkpoint_that_is_under_way() -> None:
+    async def scenario() -> None:
+        outbox = SavesLater()
+        tasks = await with_a_checkpoint_under_way(outbox)
+        await tasks.apply("logins", login_at(1))
+        stopping = asyncio.create_task(tasks.stop())
+        await asyncio.sleep(0.01)
+        assert not stopping.done()
+        outbox.may_answer.set()
+        await stopping
+
+        assert tasks.checkpointed_offsets()["logins", 0] == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_batch_of_costly_records_is_applied_in_smaller_parts_and_cheap_ones_in_large_parts_again() -> None:
     async def scenario() -> None:
         tasks = await opened(Outbox())

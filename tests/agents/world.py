@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from stream.agents.changelog_recovery import OpenStores
-from stream.agents.partition_task import PartitionTask
+from stream.agents.partition_task import HalfDone, PartitionTask
 from stream.agents.task_state import ChangelogState, SharedState, State
 from stream.core.changelog import SEAL
 from stream.core.partition.partition import Partition
@@ -247,13 +247,19 @@ class World:
     def next_of(self, task: PartitionTask, topic: str) -> int:
         return task.position(topic) or 0
 
-    def checkpoint(self, process: Process, *, crash_at: str = "") -> None:
-        """Let a process save; it dies at a step of it, when its run is refused, or not at all."""
+    def checkpoint(self, process: Process, *, crash_at: str = "", dies: bool = True) -> None:
+        """Let a process save; it dies at a step of it, when its run is refused, or not at all.
+
+        If it does not die at that step, the checkpoint has failed, and the process goes on as if nobody had noticed.
+        """
         assert process.task is not None
         process.crash_at(crash_at)
         try:
             self.run(process.task.checkpoint())
-        except (Crash, PartitionTakenOver):
+        except Crash:
+            if dies:
+                self.lose(process)
+        except (PartitionTakenOver, HalfDone):
             self.lose(process)
         else:
             if process is self.owner:
@@ -268,6 +274,8 @@ class World:
         if self.kind != "redis":
             self.owning.state._appended_at = -math.inf
             self.checkpoint(self.owning)
+            if self.owner is None:
+                return
             self.compactable = self.log.end
             self.log.compact(upto=self.compactable)
 

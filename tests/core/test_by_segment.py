@@ -274,7 +274,7 @@ def add_up(samples: list[Sample], middle: str) -> None:
             assert total == pytest.approx(whole[name, labels]), (name, segment, labels)
 
 
-@settings(max_examples=settings().max_examples // 2)
+@settings(max_examples=min(40, settings().max_examples))
 @given(everything)
 def test_the_values_of_each_segment_add_up_to_the_whole_live_and_on_closed_days(world: World) -> None:
     offline = Offline(world.rules, READERS, at_ms=world.clocks[-1])

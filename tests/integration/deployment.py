@@ -543,12 +543,12 @@ class Deployment:
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
-        expected, numbers = self.expected_outcomes(recount), _numbers_of(recount)
+        expected, numbers, page = self.expected_outcomes(recount), _numbers_of(recount), _page_numbers_of(recount)
         differing = ["nothing was read"]
 
         def equal() -> bool:
             meanwhile()
-            differing[:] = _differences_between(program, expected, numbers)
+            differing[:] = _differences_between(program, expected, numbers) or _differences_of_page(program, page)
             return not differing
 
         try:
@@ -556,15 +556,6 @@ class Deployment:
         except AssertionError as error:
             more = f"\n… and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise AssertionError(f"{error}\n\n" + "\n".join(differing[:_SHOWN]) + more) from None
-        self._check_the_page(program, recount)
-
-    def _check_the_page(self, program: Program, recount: Computed) -> None:
-        """/metrics must tell the live numbers and those of the last closed day, and no others."""
-        last = [("", recount.live), *(("", samples) for _, samples in recount.closed[-1:])]
-        wanted = {name: value for prefix, samples in last for name, value in _numbers(prefix, samples)}
-        page = {name: value for name, value in program.metrics().items() if name.partition("{")[0] in _BUSINESS}
-        page.pop("engagement_closed_day_timestamp_seconds", None)
-        assert _differences(wanted, page) == []
 
 
 class Load(threading.Thread):
@@ -644,6 +635,22 @@ def _differences_between(program: Program, expected: Counter[str], numbers: Numb
         *_differences(_prefixed(expected), _prefixed(_accepted_or_not(_outcomes(told)))),
         *_differences(numbers, _told_numbers(told)),
     ]
+
+
+def _page_numbers_of(recount: Computed) -> Numbers:
+    """What /metrics must tell of users: the live numbers and those of the last closed day, and no others."""
+    return dict(_numbers("", [*recount.live, *(one for _, samples in recount.closed[-1:] for one in samples)]))
+
+
+def _differences_of_page(program: Program, wanted: Numbers) -> list[str]:
+    """Each number of /metrics in which a server differs from what it must tell; one a line."""
+    status, text = program.get("/metrics")
+    if status != 200:
+        return [f"/metrics answers {status}: {text}"]
+    told = {_named(sample.name, sample.labels): sample.value for sample in _samples_of(text)}
+    page = {name: value for name, value in told.items() if name.partition("{")[0] in _BUSINESS}
+    page.pop("engagement_closed_day_timestamp_seconds", None)
+    return [f"/metrics: {difference}" for difference in _differences(wanted, page)]
 
 
 def _page_of(names: Iterable[str]) -> str:

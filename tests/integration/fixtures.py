@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,7 +16,14 @@ from stream.simulate.embedded_broker import EmbeddedBroker, EmbeddedBrokerMissin
 from tests.chaos.world import ProxiedKafka, behind
 from tests.integration.deployment import Deployment
 from tests.integration.kafka_of_the_run import kafka_of_the_run
-from tests.integration.kafka_server import LASTING, KafkaUnavailable, RunningKafka, start_kafka
+from tests.integration.kafka_server import (
+    LASTING,
+    KafkaServer,
+    KafkaUnavailable,
+    RunningKafka,
+    kafka_libs,
+    start_kafka,
+)
 from tests.missing import missing
 from tests.state.conftest import run_redis as run_redis
 from tests.state.conftest import run_watched_redis as run_watched_redis
@@ -77,6 +85,24 @@ def start_kafka_or_skip(**options: Any) -> RunningKafka:
     except KafkaUnavailable as error:
         skip_without_kafka(error)
         raise
+
+
+_Started = TypeVar("_Started", bound=KafkaServer)
+
+
+@contextmanager
+def a_kafka_of(kind: Callable[..., _Started], **options: Any) -> Iterator[_Started]:
+    """A Kafka of a kind of its own for the tests of a file: `kind(libs, **options)` makes it."""
+    try:
+        server = kind(kafka_libs(), **options)
+    except KafkaUnavailable as error:
+        skip_without_kafka(error)
+        raise
+    server.start()
+    try:
+        yield server
+    finally:
+        server.discard()
 
 
 def skip_without_kafka(error: KafkaUnavailable) -> None:

@@ -15,8 +15,7 @@ from stream.kafka.topics import admin_client
 from stream.settings import Settings, load
 from tests.integration.authorizing_kafka import AuthorizingKafka, acl
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, line_of, login, simulated
-from tests.integration.fixtures import Deploy, skip_without_kafka
-from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
+from tests.integration.fixtures import Deploy, a_kafka_of
 from tests.integration.letters import Message, produce
 from tests.ports import free_port
 from tests.timeouts import TIMEOUT_SECONDS
@@ -27,14 +26,8 @@ PASSWORD = "Cassio-9"
 @pytest.fixture(scope="module")
 def guarded_kafka() -> Iterator[AuthorizingKafka]:
     """A Kafka whose users are called like the roles of a deployment."""
-    try:
-        server = AuthorizingKafka(kafka_libs(), users=dict.fromkeys(ROLES, PASSWORD))
-    except KafkaUnavailable as error:
-        skip_without_kafka(error)
-        raise
-    server.start()
-    yield server
-    server.discard()
+    with a_kafka_of(AuthorizingKafka, users=dict.fromkeys(ROLES, PASSWORD)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.integration.deployment import Deployment, simulated
-from tests.integration.fixtures import Deploy, skip_without_kafka
-from tests.integration.kafka_server import KafkaUnavailable, kafka_libs
+from tests.integration.fixtures import Deploy, a_kafka_of
 from tests.integration.secured_kafka import SecuredKafka
 from tests.integration.test_several_workers import children_of
 from tests.state.redis_server import RedisServer, RedisUnavailable, redis_program, skip_without_redis, speaks_tls
@@ -50,14 +49,8 @@ def secured_kafka(certificates: Path, tmp_path_factory: pytest.TempPathFactory) 
     as_kafka_wants_it = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     certificate = folder / "server.pem"
     certificate.write_bytes(as_kafka_wants_it + (certificates / "server.pem").read_bytes())
-    try:
-        server = SecuredKafka(kafka_libs(), certificate=certificate, user=USER, password=OF_KAFKA)
-    except KafkaUnavailable as error:
-        skip_without_kafka(error)
-        raise
-    server.start()
-    yield server
-    server.discard()
+    with a_kafka_of(SecuredKafka, certificate=certificate, user=USER, password=OF_KAFKA) as server:
+        yield server
 
 
 @pytest.fixture
