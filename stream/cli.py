@@ -90,7 +90,7 @@ def completion(shell: str) -> None:
 
 
 def program() -> NoReturn:
-    """Run a command, and end the process at once when it is done. This is the console script `engagement`.
+    """Run a command, and end the process at once when it is done.
 
     Threads of client libraries would keep a finished process alive, and freeing the memory of half a million rows one
     by one takes a third of a second.

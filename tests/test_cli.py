@@ -1,8 +1,12 @@
 """The command line, as somebody types it."""
 
 import gzip
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -208,6 +212,41 @@ def test_what_goes_wrong_is_told_in_a_line_without_a_traceback(
     assert ran.returncode == status
     assert "Traceback" not in told
     assert len(told.splitlines()) == 1
+
+
+def test_the_first_process_of_a_container_ends_when_it_is_asked_to_although_it_has_no_handler_of_its_own() -> None:
+    """There Linux ignores a signal without one. This command reads until its input ends, and that does not come."""
+    of_its_own = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*of_its_own, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may not begin a space of process ids")
+    outer = subprocess.Popen(
+        [*of_its_own, sys.executable, "-m", "stream", "compute", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        inner = until_it_handles_signals(outer.pid)
+        os.kill(inner, signal.SIGTERM)
+        assert outer.wait(TIMEOUT_SECONDS) == 128 + signal.SIGTERM
+    finally:
+        outer.kill()
+        told, _ = outer.communicate()
+    assert told == ""
+
+
+def until_it_handles_signals(outer: int) -> int:
+    """Wait until the one child of a process has a handler for SIGTERM; returns its process id."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        for inner in Path(f"/proc/{outer}/task/{outer}/children").read_text().split():
+            status = Path(f"/proc/{inner}/status").read_text()
+            handled = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+            if handled >> (signal.SIGTERM - 1) & 1:
+                return int(inner)
+        time.sleep(0.02)
+    raise AssertionError("it has no handler")
 
 
 def test_settings_are_printed_with_the_variable_that_sets_each(monkeypatch: pytest.MonkeyPatch) -> None:

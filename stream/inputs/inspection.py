@@ -30,6 +30,7 @@ _ENOUGH_EVENTS: Final = 30
 COST_OF_ALL_MISPLACED: Final = 0.11
 
 _LONGEST_EXAMPLE: Final = 200
+_SHORTEST_TIME: Final = 10  # characters: a shorter value that means a time may mean another thing
 
 _SELDOM: Final = 0.2
 _DEEPEST: Final = 8  # levels of a message in which fields are looked for
@@ -361,9 +362,6 @@ def _ms_of(text: str) -> int | None:
         return epoch_ms(float(text))
     except (ValueError, OverflowError):
         return parse_iso(text) or parse_iso(f"{text}Z")
-
-
-_SHORTEST_TIME: Final = 10
 
 
 def _kind_of(event: Event) -> str:

@@ -17,8 +17,8 @@ survey they are: a question is named by its key alone.
 
 `values.status` tells previews and tests of the survey, which are left out, and spam, which counts as that of a bot.
 
-Source: Qualtrics' documentation, "Retrieve a survey response", "Response exports" and "Event subscriptions", of
-November 2026.
+Source: Qualtrics' documentation, "Retrieve a survey response" and "Event subscriptions", of November 2026. It does not
+show what an export in JSON looks like: that its list has elements of the same form is an assumption.
 """
 
 from collections.abc import Mapping, Sequence
