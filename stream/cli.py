@@ -16,6 +16,7 @@ from stream.commands.dlq import dlq
 from stream.commands.events import replay_command, simulate_command
 from stream.commands.history import history
 from stream.commands.inputs import inputs
+from stream.commands.rfm import rfm
 from stream.commands.schema import schema
 from stream.commands.service import health, run, serve, worker
 from stream.commands.state import state
@@ -48,6 +49,7 @@ for _command in (
     simulate_command,
     replay_command,
     compute,
+    rfm,
     inputs,
     schema,
     topics,

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from stream.core.time import DAY_MS, iso
+from stream.core.time import DAY_MS, date_of, iso
 from stream.export.table import screen
+from stream.inputs.registry import kinds
 from stream.kafka.options import client_options
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import create_topics, delete_topics
@@ -31,6 +33,7 @@ from stream.simulate.embedded_broker import EmbeddedBroker
 from stream.simulate.recording import Recording
 from stream.simulate.replay import rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from stream.simulate.subscriptions import STEPS
 from stream.wiring import Deployment
 
 # 30 days for MAU, a week before them for the trend of MAU, and another week to see that trend change.
@@ -73,11 +76,13 @@ class Demo:
         self._now_ms = time.time_ns() // 1_000_000
         self._since_ms, self._until_ms = self._now_ms - HISTORY_DAYS * DAY_MS, self._now_ms
         self._started = time.monotonic()
-        population = SimulatorSettings(seed=options.seed, users=options.users, scenario=options.scenario)
+        population = SimulatorSettings(
+            seed=options.seed, users=options.users, scenario=options.scenario, customers=True
+        )
         self._recorded = recorded
         self._recorded_input = recorded_input
         self._broker: EmbeddedBroker | None = None
-        self._population = population.with_drop_before(self._now_ms) if options.scenario == "drop" else population
+        self._population = population.of_history(self._since_ms, self._now_ms)
 
     @contextlib.contextmanager
     def open_deployment(self) -> Iterator[Deployment]:
@@ -109,11 +114,15 @@ class Demo:
             "server.port": _free_port(self._options.port),
             "log.level": "warning",
         }
+        if self._recorded_input is None:
+            overrides |= {f"topics.{kind}": kind for kind in kinds()}
+        if self._recorded is None:
+            overrides |= {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": self._capital()}
         if embedded:
             overrides["kafka.idempotent"] = False
         elif self._recorded_input is None:
-            for topic in ("sessions", "logins", "surveys"):
-                overrides[f"topics.{topic}"] = f"{overrides['app_id']}-{topic}"
+            for kind in kinds():
+                overrides[f"topics.{kind}"] = f"{overrides['app_id']}-{kind}"
         if self._options.speed != 1:
             # Events run ahead of the wall clock, so the windows must follow the times of the events.
             overrides |= {"clock": "event", "future_limit": "36500d"}
@@ -123,6 +132,16 @@ class Demo:
             overrides["clock"] = "event"  # the times of the events stay what they are
         # For the operator's Kafka, variables apply as they do for `engagement run`, for example a password.
         return load(None, {} if embedded else os.environ, overrides)
+
+    def _capital(self) -> list[dict[str, str]]:
+        """What it is said to have cost to win the users of each half of the history."""
+        since, until = (date_of(at_ms // DAY_MS) for at_ms in (self._since_ms, self._until_ms))
+        middle = since + (until - since) / 2
+        halves = (("first weeks", since, middle), ("last weeks", middle + timedelta(days=1), until))
+        return [
+            {"period": name, "first": str(first), "last": str(last), "amount": "2500.00", "currency": "USD"}
+            for name, first, last in halves
+        ]
 
     # -- events ----------------------------------------------------------------------------------------------------
 

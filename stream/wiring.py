@@ -85,7 +85,7 @@ def open_maintenance(settings: Settings) -> Iterator[StateMaintenance]:
     """Open the state of a deployment for an operator's commands."""
     if is_redis_url(settings.state.url):
         redis = _redis(settings)
-        yield StateMaintenance(settings, open_store=redis.open_store, shared=True)
+        yield StateMaintenance(settings, open_store=redis.open_store, peek=redis.peek)
         redis.close()
         return
     with tempfile.TemporaryDirectory(prefix="engagement-upkeep-") as scratch:
@@ -96,7 +96,7 @@ def open_maintenance(settings: Settings) -> Iterator[StateMaintenance]:
             return opened[-1]
 
         try:
-            yield StateMaintenance(settings, open_store=open_scratch, shared=False)
+            yield StateMaintenance(settings, open_store=open_scratch)
         finally:
             for store in opened:
                 store.close()

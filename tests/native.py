@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from stream.core.events import Answer, Event, Login, Step, Summary
 from stream.inputs.registry import NATIVE, kinds, reader
 
-SESSIONS, LOGINS, SURVEYS = TOPICS = ("sessions", "logins", "surveys")
+SESSIONS, LOGINS, SURVEYS = ("sessions", "logins", "surveys")
+TOPICS = (SESSIONS, LOGINS, SURVEYS, "accounts", "orders")
 
 READERS = {kind: reader(format=NATIVE, kind=kind) for kind in kinds()}
 

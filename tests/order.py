@@ -42,6 +42,7 @@ _FIRST: Final = (
     "tests/integration/test_crash.py",
     "tests/deploy/test_business_alerts.py",
     "tests/deploy/test_dashboards.py",
+    "tests/test_cdnow.py",
     "tests/export/test_page.py",
     "tests/export/test_page_tabs.py",
     "tests/integration/",

@@ -133,7 +133,7 @@ def test_values_that_have_a_name_are_listed_in_the_file_by_segment(tmp_path: Pat
 
 def test_every_setting_has_a_variable() -> None:
     for place in setting_names():
-        if place in ("inputs", "segments.named"):  # tables, which only a file can hold
+        if place in ("inputs", "capex", "segments.named"):  # tables, which only a file can hold
             continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
         told = dict(setting_values(load(None, {})))[place]
@@ -338,8 +338,8 @@ def test_inputs_are_tables_which_no_variable_can_hold() -> None:
 
 
 def test_windows_that_no_family_has_are_unknown(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"unknown setting: windows\.orders"):
-        settings_of(tmp_path, '[windows]\norders = ["1d"]')
+    with pytest.raises(SettingsError, match=r"unknown setting: windows\.weather"):
+        settings_of(tmp_path, '[windows]\nweather = ["1d"]')
     with pytest.raises(SettingsError, match=r"windows\.surveys: needs at least one window"):
         settings_of(tmp_path, "[windows]\nsurveys = []")
 

@@ -8,6 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
 from deploy.grafana.comeback import comeback
+from deploy.grafana.customers import customers
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
@@ -45,8 +46,20 @@ def engagement() -> Dashboard:
         ),
         chosen("closed_window", "Closed number over", "engagement_active_users_closed", "window", default="1d"),
     ]
-    rows = [_closed(), _now(), _stickiness(), _active_users(), comeback(), sessions(), surveys(), segments()]
-    return page(board, [*rows, _closed_days(), _every_number()], [*windows, *segment_variables(), _least_sample()])
+    rows = [
+        _closed(),
+        _now(),
+        _stickiness(),
+        _active_users(),
+        comeback(),
+        sessions(),
+        surveys(),
+        customers(),
+        segments(),
+        _closed_days(),
+        _every_number(),
+    ]
+    return page(board, rows, [*windows, *segment_variables(), _least_sample()])
 
 
 def _least_sample() -> dashboard.CustomVariable:

@@ -92,7 +92,7 @@ def compute(
       engagement compute segment.jsonl --format segment
       engagement compute logs/ --mapping mapping.toml
     """
-    settings = load_settings(file, timezone=timezone)
+    settings = load_settings(file, timezone=timezone).of_files
     only = chosen_input(settings, format_, mapping)
     unusable, at_ms = UnusableLines(strict=strict), time_option(at, "--at")
     with failures_in_one_line():

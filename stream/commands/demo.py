@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from stream.commands.events import record
+from stream.commands.events import record, scenario_option
 from stream.commands.formats import chosen_input, format_options
 from stream.settings import Settings, Unavailable
 from stream.terminal import Failure, OperatorMistake, UnusableLines, failures_in_one_line, strict_option
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How much faster than real time.",
 )
-@click.option(
-    "--scenario",
-    type=click.Choice(["steady", "drop"]),
-    default="steady",
-    show_default=True,
-    help="drop: users come back less often, so stickiness falls.",
-)
+@scenario_option
 @click.option(
     "--input",
     "files",
@@ -78,7 +72,7 @@ def demo(files: tuple[str, ...], format_: str | None, mapping: Path | None, stri
     console, unusable = Console(), UnusableLines(strict=strict)
     with failures_in_one_line(), Recording() as recording:
         if files:
-            record(recording, files, Settings(), chosen, unusable)
+            record(recording, files, Settings().of_files, chosen, unusable)
         try:
             recorded = recording if files else None
             running_demo = Demo(DemoOptions(**options), console, recorded=recorded, recorded_input=chosen)

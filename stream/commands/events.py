@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
     from stream.simulate.recording import Recording
 
 
+scenario_option = click.option(
+    "--scenario",
+    type=click.Choice(["steady", "drop", "churn", "onboarding", "checkout"]),
+    default="steady",
+    show_default=True,
+    help="What goes wrong in the last weeks. drop: users come back less often; churn: customers cancel; onboarding: new"
+    " users can't do one of the steps; checkout: hardly anything can be bought.",
+)
+
+
 @click.command(name="simulate")
 @click.option("--users", type=int, default=2_000, show_default=True)
 @click.option(
@@ -45,7 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option("--until", metavar="TIME", help="Time of the last event: ISO 8601 or an epoch number. [default: now]")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
-@click.option("--scenario", type=click.Choice(["steady", "drop"]), default="steady", show_default=True)
+@scenario_option
 @click.option("--late", type=float, default=0.0, help="Share of events that arrive minutes to two days late.")
 @click.option("--duplicate", type=float, default=0.0, help="Share of events sent twice.")
 @click.option("--shuffled", type=float, default=0.0, help="Share of events that arrive a little out of order.")
@@ -67,7 +77,8 @@ def simulate_command(
 
     The population has habits to find: users who come on the weekday of their first day, teams that stay away at
     weekends, a campaign in Brazil every five weeks, other phones in India, other scores in Japan, and every fourth
-    release of the app is a bad one on Android.
+    release of the app is a bad one on Android. Its customers sign up, subscribe, pay in six currencies, and leave;
+    Kafka gets this only if the settings name topics for it (topics.accounts and topics.orders).
 
     With --live the population goes on after its history until it is stopped. Started again, it goes on where it ended.
 
@@ -86,22 +97,24 @@ def simulate_command(
             raise OperatorMistake("--live: needs --kafka, and no --until")
         _simulate_live(load_settings(file, kafka), days=days, now_ms=end_ms, population=population)
         return
+    settings = None if kafka is None else load_settings(file, kafka)
+    topics = None if settings is None else _topics_of_kinds(settings)
     try:
-        events = simulate(SimulatorSettings(**population), start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
+        world = SimulatorSettings(**population, customers=topics is None or _has_customers(topics))
+        events = simulate(world, start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
         first = list(islice(events, 1))  # settings that can't be simulated raise here, before anything is written
     except (ValueError, OverflowError) as error:
         raise OperatorMistake(str(error)) from None
     events = chain(first, events)
     count = 0
     with failures_in_one_line():
-        if kafka is not None:
-            chosen = load_settings(file, kafka)
-            topics = _topics_of_kinds(chosen)
-            allowed = required_rights(chosen, "simulate", inputs=topics.values())
-            with allowed, EventProducer(client_options(chosen)) as producer:
+        if settings is not None and topics is not None:
+            allowed = required_rights(settings, "simulate", inputs=topics.values())
+            with allowed, EventProducer(client_options(settings)) as producer:
                 for event in events:
-                    producer.send(topics[event.topic], event.key, event.value)
-                    count += 1
+                    if event.topic in topics:
+                        producer.send(topics[event.topic], event.key, event.value)
+                        count += 1
         else:
             with _open_output(output) as sink:
                 for event in events:
@@ -121,16 +134,18 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    topics, options = _topics_of_kinds(settings), client_options(settings)
+    history_ms = now_ms - int(days * 86_400_000)
     try:
-        world = SimulatorSettings(**population).with_drop_before(now_ms)
+        world = SimulatorSettings(**population, customers=_has_customers(topics)).of_history(history_ms, now_ms)
     except ValueError as error:
         raise OperatorMistake(str(error)) from None
-    topics, options = _topics_of_kinds(settings), client_options(settings)
     with failures_in_one_line(), required_rights(settings, "simulate --live", inputs=topics.values()):
-        start_ms = resume_time_ms(options, topics.values(), otherwise_ms=now_ms - int(days * 86_400_000))
+        start_ms = resume_time_ms(options, topics.values(), otherwise_ms=history_ms)
+        events = simulate(world, start_ms=start_ms, end_ms=now_ms + ENDLESS_MS)
         with EventProducer(options) as producer:
             count = send_as_they_happen(
-                simulate(world, start_ms=start_ms, end_ms=now_ms + ENDLESS_MS),
+                (event for event in events if event.topic in topics),
                 producer,
                 topics=topics,
                 wait=stopping.wait,
@@ -140,12 +155,24 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     click.echo(f"{count:,} events", err=True)
 
 
+_OF_CUSTOMERS = ("accounts", "orders")
+
+
+def _has_customers(topics: Mapping[str, str]) -> bool:
+    return any(kind in topics for kind in _OF_CUSTOMERS)
+
+
 def _topics_of_kinds(settings: Settings) -> dict[str, str]:
-    """Return the topic for each kind of simulated message: the first input of this kind. Raises OperatorMistake."""
+    """Return the topic for each kind of simulated message: the first input of this kind. Raises OperatorMistake.
+
+    Messages of customers are left out where no input takes them: a deployment need not count them.
+    """
     topics = {}
-    for kind in ("sessions", "logins", "surveys"):
+    for kind in ("sessions", "logins", "surveys", *_OF_CUSTOMERS):
         fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]
         if not fitting:
+            if kind in _OF_CUSTOMERS:
+                continue
             raise OperatorMistake(
                 f"no input of the settings takes messages of the kind {kind!r}, which a population sends too"
             )

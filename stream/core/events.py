@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 import msgspec
 
+from stream.core.account_changes import Change
 from stream.core.rejections import LeftOut, Reason
 from stream.core.segments import NO_ATTRIBUTES, AttributeValues
 from stream.core.survey_scales import SCALES, Kind, Scale, Status
@@ -95,6 +96,24 @@ class Answer(Event, frozen=True, gc=False):
 
     def user_reference(self) -> str | None:
         return self.name
+
+
+class AccountChange(Event, frozen=True, gc=False):
+    """Something that happened to an account: a sign-up, a step of onboarding, a subscription, a membership."""
+
+    change: Change
+    step: str  # of onboarding; empty otherwise
+    effective_ms: int  # from when on a cancellation counts; the time of the event otherwise
+    segments: AttributeValues
+
+
+class SignUps(Event, frozen=True, gc=False):
+    """When a user signed up, as it follows from the changes of the account. Only one family passes it to another one.
+
+    Nothing changes about sign-ups before `at_ms`, and they may be missing here if they are not kept any more.
+    """
+
+    signed_up_ms: tuple[int, ...]
 
 
 class EventWithoutUser(Event, frozen=True, gc=False):

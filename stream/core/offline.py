@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -189,6 +189,10 @@ class Offline:
     def newest_ms(self) -> int:
         """The time of the newest event applied; -1 before the first."""
         return max(self._partition.progress.newest_ms.values(), default=-1)
+
+    def parts(self, family: str) -> Iterator[tuple[str, Any]]:
+        """All users, each with the part of a family of this name."""
+        return self._partition.parts(family)
 
     def snapshot(self, now_ms: int) -> Snapshot:
         """The sums at a time, which is not before the newest event, with all closed days and all values of segments.

@@ -192,7 +192,7 @@ class Ring:
         since = current
         for window in self.windows:
             first = current - self._whole_hours[window]
-            for hour in range(first, since):
+            for hour in range(first, since) if self._hours else ():
                 add(summed, self._hours.get(hour, {}))
             since = min(since, first)
             self._whole_hour_sums[window] = dict(summed)
@@ -201,6 +201,8 @@ class Ring:
     def sums(self) -> dict[int, Bucket]:
         """The sum of each window now, by its length in minutes."""
         self._apply_pending()
+        if not self._hours:  # all is empty, as in a family whose topic is not used
+            return {window: {} for window in self.windows}
         current = self.now // _HOUR
         for hour, tally in self._late_amounts.items():
             for window, whole_hours in self._whole_hours.items():

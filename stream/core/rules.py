@@ -8,6 +8,17 @@ from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from stream.core.windows import Windows
 
 
+@dataclass(frozen=True, slots=True)
+class Capex:
+    """The capital that was spent in a period."""
+
+    period: str  # its name
+    first_day: int
+    last_day: int  # included
+    amount: int  # of the currency's minor unit
+    currency: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The settings on which numbers depend. Two deployments may differ in them."""
@@ -29,6 +40,11 @@ class Rules:
     retention_ms: int = 100 * DAY_MS
     # How long it is known that a user exists. Who comes back after more days is a new user.
     memory_days: int = 400
+    # For so long the order of a refund may still come. An offline run has no limit for lateness, but this one.
+    refund_wait_ms: int = 3 * DAY_MS
+    onboarding_steps: tuple[str, ...] = ()  # in their order; all others are counted as one
+    gross_margin: float | None = None  # of orders that don't tell theirs, as a share; None: not known
+    capex: tuple[Capex, ...] = ()
     # The first day of which all is known; None: the day after the first event. Days before it make no cohorts.
     cohorts_from: int | None = None
     windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, if they differ from the default

@@ -57,7 +57,7 @@ _MAX_CACHED = 20_000
 
 def attribute_values_of(labels: tuple[object, ...]) -> AttributeValues:
     """The values of an event for each segment. A label that can't be used is treated as absent."""
-    values: AttributeValues = tuple(map(_cleaned_value, labels))
+    values: AttributeValues = tuple(map(cleaned_value, labels))
     if values == NO_ATTRIBUTES:
         values = NO_ATTRIBUTES
     if all(map(_is_cacheable, labels)):
@@ -77,7 +77,7 @@ def _is_cacheable(label: object) -> bool:
     return label is None or (type(label) is str and len(label) <= 2 * _MAX_VALUE_LENGTH)
 
 
-def _cleaned_value(label: object) -> str:
+def cleaned_value(label: object) -> str:
     """The value of a text, trimmed and in Unicode normal form C, or of a whole number.
 
     Fractions are not accepted, because the version 3.10 would be 3.1. Empty if there is no value, which an empty text,

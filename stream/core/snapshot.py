@@ -15,7 +15,7 @@ from stream.core.tally import Field, Tally, total
 class Sums(msgspec.Struct, frozen=True, gc=False):
     """The sums of one family."""
 
-    live: dict[int, Tally] = {}  # by window length in minutes
+    live: OfWindows = {}  # by window length in minutes
     ahead: Tally = {}  # amounts in future minutes, of the fields for which the family reports them
     segments: dict[int, dict[Field, int]] = {}  # by window length in minutes: the fields of values (`core.segments`)
     closed: dict[int, OfWindows] = {}  # by closed day and length of the window in days
@@ -23,7 +23,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
-            live=_added(self.live, other.live),
+            live=added(self.live, other.live),
             ahead=total((self.ahead, other.ahead)),
             segments=added(self.segments, other.segments),
             closed={

@@ -21,6 +21,8 @@ class Windows:
 ACTIVITY = Windows("activity", ("5m", "1h", "1d", "7d", "28d", "30d"), "of active users and stickiness")
 SESSIONS = Windows("sessions", ("1h", "1d", "7d", "28d", "30d"), "of sessions and logins")
 SURVEYS = Windows("surveys", ("1d", "7d", "28d", "30d", "90d"), "of survey answers")
+ACCOUNTS = Windows("accounts", ("1d", "7d", "28d", "30d", "90d"), "of sign-ups and churn")
+ORDERS = Windows("orders", ("1d", "7d", "28d", "30d", "90d"), "of orders and revenue")
 
 # By segment each number is told of some of these alone: each value is a series in each window.
 SEGMENTS_ACTIVITY = Windows("segments_activity", ("1d", "7d", "30d"), "of active users and stickiness by segment")

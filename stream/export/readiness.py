@@ -18,6 +18,8 @@ from stream.core import zones
 from stream.core.families.registry import windows
 from stream.core.time import date_of, iso
 from stream.export.board import Board
+from stream.inputs.registry import NATIVE, kinds
+from stream.settings import Settings
 
 _RECOVERY = ("engagement_recovery_rows_remaining", "engagement_recovery_remaining_seconds")
 
@@ -45,7 +47,8 @@ def board_status(board: Board) -> dict[str, Any]:
     """What all numbers of a board have in common: their time, whether they can be trusted, and their windows.
 
     `first_day` is the first day with events. A closed window that begins before it is incomplete.
-    No event can change the days up to `final_through` any more; since `whole_since` it is known who is new.
+    No event can change the days up to `final_through` any more; since `whole_since` it is known who is new. `kinds` are
+    the kinds of events that the inputs may have.
     """
     merged, settings = board.merged, board.settings
     first_ms = merged.first_ms
@@ -63,4 +66,13 @@ def board_status(board: Board) -> dict[str, Any]:
         "timezone": settings.timezone,
         "zone_database": zones.EDITION,
         "windows": {of_family.name: settings.windows_of(of_family) for of_family in windows()},
+        "kinds": _kinds_read(settings),
     }
+
+
+def _kinds_read(settings: Settings) -> list[str]:
+    """The kinds of native messages among the inputs; a message of another format may be an event of any kind."""
+    inputs = settings.named_inputs.values()
+    if any(one.format != NATIVE for one in inputs):
+        return list(kinds())
+    return [kind for kind in kinds() if any(one.kind == kind for one in inputs)]

@@ -12,7 +12,8 @@ A record may be one event, or an upload with a list of `events`.
 | platform, country | `platform`, `country` |
 | plan, version | `user_properties.plan`, `app_version`, in exports `version_name` |
 
-What happens in no session (-1) makes its user active and belongs to none. An event with `revenue` is an order too.
+What happens in no session (-1) makes its user active and belongs to none. An event with `revenue` is an order too; with
+a `currency` it counts, under the id of the event. A negative revenue is a refund of an order that is not known.
 
 Source: Amplitude's documentation, "HTTP V2 API", "Export API" and "Sessions", of November 2026.
 """
@@ -34,10 +35,12 @@ from stream.inputs.telling import (
     SCREEN,
     START,
     UTC,
+    Besides,
     Clock,
     Meanings,
     deed,
     named,
+    order,
     person,
     scoped,
     shown,
@@ -80,6 +83,7 @@ class _Event(msgspec.Struct, gc=False):
     app_version: object = None
     version_name: object = None
     revenue: object = None
+    currency: object = None
     user_properties: _UserProperties | NotAnObject = None
     events: list[msgspec.Raw] | str | int | float | bool | dict[str, msgspec.Raw] | None = None
 
@@ -101,10 +105,12 @@ def reader_of(options: Options) -> Reader:
         session_id = scoped(event.device_id, event.session_id) if in_session else None
         time, field = (event.time, "time") if event.time is not None else (event.event_time, "event_time")
         properties = event.user_properties
+        user = person(event.user_id, event.device_id, user_field="user_id", device_field="device_id")
+        at_ms, event_id = clock.at_ms(record, time, field), f"{name}/{event.insert_id or event.exported_insert_id}"
         return deed(
             meaning,
-            person(event.user_id, event.device_id, user_field="user_id", device_field="device_id"),
-            clock.at_ms(record, time, field),
+            user,
+            at_ms,
             False,
             (
                 event.platform,
@@ -112,13 +118,21 @@ def reader_of(options: Options) -> Reader:
                 event.country,
                 event.app_version if event.app_version is not None else event.version_name,
             ),
-            event_id=f"{name}/{event.insert_id or event.exported_insert_id}",
+            event_id=event_id,
             session_id=session_id,
             in_session=in_session,
             of_client=session_id is not None,
+            its_order=None if event.revenue is None else _order(event, user, at_ms, event_id),
         )
 
     return Parts(_Event, tell, batch=_batch_of).read
+
+
+def _order(event: _Event, user: str, at_ms: int, event_id: str) -> Besides:
+    revenue = event.revenue
+    if isinstance(revenue, (int, float)) and revenue < 0:
+        return order(user, at_ms, False, "refunded", order_id=event_id, amount=-revenue, currency=event.currency)
+    return order(user, at_ms, False, "paid", order_id=event_id, amount=revenue, currency=event.currency)
 
 
 def _batch_of(event: _Event) -> tuple[str, Sequence[msgspec.Raw]] | None:

@@ -12,7 +12,8 @@
 | plan | the user property `plan` |
 
 Parameters are a list of keys with values by type; whole numbers of BigQuery come as text. `(not set)` is nothing. A
-`purchase` or `refund` is an order too. A `user_id` may begin in mid-session: what came before it is the device's.
+`purchase` or `refund` is an order too, by its parameters `transaction_id`, `value` and `currency`. A `user_id` may
+begin in mid-session: what came before it is the device's.
 
 Source: Google's documentation, "BigQuery Export schema" and "Automatically collected events", of November 2026.
 """
@@ -27,20 +28,26 @@ from stream.core.rejections import Reason, Rejected
 from stream.inputs.options import Options
 from stream.inputs.parts import NotAnObject, Parts, Told
 from stream.inputs.telling import (
-    ACCOUNT,
+    CANCELLED,
     EVENT,
     HEARTBEAT,
     LOGIN,
     ORDER,
     PAGE,
+    PAID,
     PASSIVE,
     PROMPTED,
+    REFUNDED,
+    RENEWED,
     SCREEN,
+    SIGNED_UP,
     START,
+    SUBSCRIBED,
     Clock,
     Meanings,
     deed,
     named,
+    order,
     person,
     scoped,
     shown,
@@ -54,9 +61,13 @@ NAMES = {
     **named(START, "session_start", "first_visit", "first_open"),
     **named(HEARTBEAT, "user_engagement"),
     **named(LOGIN, "login"),
-    **named(ACCOUNT, "sign_up", "app_store_subscription_convert", "app_store_subscription_renew"),
-    **named(ACCOUNT, "app_store_subscription_cancel"),
-    **named(ORDER, "purchase", "refund", "in_app_purchase", "ecommerce_purchase", "app_store_refund"),
+    **named(SIGNED_UP, "sign_up"),
+    **named(SUBSCRIBED, "app_store_subscription_convert"),
+    **named(RENEWED, "app_store_subscription_renew"),
+    **named(CANCELLED, "app_store_subscription_cancel"),
+    **named(PAID, "purchase", "ecommerce_purchase"),
+    **named(REFUNDED, "refund"),
+    **named(ORDER, "in_app_purchase", "app_store_refund"),  # which have no id of an order
     **named(PASSIVE, "app_remove", "app_update", "os_update", "app_exception", "notification_receive"),
     **named(PASSIVE, "ad_impression", "ad_exposure", "firebase_campaign", "app_clear_data"),
     **named(PROMPTED, "notification_open"),
@@ -112,13 +123,28 @@ def reader_of(options: Options) -> Reader:
         device_id = _set(row.user_pseudo_id)
         user = person(_set(row.user_id), device_id, user_field="user_id", device_field="user_pseudo_id")
         session_id = scoped(device_id, session)
+        meaning, at_ms = meanings.get(name, EVENT), clock.at_ms(record, row.event_timestamp, "event_timestamp")
+        event_id = _event_id(row, name, raw)
+        its_order = None
+        if meaning.order:
+            told = _told_in(row.event_params, "transaction_id", "value", "currency")
+            its_order = order(
+                user,
+                at_ms,
+                False,
+                meaning.order,
+                order_id=_set(told.get("transaction_id")),
+                amount=told.get("value"),
+                currency=_set(told.get("currency")),
+                refund_id=event_id if meaning.order == "refunded" else None,
+            )
         plan = None
         if isinstance(row.user_properties, list):
             plan = next((_any_of(one.value) for one in row.user_properties if one.key == "plan"), None)
         return deed(
-            meanings.get(name, EVENT),
+            meaning,
             user,
-            clock.at_ms(record, row.event_timestamp, "event_timestamp"),
+            at_ms,
             False,
             (
                 row.platform,
@@ -126,10 +152,11 @@ def reader_of(options: Options) -> Reader:
                 _set(row.geo.country) if isinstance(row.geo, _Country) else None,
                 row.app_info.version if isinstance(row.app_info, _Version) else None,
             ),
-            event_id=_event_id(row, name, raw),
+            event_id=event_id,
             session_id=session_id,
             engaged_ms=engaged,
             of_client=session_id is not None,
+            its_order=its_order,
         )
 
     return Parts(_Row, tell).read
@@ -146,6 +173,12 @@ def _any_of(value: object) -> object:
         if one is not None:
             return one
     return None
+
+
+def _told_in(parameters: object, *keys: str) -> dict[object, object]:
+    """The values of some parameters."""
+    listed = parameters if isinstance(parameters, list) else []
+    return {one.key: _any_of(one.value) for one in listed if one.key in keys}
 
 
 def _session_and_engagement(parameters: object) -> tuple[object, int | None]:

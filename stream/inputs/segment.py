@@ -18,6 +18,8 @@ left out. A record may be one call or a batch of them.
 | country | `context.location.country`, else that of the traits' address |
 | version | `context.app.version` |
 | bot | `context.userAgent` of a crawler |
+| an account | a track `Signed Up` or `Trial Started` |
+| an order | a track `Order Completed`, `Order Refunded`: `properties` `order_id`, `total`, else `revenue`, `currency` |
 | an answer | a track `Survey Submitted`: `properties` `kind`, `score`, `response_id`, or a question of the settings |
 
 Source: Segment's documentation, "Spec: Common fields" and the pages of each call, of November 2026.
@@ -42,10 +44,15 @@ from stream.inputs.telling import (
     LOGIN,
     ORDER,
     PAGE,
+    PAID,
     PASSIVE,
     PROMPTED,
+    REFUNDED,
     SCREEN,
+    SIGNED_UP,
     START,
+    TRIAL_STARTED,
+    Besides,
     Clock,
     Labels,
     Meaning,
@@ -53,6 +60,7 @@ from stream.inputs.telling import (
     deed,
     is_of_a_bot,
     named,
+    order,
     person,
     scoped,
     shown,
@@ -74,8 +82,12 @@ MOBILE_NAMES = {
 # … and those on e-commerce, B2B SaaS and live chat.
 NAMES = {
     **named(LOGIN, "Signed In"),
-    **named(ACCOUNT, "Signed Up", "Account Created", "Account Deleted", "Trial Started", "Trial Ended"),
-    **named(ORDER, "Order Completed", "Order Refunded", "Order Updated", "Order Cancelled"),
+    **named(SIGNED_UP, "Signed Up"),
+    **named(TRIAL_STARTED, "Trial Started"),
+    **named(ACCOUNT, "Account Created", "Account Deleted", "Trial Ended"),  # of a company; and nobody knows into what
+    **named(PAID, "Order Completed"),
+    **named(REFUNDED, "Order Refunded"),
+    **named(ORDER, "Order Updated", "Order Cancelled"),  # which tell neither a payment nor a refund
     **named(CONTACT, "Live Chat Conversation Started", "Live Chat Conversation Ended", "Live Chat Message Sent"),
     **named(CONTACT, "Live Chat Message Received"),
     **MOBILE_NAMES,
@@ -128,6 +140,11 @@ class _Properties(msgspec.Struct, gc=False):
     response_id: object = None
     survey_id: object = None
     question_id: object = None
+    order_id: object = None
+    total: object = None
+    revenue: object = None
+    value: object = None
+    currency: object = None
 
 
 class Call(msgspec.Struct, gc=False, rename="camel"):
@@ -187,6 +204,7 @@ def reader_of(options: Options, *, has_sessions: bool = False) -> Reader:
             event_id=thing_id(call.message_id),
             session_id=session_id,
             of_client=_is_of_client(call, context),
+            its_order=_order(meaning.order, call, user, at_ms, is_bot) if meaning.order else None,
         )
 
     return Parts(Call, tell, batch=batch_of).read
@@ -259,6 +277,23 @@ def is_of_rudderstack(context: _Context) -> bool:
     """Whether a call was made by one of RudderStack's libraries."""
     library = context.library.name if isinstance(context.library, _Name) else None
     return isinstance(library, str) and _OF_RUDDERSTACK in library.lower()
+
+
+def _order(type_: str, call: Call, user: str, at_ms: int, is_bot: bool) -> Besides:
+    told = _properties_of(call)
+    # The total is with tax and shipping, and refunds tell only that; the revenue is without.
+    amount = next((one for one in (told.total, told.revenue, told.value) if one is not None), None)
+    # A refund has no id of its own, but a call that is sent again has the same id.
+    return order(
+        user,
+        at_ms,
+        is_bot,
+        type_,
+        order_id=told.order_id,
+        amount=amount,
+        currency=told.currency,
+        refund_id=call.message_id if type_ == "refunded" else None,
+    )
 
 
 def _answer(questions: Questions, call: Call, user: str, at_ms: int, is_bot: bool) -> Told:

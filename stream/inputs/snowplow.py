@@ -2,7 +2,8 @@
 
 A line has 131 columns in a fixed order, and no header; the JSON has the same names. Page views are views, page pings
 show that a page is still being read (a heartbeat), and structured and self-describing events are events of a session,
-by their name. A transaction is an order. Failed events are in topics of their own, in another format, and are refused.
+by their name. A transaction is an order (`tr_orderid`, `tr_total`, `tr_currency`). Failed events are in topics of their
+own, in another format, and are refused.
 
 | what | where |
 | --- | --- |
@@ -36,6 +37,7 @@ from stream.inputs.telling import (
     HEARTBEAT,
     ORDER,
     PAGE,
+    PAID,
     PASSIVE,
     SCREEN,
     START,
@@ -45,6 +47,7 @@ from stream.inputs.telling import (
     deed,
     is_of_a_bot,
     named,
+    order,
     person,
     thing_id,
 )
@@ -56,6 +59,7 @@ COLUMNS: Final = 131
 (_PLATFORM, _COLLECTED, _EVENT, _EVENT_ID, _USER, _DOMAIN_USER, _NETWORK_USER) = (1, 3, 5, 6, 12, 15, 17)
 (_COUNTRY, _CONTEXTS, _ACTION, _AGENT, _SESSION, _DERIVED) = (18, 52, 54, 77, 123, 124)
 _NAME = 126
+(_ORDER_ID, _ORDER_TOTAL, _ORDER_CURRENCY) = (59, 61, 108)
 
 NAMES = {
     **named(PAGE, "page_view"),
@@ -64,7 +68,8 @@ NAMES = {
     **named(START, "application_foreground", "application_install"),
     **named(END, "application_background"),
     **named(PASSIVE, "application_error", "timing", "performance_timing", "web_vitals", "ad_impression"),
-    **named(ORDER, "transaction", "transaction_item"),
+    **named(PAID, "transaction"),
+    **named(ORDER, "transaction_item"),  # a part of a transaction
 }
 
 _SELF_DESCRIBING, _STRUCTURED = "unstruct", "struct"
@@ -112,6 +117,9 @@ class _Event(msgspec.Struct, gc=False):
     platform: object = None
     geo_country: object = None
     useragent: object = None
+    tr_orderid: object = None
+    tr_total: object = None
+    tr_currency: object = None
     schema: object = None
     sessions: object = msgspec.field(default=None, name="contexts_com_snowplowanalytics_snowplow_client_session_1")
     applications: object = msgspec.field(default=None, name="contexts_com_snowplowanalytics_mobile_application_1")
@@ -135,15 +143,22 @@ def reader_of(options: Options) -> Reader:
         time, field = event.derived_tstamp, "derived_tstamp"
         if not time:
             time, field = event.collector_tstamp, "collector_tstamp"
+        meaning, at_ms = meanings.get(name, EVENT), clock.at_ms(record, time, field)
+        is_bot = event.useragent is not None and is_of_a_bot(event.useragent)
+        its_order = None
+        if meaning.order:
+            told = {"order_id": event.tr_orderid, "amount": event.tr_total, "currency": event.tr_currency}
+            its_order = order(user, at_ms, is_bot, meaning.order, **told)
         return deed(
-            meanings.get(name, EVENT),
+            meaning,
             user,
-            clock.at_ms(record, time, field),
-            event.useragent is not None and is_of_a_bot(event.useragent),
+            at_ms,
+            is_bot,
             (event.platform, None, event.geo_country, application.version),
             event_id=thing_id(event.event_id),
             session_id=thing_id(event.domain_sessionid) or thing_id(session.session_id),
             of_client=event.platform != _SERVER,
+            its_order=its_order,
         )
 
     read_json = Parts(_Event, tell).read
@@ -178,6 +193,9 @@ def _of_columns(value: bytes) -> _Event:
         platform=columns[_PLATFORM] or None,
         geo_country=columns[_COUNTRY] or None,
         useragent=columns[_AGENT] or None,
+        tr_orderid=columns[_ORDER_ID] or None,
+        tr_total=columns[_ORDER_TOTAL] or None,
+        tr_currency=columns[_ORDER_CURRENCY] or None,
     )
     contexts = columns[_CONTEXTS]
     if "/client_session/" in contexts or "/application/" in contexts:

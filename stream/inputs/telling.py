@@ -11,11 +11,13 @@ Event names are the producer's own, except for those that the documentation of a
 import datetime as dt
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, DecimalException
 from typing import Any, NamedTuple
 
 from stream.core import zones
-from stream.core.events import Event
+from stream.core.account_changes import Change
+from stream.core.events import Event, MultipleEvents, Rejection
 from stream.core.families.registry import message_kinds
 from stream.core.messages import EPOCH, Record, checked_time_ms, time_field_ms
 from stream.core.rejections import LeftOut, Reason, Rejected
@@ -182,6 +184,7 @@ class Clock:
 
 _KINDS = message_kinds()
 _SESSIONS, _LOGINS, _SURVEYS = _KINDS["sessions"], _KINDS["logins"], _KINDS["surveys"]
+_ACCOUNTS, _ORDERS = _KINDS["accounts"], _KINDS["orders"]
 _session: Any = _SESSIONS.message_type
 _step_of = _SESSIONS.event_of
 _NO_TIME = 0  # of a native message whose event is given its time anyway
@@ -208,6 +211,64 @@ def answer(user: str, at_ms: int, is_bot: bool, **fields: Any) -> Event:
     return _SURVEYS.event_of(_SURVEYS.message_type(event_time=_NO_TIME, **fields), user, at_ms, is_bot, None)
 
 
+# What an event tells besides being a step: an event, why it can't be used, or that no family counts it.
+Besides = Event | Rejected | LeftOut
+
+
+def account(user: str, at_ms: int, is_bot: bool, labels: Labels, change: Change) -> Event:
+    """A change of an account, as a native message of the kind `accounts` would tell it."""
+    platform, plan, country, app_version = labels
+    make: Any = _ACCOUNTS.message_type
+    message = make(
+        event_time=_NO_TIME, type=change, platform=platform, plan=plan, country=country, app_version=app_version
+    )
+    return _ACCOUNTS.event_of(message, user, at_ms, is_bot, None)
+
+
+def order(
+    user: str,
+    at_ms: int,
+    is_bot: bool,
+    type_: str,
+    *,
+    order_id: object,
+    amount: object,
+    currency: object,
+    refund_id: object = None,
+) -> Besides:
+    """A payment or a refund, as a native message of the kind `orders` would tell it.
+
+    What has no id, no amount or no currency is left out: it may be any event of that name. An amount is a number, or
+    text that is one; it is taken exactly as it is written.
+    """
+    known_id, exact = thing_id(order_id), _amount(amount)
+    if known_id in (None, "") or exact is None or not isinstance(currency, str) or not currency.strip():
+        return LeftOut.ORDER
+    make: Any = _ORDERS.message_type
+    message = make(
+        event_time=_NO_TIME,
+        type=type_,
+        order_id=known_id,
+        amount=exact,
+        currency=currency.strip().upper(),
+        refund_id=thing_id(refund_id),
+    )
+    try:
+        return _ORDERS.event_of(message, user, at_ms, is_bot, None)
+    except Rejected as rejection:
+        return rejection
+
+
+def _amount(value: object) -> Decimal | None:
+    """An amount as it is written; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return Decimal(str(value).strip())  # of a float the shortest text that means it, which is what was sent
+    except DecimalException:
+        return None
+
+
 class Meaning(NamedTuple):
     """What an event by its name is, beside what every event is."""
 
@@ -218,6 +279,8 @@ class Meaning(NamedTuple):
     is_interactive: bool = True
     prompted: bool | None = None
     left_out: LeftOut | None = None  # what it tells besides that no family hears
+    change: Change | None = None  # of the account of its user
+    order: str = ""  # `paid` or `refunded`, where it tells of an order
 
 
 EVENT = Meaning()
@@ -226,7 +289,12 @@ LOGIN, FAILED_LOGIN = Meaning(is_login=True), Meaning(is_login=True, succeeds=Fa
 PASSIVE = Meaning(is_interactive=False)
 PROMPTED = Meaning(prompted=True)
 ORDER = Meaning(is_key_event=True, left_out=LeftOut.ORDER)
+PAID, REFUNDED = ORDER._replace(order="paid"), ORDER._replace(order="refunded")
 ACCOUNT = Meaning(is_key_event=True, left_out=LeftOut.ACCOUNT)
+SIGNED_UP, TRIAL_STARTED, SUBSCRIBED, RENEWED, CANCELLED = (
+    ACCOUNT._replace(change=change)
+    for change in (Change.SIGNED_UP, Change.TRIAL_STARTED, Change.SUBSCRIBED, Change.RENEWED, Change.CANCELLED)
+)
 CONTACT = Meaning(left_out=LeftOut.CONTACT)
 
 
@@ -260,13 +328,14 @@ def deed(
     engaged_ms: int | float | None = None,
     in_session: bool = True,
     of_client: bool,
+    its_order: Besides | None = None,
 ) -> Told:
-    """What an event of a user tells, by what its name means.
+    """What an event of a user tells, by what its name means. `its_order` is the payment or the refund that it tells.
 
     An event that was sent by the client that the user had in the hand (`of_client`) is a step, whatever else it tells.
     A login or an order that a server tells of is no step: nobody need have been there.
     """
-    type_, is_login, succeeds, key_event, is_interactive, prompted, left_out = meaning
+    type_, is_login, succeeds, key_event, is_interactive, prompted, left_out, change, _ = meaning
     tells_more = is_login or left_out is not None
     events: list[Event] = []
     if of_client or not tells_more:
@@ -296,4 +365,16 @@ def deed(
         events.append(login(user, at_ms, is_bot, labels, event_id=event_id, success=succeeds))
     if left_out is None:
         return together(events)
-    return together(events, left_out) if events else NOTHING[left_out]
+    besides: Besides = left_out if its_order is None else its_order
+    if change is not None:
+        besides = account(user, at_ms, is_bot, labels, change)
+    return _with_besides(events, besides)
+
+
+def _with_besides(events: Sequence[Event], besides: Besides) -> Told:
+    """All that one thing tells."""
+    if isinstance(besides, Event):
+        return together([*events, besides])
+    if isinstance(besides, Rejected):
+        return MultipleEvents(tuple(enumerate(events)), (Rejection(len(events), besides.reason, str(besides)),), ())
+    return together(events, besides) if events else NOTHING[besides]

@@ -44,7 +44,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "worker": ("worker",),
     "server": ("serve",),
     "dlq": ("dlq list", "dlq show", "dlq replay --dry-run", "dlq replay"),
-    "state": ("state inspect", "state reset", "state accept"),
+    "state": ("state inspect", "rfm", "state reset", "state accept"),
     "topics": ("topics check", "topics create", "topics grow"),
     "replay": ("replay", "simulate", "simulate --live"),
     "inputs": ("inputs check",),
@@ -208,6 +208,11 @@ def _state_inspect(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]
     yield from _on_topics(_changelogs(settings), "Read")
 
 
+def _rfm(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
+    # From Redis it reads the rows alone.
+    return iter(()) if is_redis_url(settings.state.url) else _state_inspect(settings, inputs)
+
+
 def _state_change(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
     # Kafka lets only those commit an offset of a topic who may read the topic.
     yield from _on_topics([*inputs, settings.rekey_topic], "Read")
@@ -255,6 +260,7 @@ _RIGHTS: Final[Mapping[str, Callable[[Settings, Sequence[str]], Iterator[Right]]
     "dlq replay --dry-run": _dlq_dry_run,
     "dlq replay": _dlq_replay,
     "state inspect": _state_inspect,
+    "rfm": _rfm,
     "state reset": _state_change,
     "state accept": _state_change,
     "topics check": _topics_check,

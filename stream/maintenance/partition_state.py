@@ -6,7 +6,7 @@ disks of the workers follow it when they start. State in Redis is taken over and
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -50,11 +50,35 @@ class PartitionState(NamedTuple):
         return [problem for problem in map(find_mismatch, self.offsets) if problem is not None]
 
 
-class StateMaintenance:
-    """The state of a deployment. `open_store` opens a temporary store for a partition, or if `shared`, the real one."""
+class SharedRows(Protocol):
+    """Reads the state of one partition where workers share it, while a worker holds it."""
 
-    def __init__(self, settings: Settings, *, open_store: Callable[[int], Store], shared: bool) -> None:
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a key without a `/`; None if there is none."""
+        ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All rows whose keys begin with a prefix."""
+        ...
+
+
+class StateMaintenance:
+    """The state of a deployment."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_store: Callable[[int], Store],
+        peek: Callable[[int], SharedRows] | None = None,
+    ) -> None:
+        """`open_store` opens a temporary store for a partition, or if workers share a store, takes over the real one.
+
+        `peek` reads the store that they share, without taking it over; None if they share none.
+        """
+        shared = peek is not None
         self.settings = settings
+        self._peek = peek
         self._open_store = open_store
         self._shared = shared
         self.options = client_options(settings)
@@ -113,6 +137,25 @@ class StateMaintenance:
             ),
             await in_thread(lambda: self._topic_offsets(partition, decoded)),
         )
+
+    async def rows(
+        self, partition: int, prefix: bytes, on_progress: Callable[[int, int], None] = lambda rows, left: None
+    ) -> tuple[Progress, Iterator[tuple[bytes, bytes]]]:
+        """Read rows of a partition while workers run, as of about now, and how far it has come.
+
+        Raises FormatChanged if another version has written the state in another format.
+        """
+        if self._peek is None:
+            state = await self.read_state(partition, on_progress)
+            return state.progress, state.store.scan(prefix)
+        shared = await in_thread(lambda: self._peek_at(partition))
+        written = await in_thread(lambda: shared.read(PROGRESS))
+        progress = Progress() if written is None else decode_progress(written, {})
+        return progress, await in_thread(lambda: shared.scan(prefix))
+
+    def _peek_at(self, partition: int) -> SharedRows:
+        assert self._peek is not None
+        return self._peek(partition)
 
     async def _read_changelog(
         self, partition: int, store: Store, on_progress: Callable[[int, int], None]

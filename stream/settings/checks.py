@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from stream import redis_url
 from stream.core import zones
 from stream.core.families.registry import names_by_segment, windows
-from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of
+from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of, cleaned_value
 from stream.core.survey_scales import SCALES, Kind, Scale
 from stream.core.time import day_number, minutes_of, seconds_of
 from stream.inputs import registry as formats
@@ -87,6 +87,8 @@ def check(settings: Settings) -> None:
     _check_servers(settings.kafka.servers)
     _check_oauth(settings.kafka)
     _check_segments(settings)
+    _check_onboarding(settings.onboarding_steps)
+    _check_money(settings)
     _check_state(settings.state)
     _check_registry(settings.registry)
     _check_inputs(settings)
@@ -140,6 +142,34 @@ def _is_http_url(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and port != 0
+
+
+_MAX_STEPS = 20
+
+
+def _check_onboarding(steps: tuple[str, ...]) -> None:
+    if len(steps) > _MAX_STEPS:
+        raise SettingsError(f"onboarding_steps: {len(steps)} are named, {_MAX_STEPS} are allowed")
+    for step in steps:
+        if cleaned_value(step) != step or steps.count(step) > 1:
+            raise SettingsError(f"onboarding_steps: {step!r} is no name of its own, trimmed and up to 64 characters")
+
+
+def _check_money(settings: Settings) -> None:
+    margin = settings.gross_margin
+    if margin and not (re.fullmatch(r"\d(\.\d+)?", margin) and 0 <= float(margin) <= 1):
+        raise SettingsError(f"gross_margin: {margin!r} is no share between 0 and 1, such as 0.8")
+    periods = [capital.period for capital in settings.capex]
+    for number, capital in enumerate(settings.capex, start=1):
+        table = f"capex: the {number}. table ({capital.period!r})"
+        try:
+            rule = capital.rule
+        except ValueError as error:
+            raise SettingsError(f"{table}: {error}") from None
+        if rule.first_day > rule.last_day:
+            raise SettingsError(f"{table}: it ends on {capital.last}, before it begins on {capital.first}")
+        if not capital.period or periods.count(capital.period) > 1:
+            raise SettingsError(f"{table}: each period needs a name of its own")
 
 
 def _check_inputs(settings: Settings) -> None:

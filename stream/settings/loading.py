@@ -57,8 +57,8 @@ def _setting_of_variable(variable: str) -> str:
     for section in (field for field in setting_names() if "." in field):
         if section.replace(".", "_") == name:
             return section
-    if name == "inputs":
-        raise SettingsError(f"inputs: tables can't be a variable ({variable}): write [[inputs]] in the settings file")
+    if name in ("inputs", "capex"):
+        raise SettingsError(f"{name}: tables can't be a variable ({variable}): write [[{name}]] in the settings file")
     if name in setting_names():
         return name
     raise SettingsError(f"unknown setting: the variable {variable} names none; `engagement settings` lists them all")
@@ -70,7 +70,9 @@ def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
-    if isinstance(value, str) and (sections == ["windows"] or setting in ("segments.by", "segments.metrics")):
+    if isinstance(value, str) and (
+        sections == ["windows"] or setting in ("segments.by", "segments.metrics", "onboarding_steps")
+    ):
         value = [part.strip() for part in value.split(",")] if value.strip() or sections == ["windows"] else []
     tree[name] = value
 

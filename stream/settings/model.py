@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from decimal import Decimal, DecimalException
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,8 @@ from stream import redis_url
 from stream.core import zones
 from stream.core.families.registry import names_by_segment, segment_windows, state_settings
 from stream.core.messages import Reader, Record
-from stream.core.rules import Rules
+from stream.core.money import minor_units
+from stream.core.rules import Capex, Rules
 from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
@@ -80,6 +82,8 @@ class Topics(Section, frozen=True):
     sessions: str = "sessions"  # the topic of session steps and summaries
     logins: str = "logins"  # the topic of logins
     surveys: str = "surveys"  # the topic of survey responses
+    accounts: str = ""  # the topic of sign-ups, subscriptions and memberships; empty: none is read
+    orders: str = ""  # the topic of orders and refunds; empty: none is read
     partitions: int = 4  # of every topic, internal ones too: a user must lie in the same partition of each topic
     replication: int = -1  # of the topics that we create; -1: the broker's default
 
@@ -111,12 +115,31 @@ class Input(Section, Options, frozen=True):
     """One table `[[inputs]]`: a Kafka topic and what its messages are. Only the file can have such tables."""
 
     topic: str  # the Kafka topic
-    kind: str = ""  # what native messages are about: sessions, logins or surveys; other formats say it themselves
+    kind: str = ""  # of native messages: sessions, logins, surveys, accounts or orders; other formats say it themselves
     format: str = formats.NATIVE  # the format of its messages
     encoding: str = "json"  # of its messages: json, registry (each names its schema) or avro (all have one)
     schema: str = ""  # for the encoding avro: the file with the schema of all its messages
     envelope: str = "none"  # what its messages stand in: none, or debezium (they are changes of a table)
     name: str = ""  # the label `topic` in metrics, and `topic` in files of events; empty: the Kafka topic's name
+
+
+class Capital(Section, frozen=True):
+    """One table `[[capex]]`: the capital spent in a period, for engagement_clv_per_capex_ratio. Only the file can."""
+
+    period: str  # its name
+    first: str  # the first day, as 2026-01-01
+    last: str  # the last day, included
+    amount: str  # in units of the currency, as "50000.00"
+    currency: str  # ISO 4217, as EUR
+
+    @property
+    def rule(self) -> Capex:
+        """The same as a rule. Raises ValueError."""
+        try:
+            amount = minor_units(Decimal(self.amount), self.currency)
+        except DecimalException:
+            raise ValueError(f"{self.amount!r} is no amount such as 50000.00") from None
+        return Capex(self.period, day_number(self.first), day_number(self.last), amount, self.currency)
 
 
 class Segments(Section, frozen=True):
@@ -212,6 +235,9 @@ class Settings(Section, frozen=True):
     retention: str = "100d"  # of a user without events for this long, and in no window, only a small row is kept
     memory: str = "400d"  # how long that small row is kept, in whole days; who comes back later is a new user
     cohorts_from: str = ""  # who is new is known from this day on, as 2026-11-21; empty: the day after the first event
+    onboarding_steps: tuple[str, ...] = ()  # the steps of onboarding in their order, at most 20; others are one, other
+    gross_margin: str = ""  # of orders that don't tell their margin, as a share such as 0.8; empty: not known
+    capex: tuple[Capital, ...] = ()  # tables `[[capex]]`: the capital spent to win customers, by period
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
     kafka: Kafka = msgspec.field(default_factory=Kafka)
     registry: Registry = msgspec.field(default_factory=Registry)
@@ -238,6 +264,10 @@ class Settings(Section, frozen=True):
             retention_ms=seconds_of(self.retention) * SECOND_MS,
             memory_days=seconds_of(self.memory) // seconds_of("1d"),
             cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
+            refund_wait_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
+            onboarding_steps=self.onboarding_steps,
+            gross_margin=float(self.gross_margin) if self.gross_margin else None,
+            capex=tuple(capital.rule for capital in self.capex),
             windows=self.windows,
             segments=in_order(self.segments.by),
             segment_metrics=self.segments.metrics,
@@ -249,21 +279,31 @@ class Settings(Section, frozen=True):
         """The settings in which workers and servers must agree, by name."""
         by_segment = {f"windows.{told.name}": ",".join(self.windows_of(told)) for told in segment_windows()}
         metrics = {"segments.metrics": ",".join(sorted(self.segments.metrics)) or "none"} if self.segments.by else {}
-        topics = {"topics.partitions": str(self.topics.partitions)}
+        capex = {"capex": ",".join(map(str, self.capex))} if self.capex else {}
+        partitions = {"topics.partitions": str(self.topics.partitions)}
         zone = {zones.DATABASE: zones.rules_of(self.timezone)}
-        return {**topics, **state_settings(self.rules), **zone, **metrics, **by_segment}
+        return {**partitions, **state_settings(self.rules), **zone, **metrics, **by_segment, **capex}
 
     @property
     def named_inputs(self) -> dict[str, Input]:
         """The inputs that are read, by name: the tables of the file, or else one input for each kind of message."""
         if self.inputs:
             return {input_.name or input_.topic: input_ for input_ in self.inputs}
-        return {kind: Input(topic=getattr(self.topics, kind, kind), kind=kind) for kind in formats.kinds()}
+        topics = {kind: getattr(self.topics, kind, kind) for kind in formats.kinds()}
+        return {kind: Input(topic=topic, kind=kind) for kind, topic in topics.items() if topic}
 
     @property
     def input_topics(self) -> dict[str, str]:
         """The Kafka topic of each input, by the input's name."""
         return {name: input_.topic for name, input_ in self.named_inputs.items()}
+
+    @property
+    def of_files(self) -> "Settings":
+        """The settings by which files are read: they may have messages of every kind, also of those without a topic."""
+        if self.inputs:
+            return self
+        missing = {kind: kind for kind in formats.kinds() if getattr(self.topics, kind, kind) == ""}
+        return msgspec.structs.replace(self, topics=msgspec.structs.replace(self.topics, **missing))
 
     @property
     def readers(self) -> dict[str, Reader]:

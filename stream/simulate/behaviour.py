@@ -1,15 +1,24 @@
-"""Simulate what users do: sessions, logins, surveys.
+"""Simulate what users do: sessions, logins, surveys, and what happens to their accounts and orders.
 
 First a day is planned for all users at once (who comes, how often, when), from nothing but the seed and the day. Then
 the events of each hour are made, from nothing but the seed and the hour. So any span of time can be simulated without
 the one before it, and two spans that meet fit together exactly.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import starmap
 
 import numpy as np
 
+from stream.simulate.customers import (
+    CHANGE,
+    Change,
+    changes_of_day,
+    events_of_changes,
+    events_of_purchases,
+    export_of,
+)
 from stream.simulate.habits import Flags, Floats, Ints, of_habit
 from stream.simulate.messages import (
     LOGIN_RETRY_MS,
@@ -21,6 +30,7 @@ from stream.simulate.messages import (
 )
 from stream.simulate.population import DAY_MS, SUMMARIES, Population, UsersOfDay, scramble
 from stream.simulate.steps import VISIT, Visits, draw_steps
+from stream.simulate.subscriptions import Accounts, accounts, accounts_at
 from stream.simulate.survey_answers import CES, CSAT, CXI, NPS, answer_events
 
 HOUR_MS = 3_600_000
@@ -45,39 +55,78 @@ NPS_OPENS_SHARE = 0.85  # of the mails with a survey are opened
 DROP_DISSATISFIES = 0.2  # by how much a drop lowers satisfaction, which ranges from 0 to 1
 
 
+# The numbers of the rows of a seat and day: visits and questions come first.
+_FIRST_CHANGE, _FIRST_OF_EXPORT = 16, 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """When each change of a scenario begins; None for those that never do."""
+
+    drop_ms: int | None = None  # existing users come far less often, and are less satisfied
+    churn_ms: int | None = None  # customers cancel
+    onboarding_ms: int | None = None  # a step of onboarding is broken
+    checkout_ms: int | None = None  # hardly anything can be bought
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What all users do on one local calendar day. Both lists are in order of their start."""
 
     visits: Visits
     questions: Visits  # NPS surveys by mail
+    visits_ms: Ints  # when each user comes, or would come
 
 
 class Behaviour:
     """Makes the events of any hour of a population."""
 
-    def __init__(self, population: Population, *, seed: int, drop_at_ms: int | None) -> None:
+    def __init__(self, population: Population, *, seed: int, changes: Changes) -> None:
         self._population = population
         self._seed = seed
-        self._drop_at_ms = drop_at_ms
+        self._changes = changes
         self._plans: dict[int, Plan] = {}
+        self._changes_of_accounts: dict[int, Visits] = {}
 
     def hour(self, hour: int) -> list[SimulatedEvent]:
         """Return all events of the visits that start in an hour (counted from 1970), visit by visit."""
-        start_ms, end_ms = hour * HOUR_MS, (hour + 1) * HOUR_MS
-        # Local days begin up to 14 h before and end up to 12 h after the UTC day.
-        day = start_ms // DAY_MS
-        plans = [self._plan(near) for near in (day - 1, day, day + 1)]
-        self._plans = {near: plan for near, plan in self._plans.items() if abs(near - day) <= 1}
-        visits = np.concatenate([_starting_in(plan.visits, start_ms, end_ms) for plan in plans])
-        questions = np.concatenate([_starting_in(plan.questions, start_ms, end_ms) for plan in plans])
+        plans = self._plans_around(hour)
+        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in plans.values()])
+        questions = np.concatenate([_starting_in(plan.questions, hour) for plan in plans.values()])
         rng = np.random.Generator(np.random.PCG64([self._seed, 2, hour]))
         return _events_of_visits(visits, rng) + _events_of_mailed_surveys(questions, rng)
 
-    def _plan(self, day: int) -> Plan:
-        if day not in self._plans:
-            self._plans[day] = self._make_plan(day)
-        return self._plans[day]
+    def customers_hour(self, hour: int) -> list[SimulatedEvent]:
+        """Return all events of accounts and orders that begin in an hour."""
+        plans = self._plans_around(hour)
+        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in plans.values()])
+        known = self._changes_of_accounts
+        self._changes_of_accounts = {
+            day: known[day] if day in known else self._changes_of_day(day, plan) for day, plan in plans.items()
+        }
+        changes = [_starting_in(rows, hour) for rows in self._changes_of_accounts.values()]
+        bought = events_of_purchases(visits, broken_since_ms=self._changes.checkout_ms)
+        return events_of_changes(np.concatenate(changes)) + bought
+
+    def export(self, at_ms: int) -> list[SimulatedEvent]:
+        """Return the events that tell of all accounts as they are at a moment."""
+        today = at_ms // DAY_MS
+        return events_of_changes(np.concatenate([self._export(day, at_ms) for day in (today - 1, today, today + 1)]))
+
+    def _export(self, day: int, at_ms: int) -> Visits:
+        users = self._population.users_of_day(day)
+        is_today = (users.midnight_ms <= at_ms) & (at_ms < users.midnight_ms + DAY_MS)
+        state = accounts_at(at_ms, users, self._accounts(users, day, before=True), self._accounts(users, day))
+        return self._rows_of(export_of(users, state, at_ms, is_today), users, day, _FIRST_OF_EXPORT)
+
+    def _plans_around(self, hour: int) -> dict[int, Plan]:
+        # Local days begin up to 14 h before and end up to 12 h after the UTC day.
+        day = hour * HOUR_MS // DAY_MS
+        known = self._plans
+        self._plans = {
+            near: known[near] if near in known else self._make_plan(near) for near in (day - 1, day, day + 1)
+        }
+        return self._plans
 
     def _make_plan(self, day: int) -> Plan:
         users_of_day = self._population.users_of_day(day)
@@ -87,23 +136,56 @@ class Behaviour:
         active = draws[0] < users_of_day.chance
         comes = (active, active & again[0], active & again[0] & again[1])
         curve = _HOUR_CURVES[(day + 3) % 7 >= 5]  # 1970-01-01 was a Thursday
+        hours = (np.interp(drawn, curve, np.arange(25)) for drawn in draws[3:6])
+        starts_ms = [users_of_day.midnight_ms + (hour * HOUR_MS).astype(np.int64) for hour in hours]
         visits = []
-        for ordinal, who in enumerate(comes):
-            hours = np.interp(draws[3 + ordinal], curve, np.arange(25))
-            start_ms = users_of_day.midnight_ms + (hours * HOUR_MS).astype(np.int64)
+        for ordinal, (who, start_ms) in enumerate(zip(comes, starts_ms, strict=True)):
             keeps_coming = self._keeps_coming(users_of_day, start_ms, draws[6])
             visits.append(self._rows(users_of_day, day, ordinal, start_ms, who & keeps_coming))
         asked_ms = users_of_day.midnight_ms + ((9 + 10 * draws[7]) * HOUR_MS).astype(np.int64)
         opens = users_of_day.asked_nps & (draws[8] < NPS_OPENS_SHARE)
         questions = self._rows(users_of_day, day, len(comes), asked_ms, opens)
-        return Plan(visits=_in_order(np.concatenate(visits)), questions=_in_order(questions))
+        return Plan(
+            visits=_in_order(np.concatenate(visits)),
+            questions=_in_order(questions),
+            visits_ms=starts_ms[0],
+        )
+
+    def _accounts(self, users: UsersOfDay, day: int, *, before: bool = False) -> Accounts:
+        churn_ms, broken_ms = self._changes.churn_ms, self._changes.onboarding_ms
+        return accounts(
+            users,
+            day=day,
+            before=before,
+            churn_day=None if churn_ms is None else churn_ms // DAY_MS,
+            broken_day=None if broken_ms is None else broken_ms // DAY_MS,
+        )
+
+    def _changes_of_day(self, day: int, plan: Plan) -> Visits:
+        users = self._population.users_of_day(day)
+        before, after = self._accounts(users, day, before=True), self._accounts(users, day)
+        changes = changes_of_day(users, before, after, plan.visits_ms)
+        return _in_order(self._rows_of(changes, users, day, _FIRST_CHANGE))
+
+    def _rows_of(self, changes: Iterable[Change], users: UsersOfDay, day: int, first: int) -> Visits:
+        """Return a row for each user and change; `first` is the number of the first change."""
+        tables = []
+        for ordinal, change in enumerate(changes, start=first):
+            seats = np.flatnonzero(change.who)
+            visits = self._rows(users, day, ordinal, change.at_ms, change.who)
+            rows = np.zeros(len(seats), dtype=CHANGE)
+            for column in VISIT.names or ():
+                rows[column] = visits[column]
+            rows["kind"], rows["until_ms"], rows["month"] = change.kind, change.until_ms[seats], change.month[seats]
+            tables.append(rows)
+        return np.concatenate(tables)
 
     def _keeps_coming(self, users_of_day: UsersOfDay, start_ms: Ints, luck: Floats) -> Flags:
         """Return which visits still happen. After a drop there are fewer, except those of new users."""
-        if self._drop_at_ms is None:
+        if self._changes.drop_ms is None:
             return np.ones(len(start_ms), dtype=np.bool_)
         kept = luck < of_habit("kept_in_drop", users_of_day.habit)
-        stays: Flags = (start_ms < self._drop_at_ms) | (users_of_day.tenure_days == 0) | kept
+        stays: Flags = (start_ms < self._changes.drop_ms) | (users_of_day.tenure_days == 0) | kept
         return stays
 
     def _rows(self, users_of_day: UsersOfDay, day: int, ordinal: int, start_ms: Ints, who: Flags) -> Visits:
@@ -118,7 +200,7 @@ class Behaviour:
             visits[column] = getattr(users_of_day, column)[seats]
         elsewhere = visits["ref"] % np.uint64(7) == 0  # one visit in seven of an app's user comes from the web
         visits["platform"] = np.where(elsewhere, 0, users_of_day.platform[seats])
-        dropped = self._drop_at_ms is not None and visits["start_ms"] >= self._drop_at_ms
+        dropped = self._changes.drop_ms is not None and visits["start_ms"] >= self._changes.drop_ms
         visits["satisfaction"] = users_of_day.satisfaction[seats] - DROP_DISSATISFIES * dropped
         return visits
 
@@ -127,8 +209,8 @@ def _in_order(visits: Visits) -> Visits:
     return visits[np.argsort(visits["start_ms"], kind="stable")]
 
 
-def _starting_in(visits: Visits, start_ms: int, end_ms: int) -> Visits:
-    low, high = np.searchsorted(visits["start_ms"], (start_ms, end_ms))
+def _starting_in(visits: Visits, hour: int) -> Visits:
+    low, high = np.searchsorted(visits["start_ms"], (hour * HOUR_MS, (hour + 1) * HOUR_MS))
     return visits[low:high]
 
 

@@ -169,6 +169,10 @@ def _wrong_field(event: SimulatedEvent, amount: float) -> bytes:
         message.update({"scores": {"effort": score}} if message["kind"] == "cxi" else {"score": score})
     elif event.topic == "logins":
         message["success"] = "maybe"
+    elif event.topic == "accounts":
+        message.update({"type": "signed"} if amount < 0.5 else {"type": "onboarding_step", "step": ""})
+    elif event.topic == "orders":
+        message.update({"amount": "-1"} if amount < 0.5 else {"currency": "EURO"})
     else:
         message.update({"type": 7} if amount < 0.5 else {"engaged_ms": -1})
     return msgspec.json.encode(message)

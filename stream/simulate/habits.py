@@ -36,6 +36,9 @@ class Habit:
     second_session: float  # the chance of another session on an active day, and of a third after that
     kept_in_drop: float  # the share of active days that remain after a stickiness drop
     plans: tuple[float, float, float]  # the shares of PLANS
+    converts: float  # the share of trials that become subscriptions
+    onboards: float  # how much more or less of the onboarding they do
+    joins_loyalty: float  # the share of users who join the loyalty programme, once they have been there for a while
     first_weekday: float = 1.0  # how much more often they come on the weekday of their first day than on average
     fades: bool = False  # whether interest decays from the first day on
 
@@ -50,6 +53,9 @@ HABITS = (
         second_session=0.65,
         kept_in_drop=0.5,
         plans=(0.45, 0.33, 0.22),
+        converts=0.92,
+        onboards=1.05,
+        joins_loyalty=0.5,
     ),
     Habit(
         name="several",
@@ -59,6 +65,9 @@ HABITS = (
         second_session=0.5,
         kept_in_drop=0.5,
         plans=(0.6, 0.28, 0.12),
+        converts=0.8,
+        onboards=1.02,
+        joins_loyalty=0.3,
     ),
     Habit(
         name="weekly",
@@ -68,6 +77,9 @@ HABITS = (
         second_session=0.4,
         kept_in_drop=0.75,
         plans=(0.72, 0.2, 0.08),
+        converts=0.65,
+        onboards=0.99,
+        joins_loyalty=0.15,
         first_weekday=4.7,
     ),
     Habit(
@@ -78,6 +90,9 @@ HABITS = (
         second_session=0.3,
         kept_in_drop=0.9,
         plans=(0.8, 0.15, 0.05),
+        converts=0.5,
+        onboards=0.95,
+        joins_loyalty=0.05,
     ),
     Habit(
         name="lapsing",
@@ -87,6 +102,9 @@ HABITS = (
         second_session=0.4,
         kept_in_drop=0.5,
         plans=(0.9, 0.08, 0.02),
+        converts=0.3,
+        onboards=0.92,
+        joins_loyalty=0.02,
         first_weekday=1.8,
         fades=True,
     ),
@@ -98,6 +116,9 @@ HABITS = (
         second_session=0.3,
         kept_in_drop=0.5,
         plans=(1.0, 0.0, 0.0),
+        converts=0.1,
+        onboards=0.8,
+        joins_loyalty=0.0,
         fades=True,
     ),
 )

@@ -67,6 +67,7 @@ class UsersOfDay:
 
     number: Numbers  # unique to the user, for all time
     tenure_days: Ints  # 0 on the day of signing up
+    stay_days: Ints  # for how many days users come, from signing up on
     habit: Ints
     chance: Floats  # of being active on this day
     region: Ints
@@ -102,31 +103,32 @@ class Population:
         elapsed = day + self._phase_days
         tenure = elapsed % self._stay_days
         number = scramble((self._seat << 20 | elapsed // self._stay_days).astype(np.uint64) ^ self._key)
-        region = np.where(self._habit == CAMPAIGN, CAMPAIGN_REGION, _choose(_hash_trait(number, 1), _REGION_SHARES))
-        anonymous = _hash_trait(number, 2) < ANONYMOUS_SHARE
-        platform = np.where(anonymous, 0, _choose_by(region, _hash_trait(number, 5), _PLATFORMS_BY_REGION))
-        plan = np.where(anonymous, 0, _choose_by(self._habit, _hash_trait(number, 6), _PLANS_BY_HABIT))
-        released_days = day - FIRST_RELEASE_DAY - UPDATE_LAG_DAYS * _hash_trait(number, 3) ** 2
+        region = np.where(self._habit == CAMPAIGN, CAMPAIGN_REGION, _choose(hash_trait(number, 1), _REGION_SHARES))
+        anonymous = hash_trait(number, 2) < ANONYMOUS_SHARE
+        platform = np.where(anonymous, 0, _choose_by(region, hash_trait(number, 5), _PLATFORMS_BY_REGION))
+        plan = np.where(anonymous, 0, _choose_by(self._habit, hash_trait(number, 6), _PLANS_BY_HABIT))
+        released_days = day - FIRST_RELEASE_DAY - UPDATE_LAG_DAYS * hash_trait(number, 3) ** 2
         release = np.maximum(released_days // RELEASE_DAYS, 0).astype(np.int64)
         suffers = is_bad_release(release, platform)
-        chance = of_habit("chance", self._habit) * (0.7 + 0.6 * _hash_trait(number, 9))
+        chance = of_habit("chance", self._habit) * (0.7 + 0.6 * hash_trait(number, 9))
         chance *= interest(self._habit, tenure, self._stay_days)
-        chance *= weekday_factors(day, plan, _hash_trait(number, 10) < WEEKEND_PEOPLE_SHARE)
+        chance *= weekday_factors(day, plan, hash_trait(number, 10) < WEEKEND_PEOPLE_SHARE)
         chance *= np.array([one.comes for one in REGIONS])[region] * np.where(suffers, BAD_RELEASE_COMES, 1)
         satisfaction = _satisfaction(number) + np.array([one.satisfaction for one in REGIONS])[region]
         satisfaction += PLAN_SATISFACTION[plan] + BAD_RELEASE_SATISFACTION * suffers
-        nps_phase = (_hash_trait(number, 4) * NPS_EVERY_DAYS).astype(np.int64)
+        nps_phase = (hash_trait(number, 4) * NPS_EVERY_DAYS).astype(np.int64)
         return UsersOfDay(
             number=number,
             tenure_days=tenure,
+            stay_days=self._stay_days,
             habit=self._habit,
             chance=np.where(tenure == 0, 1.0, np.minimum(chance, 0.98)),
             region=region,
             midnight_ms=day * DAY_MS - _offsets_ms(day)[region],
             platform=platform,
             plan=plan,
-            producer=_choose(_hash_trait(number, 7), PRODUCER_SHARES),
-            clock=_choose(_hash_trait(number, 8), CLOCK_SHARES),
+            producer=_choose(hash_trait(number, 7), PRODUCER_SHARES),
+            clock=_choose(hash_trait(number, 8), CLOCK_SHARES),
             release=release,
             satisfaction=satisfaction,
             anonymous=anonymous,
@@ -143,7 +145,7 @@ def scramble(numbers: Numbers) -> Numbers:
     return last
 
 
-def _hash_trait(number: Numbers, trait: int) -> Floats:
+def hash_trait(number: Numbers, trait: int) -> Floats:
     """Return a number from [0, 1) that is always the same for a user and trait."""
     salt = scramble(np.array([trait], dtype=np.uint64))
     drawn: Floats = (scramble(number ^ salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -152,7 +154,7 @@ def _hash_trait(number: Numbers, trait: int) -> Floats:
 
 def _satisfaction(number: Numbers) -> Floats:
     """Return numbers in a bell shape around 0.78: the mean of three uniform draws, stretched."""
-    thirds = (_hash_trait(number, 11) + _hash_trait(number, 12) + _hash_trait(number, 13)) / 3
+    thirds = (hash_trait(number, 11) + hash_trait(number, 12) + hash_trait(number, 13)) / 3
     return 0.78 + 0.9 * (thirds - 0.5)
 
 

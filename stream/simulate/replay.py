@@ -212,7 +212,7 @@ def _event(value: bytes, topics: Collection[str]) -> ReplayEvent:
     return ReplayEvent(at_ms, head.topic, partition_key(user).decode(), value)
 
 
-_TIME_FIELDS: Final = ("event_time", "started_at", "ended_at")
+_TIME_FIELDS: Final = ("event_time", "started_at", "ended_at", "effective_at")
 
 _UNITS_IN_A_SECOND: Final = {10: 1, 13: 1_000, 16: 1_000_000}  # by the number of digits of an epoch number
 

@@ -13,15 +13,22 @@ from operator import attrgetter
 
 import numpy as np
 
-from stream.simulate.behaviour import HOUR_MS, MAX_VISIT_MS, Behaviour
+from stream.simulate.behaviour import HOUR_MS, MAX_VISIT_MS, Behaviour, Changes
 from stream.simulate.faults import FaultShares, apply_faults
 from stream.simulate.messages import SimulatedEvent
 from stream.simulate.population import DAY_MS, Population
 
 __all__ = ["SCENARIOS", "SimulatedEvent", "SimulatorSettings", "simulate"]
 
-SCENARIOS = ("steady", "drop")
-DROP_BEFORE_END_MS = 4 * DAY_MS  # so that three closed days have the drop, and most of MAU is from before it
+# What changes, by the name of the scenario, and how long before the end of the span unless a time is given. A drop has
+# three closed days, and most of MAU is from before it; the others need some weeks to be seen in numbers of 28 days.
+SCENARIOS = {
+    "steady": None,
+    "drop": 4 * DAY_MS,  # existing users suddenly come far less often, and are less satisfied
+    "churn": 16 * DAY_MS,  # within two weeks one customer in six cancels
+    "onboarding": 22 * DAY_MS,  # most new users can't do one of the steps
+    "checkout": 14 * DAY_MS,  # hardly anything can be bought; subscriptions go on
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +37,10 @@ class SimulatorSettings:
 
     seed: int = 1
     users: int = 2_000  # how many are current at any time; each user who leaves is replaced by one who signs up
-    scenario: str = "steady"  # or 'drop': existing users suddenly come far less often, and are less satisfied
-    drop_at_ms: int | None = None  # for the scenario 'drop'; the default is 4 days before the end of the span
+    scenario: str = "steady"  # one of SCENARIOS
+    scenario_at_ms: int | None = None  # when it begins; the default is some days before the end of the span
+    customers: bool = False  # whether there are events of accounts and orders too
+    export_at_ms: int | None = None  # with customers: when all accounts are told as they are; None: never
     late: float = 0.0  # share of events that arrive minutes to two days late
     duplicate: float = 0.0  # share of events that arrive twice
     shuffled: float = 0.0  # share of events that arrive up to a minute after their successors
@@ -46,9 +55,9 @@ class SimulatorSettings:
         if self.users < 1:
             raise ValueError(f"option 'users' must be 1 or more, not {self.users}")
         if self.scenario not in SCENARIOS:
-            raise ValueError(f"option 'scenario' must be 'steady' or 'drop', not {self.scenario!r}")
-        if self.drop_at_ms is not None and self.scenario != "drop":
-            raise ValueError(f"option 'drop_at_ms' needs scenario 'drop': {self.drop_at_ms} with 'steady'")
+            raise ValueError(f"option 'scenario' must be one of {', '.join(SCENARIOS)}, not {self.scenario!r}")
+        if self.scenario_at_ms is not None and self.scenario == "steady":
+            raise ValueError(f"option 'scenario_at_ms' needs a scenario that changes something: {self.scenario_at_ms}")
         shares = self._shares_by_fault()
         for fault, share in shares.items():
             if not 0 <= share < 1:
@@ -65,32 +74,57 @@ class SimulatorSettings:
     def _shares_by_fault(self) -> dict[str, float]:
         return {field.name: getattr(self, field.name) for field in fields(FaultShares)}
 
-    def with_drop_before(self, end_ms: int) -> SimulatorSettings:
-        """Set the time of the drop relative to the end of the history, so that later spans have it at the same time."""
-        if self.scenario != "drop" or self.drop_at_ms is not None:
-            return self
-        return replace(self, drop_at_ms=end_ms - DROP_BEFORE_END_MS)
+    @property
+    def changes(self) -> Changes:
+        """When what changes."""
+        return Changes(**({} if self.scenario == "steady" else {f"{self.scenario}_ms": self.scenario_at_ms}))
+
+    def of_history(self, start_ms: int, end_ms: int) -> SimulatorSettings:
+        """Set what lies within the history, so that a span after it has it at the same time: when the scenario begins,
+        and that all accounts are told when the history does.
+        """
+        before_end_ms = SCENARIOS[self.scenario]
+        settings = replace(self, export_at_ms=start_ms) if self.customers and self.export_at_ms is None else self
+        if before_end_ms is None or self.scenario_at_ms is not None:
+            return settings
+        return replace(settings, scenario_at_ms=end_ms - before_end_ms)
 
 
 def simulate(settings: SimulatorSettings, *, start_ms: int, end_ms: int) -> Iterator[SimulatedEvent]:
     """Yield every event that arrives in [start_ms, end_ms), in order of arrival.
 
-    Memory holds three days of plans, one hour of events, and the events that arrive later. A drop without a time is put
-    before `end_ms`; to go on after that, use `settings.with_drop_before(end_ms)` for both spans.
+    Memory holds three days of plans, one hour of events, and the events that arrive later. What lies within a history
+    and has no time is put there by `settings.of_history(start_ms, end_ms)`; to go on after that, use these for both
+    spans.
     Raises ValueError for a start before 1970-01-05, where the population's calendar begins.
     """
-    settings = settings.with_drop_before(end_ms)
+    settings = settings.of_history(start_ms, end_ms)
     population = Population(seed=settings.seed, users=settings.users)
-    behaviour = Behaviour(population, seed=settings.seed, drop_at_ms=settings.drop_at_ms)
+    behaviour = Behaviour(population, seed=settings.seed, changes=settings.changes)
     shares = settings.shares
     first_hour = (start_ms - MAX_VISIT_MS - shares.max_delay_ms) // HOUR_MS
     if first_hour < DAY_MS // HOUR_MS:
         raise ValueError(f"start_ms must lie in 1970-01-05 or later, not at {start_ms}")
     arriving_in: defaultdict[int, list[SimulatedEvent]] = defaultdict(list)
+    export_at_ms = settings.export_at_ms
+    if settings.customers and export_at_ms is not None and start_ms - HOUR_MS < export_at_ms < end_ms:
+        for event in behaviour.export(export_at_ms):
+            if start_ms <= event.arrives_at_ms < end_ms:
+                arriving_in[event.arrives_at_ms // HOUR_MS].append(event)
     for hour in range(first_hour, -(-end_ms // HOUR_MS)):
-        rng = np.random.Generator(np.random.PCG64([settings.seed, 3, hour]))
-        for event in apply_faults(behaviour.hour(hour), shares, rng):
+        for event in _events_of(behaviour, hour, settings, shares):
             if start_ms <= event.arrives_at_ms < end_ms:
                 arriving_in[event.arrives_at_ms // HOUR_MS].append(event)
         # No event arrives before its visit starts, so later hours add nothing to this one.
         yield from sorted(arriving_in.pop(hour, ()), key=attrgetter("arrives_at_ms"))
+
+
+def _events_of(
+    behaviour: Behaviour, hour: int, settings: SimulatorSettings, shares: FaultShares
+) -> Iterator[SimulatedEvent]:
+    """Yield the events that begin in an hour, with their faults. Those of customers change nothing of the others."""
+    rng = np.random.Generator(np.random.PCG64([settings.seed, 3, hour]))
+    yield from apply_faults(behaviour.hour(hour), shares, rng)
+    if settings.customers:
+        rng = np.random.Generator(np.random.PCG64([settings.seed, 4, hour]))
+        yield from apply_faults(behaviour.customers_hour(hour), shares, rng)

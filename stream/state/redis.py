@@ -25,7 +25,7 @@ from stream.core.store import Items, PartitionTakenOver, StateLost, StoreFailed,
 from stream.settings import Settings
 from stream.state.redis_checks import check_certificates, check_keeps_state, check_server
 from stream.state.redis_client import Client
-from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, WRITE, Script
+from stream.state.redis_scripts import CHECK, CLEAR, OPEN, PART, PEEK, WRITE, Script
 
 # How many rows one command reads. A command with a thousand rows blocks the server for a millisecond or two.
 _ROWS_PER_COMMAND = 1_000
@@ -72,6 +72,12 @@ class Redis:
             self.check()
         return RedisStore(self._client, self._app_id, partition)
 
+    def peek(self, partition: int) -> "RedisRows":
+        """Read a partition without taking it over. Raises the same as `check`."""
+        if not self._checked:
+            self.check()
+        return RedisRows(self._client, self._app_id, partition)
+
     def times(self) -> list[TimeTold]:
         """Ask what time it is. Raises StoreUnavailable, or StoreFailed if we may not ask."""
         return self._client.times()
@@ -79,6 +85,36 @@ class Redis:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+
+def _tag(app_id: str, partition: int) -> bytes:
+    """What the keys of a partition begin with."""
+    return f"{{{app_id}/{partition}}}".encode()
+
+
+class RedisRows:
+    """Reads the state of a partition that a worker may hold and go on writing. Raises StoreUnavailable."""
+
+    def __init__(self, client: Client, app_id: str, partition: int) -> None:
+        self._client = client
+        self._meta, self._state = (_tag(app_id, partition) + name for name in (b":meta", b":state"))
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value of a key without a `/`; None if there is none."""
+        value: bytes | None = self._client.execute("HGET", self._state, key)
+        return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All rows whose keys begin with a prefix that ends with `/`, in any order. Some may be older than others."""
+        keys = [self._meta, self._state + b"/" + prefix.rstrip(b"/")]
+        server, cursor = b"", _START
+        found: dict[bytes, bytes] = {}
+        while True:
+            walk = (server, cursor, _escape_pattern(prefix) + b"*", b"%d" % _ROWS_PER_COMMAND)
+            _, server, cursor, items = self._client.run(PEEK, keys, *walk)
+            found.update(zip(items[::2], items[1::2], strict=True))
+            if cursor == _END:
+                return iter(found.items())
 
 
 class RedisStore:
@@ -90,7 +126,7 @@ class RedisStore:
     def __init__(self, client: Client, app_id: str, partition: int) -> None:
         self._client = client
         self._name = f"partition {partition} of {app_id!r} in redis at {client.url}"
-        tag = f"{{{app_id}/{partition}}}".encode()
+        tag = _tag(app_id, partition)
         self._meta, self._state = tag + b":meta", tag + b":state"
         self._holder = uuid.uuid4().hex.encode()
         self._epoch: int

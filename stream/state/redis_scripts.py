@@ -61,20 +61,25 @@ end
 
 CHECK = _script(f"{_CHECK_STATE}return {{'ok'}}\n", writes=False)
 
+_SCAN = """\
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+local cursor = ARGV[{cursor}]
+if server ~= ARGV[{server}] then cursor = '0' end
+local found = redis.call('HSCAN', KEYS[2], cursor, 'MATCH', ARGV[{pattern}], 'COUNT', ARGV[{count}])
+return {{'ok', server, found[1], found[2]}}
+"""
+
 # Reads some rows. KEYS: meta, a family. ARGV: as above, the server that has given the cursor, the cursor, a pattern, a
 # count. Returns the server, the next cursor and the rows. A cursor is valid only on the server process that gave it,
 # because another one orders the rows differently; there the scan begins again.
 PART = _script(
-    f"""\
-{_CHECK_STATE}
-local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-local cursor = ARGV[6]
-if server ~= ARGV[5] then cursor = '0' end
-local found = redis.call('HSCAN', KEYS[2], cursor, 'MATCH', ARGV[7], 'COUNT', ARGV[8])
-return {{'ok', server, found[1], found[2]}}
-""",
+    f"{_CHECK_STATE}\n{_SCAN.format(server=5, cursor=6, pattern=7, count=8)}",
     writes=False,
 )
+
+# The same for a reader that does not hold the partition, and so can't know whether rows are missing. ARGV: the server
+# that has given the cursor, the cursor, a pattern, a count.
+PEEK = _script(_SCAN.format(server=1, cursor=2, pattern=3, count=4), writes=False)
 
 # Writes a checkpoint. KEYS: meta, families. ARGV: epoch, holder, offsets, then for each family the number of keys and
 # values to put, these, the number of keys to remove, and these.

@@ -116,7 +116,7 @@ def well_within(pytestconfig: pytest.Config) -> float:
 @pytest.fixture(scope="session")
 def rate(pytestconfig: pytest.Config) -> float:
     """Events a second."""
-    return _option(pytestconfig, "rate", 300.0)
+    return _option(pytestconfig, "rate", 150.0)
 
 
 @pytest.fixture(scope="session")

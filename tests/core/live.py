@@ -186,6 +186,8 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
 _QUANTILES = (
     "engagement_session_duration_seconds",
     "engagement_session_duration_closed_seconds",
+    "engagement_time_to_onboard_seconds",
+    "engagement_time_to_onboard_closed_seconds",
     "engagement_user_tenure_closed_seconds",
 )
 

@@ -12,7 +12,8 @@ from math import ceil
 from statistics import fmean
 
 from stream.core.rules import Rules
-from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
+from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS
+from tests.core.oracle_accounts import count_accounts
 from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
@@ -31,7 +32,8 @@ from tests.core.oracle_events import (
     volume,
     without_uncounted_segments,
 )
-from tests.core.oracle_numbers import MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_numbers import MINUTE, MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
+from tests.core.oracle_orders import count_orders, count_revenue_per_user
 from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
 
 
@@ -64,6 +66,12 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     sessions_by_segment(samples, all_visits, [Window(name, at_ms) for name in rules.windows_of(SESSIONS)], rules)
     windows = [Window(name, at_ms) for name in rules.windows_of(SURVEYS)]
     answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows, rules)
+    of_accounts: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(ACCOUNTS)]
+    last_ms = (at_ms // MINUTE + 1) * MINUTE - 1
+    count_accounts(samples, events, of_accounts, lambda at: has_come(at, at_ms), last_ms, rules)
+    of_orders: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(ORDERS)]
+    count_orders(samples, events, of_orders, lambda at: has_come(at, at_ms), rules)
+    count_revenue_per_user(samples, "engagement_revenue", users)
     return samples
 
 

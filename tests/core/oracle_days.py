@@ -10,8 +10,9 @@ from itertools import pairwise
 from math import ceil
 
 from stream.core.rules import Rules
-from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS, Windows
+from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS, Windows
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
+from tests.core.oracle_accounts import count_accounts, count_closed_accounts, count_first_weeks
 from tests.core.oracle_events import (
     SCALES,
     EventFields,
@@ -31,7 +32,8 @@ from tests.core.oracle_events import (
     who,
     without_uncounted_segments,
 )
-from tests.core.oracle_numbers import DaysWindow, Samples, day_of, key, share
+from tests.core.oracle_numbers import AnyWindow, DaysWindow, Samples, day_of, key, share
+from tests.core.oracle_orders import count_orders, count_revenue_per_customer, count_revenue_per_user
 from tests.core.oracle_segments import answers_by_segment, sessions_by_segment, users_by_segment
 
 DAY_SECONDS = 86_400
@@ -69,7 +71,21 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     for length in _lengths(rules.windows_of(SURVEYS)):
         count_surveys(samples, replies, DaysWindow(f"{length}d", day, zone, end))
     _by_segment(samples, known, active, all_visits, replies, DaysWindow("", day, zone, end), rules)
+    of_orders: list[AnyWindow] = [
+        DaysWindow(f"{length}d", day, zone, end) for length in _lengths(rules.windows_of(ORDERS))
+    ]
+    count_orders(samples, known, of_orders, lambda at: day_of(at, zone) <= day, rules)
+    accounts_lengths = _lengths(rules.windows_of(ACCOUNTS))
+    of_accounts: list[AnyWindow] = [DaysWindow(f"{length}d", day, zone, end) for length in accounts_lengths]
+    last_ms = rules.days.starts_ms(day + 1) - 1
+    count_accounts(samples, known, of_accounts, lambda at: day_of(at, zone) <= day, last_ms, rules)
     samples = _renamed(samples)
+    count_closed_accounts(samples, known, day, accounts_lengths, rules)
+    count_first_weeks(samples, known, active, day, rules)
+    count_revenue_per_user(
+        samples, "engagement_revenue_closed", {f"{length}d": count for length, count in users.items()}
+    )
+    count_revenue_per_customer(samples, known, DaysWindow("30d", day, zone, end), rules)
     for length in _lengths(rules.windows_of(SURVEYS)):
         _matured(samples, replies, DaysWindow(f"{length}d", day - 7, zone, end))
     whole_since = rules.cohorts_from

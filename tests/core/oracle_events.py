@@ -300,7 +300,7 @@ def newest_values(
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
     told_last: dict[Person, tuple[int, str]] = {}
-    for event in [*sessions, *logins]:
+    for event in [*sessions, *logins, *of_topic(events, "accounts")]:
         value = value_told(event, segment)
         if value and rules.days.day_of(moment(event)) > forgotten.get(who(event), -1):
             told_last[who(event)] = max(told_last.get(who(event), (-1, "")), (moment(event), value))

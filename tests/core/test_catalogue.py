@@ -8,7 +8,7 @@ import pytest
 from stream.core.catalogue import BUSINESS, BY_NAME, CATALOGUE
 from stream.core.metrics import Metric
 from stream.core.offline import Computed, Offline
-from stream.core.rules import Rules
+from stream.core.rules import Capex, Rules
 from stream.core.samples import Sample
 from stream.core.survey_scales import DIMENSIONS
 from tests.native import READERS
@@ -33,7 +33,18 @@ def rich() -> Computed:
         {**answer, "kind": "nps", "response_id": "shown", "status": "shown"},
         {**answer, "kind": "nps", "response_id": "asked", "status": "shown", "event_time": NOON_MS - 7 * DAY_MS},
     ]
-    offline = Offline(Rules(cohorts_from=NOON_MS // DAY_MS - 70), READERS, at_ms=NOON_MS + DAY_MS)
+    account, order = {**told, "topic": "accounts"}, {**told, "topic": "orders", "type": "paid", "currency": "EUR"}
+    month_ago = {"event_time": NOON_MS - 35 * DAY_MS}
+    events += [
+        *({**account, **month_ago, "type": kind} for kind in ("signed_up", "subscribed")),
+        {**account, **month_ago, "user_id": "bob", "type": "subscribed"},
+        {**account, "type": "signed_up", "user_id": "cat", "event_time": NOON_MS - 10 * DAY_MS},
+        *({**account, "type": kind} for kind in ("cancelled", "onboarded")),
+        {**order, "order_id": "1", "amount": 20},
+    ]
+    capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
+    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex)
+    offline = Offline(rules, READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()
 

@@ -313,6 +313,20 @@ def test_state_in_another_format_is_refused_with_what_decides_it() -> None:
             apply(worker, LOGINS, event_fields())
 
 
+def test_only_state_with_accounts_or_orders_is_in_the_format_that_has_them() -> None:
+    paid = {"user_id": "bob", "type": "paid", "order_id": "1", "amount": 5, "currency": "EUR"}
+    worker = Worker(Rules())
+    formats = []
+    for topic, event in ((LOGINS, event_fields()), ("orders", {**event_fields(1), **paid})):
+        apply(worker, topic, event)
+        worker.restart()
+        found = [msgspec.msgpack.decode(value)[0] for _, value in worker.store.pages(b"user/")]
+        formats.append((sorted(found), msgspec.msgpack.decode(worker.store[b"progress"])["format"]))
+
+    assert formats == [([6], 6), ([6, 7], FORMAT)]
+    assert apply(worker, "orders", {**event_fields(1), **paid}) == "duplicate"
+
+
 def test_a_part_that_no_event_touches_is_not_decoded_and_goes_back_as_it_came() -> None:
     worker = Worker(Rules())
     for topic, event in EVERYTHING:

@@ -25,7 +25,13 @@ SUMMARY = {
     "page_views": 3,
 }
 LOGIN = {"user_id": "ann", "event_time": AT_MS}
-COMPLETE = {"sessions": STEP, "logins": LOGIN, "surveys": {**LOGIN, "response_id": "r", "kind": "nps", "score": 9}}
+COMPLETE = {
+    "sessions": STEP,
+    "logins": LOGIN,
+    "surveys": {**LOGIN, "response_id": "r", "kind": "nps", "score": 9},
+    "accounts": {**LOGIN, "type": "signed_up"},
+    "orders": {**LOGIN, "type": "paid", "order_id": "o", "amount": "9.99", "currency": "EUR"},
+}
 
 
 def refusal(topic: str, value: bytes | dict[str, Any]) -> tuple[Reason, str]:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core.customers import customers_of_parts, customers_of_rows
 from stream.core.days import OfWindows
 from stream.core.families.activity.calendar import ACTIVE_USERS
 from stream.core.families.activity.closing import CELLS
@@ -23,13 +24,25 @@ from stream.core.families.registry import families
 from stream.core.offline import Offline
 from stream.core.partition.partition import SWEPT_PREFIXES, Partition
 from stream.core.report import closed_days, closed_samples, live_samples
-from stream.core.rules import Rules
+from stream.core.rules import Capex, Rules
 from stream.core.snapshot import ClosedDay, Snapshot, Sums
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.live import Store, Worker, assert_same, deliver, line, message
 from tests.core.oracle_events import EventFields, moment
 from tests.core.oracle_numbers import Samples, key
-from tests.core.worlds import ANCHORS, TIMEOUT, USERS, Happening, answers, logins, steps_by_gap, steps_by_id, summaries
+from tests.core.worlds import (
+    ANCHORS,
+    TIMEOUT,
+    USERS,
+    Happening,
+    accounts,
+    answers,
+    logins,
+    orders,
+    steps_by_gap,
+    steps_by_id,
+    summaries,
+)
 from tests.native import READERS, Message
 
 
@@ -41,10 +54,12 @@ def taken_back(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[d
 
 # What may happen that a family processes. A new family needs a line here.
 PROCESSED: dict[str, tuple[Happening, ...]] = {
-    "activity": (logins, steps_by_gap, summaries),
+    "activity": (logins, steps_by_gap, summaries, accounts),
     "sessions": (steps_by_id, steps_by_gap, summaries),
     "logins": (logins,),
     "surveys": (answers, taken_back),
+    "accounts": (accounts,),
+    "orders": (orders,),
 }
 # A row is kept or forgotten as a whole, so what one family remembers must make no difference to another one.
 ALL_TOGETHER = tuple(dict.fromkeys(happening for of_family in PROCESSED.values() for happening in of_family))
@@ -57,8 +72,14 @@ _SHORT_PAUSES_MS = tuple(pause_ms for pause_ms in PAUSES_MS if pause_ms <= 66 * 
 
 WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",)},
-    {"activity": ("1d", "90d"), "sessions": ("1h", "90d"), "surveys": ("1d", "120d")},
+    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",), "accounts": ("15m",), "orders": ("15m",)},
+    {
+        "activity": ("1d", "90d"),
+        "sessions": ("1h", "90d"),
+        "surveys": ("1d", "120d"),
+        "accounts": ("1d", "120d"),
+        "orders": ("1d", "120d"),
+    },
 )
 
 # What a worker does after an event: several of these, in this order.
@@ -95,6 +116,9 @@ def histories(draw: st.DrawFn, *happenings: Happening) -> History:
         retention_ms=draw(st.sampled_from((0, 100 * DAY_MS))),
         memory_days=draw(st.sampled_from((400, 400, 30, 1))),
         windows=draw(st.sampled_from(WINDOWS)),
+        onboarding_steps=("profile",),
+        gross_margin=draw(st.sampled_from((None, 0.5))),
+        capex=_capex(Days(zone).day_of(ANCHORS[zone][0])),
     )
     closes = draw(st.booleans())
     now, told = draw(st.sampled_from(ANCHORS[zone])), list[EventFields]()
@@ -108,6 +132,11 @@ def histories(draw: st.DrawFn, *happenings: Happening) -> History:
         told += [{**person, **one, **labels} for one in happening(draw, now, number, True)]
     told += draw(st.lists(st.sampled_from(told), max_size=3))
     return History(rules, *_arriving(draw, told, rules.allowed_lateness_ms or 0, closes), closes)
+
+
+def _capex(day: int) -> tuple[Capex, ...]:
+    """Capital that was spent where a history begins, and later."""
+    return Capex("early", day - 3, day + 30, 5_000, "EUR"), Capex("later", day + 31, day + 600, 5_000, "EUR")
 
 
 def _arriving(
@@ -282,11 +311,22 @@ def agrees(history: History) -> None:
         forgetful.do(partial(Partition.tick, clock_ms=clock_ms, behind=()))
         keeping.tick(clock_ms, behind=())
         same(forgetful.partition, keeping)
+    same_customers(forgetful, keeping)
     if history.closes:
         same_history(forgetful, keeping, _days_to_look_at(history))
     # `compute` knows no lateness and no null messages.
     if applied and not any("starts_late" in told or "removes" in told for told in applied):
         same_as_computed(forgetful.partition, applied, history.clocks[-1])
+
+
+def same_customers(forgetful: Forgetful, keeping: Partition) -> None:
+    """Whoever is kept has bought what a partition knows that forgets nothing."""
+    forgetful.collect()
+    forgetful.write()
+    at_ms = keeping.progress.now_ms
+    found = customers_of_rows(keeping.rules, forgetful.store.pages(b"user/"), at_ms=at_ms)
+    expected = customers_of_parts(keeping.rules, keeping.parts("orders"), at_ms=at_ms, of_all_times=False)
+    assert {*found} <= {*expected}
 
 
 def same_as_computed(partition: Partition, applied: list[EventFields], at_ms: int) -> None:

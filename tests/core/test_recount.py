@@ -10,7 +10,7 @@ from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle, oracle_days
 from tests.core.live import Stream, assert_same, line
 from tests.core.oracle_events import EventFields, moment
-from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
+from tests.core.worlds import World, accounts, answers, logins, orders, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
@@ -63,7 +63,27 @@ def test_survey_answers_agree_with_a_recount(world: World) -> None:
     agrees(world)
 
 
-@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers))
+@given(worlds(accounts))
+def test_accounts_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(accounts, zones=DST_ZONES, span_days=40))
+def test_accounts_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+    agrees(world, days_back=5)
+
+
+@given(worlds(orders))
+def test_orders_and_their_refunds_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(orders, zones=DST_ZONES, span_days=40))
+def test_orders_agree_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+    agrees(world, days_back=5)
+
+
+@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders))
 def test_everything_together_agrees_with_a_recount(world: World) -> None:
     agrees(world)
 
@@ -78,7 +98,7 @@ def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(wor
     agrees(world, days_back=5)
 
 
-everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers)
+everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders)
 
 
 @given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from stream.core.rules import Rules
+from stream.core.rules import Capex, Rules
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.oracle_events import EventFields, moment, who
@@ -191,6 +191,53 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
     return event
 
 
+def accounts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """What happens to an account, in any order of time; cancellations may lie in the future."""
+    changes = (
+        *("signed_up", "onboarding_step", "onboarded", "trial_started", "subscribed", "subscribed", "renewed"),
+        *("paused", "resumed", "cancelled", "cancelled", "newsletter_joined", "newsletter_left"),
+        *("loyalty_joined", "loyalty_left"),
+    )
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER, 7 * DAY_MS)), min_size=1, max_size=6)):
+        change = draw(st.sampled_from(changes))
+        event = {"topic": "accounts", "event_time": start + offset, "type": change}
+        if change == "onboarding_step":
+            event["step"] = draw(st.sampled_from(("profile", " invite ", "tour", 3)))
+        if change == "cancelled":
+            later = draw(st.sampled_from((None, -HOUR_MS, 0, HOUR_MS, DAY_MS, 5 * DAY_MS, 30 * DAY_MS)))
+            event["effective_at"] = None if later is None else start + offset + later
+        events.append(event)
+    return events
+
+
+def orders(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Versions of an order and of its refunds, in any order of time; some refunds are of no order, or of too much."""
+    order = draw(st.sampled_from(("o1", "o2", 3, "3"))) if reused else f"o{number}"
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        kind = draw(st.sampled_from(("paid", "paid", "refunded")))
+        currency, amount = draw(st.sampled_from(_AMOUNTS))
+        event = {"topic": "orders", "event_time": start + offset, "type": kind, "order_id": order}
+        event |= {"amount": amount, "currency": currency}
+        if kind == "refunded":
+            event |= draw(st.sampled_from(({}, {"refund_id": "r1"}, {"refund_id": "r2"}, {"refund_id": ""})))
+        else:
+            optional = {"margin": st.sampled_from((0, 0.25, "0.333", 1)), "transaction_type": _KINDS_OF_ORDERS}
+            event |= draw(st.fixed_dictionaries({}, optional=optional))
+        events.append(event)
+    return events
+
+
+_AMOUNTS = (
+    *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
+    *(("JPY", amount) for amount in (0, 1, 500, "20")),
+    ("BHD", "1.001"),
+    ("USD", 3),
+)
+_KINDS_OF_ORDERS = st.sampled_from(("web", " web ", "store", "", "unknown", "other", None, 3))
+
+
 def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     if kind == "cxi":
         names = ("effort", "empathy", "understanding", "efficiency")
@@ -207,11 +254,20 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 
 _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",), "segments_activity": ("5m",)},
+    {
+        "activity": ("5m",),
+        "sessions": ("10m",),
+        "surveys": ("15m",),
+        "orders": ("15m",),
+        "accounts": ("15m",),
+        "segments_activity": ("5m",),
+    },
     {
         "activity": ("90m", "1d"),
         "sessions": ("1h", "150m", "1d"),
         "surveys": ("1d", "3h"),
+        "orders": ("1d", "3h"),
+        "accounts": ("1d", "3h"),
         "segments_activity": ("1d", "90m"),
         "segments_sessions": ("150m", "1d"),
         "segments_surveys": ("3h", "1d"),
@@ -220,6 +276,8 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "activity": ("1d", "2d", "26h", "40d"),
         "sessions": ("7d",),
         "surveys": ("1d", "7d"),
+        "orders": ("2d", "26h"),
+        "accounts": ("2d", "26h"),
         "segments_activity": ("26h", "1d", "2d"),
         "segments_surveys": ("1d", "7d"),
     },
@@ -243,6 +301,10 @@ def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC
         segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
         windows=draw(st.sampled_from(_WINDOWS)),
         memory_days=draw(st.sampled_from((400, 400, 1))),
+        refund_wait_ms=draw(st.sampled_from((0, DAY_MS, 3 * DAY_MS))),
+        onboarding_steps=draw(st.sampled_from(((), ("profile", "invite")))),
+        gross_margin=draw(st.sampled_from((None, 0.5))),
+        capex=draw(st.sampled_from(((), _capex(base, zone)))),
     )
     happened: list[EventFields] = []
     for number in range(draw(st.integers(1, 6))):
@@ -254,6 +316,11 @@ def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC
     if draw(st.booleans()):  # the same event sent twice may tell another value
         happened = [event if event["topic"] == "surveys" else {**event, **draw(_LABELS)} for event in happened]
     return _arriving(draw, happened, rules, delay_ms)
+
+
+def _capex(base: int, zone: str) -> tuple[Capex, ...]:
+    first = Days(zone).day_of(base)
+    return Capex("spring", first, first + 4, 5_000, "EUR"), Capex("nothing", first, first + 9, 0, "JPY")
 
 
 def _arriving(draw: st.DrawFn, happened: list[EventFields], rules: Rules, delay_ms: int) -> World:
@@ -271,6 +338,9 @@ def _arriving(draw: st.DrawFn, happened: list[EventFields], rules: Rules, delay_
 
 def _identity(event: EventFields) -> tuple[object, ...]:
     """The identity of an event, which may also be two states of a response that the contract can't rank."""
-    fields = ("topic", "session_id", "type", "event_id", "response_id", "status", "revision")
+    fields = (
+        *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
+        *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
+    )
     success = event.get("success", True) if event["topic"] == "logins" else None
     return (who(event), moment(event), success, *(event.get(field) for field in fields))

@@ -17,6 +17,7 @@ from stream.export.prometheus import exposition
 from stream.partitioning import partition_of
 from stream.settings import load
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
+from stream.simulate.subscriptions import STEPS
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClockReading, Report, Standby, Timings, Unowned
 from tests.core.live import deliver
 from tests.native import TOPICS, Message
@@ -27,12 +28,12 @@ PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
 JOB, NAMESPACE, SERVERS = "engagement", "prod", ("server-1:8600", "server-2:8600")
 # With something of everything that can go wrong with events.
 _POPULATION = SimulatorSettings(
-    seed=11, users=400, late=0.02, duplicate=0.02, misrouted=0.01, bot=0.02, broken=0.02, shuffled=0.02
+    seed=11, users=400, customers=True, late=0.02, duplicate=0.02, misrouted=0.01, bot=0.02, broken=0.02, shuffled=0.02
 )
 
 # A demo: nothing goes wrong, and Prometheus was started a few minutes ago.
 DEMO_NAMESPACE, _DEMO_SERVERS, _DEMO_FOR_MS = "demo", ("demo:8600",), 5 * MINUTE_MS
-_DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000)
+_DEMO_POPULATION = SimulatorSettings(seed=12, users=1_000, customers=True)
 
 # Enough that the days before are already on record where the exports begin.
 _HISTORY_MS = 10 * DAY_MS
@@ -60,7 +61,10 @@ class Deployment:
     """The partitions of a deployment, without Kafka between them."""
 
     def __init__(self) -> None:
-        self.settings = load(None, {}, {"topics.partitions": PARTITIONS, "allowed_lateness": "1d"})
+        capital = {"period": "winter", "first": "2026-01-01", "last": "2026-02-28", "amount": "2500", "currency": "USD"}
+        of_customers = {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": [capital]}
+        asked = {"topics.partitions": PARTITIONS, "allowed_lateness": "1d", **of_customers}
+        self.settings = load(None, {}, {**asked, "topics.accounts": "accounts", "topics.orders": "orders"})
         self._partitions = [Partition(self.settings.rules) for _ in range(PARTITIONS)]
         self._timed = [0] * PARTITIONS
 

@@ -73,6 +73,9 @@ def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
         Change(what="users", to=1 - by / 4, since=since),
         Change(what="churn", to=1 + by, since=since),
         Change(what="retention", to=1 - by, since=since),
+        Change(what="customer-churn", to=1 + 3 * by, since=since),
+        Change(what="onboarded", to=1 - by, since=since),
+        Change(what="revenue", to=1 - by, since=since),
     )
 
 
@@ -111,8 +114,12 @@ SCENARIOS = (
         fires=(Fires(alert="EngagementStickinessErosion", not_at=43, at=60),),
     ),
     Scenario(
-        says="a campaign brings half as many users again, who do not come daily",
-        app=App(job="campaign", ends=END, changes=(Change(what="users", to=1.5, ramp_days=3),)),
+        says="a campaign brings half as many users again, who do not come daily, and hardly pay",
+        app=App(
+            job="campaign",
+            ends=END,
+            changes=(Change(what="users", to=1.5, ramp_days=3), Change(what="revenue", to=1.05)),
+        ),
         fires=(Fires(alert="EngagementStickinessDiluted", not_at=MONDAY + 0.5, at=MONDAY + 4, gone_at=MONDAY + 16),),
     ),
     Scenario(
@@ -157,16 +164,25 @@ SCENARIOS = (
     ),
     Scenario(
         # Both are measured against four weeks before, so that they end when these have it too.
-        says="hardly any new user of a week is active on the seventh day, and a week later many others leave",
+        says=(
+            "hardly any new user of a week gets through the onboarding or is active on the seventh day, and a week"
+            " later many others leave, customers among them, and hardly anything is bought"
+        ),
         app=App(
             job="leaving",
             ends=END,
             changes=(
                 Change(what="retention", to=0.1, since=22, until=29),
+                Change(what="onboarded", to=0.2, since=22, until=29),
                 Change(what="churn", to=2.5, since=30, until=37),
+                Change(what="customer-churn", to=4, since=30, until=37),
+                Change(what="revenue", to=0.1, since=30, until=37),
             ),
         ),
         fires=(
+            Fires(alert="EngagementOnboardingDrop", not_at=45.5, at=50, gone_at=61.5),
+            Fires(alert="EngagementCustomerChurnRise", not_at=45.5, at=50, gone_at=62.5),
+            Fires(alert="EngagementRevenuePerUserDrop", not_at=45.5, at=50, gone_at=62.5),
             Fires(alert="EngagementRetentionDrop", not_at=45.5, at=50, gone_at=61.5),
             Fires(alert="EngagementChurnRise", not_at=45.5, at=50, gone_at=62.5),
         ),
@@ -198,10 +214,14 @@ SCENARIOS = (
             ends=END,
             users=300,
             sign_ups=300,
+            customers=150,
             changes=(
                 fewer_come(0.2),
                 Change(what="churn", to=3.0),
                 Change(what="retention", to=0.05, since=25),
+                Change(what="customer-churn", to=12, since=33),
+                Change(what="onboarded", to=0.05, since=25),
+                Change(what="revenue", to=0.4, since=33),
             ),
         ),
     ),
@@ -260,6 +280,7 @@ SCENARIOS = (
                 Change(what="watch activity", to=0.4, since=20, ramp_days=25),
                 Change(what="sign-ups", to=1.5, since=25),
                 Change(what="retention", to=0.7, since=25),
+                Change(what="onboarded", to=0.7, since=25),
             ),
         ),
     ),
@@ -296,11 +317,16 @@ SCENARIOS = (
             ends=END,
             users=600,
             sign_ups=600,
+            customers=300,
+            orders=600,
             changes=(
                 fewer_come(0.84, since=33),
                 Change(what="users", to=0.96, since=44),
                 Change(what="churn", to=1.25, since=33),
                 Change(what="retention", to=0.8, since=25),
+                Change(what="customer-churn", to=1.7, since=33),
+                Change(what="onboarded", to=0.83, since=25),
+                Change(what="revenue", to=0.75, since=33),
             ),
         ),
     ),
@@ -331,12 +357,17 @@ SCENARIOS = (
             ends=END,
             users=5_000_000,
             sign_ups=500_000,
+            customers=500_000,
+            orders=5_000_000,
             changes=(
                 fewer_come(0.92, since=32),
                 Change(what="android activity", to=0.86, until=MONDAY + 3),
                 Change(what="users", to=0.99, since=44),
                 Change(what="churn", to=1.13, since=32),
                 Change(what="retention", to=0.87, since=25),
+                Change(what="customer-churn", to=1.23, since=32),
+                Change(what="onboarded", to=0.87, since=25),
+                Change(what="revenue", to=0.88, since=32),
             ),
         ),
     ),
@@ -364,10 +395,15 @@ SCENARIOS = (
             stickiness=0.02,
             churn=0.08,
             retention=0.05,
+            customers=500_000,
+            customer_churn=0.01,
+            onboarded=0.05,
             changes=(
                 Change(what="android activity", to=0.6),
                 Change(what="churn", to=1.22, since=32),
                 Change(what="retention", to=0.7, since=25),
+                Change(what="customer-churn", to=1.6, since=32),
+                Change(what="onboarded", to=0.7, since=25),
             ),
         ),
     ),
@@ -481,6 +517,9 @@ _LABELS_KEPT = {
     "EngagementSessionTimeDrop": {"window": "1d"},
     "EngagementCsatDrop": {"window": "7d"},
     "EngagementNpsDrop": {"window": "28d"},
+    "EngagementCustomerChurnRise": {"window": "28d"},
+    "EngagementOnboardingDrop": {},
+    "EngagementRevenuePerUserDrop": {"window": "28d", "currency": "EUR"},
 }
 
 TEXTS = (
@@ -532,6 +571,30 @@ TEXTS = (
         says={
             "leaving": "Of the new users of 28 days 19.38% were active on the seventh day after their first; of those"
             " of the 28 days before it were 25%."
+        },
+    ),
+    Text(
+        alert="EngagementCustomerChurnRise",
+        day=50,
+        says={
+            "leaving": "8.75% of 3000 customers left in the 28 closed days up to yesterday; in the 28 days before it"
+            " was 5%."
+        },
+    ),
+    Text(
+        alert="EngagementOnboardingDrop",
+        day=50,
+        says={
+            "leaving": "Of the users who signed up on 28 days 32% were onboarded within their first week; of those of"
+            " the 28 days before it were 40%."
+        },
+    ),
+    Text(
+        alert="EngagementRevenuePerUserDrop",
+        day=50,
+        says={
+            "leaving": "In 28 closed days EUR 6.20 were paid for each active user, net of refunds; in the 28 days"
+            " before it was 8.00."
         },
     ),
     Text(

@@ -39,6 +39,7 @@ _ROLLOUT = MONDAY - 3
 _SESSIONS = ("bounce", "session_seconds")
 _SURVEYS = ("csat", "promoters", "detractors")
 _COMES_AND_GOES = ("users", "churn", "retention", "sign-ups")
+_CUSTOMERS = ("customer-churn", "onboarded", "revenue")
 
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
@@ -92,6 +93,10 @@ class App:
     churn: float = 0.2  # of the users of 28 days, those who don't come in the next 28
     retention: float = 0.25  # of new users, those who are active on the seventh day
     sign_ups: float = 2_000  # of 28 days
+    onboarded: float = 0.4  # of those who sign up, in their first week
+    customers: float = 3_000
+    customer_churn: float = 0.05  # of the customers, those who leave in 28 days
+    orders: float = 8_000  # of 28 days, of 20 euros each
     comes_known: float | None = None  # the first day of which it is known who came, stayed and went
     # The shares of the users.
     platforms: Mapping[str, float] = field(default_factory=lambda: {"web": 0.75, "android": 0.25})
@@ -204,6 +209,8 @@ class App:
             yield from _of_segment("app_version", "2.0", dau * (1 - (1 - moved) ** 4), mau * moved)
         if self._tells(*_COMES_AND_GOES):
             yield from self._comes_and_goes(_of_closed_days(mau))
+        if self._tells(*_CUSTOMERS):
+            yield from self._customers(_of_closed_days(mau))
         if self._tells(*_SESSIONS):
             yield from self._sessions(1.5 * dau)
         if self._tells(*_SURVEYS):
@@ -239,6 +246,24 @@ class App:
         names['engagement_retention_retained_users_closed{day="7",mode="exact"}'] = stayed
         yield from told(iter(names.items()))
         yield from told(_share('engagement_retention_closed_ratio{day="7",mode="exact"}', stayed / new, new))
+
+    def _customers(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+        """Who of the customers left in 28 closed days, who of the new users was onboarded, and what was paid."""
+        customers = np.full(len(_days), self.customers)
+        churn = _rolling(_of_closed_days(self._changed("customer-churn", self.customer_churn)), days=28)
+        yield from _share('engagement_customer_churn_closed_ratio{window="28d"}', churn, customers)
+        yield 'engagement_customers_at_start_closed{window="28d"}', customers
+        sign_ups = _a_week_later(self._changed("sign-ups", self.sign_ups))
+        onboarded = sign_ups * _a_week_later(self._changed("onboarded", self.onboarded))
+        of_cohorts, through = (_rolling(_of_closed_days(curve), days=28) for curve in (sign_ups, onboarded))
+        yield "engagement_first_week_signups_closed", of_cohorts
+        yield "engagement_first_week_onboarded_users_closed", through
+        yield from _share("engagement_first_week_onboarded_closed_ratio", through / of_cohorts, of_cohorts)
+        orders = _rolling(_of_closed_days(self._changed("revenue", self.orders)), days=28)
+        in_euros = '{window="28d",currency="EUR"}'
+        yield f"engagement_paid_orders_closed{in_euros}", orders
+        yield f"engagement_revenue_closed{in_euros}", 20 * orders
+        yield f"engagement_revenue_per_active_user_closed{in_euros}", 20 * orders / active
 
     def _comes_known(self) -> float:
         """The first day of which it is told: of an app that began while it was watched, when two windows are full."""
@@ -348,9 +373,10 @@ def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]
         _interval(wilson(min(part * of, round(of)), round(of)) if is_scraped and not np.isnan(of) else None)
         for part, of, is_scraped in zip(share, whole, _scraped, strict=True)
     ]
+    told = f"{{{labels}" if labels else ""
     yield name, share
-    yield f"{metric}_lower{{{labels}", np.array([end.lower for end in ends])
-    yield f"{metric}_upper{{{labels}", np.array([end.upper for end in ends])
+    yield f"{metric}_lower{told}", np.array([end.lower for end in ends])
+    yield f"{metric}_upper{told}", np.array([end.upper for end in ends])
 
 
 def _interval(interval: Interval | None) -> Interval:

@@ -12,7 +12,9 @@ from stream.core.snapshot import Sums
 from stream.core.time import DAY_MS, HOUR_MS
 from stream.export.board import Board
 from stream.partitioning import partition_of
+from stream.settings import Settings
 from stream.simulate.simulator import SimulatorSettings, simulate
+from stream.simulate.subscriptions import STEPS
 from stream.telemetry import Report, Timings
 from tests.core.live import deliver
 from tests.export.boards import NOW, Event, moment, settings
@@ -27,8 +29,8 @@ Name = TypeVar("Name")
 def reports(scenario: str = "steady", users: int = 150) -> tuple[Report, ...]:
     """What the owners of two partitions report at noon of the last day."""
     now_ms = moment(NOW)
-    world = SimulatorSettings(users=users, scenario=scenario)
-    partitions = [Partition(settings().rules) for _ in range(2)]
+    world = SimulatorSettings(users=users, scenario=scenario, customers=True)
+    partitions = [Partition(crowd_settings().rules) for _ in range(2)]
     events = enumerate(simulate(world, start_ms=now_ms - DAYS * DAY_MS, end_ms=now_ms))
     for hour_ms, of_the_hour in groupby(events, key=lambda told: told[1].arrives_at_ms // HOUR_MS * HOUR_MS):
         for offset, event in of_the_hour:
@@ -46,19 +48,25 @@ def _report(number: int, partition: Partition) -> Report:
         worker="worker-1",
         reported_ms=moment(NOW),
         snapshot=partition.snapshot(closed_days=35),
-        lag={"sessions": 0, "logins": 0, "surveys": 0},
+        lag=dict.fromkeys(("sessions", "logins", "surveys", "accounts", "orders"), 0),
         behind=(),
         event_latency=Timings(),
         checkpoints=Timings(),
         recovery_seconds=0.0,
-        settings=settings().shared,
+        settings=crowd_settings().shared,
     )
 
 
-def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady") -> Board:
+def crowd_settings() -> Settings:
+    """The settings under which that population is counted."""
+    of_customers = {"topics.accounts": "accounts", "topics.orders": "orders", "gross_margin": "0.75"}
+    return settings(**of_customers, onboarding_steps=STEPS)
+
+
+def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady", users: int = 150) -> Board:
     """The board of that population."""
-    shown = Board(settings(), now_ms=lambda: moment(now()))
-    for report in reports(scenario):
+    shown = Board(crowd_settings(), now_ms=lambda: moment(now()))
+    for report in reports(scenario, users):
         shown.put(report)
     return shown
 

@@ -4,8 +4,10 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -14,6 +16,7 @@ from stream.core.catalogue import CATALOGUE
 from stream.core.metrics import is_by_segment, is_closed
 from stream.core.time import DAY_MS
 from stream.export.board import Board
+from stream.simulate.subscriptions import STEPS
 from tests.browser import PAINTED, opened, wait_until
 from tests.export import test_closed_api, test_cohorts_api
 from tests.export.boards import NOW, moment, settings
@@ -22,7 +25,7 @@ from tests.export.serving import Serving
 from tests.export.test_closed_days import login, partition, put, report_of, told_of
 from tests.timeouts import TIMEOUT_SECONDS
 
-TABS = ("Now", "Days", "Retention", "Lifecycle", "Segments")
+TABS = ("Now", "Days", "Retention", "Lifecycle", "Segments", "Customers")
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 # Returns the colours of the states, and those of the newest bar from top to bottom; undefined until it is painted.
 _BAR = """(canvas) => {
@@ -121,6 +124,15 @@ def test_each_tab_loads_what_it_shows_when_it_is_shown(browser: Browser, crowded
                 )
             },
             "Segments": {"closed?metric=engagement_segment_active_users_closed"},
+            "Customers": {
+                f"closed?metric=engagement_{name}"
+                for name in (
+                    *("subscribers_closed", "customer_churn_closed_ratio", "first_week_onboarded_closed_ratio"),
+                    *("onboarding_step_users_closed", "revenue_closed", "revenue_per_customer_closed"),
+                    *("average_order_value_closed", "repeat_purchase_closed_ratio"),
+                    *("ltv_simple_closed", "ltv_historic_closed"),
+                )
+            },
         }.items():
             asked.clear()
             page.get_by_role("link", name=tab, exact=True).click()
@@ -418,6 +430,106 @@ def test_a_number_by_segment_is_that_of_the_api(
         expect(rows.locator("b")).to_have_text(shown)
         expect(page.locator("#closed-segments .legend li")).to_have_count(min(5, len(told)))
         expect(page.locator("#closed-segments .plain")).to_have_count(0 if "ratio" in name else 1)
+
+
+# -- customers ---------------------------------------------------------------------------------------------------------
+
+
+def money(amount: float, currency: str, decimals: int) -> str:
+    """An amount as the page shows it, with a space that does not break."""
+    return f"{currency}\u00a0{amount:,.{decimals}f}".replace("\u00a0-", "\u00a0−")
+
+
+def test_the_funnel_shows_how_many_reach_each_step_and_where_most_of_them_stop(
+    browser: Browser, crowded: Serving
+) -> None:
+    steps = [closed(crowded, "onboarding_step_users_closed", step=step)["2026-03-09"] for step in STEPS]
+    signed_up = closed(crowded, "first_week_signups_closed")["2026-03-09"]
+    onboarded = closed(crowded, "first_week_onboarded_users_closed")["2026-03-09"]
+    reached = [signed_up, *steps, onboarded]
+    lost = [before - after for before, after in pairwise(reached)]
+    with opened(browser, f"{crowded.address}/#tab=customers") as page:
+        rows = page.get_by_role("table", name="Onboarding in the first week").locator("tbody tr")
+        expect(rows.locator("th")).to_have_text(["signed up", *(step.replace("_", " ") for step in STEPS), "onboarded"])
+        expect(rows.locator("td:nth-of-type(2)")).to_have_text([share(users / signed_up) for users in reached])
+        expect(rows.locator("td:nth-of-type(3)")).to_have_text([f"{users:,.0f}" for users in reached])
+        expect(rows.locator("td:nth-of-type(4)")).to_have_text(["–", *(f"{users:,.0f}" for users in lost)])
+        expect(rows.locator(".mark")).to_have_text([f"{max(lost):,.0f}"] * lost.count(max(lost)))
+
+
+def test_subscribers_churn_and_repeat_purchases_are_those_of_the_api(browser: Browser, crowded: Serving) -> None:
+    statuses = ("trialing", "paused", "active")
+    subscribers = [closed(crowded, "subscribers_closed", status=status)["2026-03-09"] for status in statuses]
+    churn = {
+        window: closed(crowded, "customer_churn_closed_ratio", window=window)["2026-03-09"]
+        for window in ("7d", "28d", "30d")
+    }
+    repeat = closed(crowded, "repeat_purchase_closed_ratio", window="30d")["2026-03-09"]
+    with opened(browser, f"{crowded.address}/#tab=customers") as page:
+        legends = page.locator("#customers .legend")
+        expect(legends.first.locator("b")).to_have_text([f"{users:,.0f}" for users in subscribers])
+        expect(legends.nth(1).locator("b")).to_have_text(share(churn["30d"]))
+        expect(legends.nth(3).locator("b")).to_have_text(share(repeat))
+        table = page.get_by_role("table", name="Churn by window")
+        for window, told in churn.items():
+            row_of = table.get_by_role("row").filter(has_text=f"{window[:-1]} d")
+            expect(row_of.locator("b")).to_have_text(share(told))
+            expect(row_of).to_contain_text("to")  # the interval
+        wait_until(page, PAINTED, "#customers canvas")
+        choice(page, "Window").select_option("7d")
+        expect(legends.nth(1).locator("b")).to_have_text(share(churn["7d"]))
+
+
+def test_lifetime_values_stand_beside_the_numbers_that_they_are_made_of(browser: Browser, crowded: Serving) -> None:
+    decimals = {"USD": 2, "JPY": 0, "KWD": 3}
+    churn = closed(crowded, "customer_churn_closed_ratio", window="30d")["2026-03-09"]
+    with opened(browser, f"{crowded.address}/#tab=customers") as page:
+        expect(page.get_by_role("table", name="Revenue by currency").locator("tbody th")).to_contain_text(
+            ["EUR", "GBP"]
+        )
+        for currency in [
+            code for code in decimals if code in choice(page, "Currency").locator("option").all_inner_texts()
+        ]:
+            arpa = closed(crowded, "revenue_per_customer_closed", window="30d", currency=currency)["2026-03-09"]
+            simple = closed(crowded, "ltv_simple_closed", currency=currency)["2026-03-09"]
+            historic = closed(crowded, "ltv_historic_closed", currency=currency)["2026-03-09"]
+            ever = closed(crowded, "revenue_ever_closed", currency=currency)["2026-03-09"]
+            payers = closed(crowded, "payers_ever_closed", currency=currency)["2026-03-09"]
+            choice(page, "Currency").select_option(currency)
+            places = decimals[currency]
+            cells = page.get_by_role("table", name="Lifetime value").locator("td")
+            expect(cells).to_contain_text(
+                [
+                    money(simple, currency, places),
+                    money(arpa, currency, places),
+                    share(simple * churn / arpa),
+                    share(churn),
+                    money(historic, currency, places),
+                    money(ever, currency, places),
+                    f"{payers:,.0f}",
+                ]
+            )
+            assert f"currency={currency}" in page.url
+
+
+def test_a_deployment_that_reads_neither_accounts_nor_orders_says_so(browser: Browser, cohorts: Serving) -> None:
+    with opened(browser, f"{cohorts.address}/#tab=customers") as page:
+        expect(page.locator("#customers").get_by_role("alert")).to_contain_text(
+            "this deployment reads neither accounts nor orders; the settings topics.accounts and topics.orders name"
+        )
+
+
+def test_what_of_both_is_not_read_and_what_has_not_come_is_said_apart(browser: Browser) -> None:
+    shown = test_cohorts_api.shown()
+    topics = msgspec.structs.replace(shown.settings.topics, accounts="accounts")
+    shown.settings = msgspec.structs.replace(shown.settings, topics=topics)
+    with Serving(shown) as serving, opened(browser, f"{serving.address}/#tab=customers") as page:
+        expect(page.locator("#customers .empty")).to_have_text(
+            [
+                "No event of accounts has come yet.",
+                "This deployment reads no orders: the setting topics.orders names their topic.",
+            ]
+        )
 
 
 # -- for everybody -----------------------------------------------------------------------------------------------------

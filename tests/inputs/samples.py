@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from stream.core.events import Answer, Event, Login, MultipleEvents, Step
+from stream.core.events import AccountChange, Answer, Event, Login, MultipleEvents, Step
+from stream.core.families.orders.messages import Paid
 from stream.core.messages import Reader
 from stream.inputs.options import Options
 from stream.inputs.parts import Told
@@ -595,6 +596,16 @@ def logins_in(told: Told) -> list[Login]:
 def answers_in(told: Told) -> list[Answer]:
     """The answers among what a message tells."""
     return [event for event in events_in(told) if isinstance(event, Answer)]
+
+
+def orders_in(told: Told) -> list[Paid]:
+    """The payments and refunds among what a message tells."""
+    return [event for event in events_in(told) if isinstance(event, Paid)]
+
+
+def changes_in(told: Told) -> list[str]:
+    """What a message tells of accounts, by its words."""
+    return [event.change.value for event in events_in(told) if isinstance(event, AccountChange)]
 
 
 def events_in(told: Told) -> list[Event]:

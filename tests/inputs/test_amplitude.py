@@ -5,7 +5,7 @@ import pytest
 from stream.core.events import MultipleEvents
 from stream.core.rejections import Reason, Rejected
 from stream.core.users import ANONYMOUS_PREFIX
-from tests.inputs.samples import AMPLITUDE, NOON_MS, changed, events_in, reads, steps_in, words_in
+from tests.inputs.samples import AMPLITUDE, NOON_MS, changed, events_in, orders_in, reads, steps_in, words_in
 
 read = reads("amplitude")
 
@@ -62,6 +62,14 @@ def test_revenue_is_an_order_besides() -> None:
 
     assert ([step.is_key_event for step in steps_in(in_session)], words_in(in_session)) == ([True], ["order"])
     assert (events_in(by_server), words_in(by_server)) == ([], ["order"])
+
+
+def test_revenue_with_a_currency_counts_and_a_negative_one_is_a_refund() -> None:
+    (paid,) = orders_in(read(changed(AMPLITUDE, event_type="checkout", revenue=12.5, currency="EUR")))
+    (refund,) = orders_in(read(changed(AMPLITUDE, event_type="checkout", revenue=-3, currency="EUR")))
+
+    assert (paid.order_id, paid.version.amount, paid.refund_id) == (f"checkout/{AMPLITUDE['insert_id']}", 1_250, None)
+    assert (refund.version.amount, refund.refund_id) == (300, "")
 
 
 def test_who_somebody_is_is_left_out_and_who_has_only_a_device_is_that() -> None:

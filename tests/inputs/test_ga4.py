@@ -6,7 +6,7 @@ import pytest
 
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.users import ANONYMOUS_PREFIX
-from tests.inputs.samples import GA4, NOON_MS, changed, logins_in, reads, steps_in, words_in
+from tests.inputs.samples import GA4, NOON_MS, changed, changes_in, logins_in, orders_in, reads, steps_in, words_in
 
 read = reads("ga4")
 
@@ -76,6 +76,39 @@ def test_a_login_is_one_in_its_session_and_a_purchase_is_an_order_too() -> None:
 
     assert (len(logins_in(login)), len(steps_in(login))) == (1, 1)
     assert ([step.is_key_event for step in steps_in(purchase)], words_in(purchase)) == ([True], [LeftOut.ORDER.value])
+
+
+def of_shop(name: str, **told: dict[str, str | float]) -> dict[str, Any]:
+    parameters = [*GA4["event_params"], *({"key": key, "value": value} for key, value in told.items())]
+    return changed(GA4, event_name=name, event_params=parameters)
+
+
+def test_purchases_and_refunds_are_orders_by_their_parameters() -> None:
+    told: dict[str, dict[str, str | float]] = {
+        "transaction_id": {"string_value": "T-1"},
+        "currency": {"string_value": "EUR"},
+    }
+    (paid,) = orders_in(read(of_shop("purchase", **told, value={"double_value": 25.42})))
+    (refund,) = orders_in(read(of_shop("refund", **told, value={"int_value": "5"})))
+    without_id: dict[str, dict[str, str | float]] = {**told, "transaction_id": {"string_value": "(not set)"}}
+    not_set = read(of_shop("purchase", **without_id, value={"double_value": 5.0}))
+
+    assert (paid.order_id, paid.version.amount, paid.version.currency, paid.refund_id) == ("T-1", 2_542, "EUR", None)
+    assert (refund.order_id, refund.version.amount, bool(refund.refund_id)) == ("T-1", 500, True)
+    assert (orders_in(not_set), words_in(not_set)) == ([], ["order"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sign_up", "signed_up"),
+        ("app_store_subscription_convert", "subscribed"),
+        ("app_store_subscription_renew", "renewed"),
+        ("app_store_subscription_cancel", "cancelled"),
+    ],
+)
+def test_sign_ups_and_subscriptions_of_app_stores_are_changes_of_the_account(name: str, change: str) -> None:
+    assert changes_in(read(changed(GA4, event_name=name))) == [change]
 
 
 def test_parameters_of_any_shape_cost_no_row_but_an_engaged_time_that_can_not_be_does() -> None:

@@ -9,7 +9,9 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.events import Answer, Event, Login, MultipleEvents, Step, Summary
+from stream.core.account_changes import Change
+from stream.core.events import AccountChange, Answer, Event, Login, MultipleEvents, Step, Summary
+from stream.core.families.orders.messages import Paid
 from stream.core.messages import Reader
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.inputs.mapping.reader import mapping_of, reader_of, thorough_reader_of
@@ -94,6 +96,50 @@ def test_each_event_is_the_one_that_a_native_message_tells() -> None:
     assert read(message("visit", **{"from": AT_MS - 60_000, "to": AT_MS, "pages": 3})) == decode_session(
         native(type="summary", session_id="v1", started_at=AT_MS - 60_000, ended_at=AT_MS, page_views=3)
     )
+
+
+POSTHOG_SHOP = """
+user_id = "distinct_id"
+event_time = "timestamp"
+event = "event"
+
+[events]
+signed_up = "user signed up"
+subscribed = { is = "plan bought", plan = "properties.tier" }
+cancelled = { is = "plan cancelled", effective_at = "properties.paid_until" }
+
+[events.paid]
+is = "purchase"
+order_id = "properties.order"
+amount = ["properties.total", "properties.revenue"]
+currency = { path = "properties.currency", default = "EUR" }
+
+[events.refunded]
+is = "refund"
+order_id = "properties.order"
+refund_id = "uuid"
+amount = "properties.total"
+currency = { path = "properties.currency", default = "EUR" }
+"""
+
+
+@pytest.mark.parametrize("amount", [12.34, "12.34"])
+def test_orders_and_accounts_are_told_by_whatever_the_producer_calls_them(amount: object) -> None:
+    def told(event: str, **properties: Any) -> Event | MultipleEvents:
+        sent = {"event": event, "distinct_id": "ann", "timestamp": AT_MS, "uuid": "u1", "properties": properties}
+        return read(sent, mapping(POSTHOG_SHOP))
+
+    paid, refund = told("purchase", order=7, revenue=amount), told("refund", order="7", total=1, currency="JPY")
+    cancelled = told("plan cancelled", paid_until=AT_MS + 60_000)
+
+    assert isinstance(paid, Paid)
+    assert isinstance(refund, Paid)
+    assert isinstance(cancelled, AccountChange)
+    assert (paid.order_id, paid.refund_id, paid.version.amount, paid.version.currency) == ("7", None, 1_234, "EUR")
+    assert (refund.order_id, refund.refund_id, refund.version.amount, refund.version.currency) == ("7", "u1", 1, "JPY")
+    assert (cancelled.change, cancelled.effective_ms) == (Change.CANCELLED, AT_MS + 60_000)
+    with pytest.raises(Rejected, match="EUR has 2 decimals, not more"):
+        told("purchase", order=7, revenue="12.345")
 
 
 def test_numbers_and_times_may_be_texts_and_a_number_an_id() -> None:

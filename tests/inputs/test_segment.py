@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.core.events import MultipleEvents
+from stream.core.events import AccountChange, MultipleEvents
 from stream.core.rejections import Reason, Rejected
 from stream.core.survey_scales import Kind
 from stream.core.users import ANONYMOUS_PREFIX
@@ -17,8 +17,10 @@ from tests.inputs.samples import (
     SEGMENT,
     answers_in,
     changed,
+    changes_in,
     events_in,
     logins_in,
+    orders_in,
     reads,
     steps_in,
     words_in,
@@ -88,12 +90,50 @@ def test_a_call_that_says_its_user_was_not_active_makes_nobody_active() -> None:
     assert (active.is_interactive, inactive.is_interactive) == (True, False)
 
 
-def test_an_order_is_left_out_with_a_word_and_its_step_is_a_key_event() -> None:
+def test_an_order_without_amount_is_left_out_with_a_word_and_its_step_is_a_key_event() -> None:
     by_client, by_server = read(track("Order Completed")), read(on_server(track("Order Completed")))
 
     assert words_in(by_client) == words_in(by_server) == ["order"]
     assert [step.is_key_event for step in steps_in(by_client)] == [True]
     assert events_in(by_server) == []
+
+
+ORDER = {"order_id": "50314b8e9bcf000000000000", "total": 27.5, "revenue": 25, "currency": "usd"}
+
+
+def test_an_order_completed_or_refunded_is_one_with_its_total() -> None:
+    by_client, by_server = (
+        read(track("Order Completed", properties=ORDER)),
+        read(on_server(track("Order Completed", properties={**ORDER, "total": None}))),
+    )
+    (paid,), (paid_by_server,) = orders_in(by_client), orders_in(by_server)
+    (refund,) = orders_in(read(track("Order Refunded", properties=ORDER, messageId="m-1")))
+    (other,) = orders_in(read(track("Order Refunded", properties=ORDER, messageId="m-2")))
+
+    assert (paid.user, paid.at_ms, paid.order_id, paid.refund_id) == ("ada", NOON_MS, ORDER["order_id"], None)
+    assert (paid.version.amount, paid.version.currency) == (2_750, "USD")
+    assert (paid_by_server.version.amount, steps_in(by_server)) == (2_500, [])
+    assert [step.is_key_event for step in steps_in(by_client)] == [True]
+    assert (refund.order_id, refund.refund_id, other.refund_id) == (paid.order_id, "m-1", "m-2")
+    assert words_in(by_client) == words_in(by_server) == []
+
+
+def test_an_amount_that_can_not_be_costs_the_order_alone() -> None:
+    told = read(track("Order Completed", properties={**ORDER, "total": 27.555}))
+
+    assert isinstance(told, MultipleEvents)
+    assert ([len(steps_in(told)), orders_in(told)]) == [1, []]
+    assert [(one.reason, one.detail) for one in told.rejections] == [
+        (Reason.OUT_OF_RANGE, "27.555 at `$.amount`: USD has 2 decimals, not more")
+    ]
+
+
+def test_signing_up_and_a_trial_are_changes_of_the_account_by_clients_and_servers() -> None:
+    assert changes_in(read(track("Signed Up"))) == changes_in(read(on_server(track("Signed Up")))) == ["signed_up"]
+    assert changes_in(read(track("Trial Started"))) == ["trial_started"]
+    assert (changes_in(read(track("Trial Ended"))), words_in(read(track("Trial Ended")))) == ([], ["account"])
+    (change,) = (event for event in events_in(read(track("Signed Up"))) if isinstance(event, AccountChange))
+    assert change.segments == ("web", "pro", "DE", "4.12.0")
 
 
 @pytest.mark.parametrize(("call", "word"), [("identify", "identity"), ("alias", "identity"), ("group", "group")])

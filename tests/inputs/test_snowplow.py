@@ -14,6 +14,7 @@ from tests.inputs.samples import (
     SNOWPLOW_COLUMNS,
     changed,
     events_in,
+    orders_in,
     reads,
     snowplow_line,
     steps_in,
@@ -82,7 +83,11 @@ def test_self_describing_events_go_by_their_name_and_structured_ones_by_their_ac
 
 def test_a_transaction_is_an_order_and_no_step_where_a_server_tells_it() -> None:
     for told in both(event="transaction", tr_orderid="o-1", tr_total="12.50"):
-        assert (words_in(told), len(steps_in(told))) == (["order"], 1)
+        assert (words_in(told), len(steps_in(told))) == (["order"], 1)  # nothing says in which currency
+    for told in both(event="transaction", tr_orderid="o-1", tr_total="12.50", tr_currency="EUR"):
+        assert [(one.order_id, one.version.amount, one.version.currency) for one in orders_in(told)] == [
+            ("o-1", 1_250, "EUR")
+        ]
     for told in both(event="transaction", platform="srv"):
         assert (words_in(told), events_in(told)) == (["order"], [])
 

@@ -73,14 +73,17 @@ _BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.n
 Numbers = dict[str, float]
 
 
-def simulated(*, users: int, days: int, **faults: float) -> list[ReplayEvent]:
-    """A believable load in order of arrival, `topic` being ours; `faults` are shares of events."""
-    return list(arriving(users=users, days=days, **faults))
+def simulated(*, users: int, days: int, **population: float) -> list[ReplayEvent]:
+    """A believable load in order of arrival, `topic` being ours.
+
+    `population` are more settings of the simulator: shares of events that are faults, and whether there are customers.
+    """
+    return list(arriving(users=users, days=days, **population))
 
 
-def arriving(*, users: int, days: int, **faults: float) -> Iterator[ReplayEvent]:
+def arriving(*, users: int, days: int, **population: float) -> Iterator[ReplayEvent]:
     """The same, each event when it is asked for."""
-    world = SimulatorSettings(users=users, **faults)  # type: ignore[arg-type]  # mypy takes them for the seed
+    world = SimulatorSettings(users=users, **population)  # type: ignore[arg-type]  # mypy takes them for the seed
     for event in simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + days * DAY_MS):
         yield ReplayEvent(event.arrives_at_ms, event.topic, event.key, event.value)
 
@@ -260,10 +263,22 @@ def logs_of(topic: str, admin: Any) -> list[Any]:
 
 
 class Deployment:
-    """A deployment with topics and state of its own. `settings` are overrides by dotted name."""
+    """A deployment with topics and state of its own, and of customers too if it has `customers`.
 
-    def __init__(self, address: str, unique: Callable[[str], str], folder: Path, **settings: object) -> None:
+    `settings` are overrides by dotted name.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        unique: Callable[[str], str],
+        folder: Path,
+        *,
+        customers: bool = False,
+        **settings: object,
+    ) -> None:
         self.address = address
+        inputs = ("sessions", "logins", "surveys", *(("accounts", "orders") if customers else ()))
         self._folder = folder
         chosen = {
             "app_id": unique("app"),
@@ -273,7 +288,7 @@ class Deployment:
             "kafka.session_timeout": "6s",
             "server.stale_after": f"{STALE_AFTER_SECONDS}s",
             "log.format": "json",
-            **{f"topics.{topic}": unique(topic) for topic in ("sessions", "logins", "surveys")},
+            **{f"topics.{topic}": unique(topic) for topic in inputs},
             **settings,
         }
         self.variables = {f"ENGAGEMENT_{name.replace('.', '_').upper()}": str(value) for name, value in chosen.items()}

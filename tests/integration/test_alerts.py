@@ -165,7 +165,7 @@ def test_an_ordinary_day_is_told_to_nobody(past: Past, today: Deployment, tmp_pa
 
 
 def test_a_drop_is_told_unless_there_is_no_worker_to_trust(past: Past, today: Deployment, tmp_path: Path) -> None:
-    fewer_return = replace(POPULATION, scenario="drop", drop_at_ms=past.now_ms - DROPPED_AGO_MS)
+    fewer_return = replace(POPULATION, scenario="drop", scenario_at_ms=past.now_ms - DROPPED_AGO_MS)
     worker = today.start("worker")
     server = today.start("serve")
     live(today, server, fewer_return, now_ms=past.now_ms)

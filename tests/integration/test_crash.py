@@ -35,12 +35,13 @@ def has_read(program: Program, events: int) -> int:
     ],
 )
 def test_a_worker_killed_under_load_continues_as_if_nothing_had_been(
-    deployment: Deployment, state: str, kills_after: tuple[int, ...]
+    kafka: RunningKafka, deploy: Deploy, state: str, kills_after: tuple[int, ...]
 ) -> None:
+    deployment = deploy(kafka.address, customers=True)
     settings = {"ENGAGEMENT_STATE_URL": "memory://"} if state == "in memory" else {}
     deployment.create_topics()
 
-    with deployment.load(simulated(users=600, days=28, **FAULTS), rate=1_500):
+    with deployment.load(simulated(users=600, days=28, customers=True, **FAULTS), rate=1_500):
         read = 0
         for more in kills_after:
             worker = deployment.start(**settings)

@@ -77,7 +77,7 @@ def test_the_page_of_the_demo_fills_goes_live_and_agrees_with_the_api(browser: B
         expect(page.locator('[data-card="Stickiness"] .trend')).to_have_text(fell, timeout=_TIMEOUT_MS)
         assert any(agrees(page, demo) for _ in range(20))
 
-        for tab in ("Days", "Retention", "Lifecycle", "Segments"):
+        for tab in ("Days", "Retention", "Lifecycle", "Segments", "Customers"):
             page.get_by_role("link", name=tab, exact=True).click()
             shown = page.locator(f"#tab-{tab.lower()}")
             expect(shown.locator("canvas").first).to_be_visible(timeout=_TIMEOUT_MS)

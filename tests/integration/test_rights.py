@@ -108,6 +108,7 @@ def test_everything_runs_with_just_the_rights_of_the_script_and_each_is_used(
     second.terminate()
     assert second.wait_for_exit() == 0
     run(deployment, "state", "state", "inspect")
+    assert "nobody has paid anything" in run(deployment, "state", "rfm", status=1)
     run(deployment, "state", "state", "accept", *deployment.each_partition)
     run(deployment, "state", "state", "reset", "--yes", *deployment.each_partition)
     third = deployment.start("worker", name="third", **as_user("worker"))

@@ -22,7 +22,7 @@ SETTINGS = {"allowed_lateness": "30d", "retention": "1d", "windows.surveys": "1d
 
 @pytest.mark.slow
 def test_what_is_kept_is_bounded_while_users_come_and_go(kafka: RunningKafka, tmp_path: Path) -> None:
-    wanted = Soak(seconds=45, users=3_000, sampled_every=1, settings=SETTINGS)
+    wanted = Soak(seconds=45, users=1_500, sampled_every=1, settings=SETTINGS)
 
     outcome = soak(wanted, tmp_path, print, address=kafka.address)
 

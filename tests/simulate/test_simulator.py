@@ -1,5 +1,6 @@
 """The simulator as a whole: the same seed, spans that join, order, settings."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,18 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 
 MONDAY_MS = 20_773 * DAY_MS  # 2026-11-16
 HOUR_MS = 3_600_000
+# In the middle of it all accounts are told as they are.
 ALL_FAULTS = SimulatorSettings(
-    seed=7, users=60, late=0.05, duplicate=0.05, shuffled=0.05, misrouted=0.05, bot=0.05, broken=0.05
+    seed=7,
+    users=60,
+    late=0.05,
+    duplicate=0.05,
+    shuffled=0.05,
+    misrouted=0.05,
+    bot=0.05,
+    broken=0.05,
+    customers=True,
+    export_at_ms=MONDAY_MS + 30 * HOUR_MS,
 )
 
 
@@ -44,7 +55,7 @@ def test_two_spans_that_meet_are_the_whole_span(cut_ms: int) -> None:
 
 
 def test_spans_also_join_at_an_event_and_across_a_drop() -> None:
-    dropping = SimulatorSettings(users=60, scenario="drop", drop_at_ms=MONDAY_MS + 20 * HOUR_MS + 12_345)
+    dropping = SimulatorSettings(users=60, scenario="drop", scenario_at_ms=MONDAY_MS + 20 * HOUR_MS + 12_345)
     whole = events(dropping, MONDAY_MS, MONDAY_MS + 2 * DAY_MS)
     cut = whole[len(whole) // 2].arrives_at_ms
 
@@ -77,7 +88,9 @@ def test_the_calendar_begins_in_1970() -> None:
 
 
 def test_an_unknown_scenario_is_refused() -> None:
-    with pytest.raises(ValueError, match="option 'scenario' must be 'steady' or 'drop', not 'boom'"):
+    with pytest.raises(
+        ValueError, match="'scenario' must be one of steady, drop, churn, onboarding, checkout, not 'boom'"
+    ):
         SimulatorSettings(scenario="boom")
 
 
@@ -105,21 +118,40 @@ def test_a_world_needs_a_user_and_a_seed_of_63_bits() -> None:
     assert events(largest, MONDAY_MS, MONDAY_MS + 60 * DAY_MS)
 
 
-def test_a_time_of_the_drop_without_a_drop_is_refused() -> None:
-    with pytest.raises(ValueError, match="option 'drop_at_ms' needs scenario 'drop': 5 with 'steady'"):
-        SimulatorSettings(drop_at_ms=5)
+def test_a_time_of_the_scenario_is_refused_where_nothing_changes() -> None:
+    with pytest.raises(ValueError, match="option 'scenario_at_ms' needs a scenario that changes something: 5"):
+        SimulatorSettings(scenario_at_ms=5)
 
 
 def test_a_drop_without_a_time_comes_four_days_before_the_end() -> None:
     dropping = SimulatorSettings(users=60, scenario="drop")
     end = MONDAY_MS + 6 * DAY_MS
+    of_history = dropping.of_history(MONDAY_MS, end)
 
-    assert dropping.with_drop_before(end).drop_at_ms == end - 4 * DAY_MS
-    assert events(dropping, MONDAY_MS, end) == events(dropping.with_drop_before(end), MONDAY_MS, end)
+    assert of_history.scenario_at_ms == end - 4 * DAY_MS
+    assert events(dropping, MONDAY_MS, end) == events(of_history, MONDAY_MS, end)
 
 
-def test_fixing_the_drop_leaves_a_fixed_one_and_a_steady_world_alone() -> None:
-    fixed = SimulatorSettings(scenario="drop", drop_at_ms=5)
+def test_what_has_a_time_keeps_it_in_a_history_and_a_steady_world_has_none() -> None:
+    fixed = SimulatorSettings(scenario="drop", scenario_at_ms=5, customers=True, export_at_ms=6)
 
-    assert fixed.with_drop_before(MONDAY_MS) is fixed
-    assert SimulatorSettings().with_drop_before(MONDAY_MS) == SimulatorSettings()
+    assert fixed.of_history(MONDAY_MS, MONDAY_MS + DAY_MS) == fixed
+    assert SimulatorSettings().of_history(MONDAY_MS, MONDAY_MS + DAY_MS) == SimulatorSettings()
+
+
+def test_a_history_of_customers_begins_with_all_accounts_as_they_are() -> None:
+    world = SimulatorSettings(users=300, customers=True)
+    first = [event for event in events(world, MONDAY_MS, MONDAY_MS + HOUR_MS) if event.at_ms == MONDAY_MS]
+
+    assert len(first) > 60
+    assert {event.topic for event in first} == {"accounts"}
+    assert all(event.arrives_at_ms <= MONDAY_MS + 2_000 for event in first)
+
+
+def test_customers_add_events_and_change_none_of_the_others() -> None:
+    world = SimulatorSettings(seed=7, users=60, late=0.1, broken=0.05)
+    both = [events(one, MONDAY_MS, MONDAY_MS + DAY_MS) for one in (world, replace(world, customers=True))]
+    others = [event for event in both[1] if event.topic not in ("accounts", "orders")]
+
+    assert others == both[0]
+    assert len(both[1]) > len(others)

@@ -13,7 +13,8 @@ totals and books what the part contributes now. So a user with many events betwe
 event makes no copy of a row.
 
 A family may not read the part of another family. A number that needs several families is calculated from their sums, in
-the report.
+the report. Where it needs what two families know of the same user, one of them passes on what it has found out, as an
+event (`conclusions`).
 
 Features that will come have to fit into this:
 
@@ -39,6 +40,7 @@ import msgspec
 from stream.core import segments
 from stream.core.days import DayBook, OfWindows
 from stream.core.events import Event, EventWithoutUser
+from stream.core.ledger import Ledger
 from stream.core.messages import MessageKind
 from stream.core.metrics import Metric, closed_name, segment_name
 from stream.core.ring import Pages, Ring
@@ -94,6 +96,7 @@ class Family(Generic[Part]):
 
     name: ClassVar[str]  # in the keys of its stored totals, and in snapshots
     number: ClassVar[int]  # of its part in a stored row; it is never used again for another family
+    since_format: ClassVar[int] = 6  # the first format of the state that has parts of the family (`progress.FORMAT`)
     windows: ClassVar[Windows]
     metrics: ClassVar[tuple[Metric, ...]]
     message_kinds: ClassVar[tuple[MessageKind, ...]] = ()  # the kinds of native messages that it brings
@@ -131,6 +134,14 @@ class Family(Generic[Part]):
         on the order in which events arrive.
         """
         raise NotImplementedError
+
+    def conclusions(self) -> Mapping[type[Event], tuple[type[Event], Callable[[], Event | None]]]:
+        """What families that count with it are told of the same user, after the events of one type were applied.
+
+        By that type: the type of the conclusion, and a function that returns the conclusion from the events that were
+        applied last, or None if nothing follows from them. A family that wants it has a handler for its type.
+        """
+        return {}
 
     def references(self) -> Mapping[type[EventWithoutUser], Callable[[Part, str, int], bool]]:
         """By type of event without a user: a function that returns whether a reference means a thing of a part.
@@ -301,7 +312,7 @@ class Family(Generic[Part]):
         """How many days back from a closed day its numbers reach."""
         return max(self.closed_lengths)
 
-    def books(self) -> tuple[DayBook, ...]:
+    def books(self) -> tuple[DayBook | Ledger, ...]:
         """What is booked by local day."""
         return (self.days,)
 
@@ -420,6 +431,6 @@ class Family(Generic[Part]):
             yield from self.of_window({"window": window}, of_windows.get(length, {}))
 
 
-def _numeric_fields(tally: Mapping[Field, int]) -> Tally:
+def _numeric_fields(tally: Mapping[Field, int]) -> dict[Field, int]:
     """A tally without its text fields."""
     return {field: amount for field, amount in tally.items() if isinstance(field, int)}

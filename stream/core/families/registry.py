@@ -3,16 +3,25 @@
 from typing import Any
 
 from stream.core.events import Event
+from stream.core.families.accounts.family import AccountsFamily
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.family import Family
 from stream.core.families.logins import LoginsFamily
+from stream.core.families.orders.family import OrdersFamily
 from stream.core.families.sessions.family import SessionsFamily
 from stream.core.families.surveys.family import SurveysFamily
 from stream.core.messages import MessageKind
 from stream.core.rules import Rules
 from stream.core.windows import Windows
 
-FAMILIES: list[type[Family[Any]]] = [ActivityFamily, SessionsFamily, LoginsFamily, SurveysFamily]
+FAMILIES: list[type[Family[Any]]] = [
+    ActivityFamily,
+    SessionsFamily,
+    LoginsFamily,
+    SurveysFamily,
+    AccountsFamily,
+    OrdersFamily,
+]
 
 
 def families(rules: Rules) -> list[Family[Any]]:

@@ -34,6 +34,17 @@ def _groups(events: Iterable[Event]) -> Iterable[Sequence[Event]]:
     return groups
 
 
+def _pass_on(conclude: Callable[[], Event | None], handler: EventHandler) -> EventHandler:
+    """A handler that gets what another family has concluded from the events, instead of the events."""
+
+    def handle(part: Any, events: Sequence[Event], changed: bytearray, now: int) -> None:
+        concluded = conclude()
+        if concluded is not None:
+            handler(part, (concluded,), bytearray(1), now)
+
+    return handle
+
+
 class BatchApplier:
     """Applies batches to the rows of one partition."""
 
@@ -49,6 +60,13 @@ class BatchApplier:
             # The handler of `Event` gets all types that its family does not name.
             found = [(index, handlers.get(event, handlers.get(Event))) for index, handlers in enumerate(by_family)]
             self._handlers[event] = tuple((index, handler) for index, handler in found if handler is not None)
+        for family in families:
+            for event, (concluded, conclude) in family.conclusions().items():
+                told = [
+                    (index, handlers[concluded]) for index, handlers in enumerate(by_family) if concluded in handlers
+                ]
+                passed = tuple((index, _pass_on(conclude, handler)) for index, handler in told)
+                self._handlers[event] = (*self._handlers[event], *passed)
         for index, family in enumerate(families):
             for without_user, has_reference in family.references().items():
                 self._references[without_user] = (index, has_reference)

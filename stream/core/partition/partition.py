@@ -126,6 +126,12 @@ class Partition:
         self._read_at_ms = None
         return batch.refused, batch.misplaced
 
+    def parts(self, name: str) -> Iterator[tuple[str, Any]]:
+        """The users whose rows are in memory, each with the part of the family of this name."""
+        index = [family.name for family in self.families].index(name)
+        for user, row in self._rows.users.items():
+            yield user, self._rows.part(row, index)
+
     # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, clock_ms: int, *, behind: Collection[str], active: Collection[str] = ()) -> None:
@@ -297,6 +303,7 @@ class Partition:
         progress.rules = state_settings(self.rules)
         progress.values_beyond += self._apart.beyond
         self._apart.beyond = 0
+        progress.format = max(progress.format, self._rows.format)
         delta.append((PROGRESS, msgspec.msgpack.encode(progress)))
         return delta
 

@@ -19,8 +19,10 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
 # The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts. In format 2 not
 # everything was booked by local day. In format 3 sessions, answers and closed days were not counted by segment. In
 # format 4 an id had only one session with a summary, and one response. In format 5 the first days of users were rounded
-# otherwise.
-FORMAT = 6
+# otherwise. Format 7 has accounts and orders, which versions with format 6 would drop; only what has them is written in
+# it, so such a version goes on with a state without them.
+FORMAT = 7
+OLDEST_FORMAT = 6  # which is read too, and written as long as no family needs a later one
 
 PROGRESS = b"progress"
 
@@ -65,7 +67,7 @@ class Progress(msgspec.Struct):
     quiet_since_ms: int = -1  # the clock when the last record was read, or was still to be read
     rules: dict[str, str] = {}  # by setting: the value with which the stored totals were counted
     zone_database: str = ""  # by which rules of the time zone days were told apart (`zones.rules_of`); empty if unknown
-    format: int = FORMAT
+    format: int = OLDEST_FORMAT
     left_out: dict[str, dict[str, int]] = {}  # by input and word: what messages told and no family hears
 
     def tick(
@@ -114,7 +116,7 @@ def decode_progress(value: bytes, rules: Mapping[str, str]) -> Progress:
     Raises FormatChanged if another version has written it, RulesChanged if the settings differ from `rules`.
     """
     written = msgspec.msgpack.decode(value, type=_FormatOnly).format
-    if written != FORMAT:
+    if not OLDEST_FORMAT <= written <= FORMAT:
         raise format_changed(written)
     progress = msgspec.msgpack.decode(value, type=Progress)
     for setting, now in rules.items():

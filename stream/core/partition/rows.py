@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from stream.core.families.family import Family, Horizon
-from stream.core.partition.progress import FORMAT, format_changed
+from stream.core.partition.progress import FORMAT, OLDEST_FORMAT, format_changed
 
 USER_PREFIX = "user/"
 
@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
 
 _FORMAT_KEY = 0
-_FORMAT = _encode(FORMAT)
+_FORMATS = {_encode(number): number for number in range(OLDEST_FORMAT, FORMAT + 1)}
 
 
 class Row(msgspec.Struct, gc=False):
@@ -49,6 +49,9 @@ class Rows:
         self.expired_in_last_delta: set[bytes] = set()  # those of the last delta, which the store may still have
         self.full: dict[str, int] = {}  # by user whose row is too large: the watermark at which it is checked again
         self._no_parts = [None] * len(families)
+        self.format = OLDEST_FORMAT  # the newest in which a row was written
+        # By number of a family whose parts earlier versions would drop: the format that they can't read.
+        self._newer = [(one.number, one.since_format) for one in families if one.since_format > OLDEST_FORMAT]
 
     def load(self, user: str, value: bytes, *, watermark_ms: int) -> Row:
         """Take a stored row into memory. Raises FormatChanged."""
@@ -67,7 +70,7 @@ class Rows:
         except msgspec.ValidationError:  # it is not a map: in format 1 rows had no parts
             raise format_changed(1) from None
         written = stored.pop(_FORMAT_KEY)
-        if bytes(written) != _FORMAT:
+        if bytes(written) not in _FORMATS:
             raise format_changed(msgspec.msgpack.decode(written, type=int))
         return Row(self._no_parts.copy(), stored, len(value))
 
@@ -85,7 +88,7 @@ class Rows:
 
     def encode(self, row: Row) -> bytes:
         """Encode a row to be stored."""
-        fields: dict[int, Any] = {_FORMAT_KEY: FORMAT}
+        fields: dict[int, Any] = {_FORMAT_KEY: OLDEST_FORMAT}
         for family, part in zip(self.families, row.parts, strict=True):
             if part is not None:
                 to_store = family.stored(part)
@@ -93,6 +96,9 @@ class Rows:
                     fields[family.number] = to_store
         if row.stored:
             fields.update(row.stored)
+        for number, needed in self._newer:
+            if number in fields:
+                fields[_FORMAT_KEY] = self.format = needed
         return _encode(fields)
 
     def is_expired(self, key: bytes) -> bool:

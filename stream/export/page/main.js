@@ -13,6 +13,7 @@ import { segments } from "./segments.js";
 import { sessions } from "./sessions.js";
 import { state } from "./state.js";
 import { surveys } from "./surveys.js";
+import { customers } from "./tab-customers.js";
 import { days as anyDays } from "./tab-days.js";
 import { lifecycle } from "./tab-lifecycle.js";
 import { retention } from "./tab-retention.js";
@@ -51,6 +52,7 @@ const views = {
   retention: retention(at("retention")),
   lifecycle: lifecycle(at("lifecycle")),
   segments: closedSegments(at("closed-segments")),
+  customers: customers(at("customers")),
 };
 
 let tab = null;

@@ -1,9 +1,10 @@
 // The metrics of closed days: their titles, how their values are shown, and which values their labels have.
 
 import { byLength, daysBetween } from "./numbers.js";
-import { windowName } from "./text.js";
+import { moneyIn, windowName } from "./text.js";
 
-const ACRONYMS = new Map(["csat", "nps", "ces", "cxi", "l28"].map((word) => [word, word.toUpperCase()]));
+const ACRONYMS = new Map(["csat", "nps", "ces", "cxi", "l28", "ltv", "clv"].map((word) => [word, word.toUpperCase()]));
+const MONEY = "units of the currency";
 const LABELS = { window: "Window", rule: "Rule", quantile: "Quantile", mode: "Mode", day: "Day", week: "Week", days: "Active days" };
 const USUAL = { rule: "ga4", quantile: "0.5", mode: "on_or_after", day: "7", week: "1" };
 
@@ -20,7 +21,9 @@ export function titleOf(name) {
   return text[0].toUpperCase() + text.slice(1);
 }
 
-export function kindOf({ unit, interval, parts }) {
+/** How values of a metric are shown; amounts of money in a `currency`, once it is known in which. */
+export function kindOf({ unit, interval, parts }, currency) {
+  if (unit === MONEY && currency !== undefined) return moneyIn(currency);
   if (unit === "seconds") return "duration";
   if (unit === "ratio") return interval ? "share" : "ratio";
   if (unit === "score") return "score";

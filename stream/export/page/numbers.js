@@ -49,6 +49,7 @@ const NOTHING = {
   last_closed_day: null,
   timezone: "UTC",
   windows: { activity: [], sessions: [], surveys: [] },
+  kinds: [],
 };
 
 const UNREAD = new Set(["starting", "rebalancing", "recovering", "behind"]);

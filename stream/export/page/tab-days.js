@@ -32,9 +32,9 @@ export function days(root) {
 
   return view(root, load, (numbers, told) => {
     const metric = numbers.definitions[placed("metric", USUAL)];
-    const kind = kindOf(metric);
     const values = Object.fromEntries(metric.labels.map((label) => [label, valuesOf(told, label)]));
-    const labels = chosenLabels(metric.labels, values, kind);
+    const labels = chosenLabels(metric.labels, values, kindOf(metric));
+    const kind = kindOf(metric, labels.currency);
     const rows = rowsOf(numbers, told, metric, labels);
     const isCorrected = rows.some((row) => row.corrections);
     const hasIntervals = rows.some((row) => row.lower !== undefined);

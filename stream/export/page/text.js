@@ -54,6 +54,13 @@ export const KINDS = {
   duration: { show: duration, differ: relative },
 };
 
+/** The kind of the amounts of a currency: its own decimals, and the name of the currency before each. */
+export function moneyIn(currency) {
+  const amounts = new Intl.NumberFormat("en-US", { style: "currency", currency, currencyDisplay: "code" });
+  KINDS[currency] ??= { show: (value) => minus(amounts.format(value)), differ: relative };
+  return currency;
+}
+
 export const shown = (kind, value) => (value === undefined || value === null ? NONE : KINDS[kind].show(value));
 
 /** So many of something: 1 session, 2 sessions. */

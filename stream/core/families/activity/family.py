@@ -7,6 +7,7 @@ day. What an active day adds to closed days is booked on that day (`calendar`), 
 `unknown`, which is the rest, add up to the active users of each window.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -16,8 +17,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from stream.core import reuse, segments
-from stream.core.days import DayBook, OfWindows, Version
-from stream.core.events import Event, Login, Step, Summary
+from stream.core.days import Amounts, DayBook, OfWindows, Version
+from stream.core.events import AccountChange, Event, Login, SignUps, Step, Summary
 from stream.core.families.activity import calendar, closing, samples
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.known_periods import (
@@ -35,6 +36,7 @@ from stream.core.families.activity.part import (
     Activity,
     Booked,
     SummaryTimes,
+    active_days,
     add_day,
     add_minute,
     attributes_by_day,
@@ -60,13 +62,22 @@ from stream.core.families.activity.standings import (
     only_new_day,
 )
 from stream.core.families.family import BySegment, EventHandler, Family, Horizon, one_by_one
+from stream.core.first_week import (
+    NEVER_AGAIN,
+    POOLED_DAYS,
+    WEEK_DAYS,
+    Bookings,
+    add_weeks,
+    add_weeks_between,
+    last_cohort,
+)
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, USERS, AttributeValues, values_of
 from stream.core.snapshot import Sums
-from stream.core.tally import Field, Tally
+from stream.core.tally import Field, Tally, add
 from stream.core.time import DAY_MS, MINUTE_MS, QUARTER_HOUR_MS, Span, date_of
 from stream.core.windows import ACTIVITY, SEGMENTS_ACTIVITY
 
@@ -96,6 +107,8 @@ class ActivityFamily(Family[Activity]):
         self._segmented = bool(self.segments)
         # Users by value: a book of its own, for in this one what is booked is superseded with each active day.
         self._values_by_day = DayBook(f"{self.name}-segments")
+        # Active days of first weeks, on the days of signing up.
+        self._first_weeks = DayBook(f"{self.name}-first-weeks")
         self._days_sorted: dict[int, tuple[int, calendar.Day]] = {}
 
     @classmethod
@@ -113,6 +126,8 @@ class ActivityFamily(Family[Activity]):
             Step: self.apply_steps,
             Login: one_by_one(self.apply_login),
             Summary: one_by_one(self.apply_summary),
+            AccountChange: one_by_one(self.apply_account),
+            SignUps: one_by_one(self.apply_sign_ups),
             Event: one_by_one(self.apply_other),
         }
 
@@ -139,6 +154,25 @@ class ActivityFamily(Family[Activity]):
         if part.booked is None:
             self._record_booked(part)
         part.known_periods, part.quarter_hour = known_periods, NO_QUARTER_HOUR
+        return True
+
+    def apply_account(self, part: Activity, event: AccountChange, now: int) -> bool:
+        """What happens to an account makes nobody active, but it may tell the values of segments, as of the plan."""
+        values = event.segments
+        has_told = (
+            values is not NO_ATTRIBUTES and self._segmented and self._update_attributes(part, event.at_ms, values)
+        )
+        return self.apply_other(part, event, now) or has_told
+
+    def apply_sign_ups(self, part: Activity, event: SignUps, now: int) -> bool:
+        """The first week of a user begins with the day of signing up."""
+        before = tuple(at_ms for at_ms in part.signed_up_ms if at_ms < event.at_ms)
+        signed_up_ms = (*before, *(at_ms for at_ms in event.signed_up_ms if at_ms >= event.at_ms))
+        if signed_up_ms == part.signed_up_ms:
+            return False
+        if part.booked is None:
+            self._record_booked(part)
+        part.signed_up_ms = signed_up_ms
         return True
 
     def _apply_activity(self, part: Activity, at_ms: int, values: AttributeValues, now: int) -> bool:
@@ -223,7 +257,9 @@ class ActivityFamily(Family[Activity]):
         """Record what is booked of a part before it changes."""
         summaries = dict(part.summaries) if part.summaries else _NO_SUMMARIES
         days = part.minutes, part.since_day, part.day_bits, part.before_day
-        part.booked = Booked(*days, part.attributes, part.earlier_attributes, summaries, part.known_periods)
+        part.booked = Booked(
+            *days, part.attributes, part.earlier_attributes, summaries, part.known_periods, part.signed_up_ms
+        )
         self.changed.append(part)
 
     def new(self) -> Activity:
@@ -233,9 +269,10 @@ class ActivityFamily(Family[Activity]):
         return _decode(stored)
 
     def stored(self, part: Activity) -> object:
-        if part.summaries:
+        if part.summaries or part.signed_up_ms:
             days = part.since_day, part.day_bits, part.before_day
-            return (part.minutes, part.known_periods, *days, part.attributes, part.earlier_attributes, part.summaries)
+            attributes = part.attributes, part.earlier_attributes
+            return (part.minutes, part.known_periods, *days, *attributes, part.summaries, part.signed_up_ms)
         if part.earlier_attributes:
             days = part.since_day, part.day_bits, part.before_day
             return (part.minutes, part.known_periods, *days, part.attributes, part.earlier_attributes)
@@ -244,12 +281,16 @@ class ActivityFamily(Family[Activity]):
         return None
 
     def long_term_part(self, part: Activity) -> Activity | None:
-        """The last known period of a user who was active, and the attributes."""
-        last = part.known_periods[-1:]
-        if not first_minutes(last):
+        """The last known period, if the user was active in it or it has attributes, and these attributes."""
+        if not part.known_periods:
             return None
-        self._drop_attributes(part, until_day=self._forgotten_until(part.known_periods))
-        return Activity(known_periods=last, before_day=last_day(part), attributes=part.attributes)
+        *earlier, last = part.known_periods
+        if earlier:
+            self._drop_attributes(part, until_day=earlier[-1].last_day)
+        if last.first_minute != NEVER:
+            return Activity(known_periods=(last,), before_day=last_day(part), attributes=part.attributes)
+        # An event of this period may still make the user active, who has these attributes then.
+        return None if part.attributes is None else Activity(known_periods=(last,), attributes=part.attributes)
 
     def prune(self, part: Activity, horizon: Horizon) -> None:
         before_ms = max(0, horizon.before_ms)
@@ -263,6 +304,9 @@ class ActivityFamily(Family[Activity]):
         before_day = self._day_of(before_ms)
         without_days_before(part, before_day - days_kept)
         part.quarter_hour = NO_QUARTER_HOUR
+        if part.signed_up_ms:
+            needed_since = before_day - WEEK_DAYS
+            part.signed_up_ms = tuple(at_ms for at_ms in part.signed_up_ms if self._day_of(at_ms) >= needed_since)
         if part.earlier_attributes:
             # Of the days that nothing can change any more the last is needed: what was known when the others began.
             attributes = attributes_by_day(part)
@@ -326,13 +370,15 @@ class ActivityFamily(Family[Activity]):
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
-    def book(self, parts: list[Activity]) -> None:
+    def book(self, parts: list[Activity]) -> None:  # noqa: C901  one loop, for it runs for each changed user
         # Active days that add the same: of users who are new, or here again after the same days.
         counted: dict[tuple[int, int, int, int], int] = {}
         by_value: Counted = {}
         for part in parts:
             before, part.booked = part.booked, None
             assert before is not None
+            if before.signed_up_ms or part.signed_up_ms:
+                self._rebook_first_weeks(before, part)
             if before.summaries or part.summaries:
                 self._rebook_with_summaries(before, part, by_value)
                 continue
@@ -405,6 +451,34 @@ class ActivityFamily(Family[Activity]):
         if before:
             self.ring.book(latest_bookings(before, removed), times=-1)
         self.ring.book(latest_bookings(after, added))
+
+    # -- the first week of those who signed up ---------------------------------------------------------------------
+
+    def _rebook_first_weeks(self, before: Booked, part: Activity) -> None:
+        """Book on the days of signing up on which days of the first week the user was active, if that has changed."""
+        difference: Bookings = Counter()
+        self._add_first_weeks(difference, before, -1)
+        self._add_first_weeks(difference, part, 1)
+        for (signed_up, since, until, field), times in difference.items():
+            if times:
+                ends = None if until == NEVER_AGAIN else until
+                self._first_weeks.book([Booking(signed_up, {field: times}, ends, since)])
+
+    def _add_first_weeks(self, to: Bookings, part: Activity | Booked, times: int) -> None:
+        if not part.signed_up_ms:
+            return
+        signed_up_on = [self._day_of(at_ms) for at_ms in part.signed_up_ms]
+
+        def active(as_of: int | None = None) -> Iterable[int]:
+            days = self._with_summaries(part, as_of=as_of)[1]
+            return active_days(days.since_day, days.bits.to_bytes(days.bits.bit_length() + 7 >> 3, "little"))
+
+        known = list(active())
+        add_weeks(to, signed_up_on, known, times)
+        # Until some days another session was known.
+        for since, until in pairwise(sorted(self._reported_days(part)) if part.summaries else ()):
+            add_weeks_between(to, signed_up_on, active(as_of=until - 1), since, until, times)
+            add_weeks_between(to, signed_up_on, known, since, until, -times)
 
     # -- users by the values of segments, on closed days -------------------------------------------------------------
 
@@ -552,10 +626,16 @@ class ActivityFamily(Family[Activity]):
             lengths = {*self.closed_segment_lengths().values(), max(self.closed_lengths)}
             for length, tally in self._values_by_day.windows(day, [*lengths]).items():
                 sums[length].update(tally)
+        last = last_cohort(day, self.rules.days.starts_ms)
+        of_first_weeks: Amounts = {}
+        for _, amounts in self._first_weeks.as_of(day, last - POOLED_DAYS + 1, last):
+            add(of_first_weeks, amounts)
+        if of_first_weeks:
+            sums[samples.FIRST_WEEKS] = of_first_weeks
         return sums
 
     def books(self) -> tuple[DayBook, ...]:
-        return (self.days, self._values_by_day)
+        return (self.days, self._values_by_day, self._first_weeks)
 
     def _sorted(self, number: int, amounts: Mapping[Field, int]) -> calendar.Day:
         """What a day holds, sorted once for all days that reach it as long as it does not change."""

@@ -44,6 +44,7 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     earlier_attributes: tuple[Attributes, ...]
     summaries: Mapping[str, SummaryTimes]
     known_periods: KnownPeriods
+    signed_up_ms: tuple[int, ...] = ()
 
 
 class Activity(msgspec.Struct, array_like=True, gc=False):
@@ -57,6 +58,7 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
     attributes: Attributes | None = None  # of segments
     earlier_attributes: tuple[Attributes, ...] = ()  # what was known at the end of earlier days, in order of time
     summaries: dict[str, SummaryTimes] = {}  # by id (`reuse`); their activity is not among the minutes and days above
+    signed_up_ms: tuple[int, ...] = ()  # when the user signed up, as long as a late event may fall into the week after
     booked: Booked | None = None  # what is in the totals, if the part has changed since then; never stored
     # A quarter of an hour in which all later minutes have a known day and period, because days begin with one. Never
     # stored.

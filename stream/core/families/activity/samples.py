@@ -14,6 +14,9 @@ from stream.core.time import DAY_SECONDS, minutes_of
 
 _DAY = 1_440
 
+# Among the windows of a closed day: active days of the first weeks of those who signed up (`core.first_week`).
+FIRST_WEEKS = -1
+
 
 def live(sums: Sums, lengths: Mapping[str, int]) -> Iterator[Sample]:
     """The live numbers; `lengths` are the windows in minutes."""

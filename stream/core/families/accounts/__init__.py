@@ -1,0 +1,1 @@
+"""Whose accounts there are: sign-ups, onboarding, subscriptions and memberships."""

@@ -1,0 +1,1 @@
+"""What people pay: orders and refunds."""
