@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,25 @@ class Deployment:
         scale: Mapping[str, int] | None = None,
         wait: bool = True,
     ) -> None:
-        """Start services, with those of profiles, and wait until they are healthy."""
+        """Start services, with those of profiles, and wait until they are healthy.
+
+        Compose gives up when one is unhealthy for some time, as on a machine that is busy. It is asked again.
+        """
         options = [option for name in profiles for option in ("--profile", name)]
         scaled = [option for name, count in (scale or {}).items() for option in ("--scale", f"{name}={count}")]
         how = ["--detach", "--no-build", "--pull", "never", *(["--wait"] if wait else [])]
-        self.compose(*options, "up", *how, *scaled, *services)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not self._is_up([*options, "up", *how, *scaled, *services], may_be_unhealthy=time.monotonic() < deadline):
+            time.sleep(2)
+
+    def _is_up(self, command: Sequence[str], *, may_be_unhealthy: bool) -> bool:
+        try:
+            self.compose(*command)
+        except AssertionError as error:
+            if may_be_unhealthy and "is unhealthy" in str(error):
+                return False
+            raise
+        return True
 
     def down(self) -> None:
         """End all services and remove their volumes."""
