@@ -33,7 +33,7 @@ def fleet(kafka: RunningKafka, tmp_path: Path) -> Iterator[Fleet]:
     """Eight workers and two servers, not yet started."""
     suffix = uuid.uuid4().hex[:8]
     settings = {"topics.partitions": PARTITIONS, "kafka.session_timeout": "10s", "server.stale_after": "10s"}
-    deployment = Deployment(kafka.address, lambda name: f"{name}-{suffix}", tmp_path, **settings)
+    deployment = Deployment(kafka.address, lambda name: f"{name}-{suffix}", tmp_path, customers=False, **settings)
     deployment.create_topics()
     yield Fleet(deployment)
     deployment.end()
