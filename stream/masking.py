@@ -38,6 +38,8 @@ _OPTION = re.compile(r"""(?i)(?P<name>(?:pass\w*|pwd|secret\w*|token|auth\w*)=)[
 def masked(name: str, value: Any) -> Any:
     """Return the value of a setting for display. Secrets are masked. The name may be with its section or without."""
     name = name.rpartition(".")[2]
+    if isinstance(value, tuple):
+        return tuple(masked(name, one) for one in value)
     if not isinstance(value, str) or not value:
         return value
     if name in _SECRETS:

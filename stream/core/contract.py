@@ -6,6 +6,7 @@ say them: which texts are treated as no id, and that unknown fields are ignored.
 JSON Schema, draft 2020-12; nothing in it but `$defs` is newer than draft 7.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -20,6 +21,12 @@ _TIME: list[dict[str, Any]] = [
     *({"type": "number", "minimum": 10 ** (digits - 1), "exclusiveMaximum": 10**digits} for digits in (10, 13, 16)),
 ]
 _TIME_TEXT = "ISO 8601 with an offset, or an epoch number of 10 (s), 13 (ms) or 16 (us) digits"
+
+# Amounts and shares. A number is read as it is written in the message, so none is less exact than a text.
+_DECIMAL: list[dict[str, Any]] = [
+    {"type": "number", "minimum": 0},
+    {"type": "string", "pattern": r"^\s*\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"},
+]
 
 _FIELDS = {
     "event_time": "when it happened",
@@ -50,9 +57,9 @@ def schema_and_parts(kind: MessageKind, *, reference: str) -> tuple[dict[str, An
     schema = parts.pop(kind.message_type.__name__)
     del schema["title"]
     described = {**_FIELDS, **kind.fields}
-    times = [field.name for field in msgspec.structs.fields(kind.message_type) if _is_time(field.type)]
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(kind.message_type)}
     properties = {
-        name: {**_property(told, is_time=name in times), **_described(described.get(name), is_time=name in times)}
+        name: {**_property(told, types[name]), **_described(described.get(name), is_time=_is_time(types[name]))}
         for name, told in schema["properties"].items()
     }
     an_id = {"type": ["string", "integer"], "minLength": 1}
@@ -73,11 +80,13 @@ def _is_time(type_: Any) -> bool:
     return bool(type_ == Time or type_ == Time | None)
 
 
-def _property(told: dict[str, Any], *, is_time: bool) -> dict[str, Any]:
-    if not is_time:
+def _property(told: dict[str, Any], type_: Any) -> dict[str, Any]:
+    """Return what is told of a field. Times and decimals are read in more forms than msgspec tells."""
+    forms = _TIME if _is_time(type_) else _DECIMAL if type_ in (Decimal, Decimal | None) else None
+    if forms is None:
         return told
     may_be_null = [{"type": "null"}] if {"type": "null"} in told.get("anyOf", ()) else []
-    return {"anyOf": [*_TIME, *may_be_null]}
+    return {"anyOf": [*forms, *may_be_null]}
 
 
 def _described(text: str | None, *, is_time: bool) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Ledger:
 
     def size(self) -> int:
         """The number of pages."""
-        return len(self._days) + len(self._ahead) + 1
+        return sum(map(bool, (self._before, *self._days.values(), *self._ahead.values())))
 
     def forget_before(self, day: int) -> None:
         """Add up the changes of earlier days: no closed day will be asked for that lies among them."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stream.kafka.topic_specs import topic_specs
-from stream.settings import Settings
+from stream.settings import load
 from tests.deploy import machine
 from tests.deploy.compose import resolved
 from tests.deploy.tools import DEPLOY, REPOSITORY, there, tool, unavailable
@@ -78,9 +78,10 @@ def test_every_service_starts_in_order_and_passes_its_health_check(demo: dict[st
 
 def test_the_topics_are_made_once_and_for_all(demo: dict[str, Any]) -> None:
     topics = demo["services"]["topics"]
+    settings = load(None, resolved(SMALL)["services"]["topics"]["environment"])
 
     assert topics["status"] == 0
-    assert len(topics["log"]) == len(topic_specs(Settings()))
+    assert len(topics["log"]) == len(topic_specs(settings))
     assert all(line.startswith("created  ") for line in topics["log"]), topics["log"]
 
 

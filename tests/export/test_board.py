@@ -152,8 +152,9 @@ def test_what_can_be_counted_is_there_as_0_so_that_the_first_of_its_kind_is_seen
     shown.put(report(0, []))
     events, letters = (values(shown, f"engagement_{name}_total") for name in ("events", "dead_letters"))
 
-    assert set(events) == {f"{topic}/{outcome}" for topic in TOPICS for outcome in OUTCOMES}
-    assert set(letters) == {f"{topic}/{reason.value}" for topic in TOPICS for reason in Reason}
+    inputs = shown.settings.named_inputs
+    assert set(events) == {f"{name}/{outcome}" for name in inputs for outcome in OUTCOMES}
+    assert set(letters) == {f"{name}/{reason.value}" for name in inputs for reason in Reason}
     assert {*events.values(), *letters.values()} == {0}
 
 

@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from stream.core.families.registry import message_kinds
+from stream.core.offline import Offline
 from stream.core.rejections import Rejected
+from stream.core.rules import Rules
 from stream.export.contract import asyncapi, json_schemas
 from stream.settings import load
 from stream.simulate.simulator import SimulatorSettings, simulate
@@ -24,6 +26,8 @@ from tests.test_cli import engagement
 SCHEMAS = json_schemas()
 ADA: dict[str, Any] = {"user_id": "ada", "event_time": "2026-11-21T10:00:00Z"}
 VIEW, NPS = {**ADA, "type": "page_view"}, {**ADA, "response_id": 1, "kind": "nps", "score": 9}
+STEP, CANCELLED = {**ADA, "type": "onboarding_step", "step": "invite"}, {**ADA, "type": "cancelled"}
+PAID = {**ADA, "type": "paid", "order_id": "o-1", "amount": "19.90", "currency": "EUR"}
 SUMMARY = {
     **ADA,
     "type": "summary",
@@ -71,6 +75,16 @@ def test_each_schema_is_one_and_says_what_each_field_means(kind: str) -> None:
         ("logins", {**ADA, "event_time": 1795255200000000, "success": None}),
         ("surveys", NPS),
         ("surveys", {**ADA, "response_id": "r", "kind": "csat", "status": "shown"}),
+        ("accounts", STEP),
+        ("accounts", {**STEP, "step": 3}),
+        ("accounts", CANCELLED),
+        ("accounts", {**CANCELLED, "effective_at": "2026-12-21T10:00:00Z", "plan": 7}),
+        ("accounts", {**CANCELLED, "effective_at": None}),
+        ("orders", PAID),
+        ("orders", {**PAID, "order_id": 7, "amount": 19.9, "margin": 0.25, "transaction_type": ["any"]}),
+        ("orders", {**PAID, "amount": 0, "margin": "0.25", "refund_id": None}),
+        ("orders", {**PAID, "amount": " +1.5e1 ", "margin": None}),
+        ("orders", {**PAID, "type": "refunded", "refund_id": 1}),
     ],
 )
 def test_what_a_schema_allows_is_read(kind: str, message: dict[str, Any]) -> None:
@@ -95,6 +109,20 @@ def test_what_a_schema_allows_is_read(kind: str, message: dict[str, Any]) -> Non
         ("logins", {**ADA, "success": "yes"}),
         ("surveys", {**NPS, "kind": "csi"}),
         ("surveys", {name: value for name, value in NPS.items() if name != "response_id"}),
+        ("accounts", ADA),
+        ("accounts", {**ADA, "type": "joined"}),
+        ("accounts", {**ADA, "type": "onboarding_step"}),
+        ("accounts", {**CANCELLED, "effective_at": 17952552}),
+        ("orders", {**PAID, "type": "shipped"}),
+        ("orders", {name: value for name, value in PAID.items() if name != "currency"}),
+        ("orders", {**PAID, "order_id": None}),
+        ("orders", {**PAID, "amount": "19,90"}),
+        ("orders", {**PAID, "amount": -1}),
+        ("orders", {**PAID, "amount": "-1"}),
+        ("orders", {**PAID, "amount": "NaN"}),
+        ("orders", {**PAID, "amount": None}),
+        ("orders", {**PAID, "currency": 978}),
+        ("orders", {**PAID, "margin": -0.1}),
     ],
 )
 def test_what_a_schema_forbids_is_refused(kind: str, message: object) -> None:
@@ -103,7 +131,7 @@ def test_what_a_schema_forbids_is_refused(kind: str, message: object) -> None:
 
 
 def test_all_that_a_population_sends_fits() -> None:
-    world = SimulatorSettings(users=30)
+    world = SimulatorSettings(users=30, customers=True)
     counted = dict.fromkeys(SCHEMAS, 0)
     for event in simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + 3 * 86_400_000):
         message = json.loads(event.value)
@@ -118,6 +146,24 @@ def test_the_examples_are_those_of_the_readme() -> None:
     written = [json.loads(code) for code in re.findall(r"`(\{.*?\})`", table)]
 
     assert written == [example for kind in message_kinds().values() for example in kind.examples]
+
+
+def test_each_example_counts() -> None:
+    offline = Offline(Rules(), READERS, at_ms=1_795_300_200_000)  # on the evening of their day
+    examples = {name: kind.examples for name, kind in message_kinds().items()}
+    lines = [{"topic": kind, **example} for kind, told in examples.items() for example in told]
+
+    assert list(offline.apply(json.dumps(line).encode() for line in lines)) == []
+    computed = offline.computed()
+    assert computed.events["applied"] == len(lines)
+    numbers = {
+        (name, *labels.values()): value for name, labels, value in computed.live if labels.get("window", "7d") == "7d"
+    }
+    assert numbers["engagement_sessions", "7d"] == 2
+    assert numbers["engagement_logins", "7d"] == 1
+    assert numbers["engagement_nps_answers", "7d", "promoter"] == 1
+    assert numbers["engagement_subscribers", "active"] == 1
+    assert numbers["engagement_revenue", "7d", "EUR"] == 14.9
 
 
 def test_asyncapi_has_the_topics_whose_messages_are_ours(tmp_path: Path) -> None:
@@ -171,6 +217,6 @@ def test_the_command_prints_them() -> None:
     assert json.loads(document.stdout)["channels"].keys() == {"sessions", "logins", "surveys"}
     assert document.stderr == ""
 
-    refused = engagement("schema", "orders")
+    refused = engagement("schema", "weather")
     assert refused.exit_code == 2
-    assert "'orders' is none of sessions, logins, surveys" in refused.stderr
+    assert "'weather' is none of sessions, logins, surveys, accounts, orders" in refused.stderr

@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream.core.partition.progress import FORMAT, FormatChanged
+from stream.core.partition.progress import FORMAT, OLDEST_FORMAT, FormatChanged
 from stream.simulate.recording import ReplayEvent
 from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
@@ -124,7 +124,8 @@ def test_state_of_another_version_is_never_taken_for_ours(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(counted(deployment))
-    monkeypatch.setattr("stream.core.partition.progress.FORMAT", FORMAT + 1)  # as if the next version were here
+    for limit in ("FORMAT", "OLDEST_FORMAT"):  # as if the next version were here, which reads its own format alone
+        monkeypatch.setattr(f"stream.core.partition.progress.{limit}", FORMAT + 1)
 
     async def refused_and_given_up() -> str:
         with open_maintenance(deployment.settings) as opened:
@@ -135,7 +136,7 @@ def test_state_of_another_version_is_never_taken_for_ours(
                     await commands.reset(number, lambda read, left: None)
                 return str(raised.value)
 
-    assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
+    assert f"written in format {OLDEST_FORMAT} by another version" in asyncio.run(refused_and_given_up())
     monkeypatch.undo()
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
 

@@ -129,8 +129,8 @@ BAD_LINES = {
     "[1]": "no event: Expected `object`, got `array`",
     '{"topic":"logins","user_id":"ada"}': "no event: Object missing required field `event_time`",
     '{"user_id":"ada","event_time":1714557603}': "no event: Object missing required field `topic`",
-    line(topic=""): "'' at `$.topic` is none of sessions, logins, surveys",
-    line(topic="clicks"): "'clicks' at `$.topic` is none of sessions, logins, surveys",
+    line(topic=""): "'' at `$.topic` is none of sessions, logins, surveys, accounts, orders",
+    line(topic="clicks"): "'clicks' at `$.topic` is none of sessions, logins, surveys, accounts, orders",
     line(user_id=None): "needs `$.user_id` or `$.anonymous_id`",
     line(user_id="null"): "tells no user: 'null' at `$.user_id` is a placeholder, no `$.anonymous_id`",
     line(user_id=7.5): "no event: Expected `int | str | null`, got `float` - at `$.user_id`",
@@ -173,6 +173,7 @@ def test_rebased_every_time_keeps_its_form_and_all_else_its_bytes() -> None:
         event_time="2024-05-01T10:00:00Z",
         started_at="2024-05-01T11:30:00.250+02:00",
         ended_at=1714557540,
+        effective_at="2024-06-01T10:00:00Z",
         x=1714557540,
     )
     (fields,) = moved(summary)
@@ -180,6 +181,7 @@ def test_rebased_every_time_keeps_its_form_and_all_else_its_bytes() -> None:
     assert fields["event_time"] == "2026-11-21T12:00:00Z"
     assert fields["started_at"] == "2026-11-21T11:30:00.250Z"
     assert fields["ended_at"] == 1795262340  # 11:59
+    assert fields["effective_at"] == "2026-12-22T12:00:00Z"
     assert fields["x"] == 1714557540
 
     odd = ReplayEvent(

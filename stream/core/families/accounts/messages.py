@@ -40,4 +40,19 @@ ACCOUNTS = MessageKind(
         | (frozenset() if change is Change.CANCELLED else _NO_DATE)
         for change in Change
     },
+    needs={Change.ONBOARDING_STEP.value: ("step",)},
+    fields={
+        "type": "what happened to the account",
+        "step": "of an onboarding step: its name",
+        "effective_at": "of a cancellation: when it takes effect, if that is after `event_time`",
+    },
+    examples=(
+        {"user_id": "ada", "event_time": "2026-11-21T10:00:00Z", "type": "subscribed", "plan": "pro"},
+        {
+            "user_id": "ada",
+            "event_time": "2026-11-21T18:00:00Z",
+            "type": "cancelled",
+            "effective_at": "2026-12-21T10:00:00Z",
+        },
+    ),
 )

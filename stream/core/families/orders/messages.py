@@ -70,4 +70,32 @@ ORDERS = MessageKind(
     event_of,
     type_field="type",
     ignored_fields={"refunded": frozenset({"margin", "transaction_type"}), "paid": frozenset({"refund_id"})},
+    fields={
+        "type": "whether the order was paid, or an amount of it was paid back",
+        "order_id": "the id of the order; a later message with it and this type takes the place of the earlier one",
+        "amount": "how much was paid or paid back, with at most as many decimals as the currency has",
+        "currency": "the currency of the amount, as an ISO 4217 code",
+        "margin": "of a payment: the share of the amount that is earned, between 0 and 1",
+        "refund_id": "of a refund: its id; without one it is the only refund of its order",
+        "transaction_type": "of a payment: the kind of order, as online or renewal: a text of at most 64 characters",
+    },
+    examples=(
+        {
+            "user_id": "ada",
+            "event_time": "2026-11-21T10:00:00Z",
+            "type": "paid",
+            "order_id": "o-1",
+            "amount": "19.90",
+            "currency": "EUR",
+        },
+        {
+            "user_id": "ada",
+            "event_time": "2026-11-21T18:00:00Z",
+            "type": "refunded",
+            "order_id": "o-1",
+            "refund_id": "r-1",
+            "amount": "5.00",
+            "currency": "EUR",
+        },
+    ),
 )
