@@ -130,26 +130,22 @@ def machine(kind: str) -> type[RuleBasedStateMachine]:  # noqa: C901  a list of 
                 self.compact()
 
         @precondition(lambda self: self.world.owner is not None and not self.world.frozen)
-        @rule(users=st.permutations("abcab"), count=st.integers(2, 5), crash_at=st.sampled_from(CRASHES))
-        def die_while_saving(self, users: list[str], count: int, crash_at: str) -> None:
-            """The owner dies at a step of a checkpoint, and gets the partition again with what is on its disk."""
-            world, owner = self.world, self.world.owning
-            for minute, user in enumerate(users):
-                world.produce("logins", user, 1 + 11 * minute)
-            world.deliver("logins", count, again=0)
-            world.checkpoint(owner, crash_at=crash_at)
-            if world.owner is None:
-                world.take_over(owner)
+        @rule(
+            users=st.permutations("abcab"),
+            count=st.integers(2, 4),
+            crash_at=st.sampled_from(CRASHES),
+            dies=st.booleans(),
+        )
+        def fail_to_save(self, users: list[str], count: int, crash_at: str, dies: bool) -> None:
+            """A checkpoint of the owner fails at a step. It dies of that, or saves once more before it has noticed.
 
-        @precondition(lambda self: self.world.owner is not None and not self.world.frozen)
-        @rule(users=st.permutations("abcab"), count=st.integers(2, 4), fails_at=st.sampled_from(CRASHES))
-        def fail_to_save(self, users: list[str], count: int, fails_at: str) -> None:
-            """A checkpoint of the owner fails at a step, and before anybody has noticed it saves once more."""
+            Then it gets the partition again with what is on its disk.
+            """
             world, owner = self.world, self.world.owning
             for minute, user in enumerate(users):
                 world.produce("logins", user, 1 + 11 * minute)
             world.deliver("logins", count, again=0)
-            world.checkpoint(owner, crash_at=fails_at, dies=False)
+            world.checkpoint(owner, crash_at=crash_at, dies=dies)
             if world.owner is not None:
                 world.deliver("logins", 1, again=0)
                 world.checkpoint(owner)
@@ -355,7 +351,12 @@ def after_a_checkpoint_that_failed_the_next_one_is_saved(patch: Patch) -> None:
 
 
 # What only one world in hundreds shows is looked for where it is found soon; from other seeds it is found as surely.
-SEEDS: dict[Callable[[Patch], None], int] = {who_has_nothing_to_save_never_looks: 10}
+SEEDS: dict[Callable[[Patch], None], int] = {
+    who_has_nothing_to_save_never_looks: 9,
+    runs_of_a_worker_that_lost_the_partition_count: 2,
+    what_was_written_before_the_takeover_is_not_read: 2,
+    what_a_late_worker_touched_is_not_written_again: 9,
+}
 
 _LOGGED = ("rocksdb", "memory")
 BUGS: list[tuple[Callable[[Patch], None], tuple[str, ...]]] = [
@@ -387,7 +388,7 @@ def test_a_planted_bug_is_found(plant: Callable[[Patch], None], kind: str, monke
         run(
             kind,
             begins_with=SEEDS.get(plant),
-            max_examples=3_000,  # most are found within 50; it ends with the first that is
+            max_examples=60 if plant in SEEDS else 3_000,  # it ends with the first that is found
             phases=[Phase.generate],
             derandomize=True,
             database=None,

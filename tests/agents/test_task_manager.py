@@ -52,8 +52,13 @@ class Outbox(test_partition_task.Outbox):
         return {told.partition: told.why for told in self.told if isinstance(told, Unowned)}
 
 
-async def opened(outbox: Outbox, *, away: str = "", only_worker: bool = False) -> TaskManager:
-    """The tasks of a worker with two partitions; `away` is why their stores can't be reached."""
+async def opened(
+    outbox: Outbox, *, away: str = "", only_worker: bool = False, is_held_back: bool = False
+) -> TaskManager:
+    """The tasks of a worker with two partitions, all open unless the outbox holds the openings back.
+
+    `away` is why their stores can't be reached.
+    """
 
     async def open_state(number: int, _: Any) -> State:
         if away:
@@ -68,7 +73,7 @@ async def opened(outbox: Outbox, *, away: str = "", only_worker: bool = False) -
     tasks._outbox = outbox  # type: ignore[assignment]
     opening = asyncio.ensure_future(tasks.open([0, 2], recovery_seconds=0.0))
     if not away:
-        await asyncio.wait({opening}, timeout=1.0)  # or a test holds it back
+        await asyncio.wait({opening}, timeout=0.1 if is_held_back else None)
     while away and outbox.unowned().keys() != stores.keys():
         await asyncio.wait({opening}, timeout=0.01)
     return tasks
@@ -418,7 +423,7 @@ def test_whoever_has_given_partitions_up_ends_no_takeover_of_them_afterwards() -
                 order.append("written")
                 return await super().write_delta(partition, delta)
 
-        tasks = await opened(Slow())
+        tasks = await opened(Slow(), is_held_back=True)
         closing = asyncio.ensure_future(tasks.close(save=True))
         closing.add_done_callback(lambda _: order.append("given up"))
         await asyncio.wait({closing}, timeout=0.05)
@@ -439,7 +444,7 @@ def test_whoever_gives_partitions_up_does_not_wait_for_ever_for_a_takeover(monke
             raise AssertionError
 
     async def scenario() -> bool:
-        tasks = await opened(Stalled())
+        tasks = await opened(Stalled(), is_held_back=True)
         await asyncio.wait_for(tasks.close(save=True), 10.0)
         return tasks.failure is None
 
