@@ -90,7 +90,13 @@ def customers() -> Row:
                 bands=(("repeat", "blue"),),
                 sample=Query(number("engagement_buyers", where=_MONTH), "buyers"),
             ),
-            money("Revenue per customer over 30 days (ARPA)", "engagement_revenue_per_customer_closed", where=_MONTH),
+            # A week too: a customer of 30 days ago is not known before a month has been read.
+            money(
+                "Revenue per customer over 7 and 30 days (ARPA)",
+                "engagement_revenue_per_customer_closed",
+                by="currency, window",
+                where='window=~"7d|30d"',
+            ),
             money(
                 "Lifetime value",
                 "engagement_ltv_historic",

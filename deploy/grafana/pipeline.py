@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.frame import PIPELINE_UID, Row, any_of, page
 from deploy.grafana.panels import Steps, bars, figure, trend
-from deploy.grafana.queries import Query, growth, mean, number, quantile, rate
+from deploy.grafana.queries import Query, growth, latest, mean, number, quantile, rate
 from deploy.grafana.workers import worker_variable, workers
 from stream.core.partition.progress import APPLIED
 from stream.core.time import seconds_of
@@ -14,6 +14,9 @@ from stream.settings import Settings
 
 # Of many partitions so many are shown.
 _WORST = 10
+# Of what happens to the messages of topics the most frequent are told apart. Nobody tells more lines apart.
+_MOST_FREQUENT = 15
+_REST = f"others: what is less frequent than the {_MOST_FREQUENT} told apart."
 
 _TOPIC = 'topic=~"$topic"'
 _PARTITION = 'partition=~"$partition"'
@@ -84,7 +87,9 @@ def _trust() -> Row:
 
 def _events() -> Row:
     applied = rate("engagement_events_total", by="topic", where=f'{_TOPIC}, outcome="{APPLIED}"')
-    others = rate("engagement_events_total", by="topic, outcome", where=f'{_TOPIC}, outcome!="{APPLIED}"')
+    not_applied = f'{_TOPIC}, outcome!="{APPLIED}"'
+    others = rate("engagement_events_total", by="topic, outcome", where=not_applied)
+    seen = _seen("engagement_events_total", "outcome", others, where=not_applied)
     return Row(
         "Events",
         [
@@ -98,10 +103,10 @@ def _events() -> Row:
             ),
             trend(
                 "Events not applied, and why",
-                [Query(_seen("engagement_events_total", "outcome", others), "{{topic}}: {{outcome}}")],
+                [Query(seen, "{{topic}}: {{outcome}}")],
                 unit=units.EventsPerSecond,
                 width=8,
-                note="none: all events of the topic were applied.",
+                note=f"none: all events of the topic were applied. {_REST}",
             ),
             trend(
                 "Corrections of closed days",
@@ -231,7 +236,7 @@ def _dead_letters() -> Row:
     total = number(letters, by="topic, reason", where=_TOPIC)
     not_counted = number(left_out, by="topic, what", where=_TOPIC)
     legend = "{{topic}}: {{reason}}"
-    note = "none: no message of the topic was sent there."
+    note = f"none: no message of the topic was sent there. {_REST}"
     return Row(
         "Dead letters",
         [
@@ -255,18 +260,22 @@ def _dead_letters() -> Row:
                 [Query(_seen(left_out, "what", not_counted), "{{topic}}: {{what}}")],
                 unit=units.Short,
                 width=24,
-                note="none: all that messages of the topic told is counted.",
+                note=f"none: all that messages of the topic told is counted. {_REST}",
             ),
         ],
     )
 
 
-def _seen(name: str, label: str, expression: str) -> str:
+def _seen(name: str, label: str, expression: str, *, where: str = _TOPIC) -> str:
     """Of a counter by topic and this label, those that ever counted something; 0 for a topic that has none of them.
 
-    All that can be counted is exported from the start, and most of it never happens.
+    All that can be counted is exported from the start, and most of it never happens. The most frequent have a series
+    each, and all others one together, so that none is left out.
     """
-    counted = f"{number(name, by=f'topic, {label}', where=_TOPIC)} > 0"
+    counted = f"({latest(name, by=f'topic, {label}', where=where)} > 0)"
+    frequent = f"topk({_MOST_FREQUENT}, {counted})"
+    rest = f"sum({expression} and on (topic, {label}) {counted} unless on (topic, {label}) {frequent})"
+    others = f'label_replace(label_replace({rest}, "topic", "others", "", ""), "{label}", "together", "", "")'
     applied = number("engagement_events_total", by="topic", where=f'{_TOPIC}, outcome="{APPLIED}"')
-    none = f'label_replace(0 * {applied}, "{label}", "none", "", "")'
-    return f"({expression} and on (topic, {label}) {counted}) or on (topic) {none}"
+    none = f'label_replace(0 * {applied}, "{label}", "none", "", "") unless on (topic) {counted}'
+    return f"({expression} and on (topic, {label}) {frequent}) or {others} or ({none})"

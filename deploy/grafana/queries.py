@@ -37,6 +37,14 @@ def number(name: str, *, by: str = "", where: str = "", ago: str = "") -> str:
     return _max(by, f"{_selector(name, by, where)}{back}")
 
 
+def latest(name: str, *, by: str = "", where: str = "") -> str:
+    """What a counter stood at when the time shown ended, or up to a day before that: the same at each point of a line.
+
+    So a line does not come and go where it is chosen by this, and is still there when the servers are not.
+    """
+    return _max(by, f"last_over_time({_selector(name, by, where)}[1d] @ end())")
+
+
 def rate(name: str, *, by: str = "", where: str = "") -> str:
     """A counter's growth a second."""
     return _max(by, f"rate({_selector(name, by, where)}[$__rate_interval])")

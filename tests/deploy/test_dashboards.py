@@ -233,6 +233,19 @@ def test_every_series_of_a_panel_has_a_name_of_its_own(
     assert len(called) <= 24
 
 
+def test_what_has_no_series_of_its_own_is_shown_together_and_not_left_out(
+    prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
+) -> None:
+    panel = next(each for name, each in PANELS if (name, each["title"]) == ("pipeline", "Dead letters so far"))
+    (asked,) = asked_by_panel(panel, BOARDS["pipeline"], chosen["pipeline"], now=NOW)
+    shown = {named(asked.legend, each["metric"]): float(each["value"][1]) for each in answer(prometheus, asked)}
+    counted = f'max by (topic, reason) (engagement_dead_letters_total{{job="{JOB}", namespace="{NAMESPACE}"}}) > 0'
+    every = [float(each["value"][1]) for each in prometheus.at(counted, seconds=NOW)]
+
+    assert sum(shown.values()) == sum(every)
+    assert shown["others: together"] == sum(sorted(every)[:-15])
+
+
 @each_panel
 def test_a_panel_shows_nothing_where_there_is_nothing(
     name: str, panel: Json, prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]

@@ -179,7 +179,8 @@ def with_stickiness(share_of_day: float) -> Board:
         users = dict(told.snapshot.families["activity"].closed)
         last = told.snapshot.last_closed_day
         assert last is not None
-        active = {length: fields.get(ACTIVE_USERS, 0) for length, fields in users[last].items()}
+        # Windows have a length; the other sums of that day are of first weeks and last activities.
+        active = {length: fields.get(ACTIVE_USERS, 0) for length, fields in users[last].items() if length > 0}
         daily = round(share_of_day * active[30])
         users[last] = {
             length: {ACTIVE_USERS: daily if length == 1 else max(daily, active[length])} for length in active

@@ -3,9 +3,10 @@
 import asyncio
 import gzip
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.export import page_server
 from stream.export.assets import page_assets
 from stream.export.board import Board
 from stream.export.history import Key, key_of
@@ -29,6 +31,7 @@ from tests.export.crowds import later
 Client = TestClient[web.Request, web.Application]
 Event = tuple[str, Any]
 
+_FOLDER = Path(page_server.__file__).parent / "page"
 _REFERENCE = re.compile(r"""(?:src|href)="(page/[^"]+)"|from "\./([^"]+)"|url\(([^)]+)\)""")
 
 
@@ -173,6 +176,32 @@ def test_every_script_of_the_folder_is_used() -> None:
 
 def test_the_whole_page_weighs_less_than_200_kB() -> None:  # noqa: N802
     assert sum(len(asset.body) for asset in page_assets().values()) < 200_000
+
+
+def test_what_is_served_is_what_is_written_without_comments_and_indentation() -> None:
+    served = {"index.html" if path == "/" else path.removeprefix("/page/"): it for path, it in page_assets().items()}
+
+    for name, asset in served.items():
+        written = (_FOLDER / name).read_text()
+        if "vendor" in name:
+            assert asset.body.decode() == written
+            continue
+        lines = [line.strip() for line in written.splitlines() if line.strip()]
+        if not name.endswith((".html", ".svg")):
+            lines = list(_without_comments(lines))
+        assert asset.body.decode().splitlines() == lines, name
+
+
+def _without_comments(lines: list[str]) -> Iterator[str]:
+    """The lines that are no comment, told line by line."""
+    is_comment = False
+    for line in lines:
+        is_comment = is_comment or line.startswith("/*")
+        if not is_comment and not line.startswith("//"):
+            yield line
+        if is_comment and "*/" in line:
+            assert line.endswith("*/"), "code after a comment would not be served"
+            is_comment = False
 
 
 def test_what_others_wrote_comes_with_its_licence_which_the_page_names() -> None:

@@ -7,11 +7,13 @@ import { NONE, NO_DATA, ago, counted as many, shown } from "./text.js";
 
 const EVENTS = "engagement_events_total";
 const OUTCOMES = ["applied", "duplicate", "late", "future", "invalid", "bot", "rekeyed"];
+// With more columns the table takes the whole width instead of standing beside the chart.
+const MOST_BESIDE = 6;
 
 /** Returns what renders the panel. */
 export function pipeline(root, note) {
   const body = h("tbody");
-  const table = h("table", { class: "figures", "aria-label": "Events read" }, body);
+  const table = h("table", { class: "figures stacks", "aria-label": "Events read" }, body);
   const facts = h("ul", { class: "facts" });
   const heading = h("h3", {}, term("Events read", EVENTS), h("span", { class: "short" }, "since the state began"));
   let zone = "UTC";
@@ -22,7 +24,8 @@ export function pipeline(root, note) {
     zone: () => zone,
     note: "The first points come within seconds.",
   });
-  root.append(h("div", { class: "block" }, heading, table, facts), speed.element);
+  const block = h("div", { class: "block" }, heading, table, facts);
+  root.append(block, speed.element);
   let drawn = "";
 
   return (numbers, past) => {
@@ -34,6 +37,7 @@ export function pipeline(root, note) {
     if (told !== drawn) {
       drawn = told;
       body.replaceChildren(...made);
+      block.classList.toggle("across", made[0].cells.length > MOST_BESIDE);
     }
     const listed = waiting(numbers);
     if (facts.textContent !== listed.join("")) facts.replaceChildren(...listed.map((text) => h("li", {}, text)));
@@ -42,19 +46,24 @@ export function pipeline(root, note) {
   };
 }
 
+/** A row for each topic: there may be many of them, but never more outcomes than these. */
 function rows(numbers) {
   const counted = numbers.health.named(EVENTS);
   const topics = [...new Set(counted.map((sample) => sample.labels.topic))];
   if (topics.length === 0) return [h("tr", {}, h("td", {}, NO_DATA))];
   const has = (outcome) => counted.some((sample) => sample.labels.outcome === outcome && sample.value > 0);
   const seen = OUTCOMES.filter((outcome) => outcome === "applied" || has(outcome));
-  const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...topics.map((topic) => h("td", { "data-of": topic }, of(topic))));
+  const countOf = (topic, outcome) => shown("count", numbers.health.find(EVENTS, { topic, outcome }).value);
+  const cell = (name, text) => h("td", { "data-of": name }, text);
   return [
-    h("tr", {}, h("td"), ...topics.map((topic) => h("th", { scope: "col" }, topic))),
-    ...seen.map((outcome) =>
-      row(outcome, (topic) => shown("count", numbers.health.find(EVENTS, { topic, outcome }).value)),
-    ),
-    row("newest", (topic) => newest(numbers, topic)),
+    h("tr", {}, h("td"), ...[...seen, "newest"].map((name) => h("th", { scope: "col" }, name))),
+    ...topics.map((topic) => h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, topic),
+      ...seen.map((outcome) => cell(outcome, countOf(topic, outcome))),
+      cell("newest", newest(numbers, topic)),
+    )),
   ];
 }
 

@@ -245,7 +245,7 @@ function moneyTable(currencies, window, revenue, arpa, orders) {
   return html`
     <div class="block">
       <h3>Revenue by currency<span class="short">${windowName(window)}</span></h3>
-      <table class="figures money" aria-label="Revenue by currency">
+      <table class="figures stacks" aria-label="Revenue by currency">
         <thead>
           <tr>
             <td></td><th scope="col">${term("revenue", REVENUE)}</th><th scope="col">${term("per customer", ARPA)}</th>
