@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -98,7 +99,8 @@ def choice(page: Page, name: str) -> Locator:
 
 
 def share(number: float) -> str:
-    return f"{100 * number:.1f}%"
+    """As a browser rounds: 31.25 % is 31.3 %, where Python says 31.2 %."""
+    return f"{Decimal(100 * number).quantize(Decimal('0.1'), ROUND_HALF_UP)}%"
 
 
 # -- tabs --------------------------------------------------------------------------------------------------------------

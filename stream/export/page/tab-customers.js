@@ -244,17 +244,19 @@ function moneyTable(currencies, window, revenue, arpa, orders) {
   };
   return html`
     <div class="block">
-      <h3>Revenue by currency<span class="short">${windowName(window)}</span></h3>
+      <h3>${term("Revenue by currency", REVENUE)}<span class="short">${windowName(window)}</span></h3>
       <table class="figures stacks" aria-label="Revenue by currency">
         <thead>
           <tr>
-            <td></td><th scope="col">${term("revenue", REVENUE)}</th><th scope="col">${term("per customer", ARPA)}</th>
-            <th scope="col">${term("per order", ORDER_VALUE)}</th><th scope="col">orders</th>
+            <td></td><th scope="col">revenue</th><th scope="col">per customer</th><th scope="col">per order</th><th scope="col">orders</th>
           </tr>
         </thead>
         <tbody>${currencies.map(rowOf)}</tbody>
       </table>
-      <p class="about">Per customer (ARPA): revenue over the customers at the start of the window. Per order: before refunds.</p>
+      <p class="about">
+        ${term("Per customer", ARPA)} (ARPA): revenue over the customers at the start of the window.
+        ${term("Per order", ORDER_VALUE)}: before refunds.
+      </p>
     </div>`;
 }
 
