@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,11 @@ _MANY = 1_000
 def fleet(kafka: RunningKafka, tmp_path: Path) -> Iterator[Fleet]:
     """Eight workers and two servers, not yet started."""
     suffix = uuid.uuid4().hex[:8]
-    settings = {"topics.partitions": PARTITIONS, "kafka.session_timeout": "10s", "server.stale_after": "10s"}
+    settings: dict[str, Any] = {
+        "topics.partitions": PARTITIONS,
+        "kafka.session_timeout": "10s",
+        "server.stale_after": "10s",
+    }
     deployment = Deployment(kafka.address, lambda name: f"{name}-{suffix}", tmp_path, **settings)
     deployment.create_topics()
     yield Fleet(deployment)

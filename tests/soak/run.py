@@ -74,7 +74,7 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
     """Run a soak on the Kafka at `address`, or on one of its own; `tell` is told how it goes."""
     suffix = uuid.uuid4().hex[:8]
     with _kafka(address) as servers, _store(wanted.store, folder) as (url, store_bytes):
-        chosen = {
+        chosen: dict[str, Any] = {
             "allowed_lateness": "72h",  # the default, where tests of other things take more
             "memory": "1d",  # or who has gone would be remembered for longer than a soak lasts
             "history_days": 35,  # or closed days would be added for longer than a soak lasts
