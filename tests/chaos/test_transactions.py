@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
-from tests.chaos.transactions import Counted, TransactionalLoad, without_the_lost
+from tests.chaos.transactions import Counted, TransactionalLoad, told_as_aborted, without_the_lost
 from tests.integration.deployment import Deployment, Load, arriving, login
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
@@ -32,6 +32,8 @@ def test_what_was_aborted_is_not_among_what_was_sent(kafka: RunningKafka, deploy
 
     committed = deployment.produced(at_least=len(load.sent))
 
+    assert isinstance(load, TransactionalLoad)
+    assert (load.lost, load.gained) == ([], 0)
     assert Counter(record.value for record in committed.values()) == Counter(event.value for event in load.sent)
     assert len(committed) < count_with_aborted(deployment)
 
@@ -148,3 +150,16 @@ def count_with_aborted(deployment: Deployment) -> int:
     count = sum(1 for _ in consumer)
     consumer.close()
     return count
+
+
+def test_what_kafka_has_committed_is_expected_although_its_client_has_given_it_up() -> None:
+    one, two, foreign = login("one", 1), login("two", 2), login("foreign", 3)
+    counted = [Counted([one], [("logins", 0, 0)], "the commit was answered")]
+    readable = {("logins", 0, 0): one.value, ("logins", 0, 2): two.value, ("logins", 1, 0): foreign.value}
+    sent = {("logins", event.value): event for event in (one, two)}
+
+    found = told_as_aborted(counted, readable, sent)
+
+    assert found is not None
+    assert (found.events, found.places) == ([two], [("logins", 0, 2)])
+    assert told_as_aborted(counted, {("logins", 0, 0): one.value}, sent) is None

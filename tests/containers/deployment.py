@@ -76,7 +76,11 @@ class Deployment:
         scaled = [option for name, count in (scale or {}).items() for option in ("--scale", f"{name}={count}")]
         how = ["--detach", "--no-build", "--pull", "never", *(["--wait"] if wait else [])]
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not self._is_up([*options, "up", *how, *scaled, *services], may_be_unhealthy=time.monotonic() < deadline):
+        again: list[str] = []
+        while not self._is_up(
+            [*options, "up", *how, *again, *scaled, *services], may_be_unhealthy=time.monotonic() < deadline
+        ):
+            again = ["--no-recreate"]  # or they would begin anew each time
             time.sleep(2)
 
     def _is_up(self, command: Sequence[str], *, may_be_unhealthy: bool) -> bool:
