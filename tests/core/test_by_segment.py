@@ -68,6 +68,18 @@ def of(samples: Iterable[Sample], name: str, segment: str, window: str, **labels
     }
 
 
+# -- active users ------------------------------------------------------------------------------------------------------
+
+
+def test_what_an_account_told_on_a_later_day_does_not_count_on_an_active_day_that_is_read_after_it() -> None:
+    joined = {**login(day=3.5), "topic": "accounts", "type": "newsletter_joined", "country": "DE"}
+    partition = read(joined, view(day=0.5), day=6)
+
+    assert closed("active_users_closed", "country", "7d", partition, 2)["unknown"] == 1
+    assert closed("active_users_closed", "country", "7d", partition, 2).get("DE", 0) == 0
+    assert closed("active_users_closed", "country", "7d", partition, 3) == {"DE": 1}
+
+
 # -- sessions ----------------------------------------------------------------------------------------------------------
 
 

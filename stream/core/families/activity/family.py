@@ -498,7 +498,10 @@ class ActivityFamily(Family[Activity]):
             return
         removed, added = _day_bits(before), _day_bits(part)
         day = only_new_day(removed, added) if has_days and not has_periods else None
-        if day is not None and (not has_told or _has_only_later_attributes(before, part)):  # the common case, fast
+        # What was told on a later day, as of an account, does not count on this one.
+        is_newest = part.attributes is None or day is None or self._day_of(part.attributes.at_ms) <= day
+        if day is not None and is_newest and (not has_told or _has_only_later_attributes(before, part)):
+            # The common case, fast.
             last_day = day_at_or_before(removed, day)
             standings = [Standing(-1, last_day, values_before), Standing(day, day, values)]
             count_changes(by_value, standings, 1)
