@@ -46,13 +46,17 @@ def test_an_input_is_told_with_its_commands_and_the_other_topics_go_on(deploymen
     topic = deployment.settings.topics.logins
 
     deployment.recreate_topic(topic)
-    command = "engagement state accept --partition 0"
-    program.wait_until(lambda: command in program.get("/readyz")[1], "the topic and the command are told")
+    commands = [f"engagement state accept --partition {number}" for number in deployment.all_partitions]
+
+    def are_told() -> bool:
+        told = program.get("/readyz")[1]
+        return all(command in told for command in commands)
+
+    program.wait_until(are_told, "the topic and the command of each partition are told")
     status, told = program.get("/readyz")
     assert status == 503
     assert f"'{topic}'" in told
     assert "still reading" not in told
-    assert all(command.replace("0", str(number)) in told for number in deployment.all_partitions)
     assert program.log.count("a topic is not read any more") == len(deployment.all_partitions)
 
     deployment.send(logins(deployment, 600, day=10))  # so many that every offset lies past what was read
