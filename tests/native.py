@@ -7,7 +7,7 @@ from stream.core.events import Answer, Event, Login, Step, Summary
 from stream.inputs.registry import NATIVE, kinds, reader
 
 SESSIONS, LOGINS, SURVEYS = ("sessions", "logins", "surveys")
-TOPICS = (SESSIONS, LOGINS, SURVEYS, "accounts", "orders")
+TOPICS = (SESSIONS, LOGINS, SURVEYS, "accounts", "orders", "reviews", "features", "social", "contacts")
 
 READERS = {kind: reader(format=NATIVE, kind=kind) for kind in kinds()}
 

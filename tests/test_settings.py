@@ -9,7 +9,7 @@ from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
 from stream.inputs.encodings.schemas import Schemas
 from stream.redis_url import SCHEMES
-from stream.settings import Settings, SettingsError, environment_variable, load, setting_names, setting_values
+from stream.settings import TABLES, Settings, SettingsError, environment_variable, load, setting_names, setting_values
 from stream.settings.checks import RANGES
 
 
@@ -131,9 +131,31 @@ def test_values_that_have_a_name_are_listed_in_the_file_by_segment(tmp_path: Pat
         load(None, {"ENGAGEMENT_SEGMENTS_NAMED": "web"})
 
 
+def test_features_are_listed_in_the_file_with_their_weights(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.toml"
+    file.write_text("[features]\nsearch = 3\nexport = 0.5\n")
+    settings = load(file, {})
+    assert settings.rules.features == {"search": 3, "export": 0.5}
+    # Workers and servers must agree on the names, by which is counted. Weights are only for what is shown.
+    assert settings.shared["features"] == "export,search"
+
+    for text, told in (
+        ("other = 1", "features: 'other' is no name that a feature can have"),
+        ('" search" = 1', "features: ' search' is no name that a feature can have"),
+        ("search = -1", "features.search: -1.0 is no weight: 0, or a number above it"),
+        ("search = inf", "features.search: inf is no weight"),
+        ("\n".join(f"f{number} = 1" for number in range(21)), "features: 21 are named, 20 are allowed"),
+    ):
+        file.write_text(f"[features]\n{text}\n")
+        with pytest.raises(SettingsError, match=f"^{told}"):
+            load(file, {})
+    with pytest.raises(SettingsError, match=r"^features: a table can't be a variable"):
+        load(None, {"ENGAGEMENT_FEATURES": "search"})
+
+
 def test_every_setting_has_a_variable() -> None:
     for place in setting_names():
-        if place in ("inputs", "capex", "segments.named"):  # tables, which only a file can hold
+        if place in TABLES:  # tables, which only a file can hold
             continue
         variable = f"ENGAGEMENT_{place.replace('.', '_').upper()}"
         told = dict(setting_values(load(None, {})))[place]

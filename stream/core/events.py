@@ -107,6 +107,15 @@ class AccountChange(Event, frozen=True, gc=False):
     segments: AttributeValues
 
 
+class FeatureUsed(Event, frozen=True, gc=False):
+    """A feature of the product was used."""
+
+    identity: int  # two uses with the same one are the same use sent twice
+    feature: str
+    is_interactive: bool  # whether a person used it
+    segments: AttributeValues
+
+
 class SignUps(Event, frozen=True, gc=False):
     """When a user signed up, as it follows from the changes of the account. Only one family passes it to another one.
 

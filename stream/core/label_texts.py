@@ -4,7 +4,7 @@ A text is cleaned as the value of a segment is. A partition keeps 200 of them ap
 beyond counts as `other`. Of all partitions together the 20 greatest are shown by name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 
 from stream.core.segments import OTHER, UNKNOWN
@@ -15,12 +15,13 @@ _KEPT_APART = 200
 
 
 class LabelTexts:
-    """The texts of one label that a partition keeps apart. Their fields begin with a letter."""
+    """The texts of one label that a partition keeps apart. Their fields begin with one of these letters."""
 
-    def __init__(self, letter: str, *, max_texts: int = _KEPT_APART) -> None:
-        self._letter = letter
+    def __init__(self, letters: str, *, max_texts: int = _KEPT_APART) -> None:
+        self._letters = frozenset(letters)
         self._max_texts = max_texts
         self._kept: set[str] = set()
+        self._looked_at = -1
 
     def of(self, text: str) -> str:
         """The text as it is counted; an empty one stays empty."""
@@ -31,18 +32,16 @@ class LabelTexts:
         self._kept.add(text)
         return text
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no room for one more."""
-        return len(self._kept) >= self._max_texts
+    def make_room(self, day: int, tallies: Callable[[], Iterable[Mapping[Field, int]]]) -> None:
+        """Once a day, if there is no room for one more, keep those alone that are booked anywhere."""
+        if len(self._kept) >= self._max_texts and self._looked_at != day:
+            self._looked_at = day
+            self.keep(tallies())
 
     def keep(self, tallies: Iterable[Mapping[Field, int]]) -> None:
         """Keep those alone that are booked anywhere."""
         self._kept = {
-            field[1:]
-            for tally in tallies
-            for field in tally
-            if isinstance(field, str) and field.startswith(self._letter)
+            field[1:] for tally in tallies for field in tally if isinstance(field, str) and field[0] in self._letters
         }
 
 

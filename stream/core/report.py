@@ -32,15 +32,16 @@ def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
     samples: list[Sample] = []
     whole_since = rules.whole_since(snapshot.first_ms)
     told = {name: sums.closed[day] for name, sums in snapshot.families.items() if day in sums.closed}
-    counted = [family for family in families(rules) if family.name in told]
-    for family in counted:
-        samples.extend(family.closed(told[family.name], day, whole_since=whole_since))
-    if samples:
-        samples.extend(cross_family.closed(snapshot, rules, day))
+    if not told:
+        return []
+    all_families = families(rules)
+    for family in all_families:
+        samples.extend(family.closed(told.get(family.name, {}), day, whole_since=whole_since))
+    samples.extend(cross_family.closed(snapshot, rules, day))
     if rules.segments:
         names = named([*told.values()], NAMED_VALUES, rules.named_values)
-        for family in counted:
-            samples.extend(family.closed_by_segment(told[family.name], names))
+        for family in all_families:
+            samples.extend(family.closed_by_segment(told.get(family.name, {}), names))
     return samples
 
 

@@ -12,6 +12,7 @@ Nothing counts before its minute has come, and windows end with the current minu
 with a whole hour.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,23 @@ def second_latest_bookings(minutes: Sequence[int], amounts: Mapping[Any, int]) -
         Booking(before, amounts, until, since)
         for before, since, until in zip(minutes, minutes[1:], following, strict=False)
     ]
+
+
+def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
+    """The minutes of which the latest counts, after one more of them, when the clock shows the minute `now`.
+
+    Returns `minutes` itself if that makes no difference, whether or not earlier minutes have been dropped.
+    """
+    if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
+        return (minute,) if minute > minutes[0] else minutes
+    after = latest_and_future((*minutes, minute), now)
+    return after if minute in after else minutes
+
+
+def latest_and_future(minutes: Iterable[int], now: int) -> tuple[int, ...]:
+    """The latest of several minutes that has come, and all that are in the future."""
+    ordered = sorted(set(minutes))
+    return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])
 
 
 class Ring:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stream.core.business_hours import BusinessHours
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from stream.core.windows import Windows
@@ -43,6 +44,8 @@ class Rules:
     # For so long the order of a refund may still come. An offline run has no limit for lateness, but this one.
     refund_wait_ms: int = 3 * DAY_MS
     onboarding_steps: tuple[str, ...] = ()  # in their order; all others are counted as one
+    features: Mapping[str, float] = field(default_factory=dict)  # named ones, with their weight; 0: not vital
+    contact_hours: BusinessHours | None = None  # in which somebody is there to answer; None: always
     gross_margin: float | None = None  # of orders that don't tell theirs, as a share; None: not known
     capex: tuple[Capex, ...] = ()
     # The first day of which all is known; None: the day after the first event. Days before it make no cohorts.

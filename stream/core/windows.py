@@ -23,6 +23,10 @@ SESSIONS = Windows("sessions", ("1h", "1d", "7d", "28d", "30d"), "of sessions an
 SURVEYS = Windows("surveys", ("1d", "7d", "28d", "30d", "90d"), "of survey answers")
 ACCOUNTS = Windows("accounts", ("1d", "7d", "28d", "30d", "90d"), "of sign-ups and churn")
 ORDERS = Windows("orders", ("1d", "7d", "28d", "30d", "90d"), "of orders and revenue")
+CONTACTS = Windows("contacts", ("1d", "7d", "28d", "30d", "90d"), "of conversations with customers")
+FEATURES = Windows("features", ("1d", "7d", "28d", "30d", "90d"), "of features and adoption")
+SOCIAL = Windows("social", ("1d", "7d", "28d", "30d", "90d"), "of interactions on social networks")
+REVIEWS = Windows("reviews", ("1d", "7d", "28d", "30d", "90d"), "of reviews")
 
 # By segment each number is told of some of these alone: each value is a series in each window.
 SEGMENTS_ACTIVITY = Windows("segments_activity", ("1d", "7d", "30d"), "of active users and stickiness by segment")

@@ -1,5 +1,6 @@
 """Check that settings are valid, each by itself and together. Every error names the setting and its value."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
@@ -88,6 +89,7 @@ def check(settings: Settings) -> None:
     _check_oauth(settings.kafka)
     _check_segments(settings)
     _check_onboarding(settings.onboarding_steps)
+    _check_features(settings.features)
     _check_money(settings)
     _check_state(settings.state)
     _check_registry(settings.registry)
@@ -153,6 +155,19 @@ def _check_onboarding(steps: tuple[str, ...]) -> None:
     for step in steps:
         if cleaned_value(step) != step or steps.count(step) > 1:
             raise SettingsError(f"onboarding_steps: {step!r} is no name of its own, trimmed and up to 64 characters")
+
+
+_MAX_FEATURES = 20
+
+
+def _check_features(features: Mapping[str, float]) -> None:
+    if len(features) > _MAX_FEATURES:
+        raise SettingsError(f"features: {len(features)} are named, {_MAX_FEATURES} are allowed")
+    for name, weight in features.items():
+        if cleaned_value(name) != name or name == OTHER:
+            raise SettingsError(f"features: {name!r} is no name that a feature can have: trimmed, up to 64 characters")
+        if not 0 <= weight < math.inf:
+            raise SettingsError(f"features.{name}: {weight} is no weight: 0, or a number above it")
 
 
 def _check_money(settings: Settings) -> None:

@@ -52,8 +52,9 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 def _setting_of_variable(variable: str) -> str:
     name = variable.removeprefix(_PREFIX).lower()
-    if name == "segments_named":
-        raise SettingsError(f"segments.named: a table can't be a variable ({variable}): write it in the settings file")
+    if name in ("segments_named", "features"):
+        table = name.replace("_", ".")
+        raise SettingsError(f"{table}: a table can't be a variable ({variable}): write it in the settings file")
     for section in (field for field in setting_names() if "." in field):
         if section.replace(".", "_") == name:
             return section

@@ -84,6 +84,9 @@ class Topics(Section, frozen=True):
     surveys: str = "surveys"  # the topic of survey responses
     accounts: str = ""  # the topic of sign-ups, subscriptions and memberships; empty: none is read
     orders: str = ""  # the topic of orders and refunds; empty: none is read
+    reviews: str = ""  # the topic of reviews; empty: none is read
+    features: str = ""  # the topic of used features; empty: none is read
+    social: str = ""  # the topic of interactions on social networks and of audiences; empty: none is read
     partitions: int = 4  # of every topic, internal ones too: a user must lie in the same partition of each topic
     replication: int = -1  # of the topics that we create; -1: the broker's default
 
@@ -115,7 +118,7 @@ class Input(Section, Options, frozen=True):
     """One table `[[inputs]]`: a Kafka topic and what its messages are. Only the file can have such tables."""
 
     topic: str  # the Kafka topic
-    kind: str = ""  # of native messages: sessions, logins, surveys, accounts or orders; other formats say it themselves
+    kind: str = ""  # of native messages: sessions, logins, surveys and so on; other formats say it themselves
     format: str = formats.NATIVE  # the format of its messages
     encoding: str = "json"  # of its messages: json, registry (each names its schema) or avro (all have one)
     schema: str = ""  # for the encoding avro: the file with the schema of all its messages
@@ -236,6 +239,7 @@ class Settings(Section, frozen=True):
     memory: str = "400d"  # how long that small row is kept, in whole days; who comes back later is a new user
     cohorts_from: str = ""  # who is new is known from this day on, as 2026-11-21; empty: the day after the first event
     onboarding_steps: tuple[str, ...] = ()  # the steps of onboarding in their order, at most 20; others are one, other
+    features: dict[str, float] = {}  # `[features]`: name = weight, at most 20; 0: not vital; all others are one, other
     gross_margin: str = ""  # of orders that don't tell their margin, as a share such as 0.8; empty: not known
     capex: tuple[Capital, ...] = ()  # tables `[[capex]]`: the capital spent to win customers, by period
     inputs: tuple[Input, ...] = ()  # tables `[[inputs]]`, to read other topics than those of the section topics
@@ -266,6 +270,7 @@ class Settings(Section, frozen=True):
             cohorts_from=day_number(self.cohorts_from) if self.cohorts_from else None,
             refund_wait_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             onboarding_steps=self.onboarding_steps,
+            features=self.features,
             gross_margin=float(self.gross_margin) if self.gross_margin else None,
             capex=tuple(capital.rule for capital in self.capex),
             windows=self.windows,
@@ -280,9 +285,10 @@ class Settings(Section, frozen=True):
         by_segment = {f"windows.{told.name}": ",".join(self.windows_of(told)) for told in segment_windows()}
         metrics = {"segments.metrics": ",".join(sorted(self.segments.metrics)) or "none"} if self.segments.by else {}
         capex = {"capex": ",".join(map(str, self.capex))} if self.capex else {}
+        features = {"features": ",".join(sorted(self.features))} if self.features else {}
         partitions = {"topics.partitions": str(self.topics.partitions)}
         zone = {zones.DATABASE: zones.rules_of(self.timezone)}
-        return {**partitions, **state_settings(self.rules), **zone, **metrics, **by_segment, **capex}
+        return {**partitions, **state_settings(self.rules), **zone, **metrics, **by_segment, **capex, **features}
 
     @property
     def named_inputs(self) -> dict[str, Input]:

@@ -189,6 +189,11 @@ _QUANTILES = (
     "engagement_time_to_onboard_seconds",
     "engagement_time_to_onboard_closed_seconds",
     "engagement_user_tenure_closed_seconds",
+    *(
+        f"engagement_{what}{closed}_seconds"
+        for what in ("first_reply", "reply", "resolution")
+        for closed in ("", "_closed")
+    ),
 )
 
 

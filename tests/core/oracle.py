@@ -12,8 +12,9 @@ from math import ceil
 from statistics import fmean
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS
+from stream.core.windows import ACCOUNTS, ACTIVITY, CONTACTS, FEATURES, ORDERS, REVIEWS, SESSIONS, SOCIAL, SURVEYS
 from tests.core.oracle_accounts import count_accounts
+from tests.core.oracle_contacts import count_contacts
 from tests.core.oracle_events import (
     DIMENSIONS,
     SCALES,
@@ -26,15 +27,19 @@ from tests.core.oracle_events import (
     forgotten_until,
     lives,
     logins,
+    moment,
     responses,
     score,
     visits,
     volume,
     without_uncounted_segments,
 )
+from tests.core.oracle_features import count_features
 from tests.core.oracle_numbers import MINUTE, MINUTES, AnyWindow, Samples, Window, has_come, key, mean, net, share
 from tests.core.oracle_orders import count_orders, count_revenue_per_user
+from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, is_satisfied, sessions_by_segment, users_by_segment
+from tests.core.oracle_social import count_social
 
 
 def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
@@ -72,6 +77,13 @@ def live(events: list[EventFields], at_ms: int, rules: Rules) -> Samples:
     of_orders: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(ORDERS)]
     count_orders(samples, events, of_orders, lambda at: has_come(at, at_ms), rules)
     count_revenue_per_user(samples, "engagement_revenue", users)
+    count_reviews(samples, events, [Window(name, at_ms) for name in rules.windows_of(REVIEWS)])
+    count_features(samples, events, [Window(name, at_ms) for name in rules.windows_of(FEATURES)], users, rules)
+    of_contacts: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(CONTACTS)]
+    come = [told for told in events if has_come(moment(told), at_ms)]
+    count_contacts(samples, come, of_contacts, at_ms, users, rules, matured=[])
+    of_social: list[AnyWindow] = [Window(name, at_ms) for name in rules.windows_of(SOCIAL)]
+    count_social(samples, events, of_social, lambda at: has_come(at, at_ms), rules.days.day_of(at_ms), rules)
     return samples
 
 

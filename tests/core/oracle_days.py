@@ -10,9 +10,21 @@ from itertools import pairwise
 from math import ceil
 
 from stream.core.rules import Rules
-from stream.core.windows import ACCOUNTS, ACTIVITY, ORDERS, SESSIONS, SURVEYS, Windows
+from stream.core.windows import (
+    ACCOUNTS,
+    ACTIVITY,
+    CONTACTS,
+    FEATURES,
+    ORDERS,
+    REVIEWS,
+    SESSIONS,
+    SOCIAL,
+    SURVEYS,
+    Windows,
+)
 from tests.core.oracle import count_sessions_and_logins, count_surveys, that_count
 from tests.core.oracle_accounts import count_accounts, count_closed_accounts, count_first_weeks
+from tests.core.oracle_contacts import count_contacts, count_matured
 from tests.core.oracle_events import (
     SCALES,
     EventFields,
@@ -20,6 +32,7 @@ from tests.core.oracle_events import (
     Reply,
     Visit,
     forgotten_until,
+    is_interactive,
     is_step,
     lives,
     moment,
@@ -32,9 +45,12 @@ from tests.core.oracle_events import (
     who,
     without_uncounted_segments,
 )
+from tests.core.oracle_features import count_features
 from tests.core.oracle_numbers import AnyWindow, DaysWindow, Samples, day_of, key, share
 from tests.core.oracle_orders import count_orders, count_revenue_per_customer, count_revenue_per_user
+from tests.core.oracle_reviews import count_reviews
 from tests.core.oracle_segments import answers_by_segment, sessions_by_segment, users_by_segment
+from tests.core.oracle_social import count_social
 
 DAY_SECONDS = 86_400
 # Days of one person that lie further apart than is remembered are of two people; these numbers look back so far.
@@ -79,7 +95,11 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
     of_accounts: list[AnyWindow] = [DaysWindow(f"{length}d", day, zone, end) for length in accounts_lengths]
     last_ms = rules.days.starts_ms(day + 1) - 1
     count_accounts(samples, known, of_accounts, lambda at: day_of(at, zone) <= day, last_ms, rules)
+    _third_ring(samples, known, day, users, rules)
     samples = _renamed(samples)
+    if key("engagement_waiting_conversations_closed") in samples:
+        lengths = _lengths(rules.windows_of(CONTACTS))
+        count_matured(samples, known, [DaysWindow(f"{length}d", day - 7, zone, 0) for length in lengths], rules)
     count_closed_accounts(samples, known, day, accounts_lengths, rules)
     count_first_weeks(samples, known, active, day, rules)
     count_revenue_per_user(
@@ -121,10 +141,27 @@ def _by_segment(
     answers_by_segment(samples, lambda window, kind: that_count(replies, window, kind), windows(SURVEYS), rules)
 
 
+def _third_ring(samples: Samples, known: list[EventFields], day: int, users: dict[int, int], rules: Rules) -> None:
+    def windows(family: Windows) -> list[AnyWindow]:
+        return [DaysWindow(f"{length}d", day, rules.days.zone, 0) for length in _lengths(rules.windows_of(family))]
+
+    count_reviews(samples, known, windows(REVIEWS))
+    of_activity = {f"{length}d": count for length, count in users.items()}
+    count_features(samples, known, windows(FEATURES), of_activity, rules)
+    before = [DaysWindow(window.name, day - 7, rules.days.zone, 0) for window in windows(CONTACTS)]
+    end_ms = rules.days.starts_ms(day + 1)
+    count_contacts(samples, known, windows(CONTACTS), end_ms, of_activity, rules, matured=[*before])
+    count_social(samples, known, windows(SOCIAL), lambda at: True, day, rules)
+
+
+# What closed days tell of those days alone that ended a week before.
+_OTHERWISE = ("survey_response_ratio", "survey_shown_completed", "resolved_ratio", "contacts_resolved")
+
+
 def _renamed(samples: Samples) -> Samples:
     closed_samples = {}
     for (name, labels), value in samples.items():
-        if "survey_response_ratio" not in name and "survey_shown_completed" not in name:
+        if not any(of in name for of in _OTHERWISE):
             twin = re.sub(r"(_ratio|_seconds|)(_lower|_upper|)$", r"_closed\1\2", name, count=1)
             closed_samples[twin, labels] = value
     return closed_samples
@@ -154,6 +191,7 @@ def active_days(events: list[EventFields], day: int, zone: str) -> Days:
     """
     happened = [(who(told), told["event_time"]) for told in steps_and_summaries(events)[0] if is_step(told)]
     happened += [(who(told), told["event_time"]) for told in of_topic(events, "logins") if told.get("success", True)]
+    happened += [(who(told), told["event_time"]) for told in of_topic(events, "features") if is_interactive(told)]
     begun = [told for told in steps_and_summaries(events)[1] if day_of(told["started_at"], zone) <= day]
     for person, _, of_session in summarised_sessions(begun):
         for field in ("started_at", "ended_at"):

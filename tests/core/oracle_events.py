@@ -65,7 +65,12 @@ def who(event: EventFields) -> Person:
 
 def is_step(event: EventFields) -> bool:
     """Whether a user did it: it is interactive and not an end."""
-    return bool(event.get("interactive", True)) and event["type"] != "end"
+    return is_interactive(event) and event["type"] != "end"
+
+
+def is_interactive(event: EventFields) -> bool:
+    """Whether a person did it."""
+    return event.get("interactive", True) is not False
 
 
 def moment(event: EventFields) -> int:
@@ -215,6 +220,7 @@ def activity(events: list[EventFields]) -> set[tuple[Person, int]]:
     steps, summaries = steps_and_summaries(events)
     active = {(who(event), event["event_time"]) for event in steps if is_step(event)}
     active |= {(who(event), event["event_time"]) for event in of_topic(events, "logins") if event.get("success", True)}
+    active |= {(who(event), event["event_time"]) for event in of_topic(events, "features") if is_interactive(event)}
     for person, _, event in winners(summaries):
         active |= {(person, event["started_at"]), (person, event["ended_at"])}
     return active
@@ -299,8 +305,9 @@ def newest_values(
     """
     sessions = [event for event in of_topic(events, "sessions") if event["type"] == "summary" or is_step(event)]
     logins = [event for event in of_topic(events, "logins") if event.get("success", True)]
+    features = [event for event in of_topic(events, "features") if is_interactive(event)]
     told_last: dict[Person, tuple[int, str]] = {}
-    for event in [*sessions, *logins, *of_topic(events, "accounts")]:
+    for event in [*sessions, *logins, *features, *of_topic(events, "accounts")]:
         value = value_told(event, segment)
         if value and rules.days.day_of(moment(event)) > forgotten.get(who(event), -1):
             told_last[who(event)] = max(told_last.get(who(event), (-1, "")), (moment(event), value))

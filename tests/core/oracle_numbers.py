@@ -50,6 +50,10 @@ class DaysWindow(NamedTuple):
 AnyWindow = Window | DaysWindow
 
 
+def longest(windows: Sequence[AnyWindow]) -> AnyWindow:
+    return max(windows, key=lambda window: int(window.name[:-1]) * MINUTES[window.name[-1]])
+
+
 def day_of(at_ms: int, zone: str) -> int:
     """Number of the local calendar day since 1970-01-01."""
     moment = dt.datetime.fromtimestamp(at_ms // 1_000, zones.zone(zone))

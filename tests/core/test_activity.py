@@ -14,9 +14,9 @@ from stream.core.families.activity import calendar, closing
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.activity.known_periods import NEVER, KnownPeriod, first_minutes, needed_periods, with_day
-from stream.core.families.activity.part import Activity, active_days, add_day, latest_and_future, without_days_before
+from stream.core.families.activity.part import Activity, active_days, add_day, without_days_before
 from stream.core.families.family import Horizon
-from stream.core.ring import Booking, latest_bookings
+from stream.core.ring import Booking, latest_and_future, latest_bookings
 from stream.core.rules import Rules
 from stream.core.segments import NO_ATTRIBUTES
 from stream.core.tally import Field

@@ -17,6 +17,9 @@ DAY_MS = 86_400_000
 NOON_MS = 1_704_110_400_000
 
 
+_OF_A_CONVERSATION = ("opened", "agent_reply", "resolved")
+
+
 @pytest.fixture(scope="module")
 def rich() -> Computed:
     """A day in which something of everything happens, and two months after it."""
@@ -41,9 +44,15 @@ def rich() -> Computed:
         {**account, "type": "signed_up", "user_id": "cat", "event_time": NOON_MS - 10 * DAY_MS},
         *({**account, "type": kind} for kind in ("cancelled", "onboarded")),
         {**order, "order_id": "1", "amount": 20},
+        *({**told, "topic": "reviews", "review_id": stars, "stars": stars} for stars in (1, 5)),
+        {**told, "topic": "features", "feature": "search"},
+        {**told, "topic": "social", "type": "like", "network": "mastodon"},
+        *({**told, "topic": "contacts", "type": kind, "conversation_id": "c"} for kind in _OF_A_CONVERSATION),
+        {**told, "topic": "contacts", "type": "opened", "conversation_id": "old", "event_time": NOON_MS - 7 * DAY_MS},
+        {**told, "topic": "social", "type": "audience", "network": "mastodon", "followers": 7},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
-    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex)
+    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex, features={"search": 1})
     offline = Offline(rules, READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()

@@ -31,6 +31,10 @@ COMPLETE = {
     "surveys": {**LOGIN, "response_id": "r", "kind": "nps", "score": 9},
     "accounts": {**LOGIN, "type": "signed_up"},
     "orders": {**LOGIN, "type": "paid", "order_id": "o", "amount": "9.99", "currency": "EUR"},
+    "reviews": {**LOGIN, "review_id": "r", "stars": 4},
+    "features": {**LOGIN, "feature": "search"},
+    "contacts": {**LOGIN, "type": "opened", "conversation_id": "c"},
+    "social": {**LOGIN, "type": "like", "network": "mastodon"},
 }
 
 

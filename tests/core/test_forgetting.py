@@ -37,8 +37,12 @@ from tests.core.worlds import (
     Happening,
     accounts,
     answers,
+    contacts,
+    features,
     logins,
     orders,
+    reviews,
+    social,
     steps_by_gap,
     steps_by_id,
     summaries,
@@ -60,6 +64,10 @@ PROCESSED: dict[str, tuple[Happening, ...]] = {
     "surveys": (answers, taken_back),
     "accounts": (accounts,),
     "orders": (orders,),
+    "reviews": (reviews,),
+    "features": (features,),
+    "social": (social,),
+    "contacts": (contacts,),
 }
 # A row is kept or forgotten as a whole, so what one family remembers must make no difference to another one.
 ALL_TOGETHER = tuple(dict.fromkeys(happening for of_family in PROCESSED.values() for happening in of_family))
@@ -72,13 +80,21 @@ _SHORT_PAUSES_MS = tuple(pause_ms for pause_ms in PAUSES_MS if pause_ms <= 66 * 
 
 WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
     {},
-    {"activity": ("5m",), "sessions": ("10m",), "surveys": ("15m",), "accounts": ("15m",), "orders": ("15m",)},
+    {
+        "activity": ("5m",),
+        "sessions": ("10m",),
+        **dict.fromkeys(("surveys", "accounts", "orders", "reviews", "social", "contacts"), ("15m",)),
+    },
     {
         "activity": ("1d", "90d"),
         "sessions": ("1h", "90d"),
         "surveys": ("1d", "120d"),
         "accounts": ("1d", "120d"),
         "orders": ("1d", "120d"),
+        "reviews": ("1d", "120d"),
+        "features": ("1d", "120d"),
+        "social": ("1d", "120d"),
+        "contacts": ("1d", "120d"),
     },
 )
 

@@ -10,10 +10,26 @@ from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle, oracle_days
 from tests.core.live import Stream, assert_same, line
 from tests.core.oracle_events import EventFields, moment
-from tests.core.worlds import World, accounts, answers, logins, orders, steps_by_gap, steps_by_id, summaries, worlds
+from tests.core.worlds import (
+    World,
+    accounts,
+    answers,
+    contacts,
+    features,
+    logins,
+    orders,
+    reviews,
+    social,
+    steps_by_gap,
+    steps_by_id,
+    summaries,
+    worlds,
+)
 from tests.native import READERS, TOPICS
 
 DST_ZONES = ("America/New_York", "Europe/Berlin", "UTC")
+FIRST_RING = logins, steps_by_id, steps_by_gap, summaries, answers
+THIRD_RING = accounts, orders, reviews, features, social, contacts
 ODD_ZONES = ("Asia/Kathmandu", "Australia/Lord_Howe", "Antarctica/Troll")
 
 
@@ -83,7 +99,34 @@ def test_orders_agree_with_a_recount_where_days_have_23_or_25_hours(world: World
     agrees(world, days_back=5)
 
 
-@given(worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders))
+@given(worlds(reviews))
+def test_reviews_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(features, features, logins))
+def test_features_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(contacts))
+def test_conversations_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(social))
+def test_interactions_and_audiences_agree_with_a_recount(world: World) -> None:
+    agrees(world)
+
+
+@given(worlds(reviews, features, social, contacts, zones=DST_ZONES, span_days=40))
+def test_the_third_ring_agrees_with_a_recount_where_days_have_23_or_25_hours(world: World) -> None:
+    agrees(world, days_back=5)
+
+
+@given(
+    worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social, contacts)
+)
 def test_everything_together_agrees_with_a_recount(world: World) -> None:
     agrees(world)
 
@@ -98,7 +141,9 @@ def test_closed_days_agree_with_a_recount_where_they_begin_between_two_hours(wor
     agrees(world, days_back=5)
 
 
-everything = worlds(logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders)
+everything = worlds(
+    logins, steps_by_id, steps_by_gap, summaries, answers, accounts, orders, reviews, features, social, contacts
+)
 
 
 @given(everything, st.randoms(use_true_random=False), st.sampled_from((0, HOUR_MS, DAY_MS, 9 * DAY_MS)))

@@ -4,12 +4,14 @@ Many times are near the limits of rules: at a timeout and just beside it, at min
 days when the clocks change.
 """
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hypothesis import strategies as st
 
+from stream.core.business_hours import BusinessHours
 from stream.core.rules import Capex, Rules
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
@@ -229,6 +231,72 @@ def orders(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[
     return events
 
 
+def reviews(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Versions of a review, in any order of time."""
+    review = draw(st.sampled_from(("r1", 3, "3"))) if reused else f"r{number}"
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        event = {"topic": "reviews", "event_time": start + offset, "review_id": review}
+        content = st.sampled_from(({"stars": 1}, {"stars": 3.0}, {"stars": 5, "status": "published"}, {"stars": 4}))
+        removed = st.sampled_from(({"status": "removed"}, {"status": "removed", "stars": 2}))
+        events.append({**event, **draw(st.one_of(content, content, removed))})
+    return events
+
+
+def features(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Uses of features, some of them by nobody."""
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        name = draw(st.sampled_from(("search", " search ", "export", "other", "7", 7, "tour")))
+        event = {"topic": "features", "event_time": start + offset, "type": "used", "feature": name}
+        event |= draw(st.sampled_from(({}, {}, {"interactive": True}, {"interactive": False})))
+        events.append({**event, **draw(_LABELS)})
+    return events
+
+
+def social(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """Interactions of one kind that are taken back and done again, or the audience of a page."""
+    network, kind = draw(st.sampled_from(("a", " a ", "b"))), draw(st.sampled_from((*_INTERACTIONS, "audience")))
+    thing = draw(st.sampled_from(("i1", "i2"))) if reused else f"i{number}"
+    events = []
+    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+        event = {"topic": "social", "event_time": start + offset, "network": network, "type": kind}
+        if kind == "audience":
+            told = ({"followers": 5}, {"followers": 0, "reach": 9}, {"reach": 100}, {"followers": 7, "sentiment": 3})
+            events.append({**event, **draw(st.sampled_from(told))})
+            continue
+        is_named = draw(st.booleans()) or kind not in ("comment", "mention")
+        if is_named:
+            event |= {"type": draw(st.sampled_from((kind, kind, f"un{kind}"))), "interaction_id": thing}
+        event |= draw(st.sampled_from(({}, {"post_id": "p"}, {"post_id": 3, "event_id": "e"})))
+        event |= draw(st.sampled_from(({}, {"sentiment": "positive"}, {"sentiment": "negative"}, {"sentiment": None})))
+        events.append(event)
+    return events
+
+
+def contacts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
+    """What happens in a conversation, in any order of time."""
+    conversation = draw(st.sampled_from(("c1", "c2", 3, "3"))) if reused else f"c{number}"
+    kinds = [*("opened", "customer_message", "customer_message", "bot_reply", "agent_reply", "agent_reply")]
+    kinds += ["resolved", "resolved", "reopened", "reopened", "deleted"]
+    events = []
+    offsets = (*_OFFSETS, *_DAYS_LATER, 8 * DAY_MS)
+    for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=7)):
+        event = {"topic": "contacts", "event_time": start + offset, "conversation_id": conversation}
+        event["type"] = draw(st.sampled_from(kinds[:-1] if draw(st.booleans()) else kinds))
+        event |= draw(st.sampled_from(({}, {}, {"channel": "chat"}, {"channel": " mail "}, {"channel": "unknown"})))
+        event |= draw(st.sampled_from(({}, {}, {}, {"outbound": True}, {"outbound": False})))
+        event |= draw(st.sampled_from(({},) * 12 + ({"merged_into": "c9"}, {"merged_into": " "})))
+        events.append(event)
+    return events
+
+
+_HOURS = BusinessHours(
+    "Europe/Berlin",
+    {"mon": ((540, 720), (780, 1_020)), "wed": ((0, 1_440),), "fri": ((540, 1_020),), "sun": ((120, 180),)},
+    [dt.date(2024, 1, 3), dt.date(2024, 3, 8)],
+)
+_INTERACTIONS = ("like", "comment", "share", "save", "mention", "follow")
 _AMOUNTS = (
     *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
     *(("JPY", amount) for amount in (0, 1, 500, "20")),
@@ -260,6 +328,10 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("15m",),
         "orders": ("15m",),
         "accounts": ("15m",),
+        "reviews": ("15m",),
+        "social": ("15m",),
+        "contacts": ("15m",),
+        "features": ("5m",),
         "segments_activity": ("5m",),
     },
     {
@@ -268,6 +340,10 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("1d", "3h"),
         "orders": ("1d", "3h"),
         "accounts": ("1d", "3h"),
+        "reviews": ("1d", "3h"),
+        "social": ("1d", "3h"),
+        "contacts": ("1d", "3h"),
+        "features": ("90m", "1d"),
         "segments_activity": ("1d", "90m"),
         "segments_sessions": ("150m", "1d"),
         "segments_surveys": ("3h", "1d"),
@@ -278,6 +354,10 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
         "surveys": ("1d", "7d"),
         "orders": ("2d", "26h"),
         "accounts": ("2d", "26h"),
+        "reviews": ("2d", "26h"),
+        "social": ("2d", "26h"),
+        "contacts": ("2d", "26h"),
+        "features": ("2d", "26h"),
         "segments_activity": ("26h", "1d", "2d"),
         "segments_surveys": ("1d", "7d"),
     },
@@ -303,6 +383,8 @@ def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC
         memory_days=draw(st.sampled_from((400, 400, 1))),
         refund_wait_ms=draw(st.sampled_from((0, DAY_MS, 3 * DAY_MS))),
         onboarding_steps=draw(st.sampled_from(((), ("profile", "invite")))),
+        features=draw(st.sampled_from(({}, {"search": 3, "export": 1.5}, {"search": 0, "7": 2}))),
+        contact_hours=draw(st.sampled_from((None, None, _HOURS))),
         gross_margin=draw(st.sampled_from((None, 0.5))),
         capex=draw(st.sampled_from(((), _capex(base, zone)))),
     )
@@ -341,6 +423,9 @@ def _identity(event: EventFields) -> tuple[object, ...]:
     fields = (
         *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
         *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
+        *("review_id", "stars", "feature", "interactive"),
+        *("network", "post_id", "interaction_id", "sentiment", "followers", "reach"),
+        *("conversation_id", "channel", "outbound", "merged_into"),
     )
     success = event.get("success", True) if event["topic"] == "logins" else None
     return (who(event), moment(event), success, *(event.get(field) for field in fields))

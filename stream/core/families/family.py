@@ -102,6 +102,8 @@ class Family(Generic[Part]):
     message_kinds: ClassVar[tuple[MessageKind, ...]] = ()  # the kinds of native messages that it brings
     reported_ahead: ClassVar[tuple[int, ...]] = ()  # fields whose amounts in future minutes are reported
     by_segment: ClassVar[BySegment | None] = None  # None: nothing
+    # Whether there are no numbers at all while the longest window is empty: of what many deployments never send.
+    is_absent_when_empty: ClassVar[bool] = False
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -115,6 +117,7 @@ class Family(Generic[Part]):
         self._names_by_segment = names
         self.share(segments.Apart())
         self.first_known = 0  # the local day of the partition's first event
+        self._is_used = False
         self.changed: list[Part] = []  # parts that have changed since the totals were updated
         self._counted: dict[int, dict[Field, int]] = {}  # by minute: what is to be counted in ring and days
         self._span_counted = Span(rules.days)
@@ -234,8 +237,14 @@ class Family(Generic[Part]):
             counted = self._counted[minute] = {}
         add(counted, amounts, times)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether it has anything to say. A family that many deployments never use costs nothing where it is not."""
+        return self._is_used or not self.is_absent_when_empty or bool(self.changed or self._counted)
+
     def update_totals(self, now: int) -> None:
         """Update the totals to the current parts and to the minute of the clock."""
+        self._is_used = True
         self.ring.advance(now)
         if self.changed:
             self.book(self.changed)
@@ -339,16 +348,21 @@ class Family(Generic[Part]):
         self.ring.restore(stored(f"ring/{self.name}/".encode()), now=now)
         for book in self.books():
             book.restore(stored(f"days/{book.name}/".encode()), since=days_since.get(book.name))
+        self._is_used = self.size() > 0
 
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     def live(self, sums: Sums) -> Iterator[Sample]:
         """The live numbers that follow from sums."""
+        if self.is_absent_when_empty and not sums.live.get(max(self.lengths.values())):
+            return
         for window, length in self.lengths.items():
             yield from self.of_window({"window": window}, sums.live.get(length, {}))
 
     def closed(self, of_windows: OfWindows, day: int, *, whole_since: int) -> Iterator[Sample]:
         """The numbers of one closed day. `whole_since` is the first day of which all is known."""
+        if self.is_absent_when_empty and not of_windows.get(max(self.closed_lengths)):
+            return
         for length in self.closed_lengths:
             whole = segments.without_values(of_windows.get(length, {}))
             for name, labels, value in self.of_window({"window": f"{length}d"}, whole):

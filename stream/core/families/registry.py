@@ -5,10 +5,14 @@ from typing import Any
 from stream.core.events import Event
 from stream.core.families.accounts.family import AccountsFamily
 from stream.core.families.activity.family import ActivityFamily
+from stream.core.families.contacts.family import ContactsFamily
 from stream.core.families.family import Family
+from stream.core.families.features.family import FeaturesFamily
 from stream.core.families.logins import LoginsFamily
 from stream.core.families.orders.family import OrdersFamily
+from stream.core.families.reviews.family import ReviewsFamily
 from stream.core.families.sessions.family import SessionsFamily
+from stream.core.families.social.family import SocialFamily
 from stream.core.families.surveys.family import SurveysFamily
 from stream.core.messages import MessageKind
 from stream.core.rules import Rules
@@ -21,6 +25,10 @@ FAMILIES: list[type[Family[Any]]] = [
     SurveysFamily,
     AccountsFamily,
     OrdersFamily,
+    ReviewsFamily,
+    FeaturesFamily,
+    SocialFamily,
+    ContactsFamily,
 ]
 
 

@@ -168,7 +168,7 @@ class Closing:
     def _looked_at_again(self, progress: Progress, day: int) -> list[ClosedDay]:
         known = self._reported[day].families if day in self._calculated else None
         families = self._sums(progress, day, known=known)
-        return [] if families == known else [self._noted(progress, day, families)]
+        return [] if known is not None and _said(families) == _said(known) else [self._noted(progress, day, families)]
 
     def _sums(
         self, progress: Progress, day: int, *, known: Mapping[str, OfWindows] | None = None
@@ -176,16 +176,15 @@ class Closing:
         """What each family says of a day. Of one that is `known` those are asked of which something was booked."""
         assert progress.first_ms is not None
         first_known = self._rules.days.day_of(progress.first_ms)
-        if known is None:
-            return with_most_used({family.name: family.closed_sums(day, first_known) for family in self._families})
-        changed = (family for family in self._families if family.name in self._in_round)
-        return with_most_used({**known, **{family.name: family.closed_sums(day, first_known) for family in changed}})
+        asked = (family for family in self._families if family.is_used and (not known or family.name in self._in_round))
+        told = {**(known or {}), **{family.name: family.closed_sums(day, first_known) for family in asked}}
+        return with_most_used(told)
 
     def _noted(self, progress: Progress, day: int, families: dict[str, OfWindows]) -> ClosedDay:
         """Return the report of a day, and keep it. It is the one before, if that had the same sums."""
         closed, before = ClosedDay(day, families, progress.now_ms), self._reported.get(day)
         if before is not None:
-            is_same = before.families == families
+            is_same = _said(before.families) == _said(families)
             closed = before if is_same else msgspec.structs.replace(closed, corrections=before.corrections + 1)
             progress.corrections += not is_same
         self._reported[day] = closed
@@ -222,3 +221,8 @@ class Closing:
         ]
         self._unsaved.clear()
         return delta
+
+
+def _said(families: Mapping[str, OfWindows]) -> dict[str, OfWindows]:
+    """What families say of a day: one that has counted nothing says nothing, whether or not it is used."""
+    return {name: of_windows for name, of_windows in families.items() if any(of_windows.values())}

@@ -159,7 +159,8 @@ class Partition:
         first_known = 0 if first_ms is None else self.rules.days.day_of(first_ms)
         for family in self.families:
             family.first_known = first_known
-            family.update_totals(now)
+            if family.is_used:
+                family.update_totals(now)
         self._closing.note(self.progress, self._first_open())
 
     def snapshot(self, *, closed_days: int = _DAYS_TOLD, all_values: bool = False) -> Snapshot:
@@ -176,6 +177,7 @@ class Partition:
                 live.family(family.name), closed=self._closed_days(family, self.last_closed_day(), closed_days)
             )
             for family in self.families
+            if family.is_used
         }
         return structs.replace(live, families=families, last_closed_day=last)
 
@@ -183,7 +185,7 @@ class Partition:
         """The same without closed days, which are told apart (`close_days`)."""
         self.update_totals()
         progress = self.progress
-        families = {family.name: family.sums() for family in self.families}
+        families = {family.name: family.sums() for family in self.families if family.is_used}
         return Snapshot(
             now_ms=progress.now_ms,
             first_ms=progress.first_ms,
@@ -294,6 +296,8 @@ class Partition:
         delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
         delta.extend(self._closing.collect())
         for family in self.families:
+            if not family.is_used:
+                continue
             if allowed_ms is not None:
                 self._forget_days(family)
             delta.extend(family.pages())

@@ -41,6 +41,7 @@ class AccountsFamily(Family[Account]):
     since_format = 7
     windows = ACCOUNTS
     metrics = METRICS
+    is_absent_when_empty = True
     message_kinds = (messages.ACCOUNTS,)
 
     def __init__(self, rules: Rules) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from stream.core import reuse, segments
 from stream.core.days import Amounts, DayBook, OfWindows, Version
-from stream.core.events import AccountChange, Event, Login, SignUps, Step, Summary
+from stream.core.events import AccountChange, Event, FeatureUsed, Login, SignUps, Step, Summary
 from stream.core.families.activity import calendar, closing, samples
 from stream.core.families.activity.calendar import ACTIVE_USERS, ActiveDays, amounts_of
 from stream.core.families.activity.known_periods import (
@@ -38,12 +38,10 @@ from stream.core.families.activity.part import (
     SummaryTimes,
     active_days,
     add_day,
-    add_minute,
     attributes_by_day,
     days_reported,
     has_day,
     last_day,
-    latest_and_future,
     moments,
     moments_as_of,
     with_times,
@@ -72,7 +70,7 @@ from stream.core.first_week import (
     last_cohort,
 )
 from stream.core.reuse import LONGEST_PAUSE_MS
-from stream.core.ring import Booking, latest_bookings
+from stream.core.ring import Booking, add_minute, latest_and_future, latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.segments import NO_ATTRIBUTES, SEGMENTS, USERS, AttributeValues, values_of
@@ -127,6 +125,7 @@ class ActivityFamily(Family[Activity]):
             Login: one_by_one(self.apply_login),
             Summary: one_by_one(self.apply_summary),
             AccountChange: one_by_one(self.apply_account),
+            FeatureUsed: one_by_one(self.apply_feature),
             SignUps: one_by_one(self.apply_sign_ups),
             Event: one_by_one(self.apply_other),
         }
@@ -145,6 +144,12 @@ class ActivityFamily(Family[Activity]):
         if not login.success:
             return self.apply_other(part, login, now)
         return self._apply_activity(part, login.at_ms, login.segments, now)
+
+    def apply_feature(self, part: Activity, event: FeatureUsed, now: int) -> bool:
+        """The use of a feature makes its user active, unless no person did it."""
+        if not event.is_interactive:
+            return self.apply_other(part, event, now)
+        return self._apply_activity(part, event.at_ms, event.segments, now)
 
     def apply_other(self, part: Activity, event: Event, now: int) -> bool:
         """Any other event does not make its user active, but shows that the user still exists."""

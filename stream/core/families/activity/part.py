@@ -4,8 +4,7 @@ The stored minutes are the last one that has come, and all future ones. There ar
 topics are read at different speeds. Each day has one bit.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -71,23 +70,6 @@ class Activity(msgspec.Struct, array_like=True, gc=False):
 def attributes_by_day(part: Activity | Booked) -> tuple[Attributes, ...]:
     """What was known of segments at the end of each day on which any was told, as far as that is kept."""
     return () if part.attributes is None else (*part.earlier_attributes, part.attributes)
-
-
-def add_minute(minutes: tuple[int, ...], minute: int, now: int) -> tuple[int, ...]:
-    """The minutes after an activity in `minute`, when the clock shows the minute `now`.
-
-    Returns `minutes` itself if the activity makes no difference, whether or not earlier minutes have been dropped.
-    """
-    if len(minutes) == 1 and minute <= now and minutes[0] <= now:  # the common case, fast
-        return (minute,) if minute > minutes[0] else minutes
-    after = latest_and_future((*minutes, minute), now)
-    return after if minute in after else minutes
-
-
-def latest_and_future(minutes: Iterable[int], now: int) -> tuple[int, ...]:
-    """The latest of several minutes that has come, and all that are in the future."""
-    ordered = sorted(set(minutes))
-    return tuple(ordered[max(0, bisect_right(ordered, now) - 1) :])
 
 
 def has_day(since_day: int, day_bits: bytes, day: int) -> bool:

@@ -67,6 +67,7 @@ class OrdersFamily(Family[UserOrders]):
     since_format = 7
     windows = ORDERS
     metrics = METRICS
+    is_absent_when_empty = True
     message_kinds = (messages.ORDERS,)
 
     def __init__(self, rules: Rules) -> None:
@@ -78,7 +79,6 @@ class OrdersFamily(Family[UserOrders]):
         # Windows of hours are longer by up to an hour, and local days by up to some hours.
         self._kept_days = max(rules.memory_days, max(self.lengths.values()) * MINUTE_MS // DAY_MS + 2)
         self._kinds = LabelTexts(KIND)
-        self._kinds_looked_at = -1
         self.ledger = Ledger(f"{self.name}-ever")
 
     # -- the part of a user ----------------------------------------------------------------------------------------
@@ -197,16 +197,10 @@ class OrdersFamily(Family[UserOrders]):
             book([booking for key, booking in new.items() if key not in kept])
 
     def sums(self) -> Sums:
-        self._make_room_for_kinds()
+        self._kinds.make_room(self.ring.now * MINUTE_MS // DAY_MS, lambda: (*self.ring.tallies(), *self.days.tallies()))
         live: dict[int, dict[Field, int]] = dict(self.ring.sums())
         live[samples.EVER] = self._ever(self.ledger.now())
         return Sums(live=live)
-
-    def _make_room_for_kinds(self) -> None:
-        day = self.ring.now * MINUTE_MS // DAY_MS
-        if self._kinds.is_full and self._kinds_looked_at != day:
-            self._kinds_looked_at = day
-            self._kinds.keep((*self.ring.tallies(), *self.days.tallies()))
 
     def _ever(self, held: Mapping[Field, int]) -> Amounts:
         """What a ledger holds, of cohorts only the sums over periods for which capital was spent."""

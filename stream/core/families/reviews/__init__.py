@@ -1,0 +1,1 @@
+"""Reviews: stars that customers gave in a shop or on a portal."""

@@ -1,0 +1,1 @@
+"""Interactions on social networks, mentions of the brand, and how many people its pages reach."""
