@@ -424,8 +424,9 @@ def _identity(event: EventFields) -> tuple[object, ...]:
         *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
         *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
         *("review_id", "stars", "feature", "interactive"),
-        *("network", "post_id", "interaction_id", "sentiment", "followers", "reach"),
+        *("network", "post_id", "sentiment", "followers", "reach"),
         *("conversation_id", "channel", "outbound", "merged_into"),
     )
     success = event.get("success", True) if event["topic"] == "logins" else None
-    return (who(event), moment(event), success, *(event.get(field) for field in fields))
+    interaction = event.get("interaction_id") if event["topic"] == "social" else None
+    return (who(event), moment(event), success, interaction, *(event.get(field) for field in fields))
