@@ -131,6 +131,36 @@ def test_values_that_have_a_name_are_listed_in_the_file_by_segment(tmp_path: Pat
         load(None, {"ENGAGEMENT_SEGMENTS_NAMED": "web"})
 
 
+def test_business_hours_are_a_table_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "engagement.toml"
+    file.write_text(
+        'timezone = "Europe/Berlin"\n[contacts]\nholidays = ["2026-12-25"]\n'
+        '[contacts.hours]\nmon = ["13:00-17:30", "09:00-12:00"]\n'
+    )
+    settings = load(file, {})
+    told = "Europe/Berlin: mon 13:00-17:30 09:00-12:00 without 2026-12-25"
+    assert str(settings.rules.contact_hours) == settings.shared["contacts.hours"] == told
+    settings = load(file, {"ENGAGEMENT_CONTACTS_ZONE": "UTC", "ENGAGEMENT_CONTACTS_HOLIDAYS": "2026-12-24, 2026-12-25"})
+    assert str(settings.rules.contact_hours).startswith("UTC: ")
+    assert str(settings.rules.contact_hours).endswith(" without 2026-12-24 2026-12-25")
+    assert load(None, {}).rules.contact_hours is None
+
+    for text, told in (
+        ('hours.monday = ["09:00-17:00"]', "contacts.hours: 'monday' is none of mon, tue"),
+        ('hours.mon = ["9-17"]', "contacts.hours.mon: '9' is no time of day such as 09:00"),
+        ('hours.mon = ["09:00-12:00", "11:00-17:00"]', "contacts.hours.mon: two of 09:00-12:00, 11:00-17:00 overlap"),
+        ("hours.mon = []", "contacts.hours: on no day is anybody there"),
+        ('zone = "UTC"', "contacts.zone: has no effect without the table"),
+        ('hours.mon = ["09:00-17:00"]\nzone = "Berlin"', "contacts.zone: 'Berlin' is no IANA time zone"),
+        ('hours.mon = ["09:00-17:00"]\nholidays = ["25.12."]', "contacts.holidays: not a day such as 2026-11-21"),
+    ):
+        file.write_text(f"[contacts]\n{text}\n")
+        with pytest.raises(SettingsError, match=f"^{told}"):
+            load(file, {})
+    with pytest.raises(SettingsError, match=r"^contacts\.hours: a table can't be a variable"):
+        load(None, {"ENGAGEMENT_CONTACTS_HOURS": "mon"})
+
+
 def test_features_are_listed_in_the_file_with_their_weights(tmp_path: Path) -> None:
     file = tmp_path / "engagement.toml"
     file.write_text("[features]\nsearch = 3\nexport = 0.5\n")

@@ -3,8 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
+from stream.core import zones
 from stream.core.time import SECOND_MS
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -20,12 +20,20 @@ class BusinessHours:
         self.zone = zone
         self.week = tuple(week.get(day, ()) for day in WEEKDAYS)
         self.holidays = frozenset(holidays)
-        self._zone = ZoneInfo(zone)
+        self._zone = zones.zone(zone)
         self._of_day = lru_cache(maxsize=4_096)(self._calculated)
 
     def __str__(self) -> str:
-        week = (f"{day} {' '.join(map(str, hours))}" for day, hours in zip(WEEKDAYS, self.week, strict=True) if hours)
-        return f"{self.zone} {', '.join(week)} without {' '.join(map(str, sorted(self.holidays)))}"
+        week = (
+            f"{day} {' '.join(f'{_clock(opens)}-{_clock(closes)}' for opens, closes in hours)}"
+            for day, hours in zip(WEEKDAYS, self.week, strict=True)
+            if hours
+        )
+        without = f" without {' '.join(map(str, sorted(self.holidays)))}" if self.holidays else ""
+        return f"{self.zone}: {', '.join(week)}{without}"
+
+    def __reduce__(self) -> tuple[type["BusinessHours"], tuple[object, ...]]:
+        return BusinessHours, (self.zone, dict(zip(WEEKDAYS, self.week, strict=True)), self.holidays)
 
     def between(self, begin_ms: int, end_ms: int) -> int:
         """The milliseconds of business time between two moments."""
@@ -62,6 +70,10 @@ def hours_of(text: str) -> tuple[int, int]:
     if not dash or opens >= closes:
         raise ValueError(f"{text!r} is no span of hours such as 09:00-17:30")
     return opens, closes
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def _minute_of(text: str) -> int:

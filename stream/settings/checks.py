@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from stream import redis_url
 from stream.core import zones
+from stream.core.business_hours import WEEKDAYS, hours_of
 from stream.core.families.registry import names_by_segment, windows
 from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of, cleaned_value
 from stream.core.survey_scales import SCALES, Kind, Scale
@@ -22,6 +24,7 @@ from stream.settings.model import (
     ENCODINGS,
     ENVELOPES,
     WITHOUT_PASSWORD,
+    Contacts,
     Input,
     Kafka,
     Registry,
@@ -29,6 +32,7 @@ from stream.settings.model import (
     SettingsError,
     State,
     Topics,
+    holiday_of,
 )
 from stream.settings.names import setting_values
 
@@ -90,6 +94,7 @@ def check(settings: Settings) -> None:
     _check_segments(settings)
     _check_onboarding(settings.onboarding_steps)
     _check_features(settings.features)
+    _check_contacts(settings.contacts)
     _check_money(settings)
     _check_state(settings.state)
     _check_registry(settings.registry)
@@ -168,6 +173,28 @@ def _check_features(features: Mapping[str, float]) -> None:
             raise SettingsError(f"features: {name!r} is no name that a feature can have: trimmed, up to 64 characters")
         if not 0 <= weight < math.inf:
             raise SettingsError(f"features.{name}: {weight} is no weight: 0, or a number above it")
+
+
+def _check_contacts(contacts: Contacts) -> None:
+    for day, spans in contacts.hours.items():
+        _check_hours(day, spans)
+    if contacts.hours and not any(contacts.hours.values()):
+        raise SettingsError("contacts.hours: on no day is anybody there; without the table, waits are told in all time")
+    for name in ("zone", "holidays"):
+        if getattr(contacts, name) and not contacts.hours:
+            raise SettingsError(f"contacts.{name}: has no effect without the table [contacts.hours]")
+    if contacts.zone:
+        _check_zone("contacts.zone", contacts.zone)
+    for day in contacts.holidays:
+        _parse("contacts.holidays", holiday_of, day)
+
+
+def _check_hours(day: str, spans: tuple[str, ...]) -> None:
+    if day not in WEEKDAYS:
+        raise SettingsError(f"contacts.hours: {day!r} is none of {', '.join(WEEKDAYS)}")
+    hours = sorted(_parse(f"contacts.hours.{day}", hours_of, span) for span in spans)
+    if any(opens < closed for (_, closed), (opens, _) in pairwise(hours)):
+        raise SettingsError(f"contacts.hours.{day}: two of {', '.join(spans)} overlap")
 
 
 def _check_money(settings: Settings) -> None:

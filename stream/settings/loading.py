@@ -52,7 +52,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 def _setting_of_variable(variable: str) -> str:
     name = variable.removeprefix(_PREFIX).lower()
-    if name in ("segments_named", "features"):
+    if name in ("segments_named", "features", "contacts_hours"):
         table = name.replace("_", ".")
         raise SettingsError(f"{table}: a table can't be a variable ({variable}): write it in the settings file")
     for section in (field for field in setting_names() if "." in field):
@@ -72,7 +72,8 @@ def _put(tree: dict[str, Any], setting: str, value: Any) -> None:
         if not isinstance(tree, dict):
             raise SettingsError(f"{section}: expected a section of settings, [{section}], not a value")
     if isinstance(value, str) and (
-        sections == ["windows"] or setting in ("segments.by", "segments.metrics", "onboarding_steps")
+        sections == ["windows"]
+        or setting in ("segments.by", "segments.metrics", "onboarding_steps", "contacts.holidays")
     ):
         value = [part.strip() for part in value.split(",")] if value.strip() or sections == ["windows"] else []
     tree[name] = value

@@ -1,5 +1,6 @@
 """All settings with their defaults: a class for each section of the file. README's table is made from the comments."""
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal, DecimalException
@@ -11,6 +12,7 @@ import msgspec
 
 from stream import redis_url
 from stream.core import zones
+from stream.core.business_hours import BusinessHours, hours_of
 from stream.core.families.registry import names_by_segment, segment_windows, state_settings
 from stream.core.messages import Reader, Record
 from stream.core.money import minor_units
@@ -87,6 +89,7 @@ class Topics(Section, frozen=True):
     reviews: str = ""  # the topic of reviews; empty: none is read
     features: str = ""  # the topic of used features; empty: none is read
     social: str = ""  # the topic of interactions on social networks and of audiences; empty: none is read
+    contacts: str = ""  # the topic of conversations with support; empty: none is read
     partitions: int = 4  # of every topic, internal ones too: a user must lie in the same partition of each topic
     replication: int = -1  # of the topics that we create; -1: the broker's default
 
@@ -151,6 +154,26 @@ class Segments(Section, frozen=True):
     by: tuple[str, ...] = SEGMENTS  # numbers are also counted by these; empty: by none
     metrics: tuple[str, ...] = names_by_segment()  # what is counted by them; each brings what it is made of
     named: dict[str, tuple[str, ...]] = {}  # by segment, values that have a name; else the 20 with the most users have
+
+
+def holiday_of(text: str) -> dt.date:
+    """The day that a text such as 2026-12-25 says. Raises ValueError."""
+    return dt.date.fromordinal(dt.date(1970, 1, 1).toordinal() + day_number(text))
+
+
+class Contacts(Section, frozen=True):
+    """When somebody is there to answer customers: with it, waits are told in business time."""
+
+    hours: dict[str, tuple[str, ...]] = {}  # `[contacts.hours]`: mon = ["09:00-12:00", "13:00-17:30"] …; empty: always
+    zone: str = ""  # the time zone of these hours; empty: that of the setting timezone
+    holidays: tuple[str, ...] = ()  # days on which nobody is there, as 2026-12-25
+
+    def business_hours(self, timezone: str) -> BusinessHours | None:
+        """The same as a rule; None: waits are told in all time. Raises ValueError."""
+        if not self.hours:
+            return None
+        week = {day: tuple(map(hours_of, spans)) for day, spans in self.hours.items()}
+        return BusinessHours(self.zone or timezone, week, map(holiday_of, self.holidays))
 
 
 # Decodes a record that is not null into JSON. Raises Rejected.
@@ -248,6 +271,7 @@ class Settings(Section, frozen=True):
     topics: Topics = msgspec.field(default_factory=Topics)
     state: State = msgspec.field(default_factory=State)
     segments: Segments = msgspec.field(default_factory=Segments)
+    contacts: Contacts = msgspec.field(default_factory=Contacts)
     windows: dict[str, tuple[str, ...]] = {}  # by family, if they are not its default
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
@@ -271,6 +295,7 @@ class Settings(Section, frozen=True):
             refund_wait_ms=seconds_of(self.allowed_lateness) * SECOND_MS,
             onboarding_steps=self.onboarding_steps,
             features=self.features,
+            contact_hours=self.contacts.business_hours(self.timezone),
             gross_margin=float(self.gross_margin) if self.gross_margin else None,
             capex=tuple(capital.rule for capital in self.capex),
             windows=self.windows,

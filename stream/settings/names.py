@@ -11,7 +11,7 @@ from stream.masking import masked
 from stream.settings.model import Input, Section, Settings
 
 # These are tables, which only the settings file can have.
-TABLES = ("inputs", "segments.named", "capex", "features")
+TABLES = ("inputs", "segments.named", "capex", "features", "contacts.hours")
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
