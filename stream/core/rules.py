@@ -21,6 +21,17 @@ class Capex:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How users are scored (`families.health.scorer`)."""
+
+    # Of activity, adoption, satisfaction, support and subscription.
+    weights: tuple[float, float, float, float, float] = (3, 2, 2, 1, 2)
+    target_days: int = 8  # so many active days of 28 are full marks
+    at_risk_below: float = 40
+    healthy_from: float = 70
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The settings on which numbers depend. Two deployments may differ in them."""
 
@@ -46,6 +57,7 @@ class Rules:
     onboarding_steps: tuple[str, ...] = ()  # in their order; all others are counted as one
     features: Mapping[str, float] = field(default_factory=dict)  # named ones, with their weight; 0: not vital
     contact_hours: BusinessHours | None = None  # in which somebody is there to answer; None: always
+    health: Health | None = None  # None: nobody is scored
     gross_margin: float | None = None  # of orders that don't tell theirs, as a share; None: not known
     capex: tuple[Capex, ...] = ()
     # The first day of which all is known; None: the day after the first event. Days before it make no cohorts.

@@ -199,4 +199,5 @@ _QUANTILES = (
 
 def _close(name: str, one: float, other: float) -> bool:
     within = 0.01 if name in _QUANTILES else 1e-9
-    return isclose(one, other, rel_tol=within, abs_tol=1e-9)
+    # Scores of users are summed in millionths.
+    return isclose(one, other, rel_tol=within, abs_tol=1e-6 if name.startswith("engagement_health_") else 1e-9)

@@ -46,6 +46,7 @@ from tests.core.oracle_events import (
     without_uncounted_segments,
 )
 from tests.core.oracle_features import count_features
+from tests.core.oracle_health import count_health
 from tests.core.oracle_numbers import AnyWindow, DaysWindow, Samples, day_of, key, share
 from tests.core.oracle_orders import count_orders, count_revenue_per_customer, count_revenue_per_user
 from tests.core.oracle_reviews import count_reviews
@@ -102,6 +103,7 @@ def closed(events: list[EventFields], day: int, rules: Rules) -> Samples:
         count_matured(samples, known, [DaysWindow(f"{length}d", day - 7, zone, 0) for length in lengths], rules)
     count_closed_accounts(samples, known, day, accounts_lengths, rules)
     count_first_weeks(samples, known, active, day, rules)
+    count_health(samples, known, active, day, rules)
     count_revenue_per_user(
         samples, "engagement_revenue_closed", {f"{length}d": count for length, count in users.items()}
     )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from stream.core.business_hours import BusinessHours
-from stream.core.rules import Capex, Rules
+from stream.core.rules import Capex, Health, Rules
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.oracle_events import EventFields, moment, who
@@ -385,6 +385,7 @@ def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC
         onboarding_steps=draw(st.sampled_from(((), ("profile", "invite")))),
         features=draw(st.sampled_from(({}, {"search": 3, "export": 1.5}, {"search": 0, "7": 2}))),
         contact_hours=draw(st.sampled_from((None, None, _HOURS))),
+        health=draw(st.sampled_from((None, Health(), Health(weights=(1, 0, 2, 1, 0.5), target_days=2)))),
         gross_margin=draw(st.sampled_from((None, 0.5))),
         capex=draw(st.sampled_from(((), _capex(base, zone)))),
     )
@@ -423,10 +424,11 @@ def _identity(event: EventFields) -> tuple[object, ...]:
     fields = (
         *("topic", "session_id", "type", "event_id", "response_id", "status", "revision"),
         *("order_id", "refund_id", "amount", "currency", "margin", "transaction_type", "step", "effective_at"),
-        *("review_id", "stars", "feature", "interactive"),
+        *("review_id", "stars", "feature"),
         *("network", "post_id", "sentiment", "followers", "reach"),
         *("conversation_id", "channel", "outbound", "merged_into"),
     )
     success = event.get("success", True) if event["topic"] == "logins" else None
     interaction = event.get("interaction_id") if event["topic"] == "social" else None
-    return (who(event), moment(event), success, interaction, *(event.get(field) for field in fields))
+    interactive = event.get("interactive") if event["topic"] == "features" else None
+    return (who(event), moment(event), success, interaction, interactive, *(event.get(field) for field in fields))

@@ -14,7 +14,8 @@ event makes no copy of a row.
 
 A family may not read the part of another family. A number that needs several families is calculated from their sums, in
 the report. Where it needs what two families know of the same user, one of them passes on what it has found out, as an
-event (`conclusions`).
+event (`conclusions`). Only what follows from most of what is known of a user, such as a health score, has a family that
+is given the parts of others (`derives_from`).
 
 Features that will come have to fit into this:
 
@@ -104,6 +105,7 @@ class Family(Generic[Part]):
     by_segment: ClassVar[BySegment | None] = None  # None: nothing
     # Whether there are no numbers at all while the longest window is empty: of what many deployments never send.
     is_absent_when_empty: ClassVar[bool] = False
+    derives_from: ClassVar[tuple[str, ...]] = ()  # the families whose parts of the same user it is given (`derive`)
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -188,6 +190,24 @@ class Family(Generic[Part]):
         """How long all of a user's part is known after the last event, in event time."""
         # A day more, because windows of hours end with the hour, and sessions close after their last step.
         return max(self.rules.retention_ms, self.min_retention_ms()) + DAY_MS
+
+    # -- what follows from parts of other families -------------------------------------------------------------------
+
+    def derive(self, parts_of: Callable[[str], Sequence[Any]], first_open: int) -> Iterable[str]:
+        """Book what follows for the users of whom events were handled since the last call.
+
+        `parts_of` returns the part of a user, and then those of `derives_from`. No event before the day `first_open`
+        was applied since then. Returns the users whose part has changed.
+        """
+        return ()
+
+    def look_at(self, part: Part, others: Sequence[Any], first_open: int) -> bool:
+        """Book what follows for one user. Returns whether the part has changed."""
+        return False
+
+    def is_outdated(self, part: Part) -> bool:
+        """Whether a part follows from other settings, so that it has to be looked at again."""
+        return False
 
     # -- what is counted by segment --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from stream.core.families.activity.family import ActivityFamily
 from stream.core.families.contacts.family import ContactsFamily
 from stream.core.families.family import Family
 from stream.core.families.features.family import FeaturesFamily
+from stream.core.families.health.family import HealthFamily
 from stream.core.families.logins import LoginsFamily
 from stream.core.families.orders.family import OrdersFamily
 from stream.core.families.reviews.family import ReviewsFamily
@@ -29,6 +30,7 @@ FAMILIES: list[type[Family[Any]]] = [
     FeaturesFamily,
     SocialFamily,
     ContactsFamily,
+    HealthFamily,
 ]
 
 

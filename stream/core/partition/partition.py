@@ -14,6 +14,7 @@ everything else.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,6 +64,9 @@ class Partition:
         self.rules = rules
         self.progress = Progress()
         self.families = families(rules)
+        self._derived = [family for family in self.families if family.derives_from]
+        # The first day that may have changed since they looked at their users: the first that was open then.
+        self._derived_since = 0
         self._apart = Apart()
         for family in self.families:
             family.share(self._apart)
@@ -157,6 +161,11 @@ class Partition:
         """Update the totals to the current rows and the clock."""
         now, first_ms = self.progress.now_ms // MINUTE_MS, self.progress.first_ms
         first_known = 0 if first_ms is None else self.rules.days.day_of(first_ms)
+        for family in self._derived:
+            for user in family.derive(partial(self._rows.parts_of, family), self._derived_since):
+                self._rows.mark_changed(user, self._rows.users[user])
+        if self.rules.allowed_lateness_ms is not None:
+            self._derived_since = self._first_open()
         for family in self.families:
             family.first_known = first_known
             if family.is_used:
@@ -341,7 +350,9 @@ class Partition:
         forgotten_before_ms = horizon.before_ms - (self.rules.memory_days + 2) * DAY_MS
         users = [item for item in items if item[0].startswith(USER_PREFIX.encode())]
         index_entries = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
-        self.progress.users -= self._rows.sweep(users, horizon, forgotten_before_ms=forgotten_before_ms)
+        self.progress.users -= self._rows.sweep(
+            users, horizon, forgotten_before_ms=forgotten_before_ms, first_open=self._derived_since
+        )
         self._user_index.sweep(index_entries, horizon)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
@@ -355,6 +366,8 @@ class Partition:
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
         self._closing.restore(pages, self.progress, self._first_open())
+        if self.rules.allowed_lateness_ms is not None:
+            self._derived_since = self._first_open()
         self._keep_apart_what_is_booked()
 
 

@@ -19,9 +19,10 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
 # The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts. In format 2 not
 # everything was booked by local day. In format 3 sessions, answers and closed days were not counted by segment. In
 # format 4 an id had only one session with a summary, and one response. In format 5 the first days of users were rounded
-# otherwise. Format 7 has accounts and orders, which versions with format 6 would drop; only what has them is written in
-# it, so such a version goes on with a state without them.
-FORMAT = 7
+# otherwise. Format 7 has accounts and orders, format 8 reviews, features, social networks, conversations and health.
+# Versions with an older format would drop these; only what has them is written in it, so such a version goes on with a
+# state without them.
+FORMAT = 8
 OLDEST_FORMAT = 6  # which is read too, and written as long as no family needs a later one
 
 PROGRESS = b"progress"

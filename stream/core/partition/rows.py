@@ -48,6 +48,8 @@ class Rows:
         self.expired: set[bytes] = set()  # keys that are not needed any more
         self.expired_in_last_delta: set[bytes] = set()  # those of the last delta, which the store may still have
         self.full: dict[str, int] = {}  # by user whose row is too large: the watermark at which it is checked again
+        self._index = {family.name: index for index, family in enumerate(families)}
+        self._derived = [family for family in families if family.derives_from]
         self._no_parts = [None] * len(families)
         self.format = OLDEST_FORMAT  # the newest in which a row was written
         # By number of a family whose parts earlier versions would drop: the format that they can't read.
@@ -85,6 +87,13 @@ class Rows:
         """The part of the family with this index."""
         part = row.parts[index]
         return self.open_part(row, index) if part is None else part
+
+    def parts_of(self, family: Family[Any], user: str) -> list[Any]:
+        """The part of a user whose row is in memory, and the parts from which it follows."""
+        return self._parts_for(family, self.users[user])
+
+    def _parts_for(self, family: Family[Any], row: Row) -> list[Any]:
+        return [self.part(row, self._index[name]) for name in (family.name, *family.derives_from)]
 
     def encode(self, row: Row) -> bytes:
         """Encode a row to be stored."""
@@ -165,8 +174,12 @@ class Rows:
             for user in [user for user in self.users if user not in unsaved][:surplus]:
                 del self.users[user]
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon, *, forgotten_before_ms: int) -> int:
+    def sweep(
+        self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon, *, forgotten_before_ms: int, first_open: int
+    ) -> int:
         """Check whether stored rows are still needed. Returns how many are not.
+
+        What follows from other settings than those of now is booked anew, from the day `first_open` on.
 
         If no part is known any more, only the long-term parts are kept. If the last event of a user is before
         `forgotten_before_ms`, nothing is kept.
@@ -177,6 +190,10 @@ class Rows:
             if user in self.unsaved:
                 continue
             row = self.users.get(user) or self.decode(value)
+            if self._has_looked_again(row, first_open):
+                self.users[user] = row
+                self.mark_changed(user, row)
+                continue  # it is written now, and checked the next time
             last_ms = self.last_ms_by_part(row)
             if any(at_ms + known_ms >= horizon.before_ms for at_ms, known_ms in zip(last_ms, known, strict=True)):
                 continue
@@ -189,6 +206,15 @@ class Rows:
                 self.users[user] = rest
                 self.mark_changed(user, rest)
         return gone
+
+    def _has_looked_again(self, row: Row, first_open: int) -> bool:
+        """Look at parts that follow from other settings than those of now; returns whether any has changed."""
+        changed = False
+        for family in self._derived:
+            part, *others = self._parts_for(family, row)
+            if family.is_outdated(part):
+                changed = family.look_at(part, others, first_open) or changed
+        return changed
 
     def _long_term_row(self, row: Row, horizon: Horizon) -> Row | None:
         """The row with only its long-term parts, or None if there are none."""

@@ -98,7 +98,7 @@ class Contributions:
     def _customer_spans(self, found: list[Life]) -> Iterator[tuple[int, int | None]]:
         """The days on which somebody became a customer and ceased to be one; None for a customer still."""
         began: int | None = None
-        for at_ms, status in _statuses(found):
+        for at_ms, status in statuses(found):
             if status in CUSTOMERS:
                 began = self._day_of(at_ms) if began is None else began
             elif began is not None:
@@ -153,7 +153,7 @@ def _moments(found: list[Life]) -> Iterator[tuple[int, Life]]:
                 yield at_ms, life
 
 
-def _statuses(found: list[Life]) -> Iterator[tuple[int, Status | None]]:
+def statuses(found: list[Life]) -> Iterator[tuple[int, Status | None]]:
     """Each status with the moment at which it begins."""
     before: Status | None = None
     for at_ms, life in _moments(found):

@@ -19,7 +19,7 @@ from stream.core.families.contacts.contribution import (
 )
 from stream.core.families.contacts.messages import ConversationChanged
 from stream.core.families.contacts.metrics import METRICS
-from stream.core.families.contacts.part import SHORTEST_PAUSE_MS, Messages, UserConversations, conversations
+from stream.core.families.contacts.part import Messages, UserConversations, conversations, longest_pause_ms
 from stream.core.families.contacts.samples import NOW
 from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
 from stream.core.label_texts import LabelTexts
@@ -44,6 +44,7 @@ class ContactsFamily(Family[UserConversations]):
 
     name = "contacts"
     number = 10
+    since_format = 8
     windows = WINDOWS
     metrics = METRICS
     is_absent_when_empty = True
@@ -51,7 +52,7 @@ class ContactsFamily(Family[UserConversations]):
 
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
-        self._pause_ms = max(SHORTEST_PAUSE_MS, super().min_retention_ms())
+        self._pause_ms = longest_pause_ms(self.lengths.values())
         self._contributions = Contributions(rules.days, pause_ms=self._pause_ms, hours=rules.contact_hours)
         self._channels = LabelTexts(CHANNEL)
         self.ledger = Ledger(f"{self.name}-waiting")

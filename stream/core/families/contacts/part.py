@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.core.time import DAY_MS
+from stream.core.time import DAY_MS, MINUTE_MS
 
 # A conversation is kept for so long after the last that was told of it, unless a window is longer.
 SHORTEST_PAUSE_MS = 90 * DAY_MS
@@ -96,6 +96,11 @@ class Standing:
                 self.waits_since_ms = -1
         elif self.waits_since_ms < 0 and _asks(message):
             self.waits_since_ms = message.at_ms
+
+
+def longest_pause_ms(lengths: Iterable[int]) -> int:
+    """The longest pause in a conversation in which nobody waits, where the windows have these lengths in minutes."""
+    return max(SHORTEST_PAUSE_MS, max(lengths) * MINUTE_MS)
 
 
 def _asks(message: Message) -> bool:

@@ -33,6 +33,7 @@ class FeaturesFamily(Family[UserFeatures]):
 
     name = "features"
     number = 8
+    since_format = 8
     windows = FEATURES
     metrics = METRICS
     is_absent_when_empty = True

@@ -41,6 +41,7 @@ class ReviewsFamily(Family[UserReviews]):
 
     name = "reviews"
     number = 7
+    since_format = 8
     windows = WINDOWS
     metrics = METRICS
     is_absent_when_empty = True

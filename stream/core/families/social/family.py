@@ -35,6 +35,7 @@ class SocialFamily(Family[UserInteractions]):
 
     name = "social"
     number = 9
+    since_format = 8
     windows = SOCIAL
     metrics = METRICS
     is_absent_when_empty = True
