@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stream.core.families.health.scorer import PARTS
+from stream.core.rules import Health
 from stream.core.time import seconds_of
 from stream.core.windows import ACTIVITY, SESSIONS, SURVEYS
 from stream.inputs.encodings.schemas import Schemas
@@ -159,6 +161,27 @@ def test_business_hours_are_a_table_of_the_file(tmp_path: Path) -> None:
             load(file, {})
     with pytest.raises(SettingsError, match=r"^contacts\.hours: a table can't be a variable"):
         load(None, {"ENGAGEMENT_CONTACTS_HOURS": "mon"})
+
+
+def test_weights_and_bounds_of_health_are_settings(tmp_path: Path) -> None:
+    assert load(None, {}).rules.health is None
+    assert load(None, {"ENGAGEMENT_HEALTH_ENABLED": "true"}).rules.health == Health()
+
+    file = tmp_path / "engagement.toml"
+    file.write_text("[health]\nenabled = true\nactivity = 1\nsupport = 0\ntarget_days = 20\nhealthy_from = 80\n")
+    rules = load(file, {}).rules.health
+    assert rules == Health(weights=(1, 2, 2, 0, 2), target_days=20, at_risk_below=40, healthy_from=80)
+
+    for text, told in (
+        ("support = -1", "health.support: "),
+        ("support = inf", "health.support: "),
+        ("target_days = 29", "health.target_days: "),
+        ("at_risk_below = 71", "health.at_risk_below: 71 is more than 50"),
+        ("\n".join(f"{name} = 0" for name in PARTS), "health: one of the weights activity, adoption"),
+    ):
+        file.write_text(f"[health]\n{text}\n")
+        with pytest.raises(SettingsError, match=f"^{told}"):
+            load(file, {})
 
 
 def test_features_are_listed_in_the_file_with_their_weights(tmp_path: Path) -> None:

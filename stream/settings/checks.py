@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from stream import redis_url
 from stream.core import zones
 from stream.core.business_hours import WEEKDAYS, hours_of
+from stream.core.families.health.scorer import PARTS
 from stream.core.families.registry import names_by_segment, windows
 from stream.core.segments import NAMED_VALUES, OTHER, SEGMENTS, attribute_values_of, cleaned_value
 from stream.core.survey_scales import SCALES, Kind, Scale
@@ -25,6 +26,7 @@ from stream.settings.model import (
     ENVELOPES,
     WITHOUT_PASSWORD,
     Contacts,
+    Health,
     Input,
     Kafka,
     Registry,
@@ -69,6 +71,10 @@ RANGES: Mapping[str, tuple[int, int] | tuple[str, str]] = {
     "state.max_user_bytes": (10_000, 100_000_000),
     "state.rocksdb_memory_bytes": (1_000_000, 2**40),
     "state.standbys": (0, 1_000),
+    **{f"health.{name}": (0, 1_000) for name in PARTS},
+    "health.target_days": (1, 28),
+    "health.at_risk_below": (0, 50),  # so neither is beyond the other
+    "health.healthy_from": (50, 100),
     "server.port": (0, 65_535),
     "server.stale_after": ("2s", "1h"),
     "worker.port": (-1, 65_535),
@@ -95,6 +101,7 @@ def check(settings: Settings) -> None:
     _check_onboarding(settings.onboarding_steps)
     _check_features(settings.features)
     _check_contacts(settings.contacts)
+    _check_health(settings.health)
     _check_money(settings)
     _check_state(settings.state)
     _check_registry(settings.registry)
@@ -195,6 +202,11 @@ def _check_hours(day: str, spans: tuple[str, ...]) -> None:
     hours = sorted(_parse(f"contacts.hours.{day}", hours_of, span) for span in spans)
     if any(opens < closed for (_, closed), (opens, _) in pairwise(hours)):
         raise SettingsError(f"contacts.hours.{day}: two of {', '.join(spans)} overlap")
+
+
+def _check_health(health: Health) -> None:
+    if not any(health.weights):
+        raise SettingsError(f"health: one of the weights {', '.join(PARTS)} has to be above 0")
 
 
 def _check_money(settings: Settings) -> None:
@@ -417,14 +429,18 @@ def _check_ranges(settings: Settings) -> None:
             _check_range(setting, value, RANGES[setting])
 
 
-def _check_range(setting: str, value: int | str, limits: tuple[int, int] | tuple[str, str]) -> None:
+def _check_range(setting: str, value: float | str, limits: tuple[int, int] | tuple[str, str]) -> None:
     number, least, greatest = (
-        limit if isinstance(limit, int) else _parse(setting, seconds_of, limit) for limit in (value, *limits)
+        _parse(setting, seconds_of, limit) if isinstance(limit, str) else limit for limit in (value, *limits)
     )
     if number < least:
-        raise SettingsError(f"{setting}: {value} is less than {limits[0]}")
+        raise SettingsError(f"{setting}: {_shown(value)} is less than {limits[0]}")
     if number > greatest:
-        raise SettingsError(f"{setting}: {value} is more than {limits[1]}")
+        raise SettingsError(f"{setting}: {_shown(value)} is more than {limits[1]}")
+
+
+def _shown(value: float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _check_timezone(name: str) -> None:

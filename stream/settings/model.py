@@ -17,6 +17,7 @@ from stream.core.families.registry import names_by_segment, segment_windows, sta
 from stream.core.messages import Reader, Record
 from stream.core.money import minor_units
 from stream.core.rules import Capex, Rules
+from stream.core.rules import Health as HealthRules
 from stream.core.segments import SEGMENTS, in_order
 from stream.core.time import SECOND_MS, Days, day_number, seconds_of
 from stream.core.windows import Windows
@@ -176,6 +177,37 @@ class Contacts(Section, frozen=True):
         return BusinessHours(self.zone or timezone, week, map(holiday_of, self.holidays))
 
 
+class Health(Section, frozen=True):
+    """The health score of each user on closed days. Other weights count from the first day that can still change."""
+
+    enabled: bool = False  # whether users are scored
+    activity: float = 3  # the weight of activity: active days of the last 28
+    adoption: float = 2  # the weight of adoption: the share of the vital features that was used in 28 days
+    satisfaction: float = 2  # the weight of satisfaction: the newest answer of each kind within 90 days
+    support: float = 1  # the weight of support: resolved conversations of those begun in 90 days
+    subscription: float = 2  # the weight of the subscription: active 100, trialing 60, paused 30, cancelled 0
+    target_days: int = 8  # so many active days of 28 are 100
+    at_risk_below: float = 40  # users with a lower score are at risk
+    healthy_from: float = 70  # users with this score or a higher one are healthy
+
+    @property
+    def weights(self) -> tuple[float, float, float, float, float]:
+        """The weights of the parts, in the order of the rules."""
+        return self.activity, self.adoption, self.satisfaction, self.support, self.subscription
+
+    @property
+    def rules(self) -> HealthRules | None:
+        """The same as rules; None if nobody is scored."""
+        if not self.enabled:
+            return None
+        return HealthRules(
+            weights=self.weights,
+            target_days=self.target_days,
+            at_risk_below=self.at_risk_below,
+            healthy_from=self.healthy_from,
+        )
+
+
 # Decodes a record that is not null into JSON. Raises Rejected.
 JsonOf = Callable[[Record], bytes]
 
@@ -272,6 +304,7 @@ class Settings(Section, frozen=True):
     state: State = msgspec.field(default_factory=State)
     segments: Segments = msgspec.field(default_factory=Segments)
     contacts: Contacts = msgspec.field(default_factory=Contacts)
+    health: Health = msgspec.field(default_factory=Health)
     windows: dict[str, tuple[str, ...]] = {}  # by family, if they are not its default
     server: Server = msgspec.field(default_factory=Server)
     worker: Worker = msgspec.field(default_factory=Worker)
@@ -296,6 +329,7 @@ class Settings(Section, frozen=True):
             onboarding_steps=self.onboarding_steps,
             features=self.features,
             contact_hours=self.contacts.business_hours(self.timezone),
+            health=self.health.rules,
             gross_margin=float(self.gross_margin) if self.gross_margin else None,
             capex=tuple(capital.rule for capital in self.capex),
             windows=self.windows,
