@@ -8,7 +8,7 @@ import pytest
 from stream.core.catalogue import BUSINESS, BY_NAME, CATALOGUE
 from stream.core.metrics import Metric
 from stream.core.offline import Computed, Offline
-from stream.core.rules import Capex, Rules
+from stream.core.rules import Capex, Health, Rules
 from stream.core.samples import Sample
 from stream.core.survey_scales import DIMENSIONS
 from tests.native import READERS
@@ -52,7 +52,8 @@ def rich() -> Computed:
         {**told, "topic": "social", "type": "audience", "network": "mastodon", "followers": 7},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
-    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex, features={"search": 1})
+    more = {"gross_margin": 0.8, "capex": capex, "features": {"search": 1}, "health": Health()}
+    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, **more)
     offline = Offline(rules, READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()

@@ -313,17 +313,22 @@ def test_state_in_another_format_is_refused_with_what_decides_it() -> None:
             apply(worker, LOGINS, event_fields())
 
 
-def test_only_state_with_accounts_or_orders_is_in_the_format_that_has_them() -> None:
+def test_only_state_with_parts_of_newer_families_is_in_the_format_that_has_them() -> None:
     paid = {"user_id": "bob", "type": "paid", "order_id": "1", "amount": 5, "currency": "EUR"}
+    review = {"user_id": "cai", "review_id": "1", "stars": 5}
     worker = Worker(Rules())
     formats = []
-    for topic, event in ((LOGINS, event_fields()), ("orders", {**event_fields(1), **paid})):
+    for topic, event in (
+        (LOGINS, event_fields()),
+        ("orders", {**event_fields(1), **paid}),
+        ("reviews", {**event_fields(1), **review}),
+    ):
         apply(worker, topic, event)
         worker.restart()
         found = [msgspec.msgpack.decode(value)[0] for _, value in worker.store.pages(b"user/")]
         formats.append((sorted(found), msgspec.msgpack.decode(worker.store[b"progress"])["format"]))
 
-    assert formats == [([6], 6), ([6, 7], FORMAT)]
+    assert formats == [([6], 6), ([6, 7], 7), ([6, 7, 8], FORMAT)]
     assert apply(worker, "orders", {**event_fields(1), **paid}) == "duplicate"
 
 

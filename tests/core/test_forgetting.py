@@ -24,7 +24,7 @@ from stream.core.families.registry import families
 from stream.core.offline import Offline
 from stream.core.partition.partition import SWEPT_PREFIXES, Partition
 from stream.core.report import closed_days, closed_samples, live_samples
-from stream.core.rules import Capex, Rules
+from stream.core.rules import Capex, Health, Rules
 from stream.core.snapshot import ClosedDay, Snapshot, Sums
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days
 from tests.core.live import Store, Worker, assert_same, deliver, line, message
@@ -68,6 +68,7 @@ PROCESSED: dict[str, tuple[Happening, ...]] = {
     "features": (features,),
     "social": (social,),
     "contacts": (contacts,),
+    "health": (logins, summaries, features, answers, contacts, accounts),
 }
 # A row is kept or forgotten as a whole, so what one family remembers must make no difference to another one.
 ALL_TOGETHER = tuple(dict.fromkeys(happening for of_family in PROCESSED.values() for happening in of_family))
@@ -133,6 +134,8 @@ def histories(draw: st.DrawFn, *happenings: Happening) -> History:
         memory_days=draw(st.sampled_from((400, 400, 30, 1))),
         windows=draw(st.sampled_from(WINDOWS)),
         onboarding_steps=("profile",),
+        features={"search": 2, "export": 1},
+        health=draw(st.sampled_from((None, Health(), Health(target_days=2)))),
         gross_margin=draw(st.sampled_from((None, 0.5))),
         capex=_capex(Days(zone).day_of(ANCHORS[zone][0])),
     )

@@ -31,7 +31,7 @@ METRICS = (
     Metric(
         COVERAGE,
         "Mean coverage of the health scores: the share of all weights that belongs to what is known of a user.",
-        unit="ratio",
+        unit="share",
         parts=(USERS,),
     ),
 )

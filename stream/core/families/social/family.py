@@ -65,17 +65,24 @@ class SocialFamily(Family[UserInteractions]):
         return True
 
     def apply_audience(self, part: UserInteractions, event: AudienceCounted, now: int) -> bool:
-        """Use what is told of the audience of a page, unless it is known."""
+        """Use what is told of the audience of a page, unless it makes no difference."""
         network, is_new = self._networks.of(event.network), False
         for letter, count in ((FOLLOWERS, event.followers), (REACH, event.reach)):
             if count is not None:
                 field, told = f"{letter}{network}", People(event.at_ms, count)
                 known = part.audience.get(field, ())
-                if told not in known:
+                if told not in known and not self._is_superseded(told, known, now):
                     self._record_booked(part)
                     part.audience[field] = tuple(sorted((*known, told)))
                     is_new = True
         return is_new
+
+    def _is_superseded(self, told: People, known: Counts, now: int) -> bool:
+        """Whether another number of the same day holds already: then it makes no difference whether this one is kept."""
+        return any(
+            told < other and other.at_ms // MINUTE_MS <= now and self._is_same_day(told.at_ms, other.at_ms)
+            for other in known
+        )
 
     def _record_booked(self, part: UserInteractions) -> None:
         if part.booked is None:
