@@ -28,10 +28,11 @@ from stream.core.families.registry import events
 from stream.core.messages import Reader, Record
 from stream.core.partition.batch_reader import Batch
 from stream.core.partition.closing import CLOSED
-from stream.core.partition.partition import SWEPT_PREFIXES, Partition
+from stream.core.partition.partition import SWEPT_PREFIXES, USERS, Partition
 from stream.core.snapshot import ClosedDay
 from stream.core.store import StoreUnavailable
-from stream.core.time import SECOND_MS, seconds_of
+from stream.core.time import SECOND_MS, date_of, seconds_of
+from stream.core.user_scores import message_of
 from stream.core.users import partition_key
 from stream.kafka.forwarded_batches import ForwardedRecord, forwarded_batch_reader
 from stream.kafka.outbox import Outbox
@@ -119,6 +120,10 @@ class PartitionTask:
         # After a checkpoint that failed, no later one has what it collected.
         self._half_done: set[str] = set()
         self._swept = dict.fromkeys(SWEPT_PREFIXES, b"")  # by key prefix: how far the rows were checked
+        # The closed day of which the scores of users are being told; and the one that was due when a checkpoint had
+        # collected all rows, so that none of them is missed.
+        self._day_of_scores: int | None = None
+        self._saved_day: int | None = None
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
@@ -489,6 +494,7 @@ class PartitionTask:
                     offsets == self._checkpointed_offsets
                     and not self._core.unsaved_rows
                     and not self._core.unsaved_days
+                    and self._scores_due() is None
                 ):
                     await self._retry_until_available(self._state.check_changelog)
                     return
@@ -497,13 +503,14 @@ class PartitionTask:
                 self._half_done.add("checkpoint")
                 began = time.thread_time()
                 delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
+                saved_day = self._scores_due()
                 self.collecting_seconds += time.thread_time() - began
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
             await self._retry_until_available(lambda: self._state.save(delta))
             self._half_done.remove("checkpoint")
-            self._checkpointed_offsets = offsets
+            self._checkpointed_offsets, self._saved_day = offsets, saved_day
             seconds = time.monotonic() - started
             self._checkpoints[bisect_left(CHECKPOINT_BOUNDS, seconds)] += 1
             self._checkpoint_seconds += seconds
@@ -514,6 +521,23 @@ class PartitionTask:
             request = partial(self._state.part, prefix, after=after, count=SWEPT_ROWS)
             items, self._swept[prefix] = await self._retry_until_available(request)
             self._core.sweep(items)
+            if prefix == USERS:
+                await self._tell_scores(items, is_first=not after, is_last=not self._swept[prefix])
+
+    def _scores_due(self) -> int | None:
+        """The day of which the scores of users are to be told. While the partition is behind, that waits."""
+        return None if self.behind() else self._core.day_of_scores()
+
+    async def _tell_scores(self, items: Sequence[tuple[bytes, bytes]], *, is_first: bool, is_last: bool) -> None:
+        """Send the health scores of some users. After a day has closed, those of all users are sent, some at a time."""
+        if is_first:
+            self._day_of_scores = self._saved_day
+        day = self._day_of_scores
+        for user, score in self._core.scores(items, day):
+            message = None if score is None or day is None else message_of(user, str(date_of(day)), score)
+            self._sent.append(await self._outbox.send_score(self.number, user, message))
+        if is_last and day is not None:
+            self._core.progress.scores_told, self._day_of_scores = day, None
 
     async def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory until at most `check_changelog` are left."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stream.commands.topics import create_missing_topics
+from stream.commands.user_score import explain_score
 from stream.settings import Settings, environment_variable
 from stream.terminal import Command, Failure, OperatorMistake, failures_in_one_line, load_settings, settings_options
 
@@ -240,13 +241,27 @@ def serve(file: Path | None, kafka: str | None, host: str | None, port: int | No
 
 @click.command()
 @settings_options
+@click.argument("user", required=False)
 @click.option("--worker", "of_worker", is_flag=True, help="Ask the worker (worker.port) instead of the server.")
-def health(file: Path | None, kafka: str | None, of_worker: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Of a user: as JSON, as the topic of scores has it.")
+def health(file: Path | None, kafka: str | None, user: str | None, of_worker: bool, as_json: bool) -> None:
     """Ask the running server, or worker, whether it is ready. The exit status is 1 if it is not.
+
+    With USER, tell instead what the health score of this user is made of at the end of the last closed day. It is read
+    from the state of the deployment with these settings, whose workers may run meanwhile. The id of a device of which
+    no user is known begins with `anonymous:`.
 
     \b
     Example: engagement health
+             engagement health ada --kafka localhost:9092
     """
+    if user is not None:
+        if of_worker:
+            raise OperatorMistake("--worker: asks whether a worker is ready, which no user is")
+        explain_score(load_settings(file, kafka), user, as_json=as_json)
+        return
+    if as_json:
+        raise OperatorMistake("--json: is for the score of a user: none is named")
     from stream.export.address import host_and_port
     from stream.export.probes import ask
 

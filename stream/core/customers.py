@@ -13,10 +13,7 @@ from stream.core.families.orders.purchases import Customer, customer
 from stream.core.families.registry import families
 from stream.core.partition.rows import USER_PREFIX, Rows
 from stream.core.rules import Rules
-from stream.core.users import ANONYMOUS_PREFIX
-
-# What the id of a device begins with, so that it is not taken for the same id of a user.
-_ANONYMOUS = "anonymous:"
+from stream.core.users import public_id
 
 ROWS_PREFIX = USER_PREFIX.encode()
 
@@ -45,10 +42,8 @@ def _customers(
     family: OrdersFamily, parts: Iterable[tuple[str, UserOrders]], *, last_day: int, of_all_times: bool
 ) -> Iterator[Customer]:
     for user, part in parts:
-        is_device = user.startswith(ANONYMOUS_PREFIX)
-        name = f"{_ANONYMOUS}{user.removeprefix(ANONYMOUS_PREFIX)}" if is_device else user
         for purchases in family.purchases(part, of_all_times=of_all_times):
-            yield customer(name, purchases, last_day=max(last_day, purchases.last_day))
+            yield customer(public_id(user), purchases, last_day=max(last_day, purchases.last_day))
 
 
 def in_order(customers: Iterable[Customer]) -> list[Customer]:

@@ -8,6 +8,8 @@ from stream.core.rejections import Reason, Rejected
 
 ANONYMOUS_PREFIX = "\x1f"  # no `user_id` begins with this control character, because ids are trimmed
 
+_DEVICE = "anonymous:"
+
 MAX_ID_LENGTH = 512
 
 # By user id as it was sent: the user. A cache of at most five megabytes, which is cleared when it is full.
@@ -50,6 +52,16 @@ def _checked_id(raw: Id | None, field: str) -> str:
     if len(name) > MAX_ID_LENGTH:
         raise Rejected(Reason.BAD_USER, f"`$.{field}` has {len(name)} characters, {MAX_ID_LENGTH} are allowed")
     return name
+
+
+def public_id(user: str) -> str:
+    """The user as one text that people see: what is known of a device alone begins with `anonymous:`."""
+    return f"{_DEVICE}{user.removeprefix(ANONYMOUS_PREFIX)}" if user.startswith(ANONYMOUS_PREFIX) else user
+
+
+def user_of_public_id(text: str) -> str:
+    """The user that people name so."""
+    return f"{ANONYMOUS_PREFIX}{text.removeprefix(_DEVICE)}" if text.startswith(_DEVICE) else text
 
 
 def partition_key(user: str) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -16,7 +17,8 @@ from stream.clock import Clock
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.rejections import Reason
-from stream.core.users import partition_key
+from stream.core.user_scores import ScoreMessage
+from stream.core.users import partition_key, public_id
 from stream.kafka.broker_time import NO_TIMESTAMP, BrokerTime
 from stream.kafka.forwarded_batches import ForwardedRecord, batches, encode_misplaced, fit_into_dead_letter
 from stream.kafka.headers import (
@@ -236,6 +238,18 @@ class Outbox:
         """Have the servers and Kafka delete a day that is kept no longer, and return a future of the delivery."""
         headers: Headers = [(DELETED_BY, f"{by.counted_since_ms}/{by.epoch}".encode())]
         return await self._send_of_day(partition, day, None, headers=headers)
+
+    async def send_score(self, partition: int, user: str, message: ScoreMessage | None) -> asyncio.Future[Any]:
+        """Send the health score of a user, or None to have it deleted, and return a future of its delivery."""
+        value = None if message is None else msgspec.json.encode(message)
+        sent: asyncio.Future[Any] = await self._started_producer().send(
+            self._settings.health_topic,
+            value,
+            key=public_id(user).encode(),
+            partition=partition,
+            timestamp_ms=NO_TIMESTAMP,
+        )
+        return sent
 
     async def _send_of_day(
         self, partition: int, day: int, value: bytes | None, *, headers: Headers | None = None

@@ -44,7 +44,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "worker": ("worker",),
     "server": ("serve",),
     "dlq": ("dlq list", "dlq show", "dlq replay --dry-run", "dlq replay"),
-    "state": ("state inspect", "rfm", "state reset", "state accept"),
+    "state": ("state inspect", "rfm", "health USER", "state reset", "state accept"),
     "topics": ("topics check", "topics create", "topics grow"),
     "replay": ("replay", "simulate", "simulate --live"),
     "inputs": ("inputs check",),
@@ -166,7 +166,11 @@ def _changelogs(settings: Settings) -> list[str]:
 def _internal_topics(settings: Settings) -> list[str]:
     """The topics that only this deployment uses, beside those of dead letters: their names begin with its app id."""
     own = [settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic, settings.days_topic]
-    return [*own, *_changelogs(settings)]
+    return [*own, *_changelogs(settings), *_scores(settings)]
+
+
+def _scores(settings: Settings) -> list[str]:
+    return [settings.health_topic] if settings.health.enabled else []
 
 
 def _letters(settings: Settings, inputs: Iterable[str]) -> list[str]:
@@ -177,7 +181,8 @@ def _worker(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
     yield from _on_topics(inputs, "Read")
     yield Right("Read", "group", settings.app_id)
     yield from _on_topics([settings.rekey_topic, *_changelogs(settings)], "Read", "Write")
-    yield from _on_topics([settings.snapshots_topic, settings.days_topic, *_letters(settings, inputs)], "Write")
+    reports = [settings.snapshots_topic, settings.days_topic, *_scores(settings)]
+    yield from _on_topics([*reports, *_letters(settings, inputs)], "Write")
 
 
 def _server(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
@@ -261,6 +266,7 @@ _RIGHTS: Final[Mapping[str, Callable[[Settings, Sequence[str]], Iterator[Right]]
     "dlq replay": _dlq_replay,
     "state inspect": _state_inspect,
     "rfm": _rfm,
+    "health USER": _rfm,
     "state reset": _state_change,
     "state accept": _state_change,
     "topics check": _topics_check,

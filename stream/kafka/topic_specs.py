@@ -44,6 +44,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         "segment.bytes": str(16 * _MIB),
         "max.message.bytes": str(8 * _MIB),
     }
+    scores = {**_APPENDED, "cleanup.policy": "compact"}
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
@@ -53,6 +54,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         *([] if is_redis_url(settings.state.url) else [TopicSpec(settings.changelog_topic, partitions, changelog)]),
         TopicSpec(settings.snapshots_topic, partitions, reports),
         TopicSpec(settings.days_topic, partitions, reports),
+        *([TopicSpec(settings.health_topic, partitions, scores)] if settings.health.enabled else []),
     ]
 
 

@@ -54,7 +54,7 @@ class SharedRows(Protocol):
     """Reads the state of one partition where workers share it, while a worker holds it."""
 
     def read(self, key: bytes) -> bytes | None:
-        """The value of a key without a `/`; None if there is none."""
+        """The value of a key; None if there is none."""
         ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -152,6 +152,20 @@ class StateMaintenance:
         written = await in_thread(lambda: shared.read(PROGRESS))
         progress = Progress() if written is None else decode_progress(written, {})
         return progress, await in_thread(lambda: shared.scan(prefix))
+
+    async def row(self, partition: int, key: bytes) -> tuple[Progress, bytes | None]:
+        """Read one row of a partition while workers run, as of about now, and how far the partition has come.
+
+        Raises FormatChanged if another version has written the state in another format.
+        """
+        if self._peek is None:
+            state = await self.read_state(partition)
+            (value,) = await in_thread(lambda: state.store.read([key]))
+            return state.progress, value
+        shared = await in_thread(lambda: self._peek_at(partition))
+        written = await in_thread(lambda: shared.read(PROGRESS))
+        progress = Progress() if written is None else decode_progress(written, {})
+        return progress, await in_thread(lambda: shared.read(key))
 
     def _peek_at(self, partition: int) -> SharedRows:
         assert self._peek is not None

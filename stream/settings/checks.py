@@ -406,6 +406,7 @@ def _check_names(settings: Settings) -> None:
         settings.replayed_topic,
         settings.snapshots_topic,
         settings.days_topic,
+        settings.health_topic,
     )
     names = [*inputs.values(), *(settings.dead_letter_topic(name) for name in inputs.values()), *internal]
     if len(set(names)) < len(names):

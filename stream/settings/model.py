@@ -426,6 +426,11 @@ class Settings(Section, frozen=True):
         """The topic of the closed days that workers send to the servers."""
         return f"{self.app_id}-days"
 
+    @property
+    def health_topic(self) -> str:
+        """The topic of the health score of each user."""
+        return f"{self.app_id}-health"
+
     def dead_letter_topic(self, topic: str) -> str:
         """Return the topic for messages of a Kafka topic that can't be used."""
         return f"{topic}.dlq"

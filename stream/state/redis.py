@@ -92,6 +92,12 @@ def _tag(app_id: str, partition: int) -> bytes:
     return f"{{{app_id}/{partition}}}".encode()
 
 
+def _hash_of(state: bytes, key: bytes) -> bytes:
+    """The hash in which a key of the state lies: that of the keys that begin like it up to a `/`."""
+    family, slash, _ = key.partition(b"/")
+    return state + b"/" + family if slash else state
+
+
 class RedisRows:
     """Reads the state of a partition that a worker may hold and go on writing. Raises StoreUnavailable."""
 
@@ -100,8 +106,8 @@ class RedisRows:
         self._meta, self._state = (_tag(app_id, partition) + name for name in (b":meta", b":state"))
 
     def read(self, key: bytes) -> bytes | None:
-        """The value of a key without a `/`; None if there is none."""
-        value: bytes | None = self._client.execute("HGET", self._state, key)
+        """The value of a key; None if there is none."""
+        value: bytes | None = self._client.execute("HGET", _hash_of(self._state, key), key)
         return value
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -237,8 +243,7 @@ class RedisStore:
         return known, known if self._unconfirmed_write is None else _offset_bytes(self._unconfirmed_write[0])
 
     def _family(self, key: bytes) -> bytes:
-        family, slash, _ = key.partition(b"/")
-        return self._state + b"/" + family if slash else self._state
+        return _hash_of(self._state, key)
 
     def _families(self, prefix: bytes) -> list[bytes]:
         """Return the hashes in which keys that begin with a prefix may lie, in order."""

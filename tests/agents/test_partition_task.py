@@ -16,6 +16,7 @@ from stream.core import zones
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
 from stream.core.time import DAY_MS
+from stream.core.user_scores import ScoreMessage
 from stream.kafka.outbox import PartitionChangelog
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
@@ -43,6 +44,7 @@ class Outbox:
         self.days: list[tuple[int, int]] = []
         self.day_reports: list[ClosedDayReport] = []
         self.days_end = 0  # of the topic of days
+        self.scores: list[tuple[str, float | None]] = []
         self.unsent: asyncio.Future[None] | None = None
         self.broken: Exception | None = None
 
@@ -73,6 +75,10 @@ class Outbox:
         self.days_end += 1
         return self._delivered()
 
+    async def send_score(self, partition: int, user: str, message: ScoreMessage | None) -> "asyncio.Future[None]":
+        self.scores.append((user, None if message is None else message.score))
+        return self._sent()
+
     def _delivered(self) -> "asyncio.Future[Delivered]":
         offset = self.days_end - 1
 
@@ -90,8 +96,9 @@ class Outbox:
         return done
 
 
-def settings() -> Settings:
-    return load(None, {}, {"topics.partitions": 4, "topics.logins": "app-logins"})
+def settings(*, scored: bool = False) -> Settings:
+    chosen = {"topics.partitions": 4, "topics.logins": "app-logins", "health.enabled": scored, "health.target_days": 2}
+    return load(None, {}, chosen)
 
 
 def users_of(partition: int, count: int) -> list[str]:
@@ -114,13 +121,14 @@ async def task(
     *,
     remaining: Remaining | None = None,
     read_progress: dict[str, ReadProgress] | None = None,
+    scored: bool = False,
 ) -> PartitionTask:
     held: Any = outbox
     left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
     state = ChangelogState(store or MemoryStore(), PartitionChangelog(held, 1))
     reached: dict[str, ReadProgress] = {} if read_progress is None else read_progress
     one = PartitionTask(
-        settings(),
+        settings(scored=scored),
         1,
         state,
         held,
@@ -271,6 +279,32 @@ def test_what_was_not_sent_fails_the_checkpoint() -> None:
         with pytest.raises(ConnectionError):
             await one.checkpoint()
         assert len(outbox.deltas) == 1  # that of the takeover
+
+    asyncio.run(scenario())
+
+
+def test_once_a_day_has_closed_the_score_of_each_user_is_sent_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.agents.partition_task.SWEPT_ROWS", 2)
+
+    async def scenario() -> None:
+        users, outbox, store = users_of(1, 5), Outbox(), MemoryStore()
+        one = await task(outbox, store, scored=True)
+        await apply(one, [login(user, offset, at="2026-03-09T12:00:00Z") for offset, user in enumerate(users[:4])])
+        await apply(one, [login(users[4], 4)])  # today: of no closed day
+        one.tick(NOW_MS)
+        one.send_closed_days("w", now_ms=NOW_MS)
+        await one.checkpoint()
+        assert not outbox.scores
+        await one.checkpoint()  # the rows are stored now: two of them are told
+        assert 0 < len(outbox.scores) < 4
+
+        # Nothing else changes, but there are users left. Whoever takes over meanwhile begins with the first.
+        other = await task(outbox, store, scored=True)
+        outbox.scores.clear()
+        for _ in range(9):
+            other.tick(NOW_MS)
+            await other.checkpoint()
+        assert sorted(outbox.scores) == [(user, 50.0) for user in sorted(users[:4])]
 
     asyncio.run(scenario())
 

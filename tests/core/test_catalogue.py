@@ -52,8 +52,9 @@ def rich() -> Computed:
         {**told, "topic": "social", "type": "audience", "network": "mastodon", "followers": 7},
     ]
     capex = (Capex("spring", NOON_MS // DAY_MS, NOON_MS // DAY_MS, 100, "EUR"),)
-    more = {"gross_margin": 0.8, "capex": capex, "features": {"search": 1}, "health": Health()}
-    rules = Rules(cohorts_from=NOON_MS // DAY_MS - 70, **more)
+    rules = Rules(
+        cohorts_from=NOON_MS // DAY_MS - 70, gross_margin=0.8, capex=capex, features={"search": 1}, health=Health()
+    )
     offline = Offline(rules, READERS, at_ms=NOON_MS + DAY_MS)
     assert list(offline.apply(map(msgspec.json.encode, events))) == []
     return offline.computed()

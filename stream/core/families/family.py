@@ -51,6 +51,7 @@ from stream.core.segments import NO_ATTRIBUTES, OTHER, SEGMENTS, UNKNOWN, Attrib
 from stream.core.snapshot import Sums
 from stream.core.tally import Field, Tally, add
 from stream.core.time import DAY_MS, MINUTE_MS, Span, minutes_of
+from stream.core.user_scores import Scores
 from stream.core.windows import Windows, whole_days
 
 Part = TypeVar("Part")
@@ -208,6 +209,13 @@ class Family(Generic[Part]):
     def is_outdated(self, part: Part) -> bool:
         """Whether a part follows from other settings, so that it has to be looked at again."""
         return False
+
+    def scores(self, part: Part, others: Sequence[Any], day: int) -> Scores:
+        """What is told of one user at the end of a closed day: one score, or None for who has none any more.
+
+        Nothing for whom no score was ever told.
+        """
+        return ()
 
     # -- what is counted by segment --------------------------------------------------------------------------------
 

@@ -34,9 +34,11 @@ from stream.core.rules import Rules
 from stream.core.segments import Apart, with_most_used
 from stream.core.snapshot import ClosedDay, Snapshot, Sums
 from stream.core.time import DAY_MS, MINUTE_MS
+from stream.core.user_scores import UserScore
 
 # The keys of items whose number grows with users and responses. They are checked from time to time.
-SWEPT_PREFIXES = (USER_PREFIX.encode(), INDEX_PREFIX.encode())
+USERS = USER_PREFIX.encode()
+SWEPT_PREFIXES = (USERS, INDEX_PREFIX.encode())
 
 # The number of closed days that a snapshot has.
 _DAYS_TOLD = 3
@@ -348,12 +350,33 @@ class Partition:
         horizon = self._horizon()
         # More by some days, because only whole days are known of the users who are kept for that long.
         forgotten_before_ms = horizon.before_ms - (self.rules.memory_days + 2) * DAY_MS
-        users = [item for item in items if item[0].startswith(USER_PREFIX.encode())]
+        users = [item for item in items if item[0].startswith(USERS)]
         index_entries = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
         self.progress.users -= self._rows.sweep(
             users, horizon, forgotten_before_ms=forgotten_before_ms, first_open=self._derived_since
         )
         self._user_index.sweep(index_entries, horizon)
+
+    def day_of_scores(self) -> int | None:
+        """The closed day of which the scores of users have still to be told; None if all are, or nobody is scored."""
+        closed, told = self.progress.closed_through, self.progress.scores_told
+        is_scored = any(family.is_used for family in self._derived)
+        return closed if is_scored and closed is not None and (told is None or told < closed) else None
+
+    def scores(self, items: Iterable[tuple[bytes, bytes]], day: int | None) -> Iterator[tuple[str, UserScore | None]]:
+        """What is told of the users of some stored rows at the end of a day; None for those who have no score any more.
+
+        Call it after `sweep`. Without a day only users are told that were forgotten just now.
+        """
+        users = [item for item in items if item[0].startswith(USERS)]
+        kept = []
+        for item in users if any(family.is_used for family in self._derived) else ():
+            if item[0] in self._rows.expired:
+                yield item[0].decode().removeprefix(USER_PREFIX), None
+            else:
+                kept.append(item)
+        if day is not None:
+            yield from self._rows.scores(kept, day)
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Load what checkpoints have written. `pages` returns the stored items whose keys begin with a prefix.

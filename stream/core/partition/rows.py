@@ -5,13 +5,14 @@ an event needs it; otherwise it is written back as it was. A stored row is a map
 number of a family has its part.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from stream.core.families.family import Family, Horizon
 from stream.core.partition.progress import FORMAT, OLDEST_FORMAT, format_changed
+from stream.core.user_scores import UserScore
 
 USER_PREFIX = "user/"
 
@@ -215,6 +216,16 @@ class Rows:
             if family.is_outdated(part):
                 changed = family.look_at(part, others, first_open) or changed
         return changed
+
+    def scores(self, items: Iterable[tuple[bytes, bytes]], day: int) -> Iterator[tuple[str, UserScore | None]]:
+        """What is told of the users of stored rows at the end of a closed day: a score, or None for none any more."""
+        for key, value in items:
+            user = key.decode().removeprefix(USER_PREFIX)
+            row = self.users.get(user) or self.decode(value)
+            for family in self._derived:
+                part, *others = self._parts_for(family, row)
+                for score in family.scores(part, others, day):
+                    yield user, score
 
     def _long_term_row(self, row: Row, horizon: Horizon) -> Row | None:
         """The row with only its long-term parts, or None if there are none."""

@@ -22,6 +22,7 @@ from stream.core.rules import Rules
 from stream.core.samples import Sample, mean
 from stream.core.tally import add
 from stream.core.time import DAY_MS
+from stream.core.user_scores import UserScore
 from stream.core.windows import ACTIVITY
 
 # Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
@@ -138,6 +139,10 @@ class HealthFamily(Family[UserHealth]):
 
     def is_outdated(self, part: UserHealth) -> bool:
         return self._scorer is not None and part.rules != self._scorer.rules_number
+
+    def scores(self, part: UserHealth, others: Sequence[Any], day: int) -> Iterator[UserScore | None]:
+        if self._scorer is not None and part.changes and part.changes[0].day <= day:
+            yield self._scorer.user_score(OfUser(*others), day)
 
     def _amounts(self, change: Change) -> Amounts:
         if self._scorer is None or change.score is None or change.coverage is None:

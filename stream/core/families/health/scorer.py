@@ -30,6 +30,7 @@ from stream.core.families.activity.part import (
 )
 from stream.core.families.contacts.part import Messages, UserConversations, conversations, longest_pause_ms
 from stream.core.families.features.part import UserFeatures
+from stream.core.families.health.metrics import BANDS
 from stream.core.families.health.part import UNITS, Change
 from stream.core.families.health.timelines import FOREVER, DaySpan, Timeline, at_days, counts, days_of, timeline, united
 from stream.core.families.surveys.part import Response, UserResponses, as_of, days_told
@@ -37,6 +38,7 @@ from stream.core.rules import Rules
 from stream.core.survey_scales import SCALES, Kind
 from stream.core.survey_scales import Status as Answered
 from stream.core.time import minutes_of
+from stream.core.user_scores import ScorePart, UserScore
 from stream.core.windows import CONTACTS
 
 PARTS = ("activity", "adoption", "satisfaction", "support", "subscription")
@@ -93,9 +95,17 @@ class Scorer:
                 found.append(change)
         return tuple(found)
 
-    def score(self, user: OfUser, day: int) -> Score | None:
-        """The score of a user at the end of a day; None for one who has none."""
-        return next(self._scores(user, day))[1]
+    def user_score(self, user: OfUser, day: int) -> UserScore | None:
+        """What is told of a user at the end of a day; None for one who has no score."""
+        _, score = next(self._scores(user, day))
+        if score is None:
+            return None
+        band = BANDS[self.band(round(score.score * UNITS))]
+        parts = {
+            name: ScorePart(None if points is None else _rounded(points), self._weights[name])
+            for name, points in score.parts.items()
+        }
+        return UserScore(_rounded(score.score), band, _rounded(score.coverage), parts)
 
     def band(self, score: int) -> int:
         """The place of a score among `metrics.BANDS`."""
@@ -191,6 +201,11 @@ class Scorer:
         for at_ms, status in statuses(self._accounts.lives(account)):
             found[max(since, self._day_of(at_ms))] = status  # of one day the last holds at its end
         return sorted(found.items())
+
+
+def _rounded(number: float) -> float:
+    """As exact as what is booked."""
+    return round(number * UNITS) / UNITS
 
 
 def _points_of(response: Response) -> Points:

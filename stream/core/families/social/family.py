@@ -78,7 +78,7 @@ class SocialFamily(Family[UserInteractions]):
         return is_new
 
     def _is_superseded(self, told: People, known: Counts, now: int) -> bool:
-        """Whether another number of the same day holds already: then it makes no difference whether this one is kept."""
+        """Whether another number of the same day holds already, so that this one makes no difference."""
         return any(
             told < other and other.at_ms // MINUTE_MS <= now and self._is_same_day(told.at_ms, other.at_ms)
             for other in known
