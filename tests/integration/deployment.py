@@ -288,6 +288,7 @@ class Deployment:
             "kafka.session_timeout": "6s",
             "server.stale_after": f"{STALE_AFTER_SECONDS}s",
             "log.format": "json",
+            "health.enabled": "true",
             **{f"topics.{topic}": unique(topic) for topic in inputs},
             **settings,
         }

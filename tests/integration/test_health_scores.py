@@ -20,12 +20,12 @@ def event(topic: str, user: str, day: int, **told: object) -> ReplayEvent:
 
 
 def test_the_topic_has_the_score_of_each_user_and_a_command_explains_it(kafka: RunningKafka, deploy: Deploy) -> None:
-    scored(deploy(kafka.address, **{"health.enabled": "true", "health.target_days": "4"}))
+    scored(deploy(kafka.address, **{"health.target_days": "4"}))
 
 
 def test_so_it_is_where_the_workers_share_a_redis(kafka: RunningKafka, deploy: Deploy, run_redis: RunRedis) -> None:
     redis = run_redis(options={"appendonly": "yes"})
-    scored(deploy(kafka.address, **{"health.enabled": "true", "health.target_days": "4", "state.url": redis.url}))
+    scored(deploy(kafka.address, **{"health.target_days": "4", "state.url": redis.url}))
 
 
 def scored(deployment: Deployment) -> None:

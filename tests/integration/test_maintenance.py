@@ -136,7 +136,7 @@ def test_state_of_another_version_is_never_taken_for_ours(
                     await commands.reset(number, lambda read, left: None)
                 return str(raised.value)
 
-    assert f"written in format {OLDEST_FORMAT} by another version" in asyncio.run(refused_and_given_up())
+    assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
     monkeypatch.undo()
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
 
