@@ -30,6 +30,7 @@ from stream.kafka.topics import create_topics, delete_topics
 from stream.settings import Input, Settings, load
 from stream.simulate.bulk_producer import BulkProducer
 from stream.simulate.embedded_broker import EmbeddedBroker
+from stream.simulate.feature_use import FEATURE_WEIGHTS
 from stream.simulate.recording import Recording
 from stream.simulate.replay import rebase
 from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulate
@@ -77,7 +78,7 @@ class Demo:
         self._since_ms, self._until_ms = self._now_ms - HISTORY_DAYS * DAY_MS, self._now_ms
         self._started = time.monotonic()
         population = SimulatorSettings(
-            seed=options.seed, users=options.users, scenario=options.scenario, customers=True
+            seed=options.seed, users=options.users, scenario=options.scenario, customers=True, further_topics=True
         )
         self._recorded = recorded
         self._recorded_input = recorded_input
@@ -118,6 +119,7 @@ class Demo:
             overrides |= {f"topics.{kind}": kind for kind in kinds()}
         if self._recorded is None:
             overrides |= {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": self._capital()}
+            overrides["features"] = FEATURE_WEIGHTS
         if embedded:
             overrides["kafka.idempotent"] = False
         elif self._recorded_input is None:

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 
 scenario_option = click.option(
     "--scenario",
-    type=click.Choice(["steady", "drop", "churn", "onboarding", "checkout"]),
+    type=click.Choice(["steady", "drop", "churn", "onboarding", "checkout", "support", "adoption", "reviews"]),
     default="steady",
     show_default=True,
     help="What goes wrong in the last weeks. drop: users come back less often; churn: customers cancel; onboarding: new"
-    " users can't do one of the steps; checkout: hardly anything can be bought.",
+    " users can't do one of the steps; checkout: hardly anything can be bought; support: agents take long to reply;"
+    " adoption: with a release few go on using a vital feature; reviews: these have few stars.",
 )
 
 
@@ -77,8 +78,9 @@ def simulate_command(
 
     The population has habits to find: users who come on the weekday of their first day, teams that stay away at
     weekends, a campaign in Brazil every five weeks, other phones in India, other scores in Japan, and every fourth
-    release of the app is a bad one on Android. Its customers sign up, subscribe, pay in six currencies, and leave;
-    Kafka gets this only if the settings name topics for it (topics.accounts and topics.orders).
+    release of the app is a bad one on Android. Its customers sign up, subscribe, pay in six currencies, and leave. They
+    use features, talk with support, and say what they think on social networks and in reviews. Kafka gets this only if
+    the settings name topics for it: topics.accounts, .orders, .features, .contacts, .social and .reviews.
 
     With --live the population goes on after its history until it is stopped. Started again, it goes on where it ended.
 
@@ -100,7 +102,7 @@ def simulate_command(
     settings = None if kafka is None else load_settings(file, kafka)
     topics = None if settings is None else _topics_of_kinds(settings)
     try:
-        world = SimulatorSettings(**population, customers=topics is None or _has_customers(topics))
+        world = SimulatorSettings(**population, **_optional_kinds(topics))
         events = simulate(world, start_ms=end_ms - int(days * 86_400_000), end_ms=end_ms)
         first = list(islice(events, 1))  # settings that can't be simulated raise here, before anything is written
     except (ValueError, OverflowError) as error:
@@ -137,7 +139,7 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     topics, options = _topics_of_kinds(settings), client_options(settings)
     history_ms = now_ms - int(days * 86_400_000)
     try:
-        world = SimulatorSettings(**population, customers=_has_customers(topics)).of_history(history_ms, now_ms)
+        world = SimulatorSettings(**population, **_optional_kinds(topics)).of_history(history_ms, now_ms)
     except ValueError as error:
         raise OperatorMistake(str(error)) from None
     with failures_in_one_line(), required_rights(settings, "simulate --live", inputs=topics.values()):
@@ -155,23 +157,26 @@ def _simulate_live(settings: Settings, *, days: float, now_ms: int, population: 
     click.echo(f"{count:,} events", err=True)
 
 
-_OF_CUSTOMERS = ("accounts", "orders")
+_ALWAYS = ("sessions", "logins", "surveys")
+# What a deployment need not count, by the setting of the simulator that makes it.
+_OPTIONAL = {"customers": ("accounts", "orders"), "further_topics": ("features", "contacts", "social", "reviews")}
 
 
-def _has_customers(topics: Mapping[str, str]) -> bool:
-    return any(kind in topics for kind in _OF_CUSTOMERS)
+def _optional_kinds(topics: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return which optional kinds to simulate: those that have a topic. A file, which is None, gets all."""
+    return {option: topics is None or any(kind in topics for kind in kinds) for option, kinds in _OPTIONAL.items()}
 
 
 def _topics_of_kinds(settings: Settings) -> dict[str, str]:
     """Return the topic for each kind of simulated message: the first input of this kind. Raises OperatorMistake.
 
-    Messages of customers are left out where no input takes them: a deployment need not count them.
+    Optional messages are left out where no input takes them: a deployment need not count them.
     """
     topics = {}
-    for kind in ("sessions", "logins", "surveys", *_OF_CUSTOMERS):
+    for kind in (*_ALWAYS, *chain.from_iterable(_OPTIONAL.values())):
         fitting = [one.topic for one in settings.named_inputs.values() if one.kind == kind and one.format == NATIVE]
         if not fitting:
-            if kind in _OF_CUSTOMERS:
+            if kind not in _ALWAYS:
                 continue
             raise OperatorMistake(
                 f"no input of the settings takes messages of the kind {kind!r}, which a population sends too"

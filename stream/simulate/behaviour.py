@@ -1,4 +1,4 @@
-"""Simulate what users do: sessions, logins, surveys, and what happens to their accounts and orders.
+"""Simulate what users do: sessions, logins, surveys, what happens to their accounts and orders, and all else they say.
 
 First a day is planned for all users at once (who comes, how often, when), from nothing but the seed and the day. Then
 the events of each hour are made, from nothing but the seed and the hour. So any span of time can be simulated without
@@ -19,6 +19,7 @@ from stream.simulate.customers import (
     events_of_purchases,
     export_of,
 )
+from stream.simulate.feature_use import events_of_features
 from stream.simulate.habits import Flags, Floats, Ints, of_habit
 from stream.simulate.messages import (
     LOGIN_RETRY_MS,
@@ -31,12 +32,16 @@ from stream.simulate.messages import (
 from stream.simulate.population import DAY_MS, SUMMARIES, Population, UsersOfDay, scramble
 from stream.simulate.steps import VISIT, Visits, draw_steps
 from stream.simulate.subscriptions import Accounts, accounts, accounts_at
+from stream.simulate.support import MAX_CONVERSATION_MS, events_of_contacts
 from stream.simulate.survey_answers import CES, CSAT, CXI, NPS, answer_events
+from stream.simulate.voices import events_of_audience, events_of_reviews, events_of_social
 
 HOUR_MS = 3_600_000
 # The longest time from the start of a visit to its last event: logging in, the session, a survey up to an hour later,
 # and an answer retracted within another hour.
 MAX_VISIT_MS = 6 * HOUR_MS
+# And to the last event of what it leads to in the days after: a conversation takes longer than a review.
+MAX_AFTERMATH_MS = MAX_CONVERSATION_MS + HOUR_MS
 
 # The weight of each local hour: working days peak late in the morning and in the evening, weekend days late.
 _WEEKDAY_HOURS = (2, 1, 1, 1, 1, 2, 4, 8, 12, 15, 16, 15, 12, 13, 14, 13, 12, 11, 11, 13, 14, 12, 8, 4)
@@ -67,6 +72,9 @@ class Changes:
     churn_ms: int | None = None  # customers cancel
     onboarding_ms: int | None = None  # a step of onboarding is broken
     checkout_ms: int | None = None  # hardly anything can be bought
+    support_ms: int | None = None  # agents take much longer to reply
+    adoption_ms: int | None = None  # a vital feature is used by few
+    reviews_ms: int | None = None  # reviews have few stars
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class Behaviour:
 
     def __init__(self, population: Population, *, seed: int, changes: Changes) -> None:
         self._population = population
+        self._users = population.users
         self._seed = seed
         self._changes = changes
         self._plans: dict[int, Plan] = {}
@@ -107,6 +116,19 @@ class Behaviour:
         changes = [_starting_in(rows, hour) for rows in self._changes_of_accounts.values()]
         bought = events_of_purchases(visits, broken_since_ms=self._changes.checkout_ms)
         return events_of_changes(np.concatenate(changes)) + bought
+
+    def further_hour(self, hour: int) -> list[SimulatedEvent]:
+        """Return all events of features, conversations, social networks and reviews that begin in an hour."""
+        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in self._plans_around(hour).values()])
+        rng = np.random.Generator(np.random.PCG64([self._seed, 5, hour]))
+        changes = self._changes
+        return [
+            *events_of_features(visits, broken_since_ms=changes.adoption_ms),
+            *events_of_contacts(visits, rng, slow_since_ms=changes.support_ms),
+            *events_of_social(visits),
+            *events_of_audience(hour, self._users),
+            *events_of_reviews(visits, bad_since_ms=changes.reviews_ms),
+        ]
 
     def export(self, at_ms: int) -> list[SimulatedEvent]:
         """Return the events that tell of all accounts as they are at a moment."""
@@ -196,7 +218,7 @@ class Behaviour:
         visits["start_ms"] = start_ms[seats]
         visits["country"] = users_of_day.region[seats]
         visits["offset_ms"] = day * DAY_MS - users_of_day.midnight_ms[seats]
-        for column in ("number", "plan", "producer", "clock", "release", "anonymous"):
+        for column in ("number", "plan", "producer", "clock", "release", "anonymous", "habit"):
             visits[column] = getattr(users_of_day, column)[seats]
         elsewhere = visits["ref"] % np.uint64(7) == 0  # one visit in seven of an app's user comes from the web
         visits["platform"] = np.where(elsewhere, 0, users_of_day.platform[seats])

@@ -160,19 +160,27 @@ def _break_value(event: SimulatedEvent, amount: float, choice: float) -> bytes:
     return _wrong_field(event, amount)
 
 
+# By topic, two ways in which a message can be wrong.
+_WRONG_FIELDS = {
+    "logins": ({"success": "maybe"}, {"success": "maybe"}),
+    "accounts": ({"type": "onboarding_step", "step": ""}, {"type": "signed"}),
+    "orders": ({"currency": "EURO"}, {"amount": "-1"}),
+    "features": ({"feature": ""}, {"type": "seen"}),
+    "contacts": ({"conversation_id": ""}, {"type": "answered"}),
+    "social": ({"network": ""}, {"type": "dislike"}),
+    "reviews": ({"status": "published", "stars": 6}, {"status": "published", "stars": 4.5}),
+}
+
+
 def _wrong_field(event: SimulatedEvent, amount: float) -> bytes:
     """Return a message in which the most important field of its topic has an invalid value."""
     message = msgspec.json.decode(event.value)
-    if event.topic == "surveys":
+    if event.topic in _WRONG_FIELDS:
+        message.update(_WRONG_FIELDS[event.topic][amount < 0.5])
+    elif event.topic == "surveys":
         message["status"] = "completed"
         score = 99 if amount < 0.5 else 3.5
         message.update({"scores": {"effort": score}} if message["kind"] == "cxi" else {"score": score})
-    elif event.topic == "logins":
-        message["success"] = "maybe"
-    elif event.topic == "accounts":
-        message.update({"type": "signed"} if amount < 0.5 else {"type": "onboarding_step", "step": ""})
-    elif event.topic == "orders":
-        message.update({"amount": "-1"} if amount < 0.5 else {"currency": "EURO"})
     else:
         message.update({"type": 7} if amount < 0.5 else {"engaged_ms": -1})
     return msgspec.json.encode(message)

@@ -39,6 +39,7 @@ class Habit:
     converts: float  # the share of trials that become subscriptions
     onboards: float  # how much more or less of the onboarding they do
     joins_loyalty: float  # the share of users who join the loyalty programme, once they have been there for a while
+    adopts: float  # how much more or less of the features they use, and how much they say on social networks
     first_weekday: float = 1.0  # how much more often they come on the weekday of their first day than on average
     fades: bool = False  # whether interest decays from the first day on
 
@@ -56,6 +57,7 @@ HABITS = (
         converts=0.92,
         onboards=1.05,
         joins_loyalty=0.5,
+        adopts=1.3,
     ),
     Habit(
         name="several",
@@ -68,6 +70,7 @@ HABITS = (
         converts=0.8,
         onboards=1.02,
         joins_loyalty=0.3,
+        adopts=1.15,
     ),
     Habit(
         name="weekly",
@@ -80,6 +83,7 @@ HABITS = (
         converts=0.65,
         onboards=0.99,
         joins_loyalty=0.15,
+        adopts=0.95,
         first_weekday=4.7,
     ),
     Habit(
@@ -93,6 +97,7 @@ HABITS = (
         converts=0.5,
         onboards=0.95,
         joins_loyalty=0.05,
+        adopts=0.8,
     ),
     Habit(
         name="lapsing",
@@ -105,6 +110,7 @@ HABITS = (
         converts=0.3,
         onboards=0.92,
         joins_loyalty=0.02,
+        adopts=0.7,
         first_weekday=1.8,
         fades=True,
     ),
@@ -119,6 +125,7 @@ HABITS = (
         converts=0.1,
         onboards=0.8,
         joins_loyalty=0.0,
+        adopts=0.45,
         fades=True,
     ),
 )

@@ -20,7 +20,7 @@ class SimulatedEvent(msgspec.Struct, frozen=True, gc=False):
 
     at_ms: int  # the event's own time
     arrives_at_ms: int  # when it reaches Kafka
-    topic: str  # 'sessions', 'logins', 'surveys', 'accounts' or 'orders'
+    topic: str  # the kind of its message, such as 'sessions'
     key: str  # the user id, by which producers partition; a misrouted event has another one
     value: bytes
     fault: str  # the name of its fault (a field of the fault shares), or ''
@@ -41,6 +41,7 @@ class Visit(NamedTuple):
     release: int
     satisfaction: float
     anonymous: bool
+    habit: int
 
     @property
     def key(self) -> str:

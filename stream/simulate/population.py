@@ -86,6 +86,7 @@ class Population:
     """The seats and the users who hold them. The same seed gives the same users."""
 
     def __init__(self, *, seed: int, users: int) -> None:
+        self.users = users
         rng = np.random.Generator(np.random.PCG64([seed, 0]))
         draws = rng.random((3, users))
         self._key = scramble(np.array([seed], dtype=np.uint64))[0]

@@ -7,13 +7,13 @@ The same settings give the same events, byte for byte. `simulate(a, b)` followed
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 import numpy as np
 
-from stream.simulate.behaviour import HOUR_MS, MAX_VISIT_MS, Behaviour, Changes
+from stream.simulate.behaviour import HOUR_MS, MAX_AFTERMATH_MS, MAX_VISIT_MS, Behaviour, Changes
 from stream.simulate.faults import FaultShares, apply_faults
 from stream.simulate.messages import SimulatedEvent
 from stream.simulate.population import DAY_MS, Population
@@ -28,7 +28,12 @@ SCENARIOS = {
     "churn": 16 * DAY_MS,  # within two weeks one customer in six cancels
     "onboarding": 22 * DAY_MS,  # most new users can't do one of the steps
     "checkout": 14 * DAY_MS,  # hardly anything can be bought; subscriptions go on
+    "support": 14 * DAY_MS,  # agents take much longer to reply
+    "adoption": 24 * DAY_MS,  # with a release few go on using a vital feature
+    "reviews": 21 * DAY_MS,  # reviews have few stars
 }
+
+_FIRST_HOUR = DAY_MS // HOUR_MS  # of the population's calendar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class SimulatorSettings:
     scenario: str = "steady"  # one of SCENARIOS
     scenario_at_ms: int | None = None  # when it begins; the default is some days before the end of the span
     customers: bool = False  # whether there are events of accounts and orders too
+    further_topics: bool = False  # whether there are events of features, contacts, social networks and reviews too
     export_at_ms: int | None = None  # with customers: when all accounts are told as they are; None: never
     late: float = 0.0  # share of events that arrive minutes to two days late
     duplicate: float = 0.0  # share of events that arrive twice
@@ -93,7 +99,8 @@ class SimulatorSettings:
 def simulate(settings: SimulatorSettings, *, start_ms: int, end_ms: int) -> Iterator[SimulatedEvent]:
     """Yield every event that arrives in [start_ms, end_ms), in order of arrival.
 
-    Memory holds three days of plans, one hour of events, and the events that arrive later. What lies within a history
+    Memory holds three days of plans, one hour of events, and the events that arrive later, of conversations days later.
+    What lies within a history
     and has no time is put there by `settings.of_history(start_ms, end_ms)`; to go on after that, use these for both
     spans.
     Raises ValueError for a start before 1970-01-05, where the population's calendar begins.
@@ -103,20 +110,34 @@ def simulate(settings: SimulatorSettings, *, start_ms: int, end_ms: int) -> Iter
     behaviour = Behaviour(population, seed=settings.seed, changes=settings.changes)
     shares = settings.shares
     first_hour = (start_ms - MAX_VISIT_MS - shares.max_delay_ms) // HOUR_MS
-    if first_hour < DAY_MS // HOUR_MS:
+    if first_hour < _FIRST_HOUR:
         raise ValueError(f"start_ms must lie in 1970-01-05 or later, not at {start_ms}")
     arriving_in: defaultdict[int, list[SimulatedEvent]] = defaultdict(list)
-    export_at_ms = settings.export_at_ms
-    if settings.customers and export_at_ms is not None and start_ms - HOUR_MS < export_at_ms < end_ms:
-        for event in behaviour.export(export_at_ms):
+
+    def keep(events: Iterable[SimulatedEvent]) -> None:
+        for event in events:
             if start_ms <= event.arrives_at_ms < end_ms:
                 arriving_in[event.arrives_at_ms // HOUR_MS].append(event)
+
+    if start_ms < end_ms:
+        keep(_events_around(behaviour, first_hour, settings, start_ms=start_ms, end_ms=end_ms))
     for hour in range(first_hour, -(-end_ms // HOUR_MS)):
-        for event in _events_of(behaviour, hour, settings, shares):
-            if start_ms <= event.arrives_at_ms < end_ms:
-                arriving_in[event.arrives_at_ms // HOUR_MS].append(event)
+        keep(_events_of(behaviour, hour, settings, shares))
         # No event arrives before its visit starts, so later hours add nothing to this one.
         yield from sorted(arriving_in.pop(hour, ()), key=attrgetter("arrives_at_ms"))
+
+
+def _events_around(
+    behaviour: Behaviour, first_hour: int, settings: SimulatorSettings, *, start_ms: int, end_ms: int
+) -> Iterator[SimulatedEvent]:
+    """Yield what no visit in the hours from the first one on begins: the accounts as they are, and what goes on."""
+    export_at_ms = settings.export_at_ms
+    if settings.customers and export_at_ms is not None and start_ms - HOUR_MS < export_at_ms < end_ms:
+        yield from behaviour.export(export_at_ms)
+    if settings.further_topics:
+        begun_hour = (start_ms - MAX_AFTERMATH_MS - settings.shares.max_delay_ms) // HOUR_MS
+        for hour in range(max(begun_hour, _FIRST_HOUR), first_hour):
+            yield from _further_events_of(behaviour, hour, settings, settings.shares)
 
 
 def _events_of(
@@ -128,3 +149,13 @@ def _events_of(
     if settings.customers:
         rng = np.random.Generator(np.random.PCG64([settings.seed, 4, hour]))
         yield from apply_faults(behaviour.customers_hour(hour), shares, rng)
+    if settings.further_topics:
+        yield from _further_events_of(behaviour, hour, settings, shares)
+
+
+def _further_events_of(
+    behaviour: Behaviour, hour: int, settings: SimulatorSettings, shares: FaultShares
+) -> list[SimulatedEvent]:
+    """Return the events of features, contacts, social networks and reviews that begin in an hour, with their faults."""
+    rng = np.random.Generator(np.random.PCG64([settings.seed, 6, hour]))
+    return apply_faults(behaviour.further_hour(hour), shares, rng)

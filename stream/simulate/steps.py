@@ -48,6 +48,7 @@ VISIT = np.dtype(
         ("release", np.int64),
         ("satisfaction", np.float64),
         ("anonymous", np.bool_),
+        ("habit", np.int64),
     ]
 )
 

@@ -26,6 +26,10 @@ from tests.test_cli import engagement
 SCHEMAS = json_schemas()
 ADA: dict[str, Any] = {"user_id": "ada", "event_time": "2026-11-21T10:00:00Z"}
 VIEW, NPS = {**ADA, "type": "page_view"}, {**ADA, "response_id": 1, "kind": "nps", "score": 9}
+USED, REVIEW = {**ADA, "feature": "search"}, {**ADA, "review_id": "r-1", "stars": 4}
+LIKE = {**ADA, "type": "like", "network": "mastodon", "post_id": 7}
+AUDIENCE = {**ADA, "type": "audience", "network": "mastodon", "followers": 500}
+OPENED = {**ADA, "type": "opened", "conversation_id": "c-1", "channel": "chat"}
 STEP, CANCELLED = {**ADA, "type": "onboarding_step", "step": "invite"}, {**ADA, "type": "cancelled"}
 PAID = {**ADA, "type": "paid", "order_id": "o-1", "amount": "19.90", "currency": "EUR"}
 SUMMARY = {
@@ -85,6 +89,18 @@ def test_each_schema_is_one_and_says_what_each_field_means(kind: str) -> None:
         ("orders", {**PAID, "amount": 0, "margin": "0.25", "refund_id": None}),
         ("orders", {**PAID, "amount": " +1.5e1 ", "margin": None}),
         ("orders", {**PAID, "type": "refunded", "refund_id": 1}),
+        ("features", USED),
+        ("features", {**USED, "type": "used", "feature": 7, "interactive": False}),
+        ("reviews", REVIEW),
+        ("reviews", {**REVIEW, "stars": 5.0, "status": "published"}),
+        ("reviews", {**REVIEW, "stars": None, "status": "removed"}),
+        ("social", LIKE),
+        ("social", {**LIKE, "type": "unmention", "interaction_id": "m-1", "sentiment": "negative"}),
+        ("social", AUDIENCE),
+        ("social", {**AUDIENCE, "followers": None, "reach": 0}),
+        ("contacts", OPENED),
+        ("contacts", {**OPENED, "channel": ["any"], "outbound": True}),
+        ("contacts", {**OPENED, "type": "deleted", "conversation_id": 7, "merged_into": "c-2"}),
     ],
 )
 def test_what_a_schema_allows_is_read(kind: str, message: dict[str, Any]) -> None:
@@ -123,6 +139,16 @@ def test_what_a_schema_allows_is_read(kind: str, message: dict[str, Any]) -> Non
         ("orders", {**PAID, "amount": None}),
         ("orders", {**PAID, "currency": 978}),
         ("orders", {**PAID, "margin": -0.1}),
+        ("features", {**USED, "feature": None}),
+        ("features", {**USED, "type": "seen"}),
+        ("reviews", {name: value for name, value in REVIEW.items() if name != "review_id"}),
+        ("reviews", {**REVIEW, "status": "hidden"}),
+        ("social", {**LIKE, "type": "dislike"}),
+        ("social", {**LIKE, "network": None}),
+        ("social", {**LIKE, "type": "mention", "sentiment": "glad"}),
+        ("social", {**AUDIENCE, "followers": -1}),
+        ("contacts", {**OPENED, "type": "answered"}),
+        ("contacts", {name: value for name, value in OPENED.items() if name != "conversation_id"}),
     ],
 )
 def test_what_a_schema_forbids_is_refused(kind: str, message: object) -> None:
@@ -131,7 +157,7 @@ def test_what_a_schema_forbids_is_refused(kind: str, message: object) -> None:
 
 
 def test_all_that_a_population_sends_fits() -> None:
-    world = SimulatorSettings(users=30, customers=True)
+    world = SimulatorSettings(users=100, customers=True, further_topics=True)
     counted = dict.fromkeys(SCHEMAS, 0)
     for event in simulate(world, start_ms=LOAD_STARTS_MS, end_ms=LOAD_STARTS_MS + 3 * 86_400_000):
         message = json.loads(event.value)
@@ -219,4 +245,7 @@ def test_the_command_prints_them() -> None:
 
     refused = engagement("schema", "weather")
     assert refused.exit_code == 2
-    assert "'weather' is none of sessions, logins, surveys, accounts, orders" in refused.stderr
+    assert (
+        "'weather' is none of sessions, logins, surveys, accounts, orders, reviews, features, social, contacts"
+        in refused.stderr
+    )

@@ -23,6 +23,7 @@ ALL_FAULTS = SimulatorSettings(
     bot=0.05,
     broken=0.05,
     customers=True,
+    further_topics=True,
     export_at_ms=MONDAY_MS + 30 * HOUR_MS,
 )
 
@@ -89,7 +90,7 @@ def test_the_calendar_begins_in_1970() -> None:
 
 def test_an_unknown_scenario_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="'scenario' must be one of steady, drop, churn, onboarding, checkout, not 'boom'"
+        ValueError, match="one of steady, drop, churn, onboarding, checkout, support, adoption, reviews, not 'boom'"
     ):
         SimulatorSettings(scenario="boom")
 

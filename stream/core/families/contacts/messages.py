@@ -54,7 +54,13 @@ CONTACTS = MessageKind(
         "merged_into": "the conversation that goes on instead of this one, which counts no more",
     },
     examples=(
-        {"user_id": "ada", "event_time": 1795255200000, "type": "opened", "conversation_id": "c1", "channel": "chat"},
-        {"user_id": "ada", "event_time": 1795255620000, "type": "agent_reply", "conversation_id": "c1"},
+        {
+            "user_id": "ada",
+            "event_time": "2026-11-21T10:00:00Z",
+            "type": "opened",
+            "conversation_id": "c-1",
+            "channel": "chat",
+        },
+        {"user_id": "ada", "event_time": "2026-11-21T10:07:00Z", "type": "agent_reply", "conversation_id": "c-1"},
     ),
 )

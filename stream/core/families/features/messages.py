@@ -33,8 +33,9 @@ FEATURES = MessageKind(
     FeatureMessage,
     event_of,
     fields={
+        "type": "used, the only one",
         "feature": "the name of the feature that was used",
         "interactive": "false where no person used it, such as a job that runs at night: it counts nowhere",
     },
-    examples=({"user_id": "ada", "event_time": 1795255200000, "type": "used", "feature": "search"},),
+    examples=({"user_id": "ada", "event_time": "2026-11-21T10:00:00Z", "type": "used", "feature": "search"},),
 )

@@ -53,7 +53,7 @@ REVIEWS = MessageKind(
         "status": "published, also after an edit, or removed",
     },
     examples=(
-        {"user_id": "ada", "event_time": 1795255200000, "review_id": "r1", "stars": 4},
-        {"user_id": "ada", "event_time": 1795341600000, "review_id": "r1", "status": "removed"},
+        {"user_id": "ada", "event_time": "2026-11-21T10:00:00Z", "review_id": "r-1", "stars": 4},
+        {"user_id": "ada", "event_time": "2026-11-21T18:00:00Z", "review_id": "r-1", "stars": 5},
     ),
 )

@@ -114,10 +114,16 @@ SOCIAL = MessageKind(
         "reach": "of an audience: how many people the page reaches",
     },
     examples=(
-        {"user_id": "ada", "event_time": 1795255200000, "type": "like", "network": "mastodon", "post_id": "p1"},
         {
-            "user_id": "page",
-            "event_time": 1795255200000,
+            "user_id": "ada",
+            "event_time": "2026-11-21T10:00:00Z",
+            "type": "like",
+            "network": "mastodon",
+            "post_id": "p-1",
+        },
+        {
+            "user_id": "our-page",
+            "event_time": "2026-11-21T10:00:00Z",
             "type": "audience",
             "network": "mastodon",
             "followers": 500,
