@@ -94,11 +94,11 @@ class Standing:
             if self.waits_since_ms >= 0:
                 yield self.waits_since_ms, message.at_ms
                 self.waits_since_ms = -1
-        elif self.waits_since_ms < 0 and _asks(message):
+        elif self.waits_since_ms < 0 and asks(message):
             self.waits_since_ms = message.at_ms
 
 
-def _asks(message: Message) -> bool:
+def asks(message: Message) -> bool:
     """Whether a customer asks for something."""
     return message.type == CUSTOMER_MESSAGE or (message.type == OPENED and not message.is_outbound)
 
