@@ -7,14 +7,18 @@ from grafana_foundation_sdk.builders import dashboard, stat
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
+from deploy.grafana.adoption import adoption
 from deploy.grafana.comeback import comeback
 from deploy.grafana.customers import customers
+from deploy.grafana.dimensions import dimensions
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
 from deploy.grafana.segments import segment_variables, segments
 from deploy.grafana.sessions import SESSIONS_WINDOW, sessions
+from deploy.grafana.support import support
 from deploy.grafana.surveys import SURVEYS_WINDOW, surveys
+from deploy.grafana.voice import voice
 from stream.core.catalogue import BUSINESS
 
 _STICKINESS_WINDOW = 'window="$stickiness_window"'
@@ -55,6 +59,10 @@ def engagement() -> Dashboard:
         sessions(),
         surveys(),
         customers(),
+        support(),
+        adoption(),
+        voice(),
+        dimensions(),
         segments(),
         _closed_days(),
         _every_number(),

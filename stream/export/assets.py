@@ -1,13 +1,14 @@
 """The files of the live page, from the folder `page` beside this module. They are read once.
 
-Scripts and styles are written for who maintains them, and served for who waits for them: without comments, blank lines
-and indentation, which are an eighth of what the page would weigh. What others wrote is served as they published it.
+Scripts and styles are written for who maintains them, and served for who waits for them: without comments, and without
+spaces that mean nothing. What others wrote is served as they published it.
 """
 
 import hashlib
-import re
 from pathlib import Path
 from typing import NamedTuple
+
+from stream.export.lightening import lightened_script, lightened_style
 
 _FOLDER = Path(__file__).parent / "page"
 
@@ -17,13 +18,6 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     "LICENSE": "text/plain; charset=utf-8",
-}
-
-# Comments that have lines to themselves. One that follows code stays, for `//` may also stand in a text.
-_BLOCK = r"/\*(?:(?!\*/)[\s\S])*\*/[ \t]*"
-_COMMENT_LINES = {
-    ".js": re.compile(rf"^[ \t]*(?://.*|{_BLOCK})$", re.MULTILINE),
-    ".css": re.compile(rf"^[ \t]*{_BLOCK}$", re.MULTILINE),
 }
 
 
@@ -49,11 +43,10 @@ def page_assets() -> dict[str, Asset]:
 
 
 def _lightened(file: Path) -> bytes:
-    """A file of ours without its comment lines, blank lines and indentation.
+    """A file of ours without comments, spaces that mean nothing, and indentation.
 
-    Lines stay lines: in HTML, CSS and scripts, those in template texts too, a line break is as good as any space.
+    In HTML, that of template texts too, a line break is as good as any space.
     """
-    text = file.read_text(encoding="utf-8")
-    comments = _COMMENT_LINES.get(file.suffix)
-    lines = (comments.sub("", text) if comments else text).splitlines()
+    lighten = {".js": lightened_script, ".css": lightened_style}.get(file.suffix, str)
+    lines = lighten(file.read_text(encoding="utf-8")).splitlines()
     return "".join(f"{line.strip()}\n" for line in lines if line.strip()).encode()

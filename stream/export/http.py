@@ -12,6 +12,7 @@ from stream.core.time import date_of
 from stream.export import closed_api, cohorts_api, contract, past_days
 from stream.export.board import Board
 from stream.export.compression import compressed_response
+from stream.export.dimensions import dimensions
 from stream.export.documents import EncodedSamples, definitions, encoded, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
@@ -42,6 +43,7 @@ class Server:
             "/api/v1/metrics": self._api_metrics,
             "/api/v1/closed": self._api_closed,
             "/api/v1/cohorts": self._api_cohorts,
+            "/api/v1/dimensions": self._api_dimensions,
             "/api/v1/definitions": self._api_definitions,
             "/api/v1/schema": self._api_schema,
             "/api/v1/schema/{kind}": self._api_schema_of_kind,
@@ -103,6 +105,9 @@ class Server:
 
     async def _api_cohorts(self, request: web.Request) -> web.Response:
         return await past_days.answer(self._board, request, cohorts_api.asked_by, cohorts_api.tell)
+
+    async def _api_dimensions(self, request: web.Request) -> web.Response:
+        return await _json(request, dimensions(self._board))
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
         return await _json(request, definitions())

@@ -48,7 +48,8 @@ def board_status(board: Board) -> dict[str, Any]:
 
     `first_day` is the first day with events. A closed window that begins before it is incomplete.
     No event can change the days up to `final_through` any more; since `whole_since` it is known who is new. `kinds` are
-    the kinds of events that the inputs may have.
+    the kinds of events that the inputs may have. `feature_weights` are those of the product adoption score, and
+    `contact_hours` when waits of customers count; None: always.
     """
     merged, settings = board.merged, board.settings
     first_ms = merged.first_ms
@@ -67,6 +68,8 @@ def board_status(board: Board) -> dict[str, Any]:
         "zone_database": zones.EDITION,
         "windows": {of_family.name: settings.windows_of(of_family) for of_family in windows()},
         "kinds": _kinds_read(settings),
+        "feature_weights": dict(board.rules.features),
+        "contact_hours": None if board.rules.contact_hours is None else str(board.rules.contact_hours),
     }
 
 

@@ -22,6 +22,7 @@ class Conversation(NamedTuple):
     """What the events of a conversation come to."""
 
     first: int
+    is_of_customer: bool
     channel: str
     replies: list[tuple[int, int]]  # from when on somebody waited, and when an agent replied
     resolution: tuple[int, int] | None  # from the first wait to the latest resolution
@@ -80,8 +81,10 @@ def _conversation(told: list[Told]) -> Conversation | None:
         else _waits([event for event in told if event[:2] <= (resolved, ORDER.index("resolved"))])
     )
     began = known[0][0] if known else told[0][0]
+    first = ORDER[told[0][1]]
     return Conversation(
         told[0][0],
+        first == "customer_message" or (first == "opened" and not told[0][3]),
         [channel for _, _, channel, _ in told if channel][-1:][0] if any(event[2] for event in told) else "",
         [(begin, end) for begin, end, how in waits if how == "agent_reply" and end is not None],
         None if resolved is None else (began, resolved),
@@ -142,6 +145,9 @@ def count_contacts(
             samples[key("engagement_contacts", channel=channel, **labels)] = by_channel[channel]
         if users.get(window.name):
             samples[key("engagement_contacts_per_active_user", **labels)] = len(begun) / users[window.name]
+        of_customers = sum(one.is_of_customer for one in begun)
+        samples[key("engagement_contacts_of_customers", **labels)] = of_customers
+        share(samples, "engagement_contacts_of_customers_ratio", of_customers, len(begun), **labels)
         resolved = sum(one.resolution is not None for one in begun)
         samples[key("engagement_contacts_resolved", **labels)] = resolved
         share(samples, "engagement_resolved_ratio", resolved, len(begun), **labels)

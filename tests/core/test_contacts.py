@@ -58,6 +58,28 @@ def test_nobody_waits_in_a_conversation_that_we_have_opened_until_the_customer_w
     assert found["resolution_mean_seconds"] == 3_600  # from the first wait on
 
 
+@pytest.mark.parametrize(
+    ("events", "is_of_customer"),
+    [
+        ([contact("opened"), contact("agent_reply", MINUTE_MS)], True),
+        ([contact("customer_message"), contact("agent_reply", MINUTE_MS)], True),
+        ([contact("opened", outbound=True), contact("customer_message", HOUR_MS)], False),
+        ([contact("agent_reply"), contact("customer_message", HOUR_MS)], False),
+        ([contact("bot_reply"), contact("opened", HOUR_MS)], False),
+    ],
+)
+def test_a_conversation_is_of_a_customer_whose_message_or_opening_is_the_first(
+    events: list[dict[str, Any]], is_of_customer: bool
+) -> None:
+    for order in permutations(events):
+        found = live_numbers(*order, contact("opened", conversation="other"), at_ms=LATER_MS)
+        assert found["contacts_of_customers"] == 1 + is_of_customer
+        assert found["contacts_of_customers_ratio"] == (1 + is_of_customer) / 2
+
+    gone = live_numbers(*events, contact("deleted", 2 * HOUR_MS), contact("opened", conversation="b"), at_ms=LATER_MS)
+    assert gone["contacts_of_customers"] == 1
+
+
 def test_a_customer_waits_from_the_first_of_several_messages() -> None:
     events = [contact("customer_message", minutes * MINUTE_MS) for minutes in (0, 5, 9)]
     found = live_numbers(*events, contact("agent_reply", 10 * MINUTE_MS), at_ms=LATER_MS)

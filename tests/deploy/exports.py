@@ -20,6 +20,8 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 from stream.simulate.subscriptions import STEPS
 from stream.telemetry import CHECKPOINT_BOUNDS, LATENCY_BOUNDS, ClockReading, Report, Standby, Timings, Unowned
 from tests.core.live import deliver
+from tests.further_kinds import TOPICS as FURTHER_TOPICS
+from tests.further_kinds import WEIGHTS, with_further_kinds
 from tests.native import TOPICS, Message
 
 PARTITIONS, WORKERS = 4, ("worker-1", "worker-2")
@@ -62,9 +64,10 @@ class Deployment:
 
     def __init__(self) -> None:
         capital = {"period": "winter", "first": "2026-01-01", "last": "2026-02-28", "amount": "2500", "currency": "USD"}
+        further = {**FURTHER_TOPICS, "features": WEIGHTS}
         of_customers = {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": [capital]}
         asked = {"topics.partitions": PARTITIONS, "allowed_lateness": "1d", **of_customers}
-        self.settings = load(None, {}, {**asked, "topics.accounts": "accounts", "topics.orders": "orders"})
+        self.settings = load(None, {}, {**asked, **further, "topics.accounts": "accounts", "topics.orders": "orders"})
         self._partitions = [Partition(self.settings.rules) for _ in range(PARTITIONS)]
         self._timed = [0] * PARTITIONS
 
@@ -145,7 +148,7 @@ def _exported(
     incidents: bool,
 ) -> Iterator[tuple[int, str]]:
     deployment, end = Deployment(), scraped_at[-1]
-    events = simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end)
+    events = with_further_kinds(simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end))
     coming = next(events, None)
     lines, made_ms = "", -_PAGE_LASTS_MS
     for at_ms in scraped_at:

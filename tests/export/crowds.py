@@ -18,6 +18,9 @@ from stream.simulate.subscriptions import STEPS
 from stream.telemetry import Report, Timings
 from tests.core.live import deliver
 from tests.export.boards import NOW, Event, moment, settings
+from tests.further_kinds import TOPICS as FURTHER_TOPICS
+from tests.further_kinds import WEIGHTS, with_further_kinds
+from tests.native import TOPICS
 
 DAYS = 45
 
@@ -31,8 +34,9 @@ def reports(scenario: str = "steady", users: int = 150) -> tuple[Report, ...]:
     now_ms = moment(NOW)
     world = SimulatorSettings(users=users, scenario=scenario, customers=True)
     partitions = [Partition(crowd_settings().rules) for _ in range(2)]
-    events = enumerate(simulate(world, start_ms=now_ms - DAYS * DAY_MS, end_ms=now_ms))
-    for hour_ms, of_the_hour in groupby(events, key=lambda told: told[1].arrives_at_ms // HOUR_MS * HOUR_MS):
+    events = simulate(world, start_ms=now_ms - DAYS * DAY_MS, end_ms=now_ms)
+    told = enumerate(with_further_kinds(events))
+    for hour_ms, of_the_hour in groupby(told, key=lambda one: one[1].arrives_at_ms // HOUR_MS * HOUR_MS):
         for offset, event in of_the_hour:
             key = event.key.encode()
             record = Event(event.value, offset, key)
@@ -48,7 +52,7 @@ def _report(number: int, partition: Partition) -> Report:
         worker="worker-1",
         reported_ms=moment(NOW),
         snapshot=partition.snapshot(closed_days=35),
-        lag=dict.fromkeys(("sessions", "logins", "surveys", "accounts", "orders"), 0),
+        lag=dict.fromkeys(TOPICS, 0),
         behind=(),
         event_latency=Timings(),
         checkpoints=Timings(),
@@ -60,7 +64,7 @@ def _report(number: int, partition: Partition) -> Report:
 def crowd_settings() -> Settings:
     """The settings under which that population is counted."""
     of_customers = {"topics.accounts": "accounts", "topics.orders": "orders", "gross_margin": "0.75"}
-    return settings(**of_customers, onboarding_steps=STEPS)
+    return settings(**of_customers, **FURTHER_TOPICS, onboarding_steps=STEPS, features=WEIGHTS)
 
 
 def crowd(*, now: Callable[[], str] = lambda: NOW, scenario: str = "steady", users: int = 150) -> Board:

@@ -2,13 +2,15 @@
 
 import { term } from "./definitions.js";
 import { colour, h, s, say } from "./dom.js";
-import { KINDS, NONE, day, short, shown, time } from "./text.js";
+import { KINDS, NONE, brief, day, short, shown, time } from "./text.js";
 
 const { uPlot } = window;
 const DAY = 86_400_000;
 const MOST_ROWS = 48;
 const FONT = "12px system-ui, sans-serif";
 
+// Between two ticks of an axis of lengths of time, in seconds: round numbers of minutes, hours and days.
+const LENGTHS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400, 172_800, 432_000, 864_000];
 const STEPS = { day: [1, 2, 7, 14, 28].map((days) => days * DAY), age: [1, 2, 5, 7, 10, 14] };
 
 const charts = new Set();
@@ -86,6 +88,7 @@ export function chart({
           size: 46,
           gap: 6,
           space: 36,
+          incrs: kind === "duration" ? LENGTHS : undefined,
           grid: { stroke: () => colour("--grid"), width: 1 },
           values: (_, splits) => splits.map((value) => tick(kind, isStack ? Math.abs(value) : value)),
         },
@@ -187,6 +190,7 @@ export function chart({
 }
 
 function tick(kind, value) {
+  if (kind === "duration") return brief(value).replace(".0", "");
   if (kind === "share") return `${Math.round(1_000 * value) / 10}%`;
   return value < 10_000 ? value.toLocaleString("en-US") : short(value);
 }

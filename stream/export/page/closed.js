@@ -5,7 +5,8 @@ import { Samples } from "./numbers.js";
 /** There is nothing to show: the server does not answer, or refuses the request. The message says why. */
 export class Unanswered extends Error {}
 
-async function read(path, query) {
+/** What the API answers. Throws Unanswered. */
+export async function read(path, query) {
   const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined));
   const answer = await fetch(`${path}?${asked}`).catch(() => {
     throw new Unanswered("the server does not answer");

@@ -37,6 +37,16 @@ export function term(text, metric) {
   return button;
 }
 
+/** Returns `term` with a memory, for what is drawn again and again. */
+export function terms() {
+  const made = new Map();
+  return (text, metric) => {
+    const key = `${text} ${metric}`;
+    if (!made.has(key)) made.set(key, term(text, metric));
+    return made.get(key);
+  };
+}
+
 let hiding = null;
 
 function hideSoon() {

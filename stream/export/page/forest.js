@@ -8,8 +8,9 @@ import { KINDS, NONE, NO_DATA, interval as words, shown, windowShort } from "./t
 // The least and the most there can be, and the step that the ends of a line are rounded to.
 const DOMAINS = { share: [0, 1, 0.1], score: [-100, 100, 20] };
 
-/** Returns an element and what renders rows of {label, value, lower, upper, n} into it. */
-export function forest({ title, metric, short, kind, labelled = windowShort, rows: rowsName = "window" }) {
+/** Returns an element and what renders rows of {label, value, lower, upper, n} into it; `more` are titles of columns
+ *  whose texts each row has as `more`. */
+export function forest({ title, metric, short, kind, labelled = windowShort, rows: rowsName = "window", more = [] }) {
   const body = h("tbody");
   const ends = h("td", { class: "ends" });
   const about = h("p", { class: "about" });
@@ -21,8 +22,9 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
     h("th", { scope: "col" }, "value"),
     h("th", { scope: "col", class: "wide" }, "95% interval"),
     h("th", { scope: "col", class: "n" }, "n"),
+    ...more.map((name) => h("th", { scope: "col" }, name)),
   );
-  const foot = h("tr", { "aria-hidden": "true" }, h("td"), ends, h("td", { colspan: "3" }));
+  const foot = h("tr", { "aria-hidden": "true" }, h("td"), ends, h("td", { colspan: 3 + more.length }));
   const heading = h("h3", {}, term(title, metric), h("span", { class: "short" }, short));
   const table = h("table", { class: "forest", "aria-label": title }, h("thead", {}, head), body, h("tfoot", {}, foot));
   const element = h("div", { class: "block" }, heading, table, about);
@@ -53,6 +55,7 @@ export function forest({ title, metric, short, kind, labelled = windowShort, row
       h("td", { class: "number" }, h("b", {}, shown(kind, row.value)), h("span", { class: "narrow" }, range)),
       h("td", { class: "wide" }, isKnown ? range || NONE : NO_DATA),
       h("td", { class: "number soft n" }, row.n === undefined ? NONE : KINDS.count.show(row.n)),
+      ...(row.more ?? []).map((text) => h("td", { class: "number" }, text)),
     );
   }
 

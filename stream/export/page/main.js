@@ -2,7 +2,7 @@
 
 import { days } from "./days.js";
 import { define, start } from "./definitions.js";
-import { say } from "./dom.js";
+import { h, say } from "./dom.js";
 import { follow } from "./follow.js";
 import { headline } from "./headline.js";
 import { hours } from "./hours.js";
@@ -13,11 +13,15 @@ import { segments } from "./segments.js";
 import { sessions } from "./sessions.js";
 import { state } from "./state.js";
 import { surveys } from "./surveys.js";
+import { adoption } from "./tab-adoption.js";
 import { customers } from "./tab-customers.js";
 import { days as anyDays } from "./tab-days.js";
+import { dimensions } from "./tab-dimensions.js";
 import { lifecycle } from "./tab-lifecycle.js";
 import { retention } from "./tab-retention.js";
 import { closedSegments } from "./tab-segments.js";
+import { support } from "./tab-support.js";
+import { voice } from "./tab-voice.js";
 import { tabs } from "./tabs.js";
 import { NONE, moment } from "./text.js";
 
@@ -46,14 +50,26 @@ const panels = {
   ],
   segments: [segments(at("by-segment"), at("segments"), at("segments-note"))],
 };
-// By tab: the view of closed days, which loads them when the tab is shown or its choices change.
-const views = {
-  days: anyDays(at("any-days")),
-  retention: retention(at("retention")),
-  lifecycle: lifecycle(at("lifecycle")),
-  segments: closedSegments(at("closed-segments")),
-  customers: customers(at("customers")),
+// The tabs that have one view: what each loads and draws, what it is called, and what it shows.
+const TABS = {
+  days: [anyDays, "Days", "Any metric on closed days, compared with the same weekday of the week before."],
+  retention: [retention, "Retention", "How many of the users who were first active on some days came back later."],
+  lifecycle: [lifecycle, "Lifecycle", "How many users are new, came back, stayed, or stay away."],
+  customers: [customers, "Customers", "Who signs up and stays, what they pay, and what their lifetime values are made of. All of closed days."],
+  support: [support, "Support", "Who asks for help, who waits, how long, and what is resolved. Live, and closed days as charts."],
+  adoption: [adoption, "Adoption", "How many of the active users use which features. Live, and closed days as charts."],
+  voice: [voice, "Voice", "What people say in reviews, on social networks and in surveys. Live, and closed days as charts."],
+  dimensions: [dimensions, "Dimensions", "How long people stay, how often they come, how much they do, who they are, and whether they come by themselves."],
 };
+// By tab: the view, which loads closed days when the tab is shown or its choices change.
+const views = { segments: closedSegments(at("closed-segments")) };
+for (const [name, [made, title, about]] of Object.entries(TABS)) {
+  const root = h("div", { id: name === "days" ? "any-days" : name });
+  const heading = h("div", { class: "heading" }, h("h2", { id: `${root.id}-title` }, title), h("p", {}, about));
+  const section = h("section", { "aria-labelledby": `${root.id}-title` }, heading, root);
+  at("numbers").append(h("div", { id: `tab-${name}`, hidden: "" }, section));
+  views[name] = made(root);
+}
 
 let tab = null;
 let cutSince = null;
@@ -72,6 +88,7 @@ function render() {
   if (numbers.about.at !== null) clock.dateTime = numbers.about.at;
   say(at("zone"), numbers.about.timezone);
   for (const panel of panels[tab] ?? []) panel(numbers, past);
+  views[tab]?.again?.(numbers);
 }
 
 async function load() {

@@ -50,6 +50,8 @@ const NOTHING = {
   timezone: "UTC",
   windows: { activity: [], sessions: [], surveys: [] },
   kinds: [],
+  feature_weights: {},
+  contact_hours: null,
 };
 
 const UNREAD = new Set(["starting", "rebalancing", "recovering", "behind"]);

@@ -1,7 +1,5 @@
 // The history: the points that the server had when the page was loaded, and those that have come since.
 
-import { Numbers } from "./numbers.js";
-
 const STEP_MS = 5_000;
 const SPAN_MS = 24 * 3_600_000;
 const RATE_MS = 60_000;
@@ -16,7 +14,7 @@ export class Past {
   }
 
   /** Take a point from numbers that are live, or remember that there is a gap. True when the past is another now. */
-  add(/** @type {Numbers} */ numbers, isLive) {
+  add(numbers, isLive) {
     const last = this.#points.at(-1);
     if (!isLive || numbers.atMs === null) {
       if (last === undefined || last[1].every((value) => value === null)) return false;

@@ -4,13 +4,11 @@ import { term } from "./definitions.js";
 import { forest } from "./forest.js";
 import { h, say } from "./dom.js";
 import { byLength } from "./numbers.js";
-import { interval, scale } from "./pictures.js";
 import { KINDS, NONE, clock, shown, windowShort } from "./text.js";
+import { quantiles, times } from "./times.js";
 
 const DURATION = "engagement_session_duration_seconds";
 const BOUNCE = "engagement_bounce_ratio";
-const QUANTILES = ["0.5", "0.75", "0.9", "0.95", "0.99"];
-const QUANTILE_NAMES = ["median", ...QUANTILES.slice(1).map((quantile) => `${Math.round(100 * quantile)}%`)];
 const spell = (value) => (value === undefined ? NONE : clock(value));
 const count = (value) => shown("count", value);
 const mean = (value) => shown("mean", value);
@@ -34,14 +32,19 @@ export function sessions(root, note) {
     { rule: "ga4", made: forest({ title: "Bounce", short: "GA4 rule", metric: BOUNCE, kind: "share" }) },
     { rule: "single_page", made: forest({ title: "Bounce", short: "single-page rule", metric: BOUNCE, kind: "share" }) },
   ];
-  const durations = durationTable();
+  const durations = times({
+    title: "Session time",
+    name: term("Session time", DURATION),
+    short: "minutes:seconds; the line runs from the median to 99%",
+    spell: clock,
+  });
   const counts = countTable();
   root.append(durations.element, counts.element, ...rules.map(({ made }) => made.element));
 
   return (numbers) => {
     const windows = byLength(numbers.about.windows.sessions);
     if (windows.length === 0) return;
-    durations.render(numbers, windows);
+    durations.render(windows.map((window) => [windowShort(window), quantiles(numbers.live, DURATION, window)]));
     counts.render(numbers, windows);
     for (const { rule, made } of rules) {
       made.render(windows.map((window) => ({ label: window, ...numbers.live.find(BOUNCE, { window, rule }) })));
@@ -49,38 +52,6 @@ export function sessions(root, note) {
     const open = numbers.live.find("engagement_open_sessions").value;
     say(note, open === undefined ? "" : `${KINDS.count.show(open)} open now. A session counts when it has closed, in the window it closed in.`);
   };
-}
-
-function durationTable() {
-  const table = h("table", { class: "figures", "aria-label": "Session time" });
-  const short = h("span", { class: "short" }, "minutes:seconds; the line runs from the median to 99%");
-  let drawn = "";
-
-  function render(numbers, windows) {
-    const found = windows.map((window) => QUANTILES.map((quantile) => numbers.live.find(DURATION, { window, quantile }).value));
-    const told = JSON.stringify([windows, found]);
-    if (told === drawn) return;
-    drawn = told;
-    const known = found.flat().filter((value) => value !== undefined);
-    const at = scale(Math.max(1, Math.min(...known)), Math.max(2, ...known), true);
-    const body = h("tbody", {}, ...windows.map((window, place) => durationRow(window, found[place], at)));
-    table.replaceChildren(durationHead(), body);
-  }
-
-  return { element: h("div", { class: "block" }, h("h3", {}, term("Session time", DURATION), short), table), render };
-}
-
-function durationHead() {
-  const heads = QUANTILE_NAMES.map((name) => h("th", { scope: "col" }, name));
-  const window = h("th", { scope: "col" }, h("span", { class: "unseen" }, "window"));
-  return h("thead", {}, h("tr", {}, window, h("td", { class: "drawn" }), ...heads));
-}
-
-function durationRow(window, values, at) {
-  const [median, ...rest] = values;
-  const picture = median === undefined ? "" : interval(at, { value: median, lower: median, upper: rest.at(-1), ticks: rest });
-  const cells = values.map((value, place) => h("td", { class: "number", "data-of": QUANTILE_NAMES[place] }, spell(value)));
-  return h("tr", {}, h("th", { scope: "row" }, windowShort(window)), h("td", { class: "drawn" }, picture), ...cells);
 }
 
 /** Made once, for its rows tell what they mean; then only the numbers change. */

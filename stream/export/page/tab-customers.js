@@ -3,7 +3,8 @@
 
 import { chart } from "./chart.js";
 import { Unanswered, closedDays } from "./closed.js";
-import { term as newTerm } from "./definitions.js";
+import { dayChart } from "./day-chart.js";
+import { terms } from "./definitions.js";
 import { forest } from "./forest.js";
 import { isWhole, labelText, valuesOf } from "./metrics.js";
 import { dayMs } from "./numbers.js";
@@ -11,7 +12,7 @@ import { bar, scale } from "./pictures.js";
 import { placed } from "./place.js";
 import { NONE, counted, day as dayText, interval, moneyIn, shown, windowName } from "./text.js";
 import { html } from "./vendor/lit-html.js";
-import { choice, chosen, range, rangeControls, view } from "./view.js";
+import { choice, chosen, nothingOf, range, rangeControls, view } from "./view.js";
 
 const SUBSCRIBERS = "engagement_subscribers_closed";
 const CHURN = "engagement_customer_churn_closed_ratio";
@@ -29,13 +30,7 @@ const OF_LAST_DAY = { accounts: [STEPS, ONBOARDED], orders: [ORDER_VALUE, SIMPLE
 const STATUSES = { active: "--new", paused: "--returning", trialing: "--resurrected" };
 const LTV_WINDOW = "30d";
 
-const terms = new Map();
-
-/** The button that tells what a number means. It is made once, for the tab is drawn again and again. */
-function term(text, metric) {
-  if (!terms.has(text)) terms.set(text, newTerm(text, metric));
-  return terms.get(text);
-}
+const term = terms();
 
 /** Returns what loads and draws the tab. */
 export function customers(root) {
@@ -47,8 +42,16 @@ export function customers(root) {
     series: Object.entries(STATUSES).map(([status, colour]) => ({ label: status, metric: SUBSCRIBERS, colour })).reverse(),
     note: "No subscriber on two of these days.",
   }));
-  const churnOf = chosen(() => shareChart("Customer churn", "lost", CHURN, "No churn yet: customers must be known for a whole window."));
-  const repeatOf = chosen(() => shareChart("Repeat purchases", "bought again", REPEAT, "No purchase on two of these days."));
+  const churnOf = chosen(() => dayChart({
+    title: "Customer churn",
+    lines: [{ label: "lost", metric: CHURN }],
+    note: "No churn yet: customers must be known for a whole window.",
+  }));
+  const repeatOf = chosen(() => dayChart({
+    title: "Repeat purchases",
+    lines: [{ label: "bought again", metric: REPEAT }],
+    note: "No purchase on two of these days.",
+  }));
   const revenueOf = chosen((currency) => chart({
     title: `Revenue in ${currency}`,
     kind: moneyIn(currency),
@@ -95,7 +98,7 @@ export function customers(root) {
       const subscribersOn = (status) => found[SUBSCRIBERS].map(({ samples }) => samples.find(SUBSCRIBERS, { status }).value ?? null);
       subscribers.draw(found[SUBSCRIBERS].map(({ day }) => dayMs(day)), Object.keys(STATUSES).map(subscribersOn).reverse());
       const churn = churnOf();
-      drawShare(churn, whole(CHURN), CHURN, { window });
+      churn.draw(numbers, found[CHURN], { window });
       churnTable.render(windows.map((one) => ({ label: one, ...last(CHURN)?.find(CHURN, { window: one }) })), { reference: null });
       return html`
         <div class="pair">
@@ -119,7 +122,7 @@ export function customers(root) {
         [whole(REVENUE).map(({ samples }) => samples.find(REVENUE, { window, currency }).value ?? null)],
       );
       const repeat = repeatOf();
-      drawShare(repeat, whole(REPEAT), REPEAT, { window });
+      repeat.draw(numbers, found[REPEAT], { window });
       return html`
         <div class="pair">${revenue.element} ${repeat.element}</div>
         <p class="about">
@@ -146,33 +149,6 @@ function usualCurrency(days) {
   const orders = days.at(-1)?.samples.named(ORDER_VALUE).filter(({ labels }) => labels.window === LTV_WINDOW) ?? [];
   const most = orders.sort((one, other) => other.sample_size - one.sample_size)[0];
   return most?.labels.currency;
-}
-
-function shareChart(title, label, metric, note) {
-  return chart({
-    title,
-    kind: "share",
-    x: "day",
-    series: [{ label, metric, colour: "--line-1", width: 2.5 }, {}, {}],
-    bands: [{ upper: 2, lower: 1 }],
-    note,
-  });
-}
-
-function drawShare(made, days, metric, labels) {
-  const found = days.map(({ samples }) => samples.find(metric, labels));
-  // Days of which nothing is known yet are left out, and not drawn as 0.
-  const first = found.findIndex(({ value }) => value !== undefined);
-  const known = first < 0 ? [] : found.slice(first);
-  const column = (end) => known.map((one) => one[end] ?? null);
-  made.draw(days.slice(days.length - known.length).map(({ day }) => dayMs(day)), [column("value"), column("lower"), column("upper")]);
-}
-
-function nothingOf({ about }, kind) {
-  const why = about.kinds.includes(kind)
-    ? `No event of ${kind} has come yet.`
-    : `This deployment reads no ${kind}: the setting topics.${kind} names their topic.`;
-  return html`<p class="empty">${why}</p>`;
 }
 
 /** How many of the new users reach each step of onboarding within their first week, and where most of them stop. */

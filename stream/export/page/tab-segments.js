@@ -2,6 +2,7 @@
 
 import { chart } from "./chart.js";
 import { Unanswered, closedDays } from "./closed.js";
+import { LINES } from "./day-chart.js";
 import { forest } from "./forest.js";
 import { isClosedBySegment, isWhole, kindOf, titleOf, valuesOf } from "./metrics.js";
 import { dayMs } from "./numbers.js";
@@ -12,14 +13,6 @@ import { html } from "./vendor/lit-html.js";
 import { choice, chosen, chosenLabels, labelChoice, range, rangeControls, view } from "./view.js";
 
 const USUAL = "engagement_segment_active_users_closed";
-// More lines could not be told apart. The table has all values.
-const LINES = [
-  { colour: "--line-1", width: 2.5 },
-  { colour: "--line-2", dash: [7, 4] },
-  { colour: "--line-4" },
-  { colour: "--line-5", dash: [2, 3] },
-  { colour: "--line-3", dash: [10, 3, 2, 3] },
-];
 
 /** Returns what loads and draws the numbers of closed days. */
 export function closedSegments(root) {

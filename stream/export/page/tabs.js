@@ -6,7 +6,14 @@ import { placed } from "./place.js";
 /** Show the tab that the address names. `changed(name, isOther)` is called whenever the address has changed. */
 export function tabs(nav, changed) {
   const links = new Map([...nav.querySelectorAll("a")].map((link) => [link.hash.split("=")[1], link]));
+  const strip = nav.querySelector("ul");
   let shown = null;
+
+  /** On a narrow screen the strip scrolls, and its ends show whether there is more. */
+  function cue() {
+    nav.classList.toggle("before", strip.scrollLeft > 1);
+    nav.classList.toggle("after", strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 1);
+  }
 
   function choose() {
     const asked = placed("tab");
@@ -20,11 +27,15 @@ export function tabs(nav, changed) {
       }
       if (shown !== null) window.scrollTo(0, 0);
       shown = name;
+      const { offsetLeft, offsetWidth } = links.get(name);
+      strip.scrollLeft = offsetLeft - (strip.clientWidth - offsetWidth) / 2;
     }
     if (asked !== undefined) links.get(name).hash = location.hash;
     changed(name, isOther);
   }
 
+  strip.addEventListener("scroll", cue);
+  new ResizeObserver(cue).observe(strip);
   window.addEventListener("hashchange", choose);
   choose();
 }

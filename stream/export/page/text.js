@@ -25,6 +25,13 @@ function duration(seconds) {
   return `${oneDigit.format(whole / 86_400)} days`;
 }
 
+/** A length of time as one number and its unit: 40 s, 12 min, 3.4 h, 2.1 d. */
+export function brief(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${oneDigit.format(seconds / 3_600)} h` : `${oneDigit.format(seconds / 86_400)} d`;
+}
+
 /** Minutes and seconds, or hours too: 1:38, 1:05:00. */
 export function clock(seconds) {
   const whole = Math.round(seconds);

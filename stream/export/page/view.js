@@ -16,18 +16,21 @@ const NO_DAY = html`<p class="empty">No closed day yet. A day closes some time a
 
 /**
  * Returns the function that loads and draws a tab. `draw` returns a template. If it is called again before a load is
- * over, only the last load is drawn.
+ * over, only the last load is drawn. A tab that `isLive` is drawn before a day has closed too, and its function has
+ * `again`, which draws what was loaded last with the numbers of now.
  */
-export function view(root, load, draw) {
+export function view(root, load, draw, { isLive = false } = {}) {
   let turn = 0;
-  return async (numbers) => {
+  show.again = () => {};
+  async function show(numbers) {
     turn += 1;
     const own = turn;
     root.setAttribute("aria-busy", "true");
     let shown;
     try {
-      const found = numbers.about.last_closed_day === null ? null : await load(numbers);
+      const found = numbers.about.last_closed_day === null && !isLive ? null : await load(numbers);
       shown = found === null ? NO_DAY : draw(numbers, found);
+      if (isLive && own === turn) show.again = (newer) => render(draw(newer, found), root);
     } catch (error) {
       if (!(error instanceof Unanswered)) throw error;
       shown = html`<p class="empty" role="alert">Nothing can be shown: ${error.message}.</p>`;
@@ -35,7 +38,16 @@ export function view(root, load, draw) {
     if (own !== turn) return;
     render(shown, root);
     root.removeAttribute("aria-busy");
-  };
+  }
+  return show;
+}
+
+/** What is said where there is nothing of a kind of events. */
+export function nothingOf({ about }, kind) {
+  const why = about.kinds.includes(kind)
+    ? `No event of ${kind} has come yet.`
+    : `This deployment reads no ${kind}: the setting topics.${kind} names their topic.`;
+  return html`<p class="empty">${why}</p>`;
 }
 
 /** The days that the address asks for. Throws Unanswered. */
@@ -86,6 +98,16 @@ export const choice = (label, name, chosen, options) => html`
       ${options.map(([value, text]) => html`<option value=${value} .selected=${value === chosen}>${text}</option>`)}
     </select>
   </label>`;
+
+/** One of some windows, the one asked for or else 28 days, and a list to choose it from. */
+export function windowChoice(windows) {
+  const window = [placed("window"), "28d"].find((one) => windows.includes(one)) ?? windows.at(-1) ?? "28d";
+  return [window, choice("Window", "window", window, windows.map((one) => [one, labelText("window", one)]))];
+}
+
+/** A card with one large number, as on the first tab. */
+export const card = (name, value, about) => html`
+  <li class="card"><h3>${name}</h3><p class="value">${value}</p><p class="range">${about}</p></li>`;
 
 /** A list to choose the value of a label from. Nothing if the label has no value on the days that are shown. */
 export const labelChoice = (label, values, value) =>

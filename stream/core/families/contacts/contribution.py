@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from stream.core.business_hours import BusinessHours
 from stream.core.contribution import Contribution, add_to
 from stream.core.families.contacts.part import RESOLVED as RESOLVED_TYPE
-from stream.core.families.contacts.part import Message, Standing, conversations
+from stream.core.families.contacts.part import Message, Standing, asks, conversations
 from stream.core.histogram import bin_of
 from stream.core.tally import Field, add
 from stream.core.time import MINUTE_MS, SECOND_MS, Days
@@ -23,6 +23,7 @@ FIRST_REPLY_BINS, REPLY_BINS, RESOLUTION_BINS = 10_000, 20_000, 30_000
 # Calculated for closed days alone:
 MATURED, MATURED_RESOLVED = 9, 10
 WAITING = 11  # calculated of the ledger
+OF_CUSTOMERS = 12  # where the conversation began, if the customer began it
 
 # Text fields, because anything may be a channel: this letter and the channel, where the conversation began.
 CHANNEL = "c"
@@ -75,7 +76,10 @@ class _Conversation:
     def read(self, messages: list[Message]) -> None:
         standing = Standing()
         self._first_ms = messages[0].at_ms
-        self._book(self._first_ms, self._first_ms, {CONTACTS: 1})
+        begun: dict[Field, int] = {CONTACTS: 1}
+        if asks(messages[0]):
+            begun[OF_CUSTOMERS] = 1
+        self._book(self._first_ms, self._first_ms, begun)
         for message in messages:
             at_ms, was_resolved = message.at_ms, standing.is_resolved
             ended = list(standing.read(message))

@@ -3,6 +3,7 @@
 from stream.core.metrics import WINDOW, Metric, closed_name, closed_twins
 
 CONTACTS, RESOLVED, RESOLVED_RATIO = "engagement_contacts", "engagement_contacts_resolved", "engagement_resolved_ratio"
+OF_CUSTOMERS, OF_CUSTOMERS_RATIO = "engagement_contacts_of_customers", "engagement_contacts_of_customers_ratio"
 FIRST_REPLY, REPLY, RESOLUTION = (f"engagement_{what}_seconds" for what in ("first_reply", "reply", "resolution"))
 FIRST_REPLY_MEAN, REPLY_MEAN, RESOLUTION_MEAN = (
     f"engagement_{what}_mean_seconds" for what in ("first_reply", "reply", "resolution")
@@ -26,6 +27,20 @@ _LIVE = (
         " first event; one that was deleted, or merged into another one, does not.",
         ("window", "channel"),
         unit="conversations",
+    ),
+    Metric(
+        OF_CUSTOMERS,
+        "Conversations that a customer began: with a message, or by opening one that was not told as outbound.",
+        WINDOW,
+        unit="conversations",
+    ),
+    Metric(
+        OF_CUSTOMERS_RATIO,
+        "Share of the conversations that a customer began.",
+        WINDOW,
+        unit="ratio",
+        interval="Wilson",
+        parts=(OF_CUSTOMERS, CONTACTS),
     ),
     Metric(
         FIRST_REPLY,

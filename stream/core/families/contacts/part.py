@@ -94,7 +94,7 @@ class Standing:
             if self.waits_since_ms >= 0:
                 yield self.waits_since_ms, message.at_ms
                 self.waits_since_ms = -1
-        elif self.waits_since_ms < 0 and _asks(message):
+        elif self.waits_since_ms < 0 and asks(message):
             self.waits_since_ms = message.at_ms
 
 
@@ -103,7 +103,7 @@ def longest_pause_ms(lengths: Iterable[int]) -> int:
     return max(SHORTEST_PAUSE_MS, max(lengths) * MINUTE_MS)
 
 
-def _asks(message: Message) -> bool:
+def asks(message: Message) -> bool:
     """Whether a customer asks for something."""
     return message.type == CUSTOMER_MESSAGE or (message.type == OPENED and not message.is_outbound)
 

@@ -70,6 +70,9 @@ def _of_window(labels: Labels, tally: _Tally, longest: _Tally) -> Iterator[Sampl
     counts = by_name(counts_of(fields.CHANNEL, tally), channels, whole=tally.get(fields.CONTACTS, 0))
     for channel, count in counts.items():
         yield Sample(names.CONTACTS, {**labels, "channel": channel}, count)
+    of_customers = tally.get(fields.OF_CUSTOMERS, 0)
+    yield Sample(names.OF_CUSTOMERS, labels, of_customers)
+    yield from share(names.OF_CUSTOMERS_RATIO, labels, of_customers, tally.get(fields.CONTACTS, 0))
     for of_quantiles, of_mean, of_count, count_field, seconds_field, bins in _DURATIONS:
         found, count = fields.bins_of(tally, bins), tally.get(count_field, 0)
         for rank in QUANTILES:
