@@ -64,6 +64,7 @@ def _report(number: int, partition: Partition) -> Report:
 def crowd_settings() -> Settings:
     """The settings under which that population is counted."""
     of_customers = {"topics.accounts": "accounts", "topics.orders": "orders", "gross_margin": "0.75"}
+    of_customers["health.enabled"] = "true"
     return settings(**of_customers, **FURTHER_TOPICS, onboarding_steps=STEPS, features=WEIGHTS)
 
 

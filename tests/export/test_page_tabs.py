@@ -20,7 +20,7 @@ from stream.export.board import Board
 from stream.simulate.subscriptions import STEPS
 from tests.browser import PAINTED, opened, wait_until
 from tests.export import test_closed_api, test_cohorts_api
-from tests.export.boards import NOW, moment, report, settings
+from tests.export.boards import NOW, board, moment, report, settings
 from tests.export.crowds import crowd
 from tests.export.serving import Serving
 from tests.export.test_closed_days import login, partition, put, report_of, told_of
@@ -662,6 +662,29 @@ def test_adoption_shows_the_score_and_what_each_feature_adds_to_it(browser: Brow
                 expect(cells).to_have_text([users, f"{weight:.0f}", f"{points:.1f}" if weight else "–"])
             assert told == pytest.approx(score)
         expect(page.locator("#adoption .legend").last.locator("li")).to_contain_text(["search", "export", "invite"])
+
+
+def test_health_shows_the_bands_and_the_means(browser: Browser, crowded: Serving) -> None:
+    told = {
+        (sample["name"].removeprefix("engagement_health_"), sample["labels"].get("band")): sample["value"]
+        for sample in api(crowded, "metrics?days=1")["closed"][-1]["samples"]
+        if sample["name"].startswith("engagement_health_")
+    }
+    users = sum(count for (name, _), count in told.items() if name == "users_closed")
+    with opened(browser, f"{crowded.address}/#tab=health") as page:
+        for title, band in (("At risk", "at_risk"), ("Healthy", "healthy")):
+            count = told["users_closed", band]
+            expect(card_of(page, "health", title).locator(".value")).to_have_text(share(count / users))
+            expect(card_of(page, "health", title).locator(".range")).to_have_text(f"{count:.0f} of {users:.0f} users")
+        score, coverage = told["score_mean_closed", None], told["coverage_mean_closed", None]
+        expect(card_of(page, "health", "Mean score").locator(".value")).to_have_text(f"{score:.1f}")
+        expect(card_of(page, "health", "Coverage").locator(".value")).to_have_text(share(coverage))
+        expect(page.locator("#health .legend").first.locator("li")).to_contain_text(["at risk", "neutral", "healthy"])
+
+
+def test_health_says_where_nobody_is_scored(browser: Browser) -> None:
+    with Serving(board()) as serving, opened(browser, f"{serving.address}/#tab=health", may_fail=True) as page:
+        expect(page.locator("#health").get_by_role("alert")).to_contain_text("the setting health.enabled turns scores on")
 
 
 def test_voice_shows_reviews_networks_mentions_and_surveys(browser: Browser, crowded: Serving) -> None:

@@ -17,6 +17,7 @@ import { adoption } from "./tab-adoption.js";
 import { customers } from "./tab-customers.js";
 import { days as anyDays } from "./tab-days.js";
 import { dimensions } from "./tab-dimensions.js";
+import { health } from "./tab-health.js";
 import { lifecycle } from "./tab-lifecycle.js";
 import { retention } from "./tab-retention.js";
 import { closedSegments } from "./tab-segments.js";
@@ -59,6 +60,7 @@ const TABS = {
   support: [support, "Support", "Who asks for help, who waits, how long, and what is resolved. Live, and closed days as charts."],
   adoption: [adoption, "Adoption", "How many of the active users use which features. Live, and closed days as charts."],
   voice: [voice, "Voice", "What people say in reviews, on social networks and in surveys. Live, and closed days as charts."],
+  health: [health, "Health", "Users by their health score, and what it is on average. All of closed days."],
   dimensions: [dimensions, "Dimensions", "How long people stay, how often they come, how much they do, who they are, and whether they come by themselves."],
 };
 // By tab: the view, which loads closed days when the tab is shown or its choices change.
