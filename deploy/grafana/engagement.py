@@ -12,6 +12,7 @@ from deploy.grafana.comeback import comeback
 from deploy.grafana.customers import customers
 from deploy.grafana.dimensions import dimensions
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
+from deploy.grafana.health import health
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
 from deploy.grafana.segments import segment_variables, segments
@@ -62,6 +63,7 @@ def engagement() -> Dashboard:
         support(),
         adoption(),
         voice(),
+        health(),
         dimensions(),
         segments(),
         _closed_days(),

@@ -64,7 +64,7 @@ class Deployment:
 
     def __init__(self) -> None:
         capital = {"period": "winter", "first": "2026-01-01", "last": "2026-02-28", "amount": "2500", "currency": "USD"}
-        further = {**FURTHER_TOPICS, "features": WEIGHTS}
+        further = {**FURTHER_TOPICS, "features": WEIGHTS, "health.enabled": True}
         of_customers = {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": [capital]}
         asked = {"topics.partitions": PARTITIONS, "allowed_lateness": "1d", **of_customers}
         self.settings = load(None, {}, {**asked, **further, "topics.accounts": "accounts", "topics.orders": "orders"})
