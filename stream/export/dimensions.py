@@ -158,7 +158,7 @@ def _numbers(number: Number, now: _Told, then: _Told, *, known_days: int) -> Ite
     for segment in dict.fromkeys(one["labels"]["segment"] for one in counted):
         its = [one for one in counted if one["labels"]["segment"] == segment and one["value"]]
         for one in sorted(its, key=lambda one: -one["value"])[:_MOST_VALUES]:
-            titled = number._replace(title=f"{segment}: {one['labels']['value']}")
+            titled = number._replace(title=f"{segment.replace('_', ' ')}: {one['labels']['value']}")
             yield from _compared(titled, one["labels"], _segment_share, now, then, is_known_then)
 
 

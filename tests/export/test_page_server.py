@@ -190,11 +190,11 @@ def test_what_is_served_is_what_is_written_without_comments_and_spaces() -> None
         lines = written.splitlines()
         if not name.endswith((".html", ".svg")):
             lines = list(_without_comments(lines))
-        if name.endswith(".css"):
-            lines, told = (re.sub(r";?\s*\}", "}", text).split("\n") for text in ("\n".join(lines), told))
-            told = "\n".join(told)
-        assert "".join(told.split()) == "".join("".join(lines).split()), name
-        assert re.findall(r"[\w$]+", told) == re.findall(r"[\w$]+", "\n".join(lines)), name
+        code = "\n".join(lines)
+        if name.endswith(".css"):  # the last semicolon of a rule means nothing
+            code, told = (re.sub(r";?\s*\}", "}", text) for text in (code, told))
+        assert "".join(told.split()) == "".join(code.split()), name
+        assert re.findall(r"[\w$]+", told) == re.findall(r"[\w$]+", code), name
 
 
 def _without_comments(lines: list[str]) -> Iterator[str]:

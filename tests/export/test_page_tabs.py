@@ -558,11 +558,9 @@ def test_what_of_both_is_not_read_and_what_has_not_come_is_said_apart(browser: B
 
 def live(serving: Serving, metric: str, **labels: str) -> float:
     """A number of now."""
-    return next(
-        sample["value"]
-        for sample in api(serving, "metrics")["live"]
-        if (sample["name"], sample["labels"]) == (f"engagement_{metric}", labels)
-    )
+    name = f"engagement_{metric}"
+    samples = api(serving, "metrics")["live"]
+    return float(next(one["value"] for one in samples if (one["name"], one["labels"]) == (name, labels)))
 
 
 def card_of(page: Page, tab: str, title: str) -> Locator:
@@ -739,7 +737,13 @@ def test_what_is_live_follows_the_stream(browser: Browser) -> None:
         waiting = card_of(page, "support", "Waiting now").locator(".value")
         before = int(live(serving, "waiting_conversations"))
         expect(waiting).to_have_text(str(before))
-        asks = {"topic": "contacts", "user_id": "eve", "event_time": NOW, "type": "opened", "conversation_id": "c"}
+        asks: dict[str, object] = {
+            "topic": "contacts",
+            "user_id": "eve",
+            "event_time": NOW,
+            "type": "opened",
+            "conversation_id": "c",
+        }
         more = report(0, [asks]).snapshot
         told = shown.reports[0]
         newer = msgspec.structs.replace(told, snapshot=told.snapshot + more)

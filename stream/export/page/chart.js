@@ -85,7 +85,7 @@ export function chart({
         { ...axis, space: 64, size: 28, incrs: STEPS[x], values: ticks },
         {
           ...axis,
-          size: 46,
+          size: kind === "duration" ? 56 : 46,
           gap: 6,
           space: 36,
           incrs: kind === "duration" ? LENGTHS : undefined,

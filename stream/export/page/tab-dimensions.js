@@ -23,9 +23,9 @@ export function dimensions(root) {
         <tr>
           <th scope="row">${metric.includes("_segment_") ? title : term(title, metric)}</th>
           <td class="number" data-of="now"><b>${shown(kind, now.value)}</b></td>
-          <td class="soft" data-of="interval">${range || NONE}</td>
+          <td class=${range ? "soft" : "soft wide"} data-of="interval">${range || NONE}</td>
           <td class="number" data-of="a month ago">${shown(kind, then?.value)}</td>
-          <td class="number" data-of="change">
+          <td class=${isCompared ? "number" : "number wide"} data-of="change">
             ${isCompared ? KINDS[kind].differ(now.value, then.value) : NONE}${move && move !== "no clear change" ? html` <span class="mark">${move}</span>` : ""}
           </td>
         </tr>`;

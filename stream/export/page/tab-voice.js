@@ -57,7 +57,7 @@ export function voice(root) {
       return html`
         <ul class="cards">
           ${card(term("Mean stars", STARS), shown("ratio", stars.value), `of ${counted(stars.n ?? 0, "review")}`)}
-          ${card(term("Positive", POSITIVE), shown("share", share.value), interval("share", share.lower, share.upper))}
+          ${card(term("Positive", POSITIVE), shown("share", share.value), share.n ? `95% interval ${interval("share", share.lower, share.upper)}` : "")}
           ${card(term("Positive to negative", TO_NEGATIVE), shown("ratio", live.find(TO_NEGATIVE, { window }).value), "4–5 stars for each of 1–2")}
         </ul>
         <div class="pair">${byStars.element} ${positive.element}</div>`;
