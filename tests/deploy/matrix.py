@@ -23,6 +23,7 @@ _GROUPS = (
     "engagement-numbers",
     "engagement-usual",
     "engagement-session-interval",
+    "engagement-reply-interval",
     "engagement-trust",
     "engagement-business",
     "engagement-pipeline",

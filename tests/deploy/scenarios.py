@@ -76,6 +76,10 @@ def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
         Change(what="customer-churn", to=1 + 3 * by, since=since),
         Change(what="onboarded", to=1 - by, since=since),
         Change(what="revenue", to=1 - by, since=since),
+        Change(what="first_reply", to=1 + 3 * by, since=since),
+        Change(what="oldest_waiting", to=1 + 30 * by, since=since),
+        Change(what="adoption", to=1 - by, since=since),
+        Change(what="reviews", to=1 - by, since=since),
     )
 
 
@@ -118,7 +122,11 @@ SCENARIOS = (
         app=App(
             job="campaign",
             ends=END,
-            changes=(Change(what="users", to=1.5, ramp_days=3), Change(what="revenue", to=1.05)),
+            changes=(
+                Change(what="users", to=1.5, ramp_days=3),
+                Change(what="revenue", to=1.05),
+                Change(what="adoption", to=0.67, ramp_days=3),
+            ),
         ),
         fires=(Fires(alert="EngagementStickinessDiluted", not_at=MONDAY + 0.5, at=MONDAY + 4, gone_at=MONDAY + 16),),
     ),
@@ -192,6 +200,31 @@ SCENARIOS = (
         app=App(job="shrinking", ends=END, changes=(Change(what="users", to=0.85, since=32),)),
         fires=(Fires(alert="EngagementQuickRatioLow", not_at=45.5, at=48, gone_at=61.5),),
     ),
+    Scenario(
+        says="agents take three times as long for a week, and some customers are overlooked for three days",
+        app=App(
+            job="support",
+            servers=2,
+            changes=(
+                Change(what="first_reply", to=3, until=MONDAY + 7),
+                Change(what="oldest_waiting", to=12, until=MONDAY + 3),
+            ),
+        ),
+        fires=(
+            Fires(alert="EngagementFirstReplySlow", not_at=MONDAY + 0.9, at=MONDAY + 1.5, gone_at=MONDAY + 8.5),
+            Fires(alert="EngagementWaitingLong", not_at=MONDAY - 0.1, at=MONDAY + 1, gone_at=MONDAY + 3.5),
+        ),
+    ),
+    Scenario(
+        says="a release with which two in five stop using the vital features, and the next one a week later",
+        app=App(job="release", ends=END, changes=(Change(what="adoption", to=0.6, until=MONDAY + 7),)),
+        fires=(Fires(alert="EngagementAdoptionDrop", not_at=MONDAY + 1.5, at=MONDAY + 6.5, gone_at=MONDAY + 13.5),),
+    ),
+    Scenario(
+        says="for two weeks half of the reviews that would have been good are not",
+        app=App(job="reviews", ends=END, changes=(Change(what="reviews", to=0.5, since=30, until=44),)),
+        fires=(Fires(alert="EngagementReviewsTurning", not_at=34, at=50, gone_at=62.9),),
+    ),
     # -- what must not be told -------------------------------------------------------------------------------------
     Scenario(
         # The job that the alerts on the target itself are about: it is there, so they are silent too.
@@ -216,6 +249,7 @@ SCENARIOS = (
             sign_ups=300,
             customers=150,
             changes=(
+                Change(what="adoption", to=0.3),
                 fewer_come(0.2),
                 Change(what="churn", to=3.0),
                 Change(what="retention", to=0.05, since=25),
@@ -244,7 +278,16 @@ SCENARIOS = (
             ends=END,
             csat_answers=90,
             nps_answers=90,
-            changes=(Change(what="csat", to=0.3), Change(what="promoters", to=0.0, since=33)),
+            first_replies=90,
+            waiting=3,
+            reviews=45,
+            changes=(
+                Change(what="csat", to=0.3),
+                Change(what="promoters", to=0.0, since=33),
+                Change(what="first_reply", to=12),
+                Change(what="oldest_waiting", to=20),
+                Change(what="reviews", to=0.2, since=33),
+            ),
         ),
     ),
     Scenario(
@@ -297,7 +340,12 @@ SCENARIOS = (
             stickiness=0.6,
             csat_answers=120,
             nps_answers=120,
+            first_replies=120,
+            reviews=60,
             changes=(
+                Change(what="first_reply", to=2),
+                Change(what="adoption", to=0.8),
+                Change(what="reviews", to=0.85, since=33),
                 fewer_come(0.88),
                 Change(what="bounce", to=1.17),
                 Change(what="session_seconds", to=0.78),
@@ -341,7 +389,11 @@ SCENARIOS = (
             users=5_000_000,
             csat_answers=50_000,
             nps_answers=50_000,
+            first_replies=100_000,
             changes=(
+                Change(what="first_reply", to=1.3),
+                Change(what="oldest_waiting", to=8),
+                Change(what="adoption", to=0.88),
                 fewer_come(0.88, until=MONDAY + 7),
                 Change(what="bounce", to=1.1),
                 Change(what="session_seconds", to=0.85),
@@ -359,7 +411,9 @@ SCENARIOS = (
             sign_ups=500_000,
             customers=500_000,
             orders=5_000_000,
+            reviews=50_000,
             changes=(
+                Change(what="reviews", to=0.95, since=32),
                 fewer_come(0.92, since=32),
                 Change(what="android activity", to=0.86, until=MONDAY + 3),
                 Change(what="users", to=0.99, since=44),
@@ -382,7 +436,12 @@ SCENARIOS = (
             users=5_000_000,
             stickiness=0.02,
             bounce=0.1,
-            changes=(fewer_come(0.8, until=MONDAY + 7), Change(what="bounce", to=1.25)),
+            adoption=8,
+            changes=(
+                fewer_come(0.8, until=MONDAY + 7),
+                Change(what="bounce", to=1.25),
+                Change(what="adoption", to=0.8),
+            ),
         ),
     ),
     Scenario(
@@ -520,6 +579,10 @@ _LABELS_KEPT = {
     "EngagementCustomerChurnRise": {"window": "28d"},
     "EngagementOnboardingDrop": {},
     "EngagementRevenuePerUserDrop": {"window": "28d", "currency": "EUR"},
+    "EngagementFirstReplySlow": {"window": "1d"},
+    "EngagementWaitingLong": {},
+    "EngagementAdoptionDrop": {"window": "7d"},
+    "EngagementReviewsTurning": {"window": "28d"},
 }
 
 TEXTS = (
@@ -627,5 +690,31 @@ TEXTS = (
         alert="EngagementNpsDrop",
         day=62,
         says={"nps": "NPS of 28 days is 16; in the 28 days before it was 30."},
+    ),
+    Text(
+        alert="EngagementFirstReplySlow",
+        day=48,
+        says={
+            "support": "On the last closed day one in ten of 1000 first replies took 9h 0m 0s or longer; 3h 0m 0s is"
+            " usual for this weekday."
+        },
+    ),
+    Text(
+        alert="EngagementWaitingLong",
+        day=47,
+        says={"support": "The customer who has waited longest has waited for 4d 0h 0m 0s; 20 wait."},
+    ),
+    Text(
+        alert="EngagementAdoptionDrop",
+        day=52,
+        says={
+            "release": "The product adoption score of the seven closed days up to yesterday is 24.9; 35.0 is usual."
+            " 18000 users were active."
+        },
+    ),
+    Text(
+        alert="EngagementReviewsTurning",
+        day=50,
+        says={"reviews": "60% of 200 reviews of 28 closed days had 4 or 5 stars; in the 28 days before it was 80%."},
     ),
 )

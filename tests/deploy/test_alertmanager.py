@@ -23,6 +23,9 @@ MADE_OF = {
     "surveys": {"EngagementCsatDrop", "EngagementNpsDrop"},
     "accounts": {"EngagementCustomerChurnRise", "EngagementOnboardingDrop"},
     "orders": {"EngagementRevenuePerUserDrop"},
+    "contacts": {"EngagementFirstReplySlow", "EngagementWaitingLong"},
+    "features": {"EngagementAdoptionDrop"},
+    "reviews": {"EngagementReviewsTurning"},
 }
 # What concerns everything, and so spoils every number.
 PIPELINE = (

@@ -153,4 +153,7 @@ def test_runbooks_name_only_metrics_alerts_and_files_that_exist() -> None:
 def test_alerts_on_numbers_wait_until_they_can_be_trusted_and_ask_for_a_sample(alert: Rule) -> None:
     if alert.labels["layer"] == "business":
         assert "and on (job, namespace, cluster) job:engagement_alerts:armed == 1" in alert.conditions
-        assert any(re.search(r"(users|sessions|views|answers|closed)\S* >= \d+$", text) for text in alert.conditions)
+        assert any(
+            re.search(r"(users|sessions|views|answers|closed|conversations)\S* >= \d+$", text)
+            for text in alert.conditions
+        )

@@ -40,6 +40,9 @@ _SESSIONS = ("bounce", "session_seconds")
 _SURVEYS = ("csat", "promoters", "detractors")
 _COMES_AND_GOES = ("users", "churn", "retention", "sign-ups")
 _CUSTOMERS = ("customer-churn", "onboarded", "revenue")
+_CONTACTS = ("first_reply", "oldest_waiting")
+_FEATURES = ("adoption",)
+_REVIEWS = ("reviews",)
 
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
@@ -97,6 +100,11 @@ class App:
     customers: float = 3_000
     customer_churn: float = 0.05  # of the customers, those who leave in 28 days
     orders: float = 8_000  # of 28 days, of 20 euros each
+    first_replies: float = 1_000  # of a day, of which one in ten takes three hours or longer
+    waiting: float = 20  # conversations in which a customer waits, the longest for eight hours
+    adoption: float = 35  # product adoption score of seven days
+    reviews: float = 200  # of 28 days
+    positive: float = 0.8  # of the reviews
     comes_known: float | None = None  # the first day of which it is known who came, stayed and went
     # The shares of the users.
     platforms: Mapping[str, float] = field(default_factory=lambda: {"web": 0.75, "android": 0.25})
@@ -211,6 +219,7 @@ class App:
             yield from self._comes_and_goes(_of_closed_days(mau))
         if self._tells(*_CUSTOMERS):
             yield from self._customers(_of_closed_days(mau))
+        yield from self._further(_of_closed_days(mau))
         if self._tells(*_SESSIONS):
             yield from self._sessions(1.5 * dau)
         if self._tells(*_SURVEYS):
@@ -264,6 +273,34 @@ class App:
         yield f"engagement_paid_orders_closed{in_euros}", orders
         yield f"engagement_revenue_closed{in_euros}", 20 * orders
         yield f"engagement_revenue_per_active_user_closed{in_euros}", 20 * orders / active
+
+    def _further(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+        """Conversations, features and reviews."""
+        if self._tells(*_CONTACTS):
+            yield from self._contacts()
+        if self._tells(*_FEATURES):
+            yield 'engagement_active_users_closed{window="7d"}', 0.9 * active
+            score = _of_closed_days(_rolling(self._changed("adoption", self.adoption), days=7))
+            yield 'engagement_product_adoption_score_closed{window="7d"}', score
+        if self._tells(*_REVIEWS):
+            yield from self._reviews()
+
+    def _contacts(self) -> Iterator[tuple[str, Curve]]:
+        """First replies of the last closed day, and who waits now."""
+        replies = _of_closed_days(_rolling(self._changed("first_reply", 3 * 3_600), days=1))
+        for quantile, ratio in (("0.75", 1 / 3), ("0.9", 1.0), ("0.95", 5 / 3)):
+            yield f'engagement_first_reply_closed_seconds{{window="1d",quantile="{quantile}"}}', ratio * replies
+        yield 'engagement_first_replies_closed{window="1d"}', np.full(len(_days), self.first_replies)
+        yield "engagement_oldest_waiting_seconds", self._changed("oldest_waiting", 8 * 3_600)
+        yield "engagement_waiting_conversations", np.full(len(_days), self.waiting)
+
+    def _reviews(self) -> Iterator[tuple[str, Curve]]:
+        """Reviews of 28 closed days: with five stars, or with one."""
+        positive = _rolling(_of_closed_days(self._changed("reviews", self.positive)), days=28)
+        written = np.full(len(_days), self.reviews)
+        yield from _share('engagement_review_positive_closed_ratio{window="28d"}', positive, written)
+        for stars, share in (("5", positive), ("1", 1 - positive)):
+            yield f'engagement_reviews_closed{{window="28d",stars="{stars}"}}', share * written
 
     def _comes_known(self) -> float:
         """The first day of which it is told: of an app that began while it was watched, when two windows are full."""
