@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
 from deploy.grafana.comeback import comeback
-from deploy.grafana.customers import customers
+from deploy.grafana.customers import currency_variable, customers
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
 from deploy.grafana.panels import closed_figure, figure, listing, trend
 from deploy.grafana.queries import DEPLOYMENT, Query, interval, number
@@ -59,7 +59,7 @@ def engagement() -> Dashboard:
         _closed_days(),
         _every_number(),
     ]
-    return page(board, rows, [*windows, *segment_variables(), _least_sample()])
+    return page(board, rows, [*windows, currency_variable(), *segment_variables(), _least_sample()])
 
 
 def _least_sample() -> dashboard.CustomVariable:
