@@ -9,6 +9,9 @@ import msgspec
 import pytest
 import tomli
 
+from stream.core.account_changes import Change
+from stream.core.events import AccountChange, Login
+from stream.core.families.orders.messages import Paid
 from stream.core.rejections import LeftOut, Reason
 from stream.core.survey_scales import Kind
 from stream.core.time import DAY_MS, iso
@@ -202,6 +205,55 @@ def test_a_draft_knows_the_short_name_of_a_session() -> None:
     messages = [{"user": "ann", "ts": 1_719_712_800 + number, "sid": f"s{number // 9}"} for number in range(20)]
 
     assert drafted(messages)[1]["mapping"]["session_id"] == "sid"
+
+
+GAME = [
+    {
+        "evt": ("app_open", "login", "purchase", "account_registered")[number % 4],
+        "ts": "soon" if number == 0 else 1_719_712_800 + number + 0.25,
+        "player": {"uid": 10_000 + number % 7, "device": {"os": "Android", "ver": "3.1"}},
+        "sess": f"{number % 7}-{number // 20}",
+        "payload": {1: {"ok": number % 8 != 1}, 2: {"tx": f"t{number}", "price": 4.99, "cur": "EUR"}}.get(
+            number % 4, {}
+        ),
+    }
+    for number in range(40)
+]
+
+
+def test_a_draft_knows_short_names_and_logins_that_failed() -> None:
+    text, table = drafted(GAME)
+
+    assert table["mapping"] == {
+        "user_id": "player.uid",
+        "event_time": {"path": "ts", "unit": "s"},
+        "session_id": "sess",
+        "event": "evt",
+        "platform": "player.device.os",
+        "app_version": "player.device.ver",
+        "success": "payload.ok",
+        "events": {"logins": ["login"], "event": "*"},
+    }
+    assert 'event_time = { path = "ts", unit = "s" }  # in all messages, 40 different, as "1719712801.25"' in text
+    read = reader_of(Options(mapping=table["mapping"]))
+    told: list[Any] = [read(Message(json.dumps(one).encode())) for one in GAME[1:]]
+    assert [one.success for one in told if isinstance(one, Login)] == [number % 8 != 1 for number in range(1, 40, 4)]
+
+
+def test_a_draft_asks_about_orders_and_sign_ups_and_what_it_would_write_is_a_mapping() -> None:
+    text, _ = drafted(GAME)
+    (order,) = re.findall("^# instead of a step an order, if it is money that is paid: (.*)$", text, re.MULTILINE)
+    (sign_up,) = re.findall("^# instead of a step a sign-up: (.*)$", text, re.MULTILINE)
+    [table] = tomli.loads(text.replace('event = "*"', f'{order}\n{sign_up}\nevent = "*"'))["inputs"]
+
+    read = reader_of(Options(mapping=table["mapping"]))
+    paid, signed_up = (read(Message(json.dumps(GAME[number]).encode())) for number in (2, 3))
+    assert isinstance(paid, Paid)
+    assert (paid.order_id, paid.version.amount, paid.version.currency) == ("t2", 499, "EUR")
+    assert isinstance(signed_up, AccountChange)
+    assert signed_up.change is Change.SIGNED_UP
+    for shop in (SHOP, [{**one, "evt": "purchase"} for one in SHOP[:1]]):  # of nothing that is paid nothing is asked
+        assert "instead of a step" not in drafted(shop)[0]
 
 
 def test_a_draft_says_what_it_does_not_know() -> None:
