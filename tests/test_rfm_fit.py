@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -116,9 +117,7 @@ P, Q, V = 6.25, 3.74, 15.44
 
 def published_purchases(x: int, t_x: float, age: float, weeks: float) -> float:
     """The expected purchases of a customer by the published parameters: formula (10) of Fader, Hardie and Lee."""
-    from scipy.special import hyp2f1
-
-    grown = hyp2f1(R + x, B + x, A + B + x - 1, weeks / (ALPHA + age + weeks))
+    grown = import_module("scipy.special").hyp2f1(R + x, B + x, A + B + x - 1, weeks / (ALPHA + age + weeks))
     share = 1 - ((ALPHA + age) / (ALPHA + age + weeks)) ** (R + x) * grown
     died = A / (B + x - 1) * ((ALPHA + age) / (ALPHA + t_x)) ** (R + x) if x else 0
     return float((A + B + x - 1) / (A - 1) * share / (1 + died))

@@ -207,7 +207,7 @@ def test_forwarded_events_of_the_same_segments_share_them_as_those_that_are_read
 # has a place and no name. A field more comes last and has a default value, and a place is never used for another
 # thing; older workers pass over what they do not know. Whatever else changes needs a new number in the header
 # `forwarded-format`, at which older workers stop, and the old form must still be read.
-WIRE = {
+WIRE: dict[str, list[Any]] = {
     "AccountChange": ["AccountChange", "ann", 1, False, "cancelled", "", 2, ["web", "pro", "DE", "1.10"]],
     "Answer": [
         *("Answer", "ann", 1, False, "r-1", "cxi", "partial", None, [1, 5], [5, 4, 3, 2], "i-1", "ref"),
