@@ -19,7 +19,9 @@ from stream.inputs.draft import Fields, draft_of, messages_in
 from stream.inputs.inspection import COST_OF_ALL_MISPLACED, Inspection
 from stream.inputs.mapping.reader import mapping_of, reader_of
 from stream.inputs.options import Options
+from stream.inputs.registry import reader
 from stream.partitioning import partition_of
+from tests.inputs.samples import NOON_MS, SEGMENT, changed
 from tests.inputs.test_mapping import AT_MS, mapping, message
 from tests.native import READERS, SESSIONS, SURVEYS, Message
 
@@ -149,6 +151,44 @@ def test_of_a_mapping_it_tells_what_each_field_is_and_what_is_not_mapped() -> No
     assert fields["event_time"] == ("at", 2, 3, iso(AT_MS))
     assert fields["session_id"] == ("visit.id", 2, 2, "v1")
     assert fields["success"] == ("False", 0, 0, "") if "success" in fields else True
+
+
+def test_of_orders_and_accounts_it_tells_words_and_where_each_field_stands() -> None:
+    order = {"order_id": "o-1", "total": "19.90", "currency": "EUR", "coupon": "SPRING"}
+    calls = [
+        changed(SEGMENT, type="track", event="Order Completed", messageId="m-1", properties=order),
+        changed(SEGMENT, type="track", event="Order Refunded", messageId="m-2", properties={**order, "total": 5}),
+        changed(SEGMENT, type="track", event="Signed Up", messageId="m-3"),
+    ]
+    seen = Inspection(reader(format="segment"), not_after_ms=NOON_MS + DAY_MS)
+    for one in calls:
+        seen.add(Message(json.dumps(one).encode()))
+
+    assert {kind: group.count for kind, group in seen.kinds.items() if "step" not in kind} == {
+        "order": 1,
+        "refund": 1,
+        "account: signed up": 1,
+    }
+    told = {name: (one.source, one.count, one.example) for name, one in seen.fields.items()}
+    assert told["order_id"] == ("properties.order_id", 2, "o-1")
+    assert told["amount"] == ("properties.total", 2, "19.9")
+    assert told["currency"] == ("properties.currency", 2, "EUR")
+    assert "properties.coupon" in seen.unused
+
+
+def test_a_field_that_is_read_stands_among_no_unused_ones_whatever_shape_its_message_has() -> None:
+    seen = Inspection(reader(format="segment"), not_after_ms=NOON_MS + DAY_MS)
+    batch = {"batch": [changed(SEGMENT, userId=f"u{number}", messageId=f"m{number}") for number in range(9)]}
+    nobody = [changed(SEGMENT, type="identify", traits={"mood": "good"})] * 3  # their fields are told by their word
+    for one in (batch, changed(SEGMENT, userId="eve", messageId="m"), *nobody):
+        seen.add(Message(json.dumps(one).encode()))
+
+    assert (seen.events, seen.left_out[LeftOut.IDENTITY].count) == (10, 3)
+    assert seen.fields["user_id"].source == "batch[].userId"
+    unused = set(seen.unused)
+    assert not unused & {"userId", "batch[].userId", "timestamp", "batch[].timestamp", "context.traits.plan"}
+    assert {"context.ip", "batch[].context.ip", "receivedAt"} <= unused
+    assert "traits.mood" not in unused
 
 
 # -- drafts ------------------------------------------------------------------------------------------------------------
