@@ -10,6 +10,7 @@ import argparse
 import re
 import shlex
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -125,9 +126,11 @@ class AuthorizingKafka(KafkaServer):
 
     def write_acls_program(self, path: Path) -> None:
         """Write Kafka's own `kafka-acls` to a path. Raises KafkaUnavailable."""
-        classes = f"{self._libs}/*:{kafka_tools()}"
-        quick = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx128m"]
-        command = ["java", *quick, "-cp", classes, "org.apache.kafka.tools.AclCommand"]
+        tools = kafka_tools()
+        with zipfile.ZipFile(tools) as jar:
+            is_here = "org/apache/kafka/tools/AclCommand.class" in jar.namelist()
+        program = "org.apache.kafka.tools.AclCommand" if is_here else "kafka.admin.AclCommand"  # of older versions
+        command = ["java", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{self._libs}/*:{tools}", program]
         path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         path.chmod(0o755)
 
