@@ -25,7 +25,11 @@ CHECKPOINT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10
 # A shorter secret is not masked: it would be found in every other word.
 _MIN_SECRET_LENGTH = 4
 
-_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
+# The last four are the client of the schema registry and what it asks with: it tells of each request.
+_LIBRARIES = (
+    *("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode"),
+    *("confluent_kafka", "httpcore", "httpx", "httpx2"),
+)
 
 
 class Timings(msgspec.Struct, frozen=True):

@@ -105,6 +105,9 @@ def test_check_ends_with_the_status_of_what_it_found(tmp_path: Path, mapping: Pa
     assert unknown.exit_code == 1
     assert "2 messages, of no format that is known" in unknown.stdout
     assert "no format that is known has these fields: user, ts, visit, name" in " ".join(unknown.stdout.split())
+    assert unknown.stdout.endswith(
+        "- no format is known: `engagement inputs draft FILE` proposes a mapping, which --mapping then takes\n"
+    )
     for arguments in ((), (str(path), "--topic", "t")):
         wrong = engagement("inputs", "check", *arguments)
         assert (wrong.exit_code, wrong.stderr) == (2, "engagement: needs either a FILE or --topic\n")

@@ -120,13 +120,6 @@ def test_options_of_files_need_a_file() -> None:
     assert (done.exit_code, "--at, --format and --mapping are for files" in done.stderr) == (2, True)
 
 
-def test_fitting_says_which_library_is_missing(file: str) -> None:
-    done = rfm(file, "--fit")
-
-    assert done.exit_code == 2
-    assert "--fit needs PyMC-Marketing: pip install 'engagement-stream[clv]'" in done.stderr
-
-
 def test_lines_that_can_not_be_used_are_named(file: str) -> None:
     with Path(file).open("a") as more:
         more.write(json.dumps(paid("8", 5, "1.999")) + "\n")

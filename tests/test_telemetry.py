@@ -32,9 +32,10 @@ def test_every_log_is_one_json_object_a_line(logs: io.StringIO) -> None:
     assert (second["event"], second["logger"]) == ("connection to broker lost", "aiokafka.conn")
 
 
-def test_libraries_are_heard_from_warnings_on(logs: io.StringIO) -> None:
-    logging.getLogger("faust.app").info("chatter")
-    logging.getLogger("faust.app").warning("trouble")
+@pytest.mark.parametrize("library", ["faust.app", "httpx", "httpx2"])  # httpx logs each request to a registry
+def test_libraries_are_heard_from_warnings_on(logs: io.StringIO, library: str) -> None:
+    logging.getLogger(library).info("chatter")
+    logging.getLogger(library).warning("trouble")
 
     assert [msgspec.json.decode(line)["event"] for line in logs.getvalue().splitlines()] == ["trouble"]
 

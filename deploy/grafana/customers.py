@@ -1,16 +1,25 @@
-"""The row of customers: who signs up and stays, what they pay, and what their lifetime values are made of."""
+"""The row of customers: who signs up and stays, what they pay, and what their lifetime values are made of.
+
+Amounts of different currencies have no axis in common. So all panels of money show one currency, which is chosen.
+"""
 
 from collections.abc import Collection, Iterable
 
-from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.builders import dashboard, timeseries
 from grafana_foundation_sdk.models import units
 
-from deploy.grafana.frame import Row
+from deploy.grafana.frame import Row, chosen_most
 from deploy.grafana.panels import trend
 from deploy.grafana.queries import Query, interval, number
 from stream.core.account_changes import Status
 
 _MONTH = 'window="30d"'
+_CURRENCY = 'currency="$currency"'
+
+
+def currency_variable() -> dashboard.QueryVariable:
+    """The currency of the panels of money. At first it is the one in which most users have paid."""
+    return chosen_most("currency", "Money in", "engagement_payers_ever", "currency")
 
 
 def customers() -> Row:
@@ -20,7 +29,8 @@ def customers() -> Row:
         title: str, *names: str, by: str = "currency", where: str = "", alerts: Iterable[str] = ()
     ) -> timeseries.Panel:
         labels = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
-        queries = [Query(number(name, by=by, where=where), f"{labels}{_told(name, names)}") for name in names]
+        selected = ", ".join(filter(None, (where, _CURRENCY)))
+        queries = [Query(number(name, by=by, where=selected), f"{labels}{_told(name, names)}") for name in names]
         return trend(title, queries, unit=units.Short, closed=_are_closed(names), alerts=alerts)
 
     def counts(title: str, *names: str, by: str = "") -> timeseries.Panel:

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, VariableOption
 
 from deploy.grafana.adoption import adoption
 from deploy.grafana.comeback import comeback
-from deploy.grafana.customers import customers
+from deploy.grafana.customers import currency_variable, customers
 from deploy.grafana.dimensions import dimensions
 from deploy.grafana.frame import ENGAGEMENT_UID, Row, chosen, chosen_number, page
 from deploy.grafana.health import health
@@ -69,7 +69,7 @@ def engagement() -> Dashboard:
         _closed_days(),
         _every_number(),
     ]
-    return page(board, rows, [*windows, *segment_variables(), _least_sample()])
+    return page(board, rows, [*windows, currency_variable(), *segment_variables(), _least_sample()])
 
 
 def _least_sample() -> dashboard.CustomVariable:

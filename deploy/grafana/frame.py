@@ -75,6 +75,13 @@ def chosen(name: str, label: str, metric: str, values_of: str, *, default: str) 
     return variable.current(VariableOption(text=default, value=default, selected=True))
 
 
+def chosen_most(name: str, label: str, metric: str, values_of: str) -> dashboard.QueryVariable:
+    """One value of a label, from those that a gauge has, the one with the largest number first. That is chosen."""
+    query = f"query_result(sort_desc({number(metric, by=values_of)}))"
+    variable = _query_variable(name, query).sort(VariableSort.DISABLED).regex(f'/{values_of}="([^"]+)"/')
+    return variable.label(label).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+
+
 def chosen_number(name: str, label: str, pattern: str, *, default: str) -> dashboard.QueryVariable:
     """One metric, from those there are whose names match a regular expression."""
     variable = _query_variable(name, f'label_values({{__name__=~"{pattern}", {DEPLOYMENT}}}, __name__)')

@@ -42,6 +42,8 @@ _PLAIN_WIDTH = 120
 _LONGEST_CELL = 60
 _MOST_UNUSED = 30
 
+_DRAFT_HINT = "no format is known: `engagement inputs draft FILE` proposes a mapping, which --mapping then takes"
+
 # What is left out, and where somebody can change it, how.
 EXPLANATIONS = {
     LeftOut.IDENTITY: "identity: who somebody is",
@@ -249,6 +251,8 @@ def _print(seen: Inspection, chosen: Input, recognised: list[str], settings: Set
         told = f"Keys: the user's id in {seen.keyed_by_user:,} of {keyed:,} events; {seen.misplaced:,} are misplaced"
         console.print("", Text(told), sep="\n")
     findings = list(seen.findings())
+    if seen.messages and chosen.format == AUTO and not recognised and not seen.framed:
+        findings.append(_DRAFT_HINT)
     console.print("", Text("What looks wrong" if findings else "Nothing looks wrong", style="bold"), sep="\n")
     for finding in findings:
         console.print(Text(f"- {finding}"))

@@ -81,6 +81,10 @@ def rfm(
     devices begin with `anonymous:`. Of files all purchases count. The state has those between which no more days lie
     than the setting `memory` says, and no customer who has not been seen for longer.
 
+    With --fit the models BG/NBD and Gamma-Gamma are fitted for each currency, to 5,000 customers at most, and a row
+    gets expected_purchases and expected_clv (without a discount) over the horizon. Each has the ends of its interval
+    beside it, as _lower and _upper: between them lies what is expected, not what a single customer will do.
+
     \b
     Example: engagement rfm --kafka localhost:9092 -o customers.parquet
              engagement rfm orders.jsonl.gz --at 1997-09-30T23:59:59Z --currency USD
@@ -107,17 +111,35 @@ def rfm(
         raise Failure("nobody has paid anything" + ("" if currency is None else f" in {currency}"))
     rows: list[_Row] = [one._asdict() for one in customers]
     if fit:
-        from stream.lifetime_value import fitted
-
-        estimates = {
-            (one.customer_id, one.currency): estimate
-            for of_currency in by_currency(customers).values()
-            for one, estimate in zip(of_currency, fitted(of_currency, horizon_days=horizon), strict=True)
-        }
+        estimates = _estimates(customers, horizon_days=horizon)
         rows = [row | estimates[row["customer_id"], row["currency"]] for row in rows]
     with failures_in_one_line():
         _write(rows, kind, output)
     unusable.exit()
+
+
+def _estimates(customers: list[Customer], *, horizon_days: int) -> dict[tuple[str, str], _Row]:
+    """What is expected of each customer in each currency; empty where nobody has bought again. Raises Failure."""
+    from stream.lifetime_value import NO_ESTIMATE, can_be_fitted, fitted
+
+    def tell(text: str) -> None:
+        click.echo(f"engagement: {text}", err=True)
+
+    currencies = by_currency(customers)
+    unknown = [currency for currency, some in currencies.items() if not can_be_fitted(some)]
+    if len(unknown) == len(currencies):
+        raise Failure(f"--fit: nobody has bought on two days in {', '.join(unknown)}")
+    if unknown:
+        tell(f"--fit: nobody has bought on two days in {', '.join(unknown)}: nothing is expected there")
+    return {
+        (one.customer_id, one.currency): estimate
+        for currency, some in currencies.items()
+        for one, estimate in zip(
+            some,
+            (NO_ESTIMATE for _ in some) if currency in unknown else fitted(some, horizon_days=horizon_days, tell=tell),
+            strict=True,
+        )
+    }
 
 
 def _of_files(

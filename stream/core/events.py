@@ -17,8 +17,9 @@ from stream.core.survey_scales import SCALES, Kind, Scale, Status
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
     """One thing that a user did.
 
-    An event may be encoded for another partition: as the name of its type and the values of its fields. So a change of
-    the fields changes the format in which events are forwarded (`kafka.forwarded_batches`).
+    An event may be encoded for another partition: as the name of its type and the values of its fields, in their order
+    (`kafka.forwarded_batches`). Workers are updated one by one, so a new field comes last and has a default value, and
+    no field changes its place or its type. `tests/kafka/test_forwarded_batches.py` has the form of each event.
     """
 
     has_start_time: ClassVar[bool] = False  # whether it has an earlier time too, which may be late by itself

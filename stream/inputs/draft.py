@@ -35,7 +35,8 @@ def _words(text: str) -> tuple[str, ...]:
 # By field of ours: names that such fields have elsewhere, as words, the most telling first.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "user_id": _words(
-        "user id, userid, uid, customer id, account id, member id, person id, user, distinct id, login, email"
+        "user id, userid, uid, customer id, account id, member id, person id, player id, user, distinct id, customer, "
+        "member, player, login, username, user name, email"
     ),
     "anonymous_id": _words(
         "anonymous id, device id, visitor id, client id, cookie id, device, visitor, installation id"
@@ -44,15 +45,16 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "event time, timestamp, occurred at, event timestamp, created at, time, ts, date, datetime, "
         "at, sent at, received at"
     ),
-    "session_id": _words("session id, sessionid, sid, session, session uuid, visit id, visit"),
+    "session_id": _words("session id, sessionid, sid, sess id, session, sess, session uuid, visit id, visit"),
     "event_id": _words("event id, message id, insert id, uuid, id"),
-    "event": _words("event name, event type, event, action, name, type, kind"),
+    "event": _words("event name, event type, event, evt, activity, action, name, type, kind"),
     "platform": _words("platform, os, os name, device type, channel"),
     "country": _words("country, country code, geo country"),
     "plan": _words("plan, plan name, tier, subscription plan"),
-    "app_version": _words("app version, version, build, release"),
+    "app_version": _words("app version, version, ver, build, release"),
     "user_agent": _words("user agent, useragent, ua"),
     "is_bot": _words("is bot, bot"),
+    "success": _words("success, succeeded, successful, ok"),
 }
 
 # Of a survey's answer: its own fields, and names that they have elsewhere.
@@ -66,6 +68,15 @@ _ANSWER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NO_ANSWER: Final = frozenset({"session_id", "event_id"})  # an answer has no such field
 _HIGHEST_SCORE, _HIGHEST_STAR = 10, 5
+
+# Of an order: its own fields, and names that they have elsewhere.
+_ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "order_id": _words(
+        "order id, orderid, order no, order number, transaction id, tx id, txid, tx, invoice id, payment id, order"
+    ),
+    "amount": _words("amount, total, revenue, price, value"),
+    "currency": _words("currency, currency code, cur"),
+}
 
 # By kind of survey: words in names of fields or of surveys that ask for it.
 _KINDS: Final = (
@@ -81,6 +92,11 @@ _MEANINGS: Final = (
     ("page_view", re.compile(r"page|view|visit", re.IGNORECASE)),
     ("heartbeat", re.compile(r"heartbeat|ping\b|alive", re.IGNORECASE)),
 )
+
+
+# What a comment asks about, for it may be more than a step of a session: an order, a sign-up.
+_IS_ORDER: Final = re.compile(r"purchase|\bpaid\b|payment|order", re.IGNORECASE)
+_IS_SIGN_UP: Final = re.compile(r"sign(ed)?[ _-]?up\b|\bregist(er|ration)|account[ _-]created", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -129,7 +145,7 @@ class Fields:
 
     def named_like(self, ours: str) -> Iterator[Field]:
         """The fields whose names are like those that a field of ours has elsewhere, the most telling first."""
-        for name in {**_NAMES, **_ANSWER_NAMES}[ours]:
+        for name in {**_NAMES, **_ANSWER_NAMES, **_ORDER_NAMES}[ours]:
             words = tuple(name.split())
             fitting = [one for one in self.all() if one.words[-len(words) :] == words]
             yield from sorted(fitting, key=lambda one: (len(one.path.steps), -one.count))
@@ -159,14 +175,14 @@ def draft_of(fields: Fields, *, topic: str) -> str:
         "[inputs.mapping]  # a field of yours for each of ours; what follows # is what your messages say",
     ]
     for ours in wanted:
-        found = _choose(ours, fields, taken)
+        found = None if ours == "success" and not _tells_logins(taken.get("event")) else _choose(ours, fields, taken)
         if found is not None:
             taken[ours] = found
             lines.append(_line(ours, found, fields))
         elif ours in ("user_id", "event_time", "response_id"):
             lines.append(f'# {ours} = "?"  # no field looks like it: name yours')
     event = taken.get("event")
-    events = _surveys(event, taken["score"]) if is_survey else _events(event)
+    events = _surveys(event, taken["score"]) if is_survey else [*_events(event), *_customers(event, fields, taken)]
     return "\n".join([*lines, "", *events]) + "\n"
 
 
@@ -177,6 +193,10 @@ def _choose(ours: str, fields: Fields, taken: Mapping[str, Field]) -> Field | No
     most = max((one.count for one in free), default=0)
     # A field that is seldom there is passed over where another one has more.
     return next((one for one in free if one.count * 2 >= most), None)
+
+
+def _tells_logins(event: Field | None) -> bool:
+    return event is not None and any(_meaning(value) == "logins" for value in event.values)
 
 
 def _may_be(ours: str, one: Field, fields: Fields) -> bool:
@@ -194,7 +214,7 @@ def _may_be(ours: str, one: Field, fields: Fields) -> bool:
         return len(one.values) > one.count * 0.5 and not set(one.types) & {"bool", "float"}
     if ours in ("user_id", "anonymous_id", "session_id", "survey_id", "interaction_id"):
         return not (set(one.types) & {"bool"}) and not all(map(is_placeholder, one.values))
-    if ours == "is_bot":
+    if ours in ("is_bot", "success"):
         return set(one.types) == {"bool"}
     return set(one.types) <= {"str"} or ours == "app_version"
 
@@ -230,9 +250,10 @@ def _number(value: Any) -> float | None:
 def _line(ours: str, one: Field, fields: Fields) -> str:
     source = _time_source(one) if ours == "event_time" else _quoted(str(one.path))
     share = "in all messages" if one.count == fields.messages else f"in {one.count:,} of {fields.messages:,} messages"
+    values = (value for value in one.values if ours != "event_time" or _time_source(Field(one.path, sample=[value])))
     different = f"{len(one.values):,}{'+' if len(one.values) >= _MOST_VALUES else ''} different"
     doubt = "; a guess: say in which zone it is" if source is not None and "zone" in source else ""
-    return f"{ours} = {source}  # {share}, {different}, as {_shown(next(iter(one.values)))}{doubt}"
+    return f"{ours} = {source}  # {share}, {different}, as {_shown(next(values))}{doubt}"
 
 
 def _events(event: Field | None) -> list[str]:
@@ -242,13 +263,39 @@ def _events(event: Field | None) -> list[str]:
     meant: dict[str, list[str]] = {}
     others: list[str] = []
     for value, _ in event.values.most_common(_MOST_EVENTS):
-        name = next((name for name, words in _MEANINGS if words.search(value)), None)
+        name = _meaning(value)
         (others if name is None else meant.setdefault(name, [])).append(value)
     lines += [f"{name} = [{', '.join(map(_quoted, values))}]" for name, values in meant.items()]
     lines.append('event = "*"  # every other one is a step of a session; without this line it is left out')
     if others:
         lines.append(f"# others, the most frequent first: {', '.join(map(_shown, others))}")
     return lines
+
+
+def _meaning(value: str) -> str | None:
+    """The event of ours that a name of an event most likely means; None if it tells none."""
+    return next((name for name, words in _MEANINGS if words.search(value)), None)
+
+
+def _customers(event: Field | None, fields: Fields, taken: Mapping[str, Field]) -> Iterator[str]:
+    """What a table of an event would be whose values look like an order or a sign-up, as comments.
+
+    It is no more than a comment, because an event has one meaning: a step that becomes an order is no step any more.
+    """
+    values = [value for value, _ in event.values.most_common(_MOST_EVENTS)] if event is not None else []
+    orders = [value for value in values if _IS_ORDER.search(value.replace("_", " "))]
+    found = {
+        ours: next((one for one in fields.named_like(ours) if one not in taken.values()), None) for ours in _ORDER_NAMES
+    }
+    if orders and found["order_id"] is not None and found["amount"] is not None:
+        sources = [f"{ours} = {_quoted(str(one.path))}" for ours, one in found.items() if one is not None]
+        if found["currency"] is None:
+            sources.append('currency = { value = "?" }')
+        told = f"is = [{', '.join(map(_quoted, orders))}], {', '.join(sources)}"
+        yield f"# instead of a step an order, if it is money that is paid: paid = {{ {told} }}"
+    sign_ups = [value for value in values if _IS_SIGN_UP.search(value.replace("_", " "))]
+    if sign_ups:
+        yield f"# instead of a step a sign-up: signed_up = [{', '.join(map(_quoted, sign_ups))}]"
 
 
 def _surveys(event: Field | None, score: Field) -> list[str]:

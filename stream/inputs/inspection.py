@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stream.core.events import Answer, Event, EventWithoutUser, Login, MultipleEvents, Step, Summary
+from stream.core.events import AccountChange, Answer, Event, EventWithoutUser, Login, MultipleEvents, Step, Summary
 from stream.core.messages import Reader, Record
+from stream.core.money import in_units
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.segments import SEGMENTS
 from stream.core.time import DAY_MS, epoch_ms, iso, parse_iso
@@ -115,6 +116,7 @@ class Inspection:
         self.refused: dict[Reason, Group] = {}
         self.fields: dict[str, Told] = {}
         self.paths: Counter[str] = Counter()  # every field of the messages: in how many it is, but for a mapping
+        self._paths_of_events: Counter[str] = Counter()  # the same of those messages that tell an event
         self.unmapped_values: Counter[str] = Counter()
         self.events_of: Counter[str] = Counter()  # by user
         self.users_of_session: dict[str, set[str]] = {}
@@ -143,6 +145,8 @@ class Inspection:
         else:
             events = [told]
         places = self._places(record) if self._mapping is None else {}
+        if events:
+            self._paths_of_events.update({path for paths in places.values() for path in paths})
         for event in events:
             self._see(event, record, partition, places)
         if self._mapping is not None:
@@ -163,9 +167,19 @@ class Inspection:
 
     @property
     def unused(self) -> list[str]:
-        """The fields of the messages whose values are in no event, the most frequent first."""
+        """The fields of the messages whose values are in no event, the most frequent first.
+
+        What is said of no event at all is said of the others by their reasons.
+        """
         used = {path for told in self.fields.values() for path in told.source.split(" / ")}
-        return [path for path, _ in self.paths.most_common() if path not in used]
+        # A place that is not the one where most messages have it, such as that of single messages beside batches.
+        used |= {
+            path
+            for told in self.fields.values()
+            for path, count in told.paths.items()
+            if 2 * count >= self._paths_of_events[path]
+        }
+        return [path for path, _ in (self._paths_of_events or self.paths).most_common() if path not in used]
 
     def refuse(self, reason: Reason, detail: str, value: str) -> None:
         """Count something that can't be used."""
@@ -190,7 +204,7 @@ class Inspection:
                 found = self.fields.setdefault(name, Told())
                 found.add(iso(value) if name == "event_time" else value)
                 if value is not None:
-                    found.paths.update(_time_places(value, places) if name == "event_time" else _found(value, places))
+                    found.paths.update(_PLACES.get(name, _found)(value, places))
         if partition is not None:
             self._see_key(event.user, record.key, partition)
 
@@ -357,6 +371,22 @@ def _time_places(at_ms: int, places: Mapping[str, set[str]]) -> Iterator[str]:
             yield from paths
 
 
+def _amount_places(amount: float, places: Mapping[str, set[str]]) -> Iterator[str]:
+    """Where an amount stands in a message, as a number or as text."""
+    for text, paths in places.items():
+        try:
+            if float(text) == amount:
+                yield from paths
+        except ValueError:  # noqa: PERF203  most texts are no numbers
+            continue
+
+
+_PLACES: Final[Mapping[str, Callable[[Any, Mapping[str, set[str]]], Iterable[str]]]] = {
+    "event_time": _time_places,
+    "amount": _amount_places,
+}
+
+
 def _ms_of(text: str) -> int | None:
     try:
         return epoch_ms(float(text))
@@ -375,6 +405,10 @@ def _kind_of(event: Event) -> str:
         return "login" if event.success else "failed login"
     if isinstance(event, Answer):
         return f"answer {event.kind.value}, {event.status.value}"
+    if isinstance(event, AccountChange):
+        return f"account: {event.change.value.replace('_', ' ')}"
+    if hasattr(event, "order_id"):
+        return "order" if event.refund_id is None else "refund"  # type: ignore[attr-defined]
     return type(event).__name__
 
 
@@ -384,7 +418,14 @@ def _fields_of(event: Event) -> Iterator[tuple[str, Any]]:
     yield "user_id", None if is_anonymous else event.user
     yield "anonymous_id", event.user.removeprefix(ANONYMOUS_PREFIX) if is_anonymous else None
     yield "event_time", event.at_ms
-    for name in ("session_id", "engaged_ms", "prompted", "response_id", "score", "interaction_id"):
+    for name in (
+        *("session_id", "engaged_ms", "prompted", "response_id", "score", "interaction_id", "order_id", "refund_id"),
+        "step",
+    ):
         if hasattr(event, name):
             yield name, getattr(event, name)
+    told = getattr(event, "version", None)  # of an order
+    if told is not None:
+        yield "amount", in_units(told.amount, told.currency)
+        yield "currency", told.currency
     yield from zip(SEGMENTS, getattr(event, "segments", ()), strict=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_all_events_in_a_wrong_partition_beside_none(mixed_load: Loaded, set_up:
     show("  all misplaced to none", "times", ratios(otherwise, by_user), against="target 0.6")
     cpu = [mine.cpu_us_an_event / other.cpu_us_an_event for mine, other in zip(by_user, otherwise, strict=True)]
     show("  the same of the CPU", "times", cpu, against="without the broker's")
+    # The detour costs at most 40 %. Rates on a machine that others use too say less of it than the CPU.
+    assert median(cpu) >= 0.6
 
 
 def show_rounds(name: str, rounds: list[Round], *, against: str) -> None:

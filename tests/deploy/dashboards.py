@@ -24,6 +24,7 @@ _STEPS = (
 )
 
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
+_QUERY_RESULT = re.compile(r"query_result\((?P<expression>.+)\)")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -62,6 +63,21 @@ def asked_for_values(variable: Json, chosen: Mapping[str, str]) -> tuple[str, st
     """Selector and label whose values a variable offers; None for one that asks nobody."""
     found = _LABEL_VALUES.fullmatch(str(variable["query"])) if variable["type"] == "query" else None
     return (replaced(found["selector"], chosen), found["label"]) if found else None
+
+
+def offered_by(variable: Json, chosen: Mapping[str, str], prometheus: PrometheusApi, *, now: float) -> list[str] | None:
+    """The values that a variable offers, in their order; None for one that asks nobody."""
+    asked = asked_for_values(variable, chosen)
+    if asked is not None:
+        return prometheus.label_values(*asked, start=now - 3_600, end=now)
+    found = _QUERY_RESULT.fullmatch(str(variable["query"])) if variable["type"] == "query" else None
+    if found is None:
+        return None
+    assert variable["sort"] == 0, "what the query sorts is sorted once more"
+    series = prometheus.at(replaced(found["expression"], chosen), seconds=now)
+    # Grafana shows each series as it is written, with its value and time, and takes what the group matches.
+    lines = [",".join(f'{name}="{value}"' for name, value in one["metric"].items()) for one in series]
+    return [match[1] for line in lines if (match := re.search(variable["regex"].strip("/"), line))]
 
 
 def replaced(text: str, chosen: Mapping[str, str]) -> str:
@@ -112,10 +128,8 @@ def chosen_at_first(
     found: dict[str, str] = {}
     for name, variable in variables(board).items():
         current = variable.get("current", {}).get("value", "")
-        asked = asked_for_values(variable, found)
-        if asked is not None:
-            selector, label = asked
-            offered = prometheus.label_values(selector, label, start=now - 3_600, end=now)
+        offered = offered_by(variable, found, prometheus, now=now)
+        if offered is not None:
             if not offered:
                 # As Grafana does: nothing is put in place of a variable that offers nothing.
                 assert name in ("namespace", "cluster"), f"variable {name} offers nothing"

@@ -19,6 +19,7 @@ from tests.deploy.dashboards import (
     chosen_at_first,
     expressions,
     named,
+    offered_by,
     panels,
     replaced,
     variables,
@@ -182,6 +183,20 @@ def test_each_number_that_is_counted_by_segment_has_a_panel() -> None:
     assert {f"engagement_segment_{name}" for name in names_by_segment()} <= asked
 
 
+def test_amounts_of_two_currencies_are_never_drawn_on_one_axis() -> None:
+    by_currency = {metric.name for metric in CATALOGUE if "currency" in metric.labels}
+    with_money = {
+        panel["title"]: [target["expr"] for target in panel["targets"]]
+        for panel in panels(BOARDS["engagement"])
+        if panel["type"] == "timeseries"
+        and by_currency & {name for one in panel["targets"] for name in _metrics(one["expr"])}
+    }
+
+    assert len(with_money) >= 7
+    for title, asked in with_money.items():
+        assert all('currency="$currency"' in expression for expression in asked), title
+
+
 # -- what Prometheus answers ---------------------------------------------------------------------------------------
 
 
@@ -264,6 +279,22 @@ def test_no_panel_is_empty_in_a_demo_that_has_just_begun(
     answers = [answer(prometheus, asked) for asked in asked_by_panel(panel, BOARDS[name], demo, now=NOW)]
 
     assert any(answers)
+
+
+def test_the_currency_in_which_most_users_have_paid_is_chosen_at_first(
+    prometheus: BackfilledPrometheus, chosen: dict[str, dict[str, str]]
+) -> None:
+    variable = variables(BOARDS["engagement"])["currency"]
+    offered = offered_by(variable, chosen["engagement"], prometheus, now=NOW)
+    where = f'job="{JOB}", namespace="{NAMESPACE}"'
+    payers = {
+        one["metric"]["currency"]: float(one["value"][1])
+        for one in prometheus.at(f"max by (currency) (engagement_payers_ever{{{where}}})", seconds=NOW)
+    }
+
+    assert len(payers) > 1
+    assert offered == sorted(payers, key=lambda currency: -payers[currency])
+    assert chosen["engagement"]["currency"] == max(payers, key=lambda currency: payers[currency])
 
 
 def test_a_closed_number_is_compared_with_that_of_a_week_before(prometheus: BackfilledPrometheus) -> None:

@@ -101,6 +101,17 @@ def test_parts_of_a_batch_that_are_broken_do_not_hide_its_format(format_: str, t
     assert read.rejections
 
 
+@pytest.mark.parametrize("format_", [name for name in BY_FORMAT if name != "native"])
+def test_of_a_list_in_any_format_a_bad_message_costs_only_itself_and_is_named(format_: str) -> None:
+    sample = BY_FORMAT[format_]
+    read = reads(format_, questions=_QUESTIONS, time="record")
+    told = read([sample, {"who": "knows"}, sample])
+
+    assert isinstance(told, MultipleEvents)
+    assert events_in(told) == events_in(read(sample)) * 2
+    assert [one.detail.partition(":")[0] for one in told.rejections] == ["at `$[1]`"]
+
+
 def test_a_list_in_which_nothing_is_of_a_known_format_is_refused() -> None:
     for told, why in (([1, "x"], "a list without an object"), ([1, {"a": 1}, {"b": 2}], "has these fields: a")):
         with pytest.raises(Rejected, match=why):

@@ -9,6 +9,9 @@ import msgspec
 import pytest
 import tomli
 
+from stream.core.account_changes import Change
+from stream.core.events import AccountChange, Login
+from stream.core.families.orders.messages import Paid
 from stream.core.rejections import LeftOut, Reason
 from stream.core.survey_scales import Kind
 from stream.core.time import DAY_MS, iso
@@ -16,7 +19,9 @@ from stream.inputs.draft import Fields, draft_of, messages_in
 from stream.inputs.inspection import COST_OF_ALL_MISPLACED, Inspection
 from stream.inputs.mapping.reader import mapping_of, reader_of
 from stream.inputs.options import Options
+from stream.inputs.registry import reader
 from stream.partitioning import partition_of
+from tests.inputs.samples import NOON_MS, SEGMENT, changed
 from tests.inputs.test_mapping import AT_MS, mapping, message
 from tests.native import READERS, SESSIONS, SURVEYS, Message
 
@@ -148,6 +153,44 @@ def test_of_a_mapping_it_tells_what_each_field_is_and_what_is_not_mapped() -> No
     assert fields["success"] == ("False", 0, 0, "") if "success" in fields else True
 
 
+def test_of_orders_and_accounts_it_tells_words_and_where_each_field_stands() -> None:
+    order = {"order_id": "o-1", "total": "19.90", "currency": "EUR", "coupon": "SPRING"}
+    calls = [
+        changed(SEGMENT, type="track", event="Order Completed", messageId="m-1", properties=order),
+        changed(SEGMENT, type="track", event="Order Refunded", messageId="m-2", properties={**order, "total": 5}),
+        changed(SEGMENT, type="track", event="Signed Up", messageId="m-3"),
+    ]
+    seen = Inspection(reader(format="segment"), not_after_ms=NOON_MS + DAY_MS)
+    for one in calls:
+        seen.add(Message(json.dumps(one).encode()))
+
+    assert {kind: group.count for kind, group in seen.kinds.items() if "step" not in kind} == {
+        "order": 1,
+        "refund": 1,
+        "account: signed up": 1,
+    }
+    told = {name: (one.source, one.count, one.example) for name, one in seen.fields.items()}
+    assert told["order_id"] == ("properties.order_id", 2, "o-1")
+    assert told["amount"] == ("properties.total", 2, "19.9")
+    assert told["currency"] == ("properties.currency", 2, "EUR")
+    assert "properties.coupon" in seen.unused
+
+
+def test_a_field_that_is_read_stands_among_no_unused_ones_whatever_shape_its_message_has() -> None:
+    seen = Inspection(reader(format="segment"), not_after_ms=NOON_MS + DAY_MS)
+    batch = {"batch": [changed(SEGMENT, userId=f"u{number}", messageId=f"m{number}") for number in range(9)]}
+    nobody = [changed(SEGMENT, type="identify", traits={"mood": "good"})] * 3  # their fields are told by their word
+    for one in (batch, changed(SEGMENT, userId="eve", messageId="m"), *nobody):
+        seen.add(Message(json.dumps(one).encode()))
+
+    assert (seen.events, seen.left_out[LeftOut.IDENTITY].count) == (10, 3)
+    assert seen.fields["user_id"].source == "batch[].userId"
+    unused = set(seen.unused)
+    assert not unused & {"userId", "batch[].userId", "timestamp", "batch[].timestamp", "context.traits.plan"}
+    assert {"context.ip", "batch[].context.ip", "receivedAt"} <= unused
+    assert "traits.mood" not in unused
+
+
 # -- drafts ------------------------------------------------------------------------------------------------------------
 
 SHOP = [
@@ -202,6 +245,55 @@ def test_a_draft_knows_the_short_name_of_a_session() -> None:
     messages = [{"user": "ann", "ts": 1_719_712_800 + number, "sid": f"s{number // 9}"} for number in range(20)]
 
     assert drafted(messages)[1]["mapping"]["session_id"] == "sid"
+
+
+GAME = [
+    {
+        "evt": ("app_open", "login", "purchase", "account_registered")[number % 4],
+        "ts": "soon" if number == 0 else 1_719_712_800 + number + 0.25,
+        "player": {"uid": 10_000 + number % 7, "device": {"os": "Android", "ver": "3.1"}},
+        "sess": f"{number % 7}-{number // 20}",
+        "payload": {1: {"ok": number % 8 != 1}, 2: {"tx": f"t{number}", "price": 4.99, "cur": "EUR"}}.get(
+            number % 4, {}
+        ),
+    }
+    for number in range(40)
+]
+
+
+def test_a_draft_knows_short_names_and_logins_that_failed() -> None:
+    text, table = drafted(GAME)
+
+    assert table["mapping"] == {
+        "user_id": "player.uid",
+        "event_time": {"path": "ts", "unit": "s"},
+        "session_id": "sess",
+        "event": "evt",
+        "platform": "player.device.os",
+        "app_version": "player.device.ver",
+        "success": "payload.ok",
+        "events": {"logins": ["login"], "event": "*"},
+    }
+    assert 'event_time = { path = "ts", unit = "s" }  # in all messages, 40 different, as "1719712801.25"' in text
+    read = reader_of(Options(mapping=table["mapping"]))
+    told: list[Any] = [read(Message(json.dumps(one).encode())) for one in GAME[1:]]
+    assert [one.success for one in told if isinstance(one, Login)] == [number % 8 != 1 for number in range(1, 40, 4)]
+
+
+def test_a_draft_asks_about_orders_and_sign_ups_and_what_it_would_write_is_a_mapping() -> None:
+    text, _ = drafted(GAME)
+    (order,) = re.findall("^# instead of a step an order, if it is money that is paid: (.*)$", text, re.MULTILINE)
+    (sign_up,) = re.findall("^# instead of a step a sign-up: (.*)$", text, re.MULTILINE)
+    [table] = tomli.loads(text.replace('event = "*"', f'{order}\n{sign_up}\nevent = "*"'))["inputs"]
+
+    read = reader_of(Options(mapping=table["mapping"]))
+    paid, signed_up = (read(Message(json.dumps(GAME[number]).encode())) for number in (2, 3))
+    assert isinstance(paid, Paid)
+    assert (paid.order_id, paid.version.amount, paid.version.currency) == ("t2", 499, "EUR")
+    assert isinstance(signed_up, AccountChange)
+    assert signed_up.change is Change.SIGNED_UP
+    for shop in (SHOP, [{**one, "evt": "purchase"} for one in SHOP[:1]]):  # of nothing that is paid nothing is asked
+        assert "instead of a step" not in drafted(shop)[0]
 
 
 def test_a_draft_says_what_it_does_not_know() -> None:

@@ -249,6 +249,44 @@ def test_an_export_of_qualtrics_has_many_responses_of_which_a_bad_one_costs_only
     assert reads("auto", questions=_QUALTRICS)(export) == told
 
 
+def test_an_export_of_qualtrics_tells_each_response_with_its_labels_and_which_fields_were_shown() -> None:
+    """As programs find it that fetch an export in JSON: dates, embedded data and answers are all in `values`."""
+    values = {
+        "startDate": "2026-11-21T11:58:12Z",
+        "endDate": "2026-11-21T12:00:00Z",
+        "recordedDate": "2026-11-21T12:00:01.204Z",
+        "status": 0,
+        "ipAddress": "198.51.100.7",
+        "progress": 100,
+        "duration": 108,
+        "finished": 1,
+        "_recordId": "R_1exampleQbN0G2i",
+        "locationLatitude": "52.5",
+        "locationLongitude": "13.4",
+        "distributionChannel": "email",
+        "userLanguage": "DE",
+        "externalDataReference": "ada",
+        "plan": "pro",
+        "QID1": 9,
+        "QID1_NPS_GROUP": 3,
+        "QID2": [1, 4],
+        "QID3_TEXT": "Läuft gut",
+        "QID4": 5,
+    }
+    response = {
+        "responseId": "R_1exampleQbN0G2i",
+        "values": values,
+        "labels": {"status": "IP Address", "finished": "True", "QID1_NPS_GROUP": "Promoter", "QID4": "Very satisfied"},
+        "displayedFields": ["QID1", "QID2", "QID3_TEXT", "QID4"],
+        "displayedValues": {"QID2": [1, 2, 3, 4], "QID4": [1, 2, 3, 4, 5]},
+    }
+    read = reads("qualtrics", questions=_QUALTRICS)
+
+    assert summary(read({"responses": [response]})) == summary(read(QUALTRICS))
+    assert read(response) == read({"responses": [response]}), "the lines of ndjson are responses"
+    assert {one.at_ms for one in answers_in(read(response))} == {NOON_MS}
+
+
 def test_at_qualtrics_your_id_may_be_embedded_data_and_an_unfinished_response_is_partial() -> None:
     read = reads("qualtrics", questions=_QUALTRICS, user="customer")
     told = read(changed(QUALTRICS, result__values__customer=42, result__values__finished=False))
@@ -262,7 +300,9 @@ def test_previews_are_left_out_and_spam_is_a_bots() -> None:
     assert words_in(read(changed(QUALTRICS, result__values__status=1))) == ["test"]
     assert [one.is_bot for one in answers_in(read(changed(QUALTRICS, result__values__status="8")))] == [True, True]
     with pytest.raises(Rejected, match="an event subscription carries ids only"):
-        read({"Topic": "x", "SurveyID": "SV_1", "ResponseID": "R_1"})
+        read({"Topic": "brand.surveyengine.completedResponse.SV_1", "SurveyID": "SV_1", "ResponseID": "R_1"})
+    with pytest.raises(Rejected, match="an event subscription carries ids only"):
+        read({"MSG": '{"Status":"Complete","SurveyID":"SV_1","ResponseID":"R_1"}', "HMAC": "5db5", "Topic": "x"})
 
 
 def test_the_four_questions_of_a_cxi_are_one_answer() -> None:

@@ -10,6 +10,7 @@ import argparse
 import re
 import shlex
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,7 @@ from kafka.admin import (
 
 from stream.kafka.connections import EachAddressClient
 from stream.kafka.rights import Right
-from tests.integration.kafka_server import KafkaServer, classes_read
+from tests.integration.kafka_server import KafkaServer, classes_read, kafka_tools
 from tests.ports import free_port
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -122,6 +123,38 @@ class AuthorizingKafka(KafkaServer):
         with closing(self._admin()) as admin:
             admin.delete_acls([_filter(acl) for acl in unwanted])
             _wait(lambda: not any(_counts(admin, acl) for acl in unwanted))
+
+    def write_acls_program(self, path: Path) -> None:
+        """Write Kafka's own `kafka-acls` to a path. Raises KafkaUnavailable."""
+        tools = kafka_tools()
+        with zipfile.ZipFile(tools) as jar:
+            is_here = "org/apache/kafka/tools/AclCommand.class" in jar.namelist()
+        program = "org.apache.kafka.tools.AclCommand" if is_here else "kafka.admin.AclCommand"  # of older versions
+        command = ["java", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{self._libs}/*:{tools}", program]
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        path.chmod(0o755)
+
+    def granted_to(self, user: str) -> set[Right]:
+        """The rights that a user has."""
+        anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        asked = ACLFilter(
+            principal=f"User:{user}",
+            host=None,
+            operation=ACLOperation.ANY,
+            permission_type=ACLPermissionType.ALLOW,
+            resource_pattern=anything,
+        )
+        with closing(self._admin()) as admin:
+            found, _ = admin.describe_acls(asked)
+        return {
+            Right(
+                _camel(one.operation.name),  # type: ignore[arg-type]
+                one.resource_pattern.resource_type.name.lower().replace("_", "-"),
+                one.resource_pattern.resource_name,
+                one.resource_pattern.pattern_type.name.lower(),
+            )
+            for one in found
+        }
 
     def used_by(self, user: str) -> set[Right]:
         """What it has allowed a user to do so far."""

@@ -157,6 +157,16 @@ def kafka_libs() -> Path:
         raise KafkaUnavailable(f"Maven could not fetch the jars of Kafka {version}: {error}") from None
 
 
+def kafka_tools() -> Path:
+    """The jar of Kafka's programs for administrators, fetched by Maven on first use. Raises KafkaUnavailable."""
+    version = kafka_version()
+    try:
+        (jar,) = jars(f"kafka-tools/{version}", _HERE / "tools" / "pom.xml", f"-Dkafka.version={version}").glob("*.jar")
+    except (MavenMissing, MavenFailed) as error:
+        raise KafkaUnavailable(f"no programs of Kafka {version}: {error}") from None
+    return jar
+
+
 def kafka_version() -> str:
     """The version of Kafka that the tests run on."""
     named = os.environ.get("ENGAGEMENT_TEST_KAFKA_VERSION")

@@ -1,5 +1,6 @@
 """The demo as a stranger runs it: from nothing to numbers, and gone again without a trace."""
 
+import json
 import os
 import re
 import signal
@@ -28,13 +29,13 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def started(folder: Path) -> subprocess.Popen[bytes]:
+def started(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     """A demo that writes to `demo.log` there, and puts its files into the folder `tmp` there."""
     temporary = folder / "tmp"
     temporary.mkdir()
     with (folder / "demo.log").open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "demo", "--users", "300", "--port", "0"],
+            [sys.executable, "-m", "stream.cli", "demo", "--port", "0", *(options or ("--users", "300"))],
             stdout=out,
             stderr=out,
             cwd=folder,
@@ -75,6 +76,49 @@ def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: E
     assert status == 0
     assert list(temporary.iterdir()) == []
     assert sorted(path.name for path in folder.iterdir()) == ["demo.log", "tmp"]
+
+
+def test_the_demo_of_a_table_of_your_own_shows_what_compute_counts_in_it(
+    embedded_broker: EmbeddedBroker, folder: Path
+) -> None:
+    rows = [
+        f"u{number % 40},2026-03-01T10:{number // 10:02d}:{number % 10:02d}Z,v{number % 40},{name}"
+        for number, name in enumerate(["page", "login", "basket"] * 100)
+    ]
+    (folder / "log.csv").write_text("\n".join(["user,ts,visit,name", *rows, "u1,soon,v1,page", ""]))
+    (folder / "mapping.toml").write_text(
+        'user_id = "user"\nevent_time = "ts"\nsession_id = "visit"\nevent = "name"\n'
+        '[events]\npage_view = "page"\nlogins = "login"\n'
+    )
+    of_table = ("log.csv", "--mapping", "mapping.toml")
+    computed = subprocess.run(
+        [sys.executable, "-m", "stream.cli", "compute", *of_table, "--as", "json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log, demo = folder / "demo.log", started(folder, "--input", *of_table)
+    try:
+        wait_until(lambda: _METRICS.search(log.read_text()), demo, log)
+        address = _METRICS.search(log.read_text())
+        assert address is not None
+        page = urllib.request.urlopen(address[1], timeout=TIMEOUT_SECONDS).read().decode()  # of this test's own demo
+    finally:
+        demo.send_signal(signal.SIGINT)
+        status = demo.wait(timeout=TIMEOUT_SECONDS)
+
+    assert "log.csv:302: 'soon' at `ts` is no ISO 8601 time" in log.read_text()
+    assert status == 3
+    shown = {
+        (name, window): float(value)
+        for name, window, value in re.findall(r'^(engagement_\w+)\{window="(\w+)"\} (\S+)$', page, re.MULTILINE)
+    }
+    assert shown["engagement_active_users", "1d"] == 40
+    for one in json.loads(computed.stdout)["live"]:
+        if [*one["labels"]] == ["window"] and one["name"] in ("engagement_active_users", "engagement_steps"):
+            assert shown.pop((one["name"], one["labels"]["window"])) == one["value"]
+    assert not {name for name, _ in shown} & {"engagement_active_users", "engagement_steps"}
 
 
 def test_a_demo_whose_broker_is_gone_says_so_and_ends(embedded_broker: EmbeddedBroker, folder: Path) -> None:

@@ -13,6 +13,7 @@ from tests.integration.deployment import LOAD_STARTS_MS, Deployment
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.state.conftest import RunRedis
+from tests.test_rfm_fit import fits
 
 DAY_MS = 86_400_000
 
@@ -40,6 +41,23 @@ def test_so_is_one_whose_workers_share_a_redis(
     redis = run_redis(options={"appendonly": "yes"})
     settings = {"topics.orders": f"orders-{uuid.uuid4().hex}", "state.url": redis.url}
     asked(deploy(kafka.address, **settings), tmp_path)
+
+
+@fits
+def test_what_its_customers_will_buy_is_fitted_to_its_state(kafka: RunningKafka, deploy: Deploy) -> None:
+    deployment = deploy(kafka.address, **{"topics.orders": f"orders-{uuid.uuid4().hex}"})
+    worker = deployment.start()
+    worker.wait_until_ready()
+    deployment.send(orders(0, 30))
+    deployment.wait_until_every_gauge_equals_the_recount(worker)
+    worker.wait_until(lambda: len(customers(deployment.command("rfm").stdout)) == 7, "the state has all customers")
+
+    done = deployment.command("rfm", "--fit", "--horizon", "30")
+    assert "engagement: fitting EUR: 7 customers; this may take minutes" in done.stderr.splitlines()
+    rows = [*csv.DictReader(io.StringIO(done.stdout))]
+    assert len(rows) == 7
+    assert all(float(row["expected_clv_lower"]) < float(row["expected_clv"]) for row in rows)
+    assert worker.takeovers == 1
 
 
 def asked(deployment: Deployment, tmp_path: Path) -> None:

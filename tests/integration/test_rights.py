@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,13 +12,25 @@ import pytest
 
 from stream.kafka.access import describe_missing, missing_rights
 from stream.kafka.options import client_options
-from stream.kafka.rights import RARE, ROLES, Kind, Operation, Right, acl_lines, includes, rights_of_role
+from stream.kafka.rights import (
+    RARE,
+    ROLES,
+    Kind,
+    Operation,
+    Right,
+    acl_lines,
+    includes,
+    rights_of_role,
+    with_prefix,
+)
 from stream.kafka.topics import admin_client
 from stream.settings import Settings, load
 from tests.integration.authorizing_kafka import AuthorizingKafka, acl
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, line_of, login, simulated
 from tests.integration.fixtures import Deploy, a_kafka_of
+from tests.integration.kafka_server import KafkaUnavailable
 from tests.integration.letters import Message, produce
+from tests.missing import missing
 from tests.ports import free_port
 from tests.timeouts import TIMEOUT_SECONDS
 
@@ -123,6 +137,38 @@ def test_everything_runs_with_just_the_rights_of_the_script_and_each_is_used(
         granted = rights_of_role(role, deployment.settings, but=RARE - {"topics grow"})
         used = guarded_kafka.used_by(role)
         assert [right for right in granted if not any(includes(one, right) for one in used)] == []
+
+
+@pytest.mark.parametrize("options", [(), ("--prefixed", "--all", "--old-brokers")])
+def test_kafkas_own_program_grants_what_the_script_says_as_it_is_printed(
+    guarded_kafka: AuthorizingKafka, deployment: Deployment, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    try:
+        guarded_kafka.write_acls_program(tmp_path / "kafka-acls")
+    except KafkaUnavailable as error:
+        missing(str(error))
+    (tmp_path / "admin.properties").write_text("security.protocol=PLAINTEXT\n")
+    user = f"Ops Team/{deployment.settings.app_id}"  # a name that a shell would take apart
+    of_administrator = ("--bootstrap-server", guarded_kafka.address, "--command-config", "admin.properties")
+    program = deployment.start("topics", "rights", "--principal", f"User:{user}", *of_administrator, *options)
+    assert program.wait_for_exit() == 0, program.log
+    (tmp_path / "rights.sh").write_text(program.log)
+
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "rights.sh"], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    granted = guarded_kafka.granted_to(user)
+    all_, old = "--all" in options, "--old-brokers" in options
+    but = frozenset[str]() if all_ else RARE
+    needed: dict[Right, list[str]] = {}
+    for role in ROLES:
+        needed |= rights_of_role(role, deployment.settings, but=but, old_brokers=old)
+    if "--prefixed" in options:
+        needed = with_prefix(needed, deployment.settings)
+    assert {right for right in needed if not any(includes(one, right) for one in granted)} == set()
+    assert granted <= needed.keys()
 
 
 def test_each_right_that_is_missing_is_named_with_the_line_that_grants_it(

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.agents.forwarded_events import ForwardedEvents
-from stream.core.events import Answer, Event, Login, Step, Summary
+from stream.core.account_changes import Change
+from stream.core.events import AccountChange, Answer, Event, Login, SignUps, Step, Summary
+from stream.core.families.orders.messages import Paid
+from stream.core.families.orders.part import Version
 from stream.core.families.registry import events
 from stream.core.partition.batch_reader import Misplaced
 from stream.core.rules import Rules
@@ -199,6 +202,123 @@ def test_forwarded_events_of_the_same_segments_share_them_as_those_that_are_read
 
 
 # -- other versions ------------------------------------------------------------------------------------------------
+
+# What is on its way while workers are updated one by one, so that one version reads what another has written: a field
+# has a place and no name. A field more comes last and has a default value, and a place is never used for another
+# thing; older workers pass over what they do not know. Whatever else changes needs a new number in the header
+# `forwarded-format`, at which older workers stop, and the old form must still be read.
+WIRE: dict[str, list[Any]] = {
+    "AccountChange": ["AccountChange", "ann", 1, False, "cancelled", "", 2, ["web", "pro", "DE", "1.10"]],
+    "Answer": [
+        *("Answer", "ann", 1, False, "r-1", "cxi", "partial", None, [1, 5], [5, 4, 3, 2], "i-1", "ref"),
+        ["web", "pro", "DE", "1.10"],
+    ],
+    "Login": ["Login", "ann", 1, False, 7, True, ["web", "pro", "DE", "1.10"]],
+    "Paid": ["Paid", "ann", 1, False, "o-1", "f-1", [1, 1099, "EUR", 300, "renewal"]],
+    "SignUps": ["SignUps", "ann", 1, False, [2, 3]],
+    "Step": [
+        *("Step", "ann", 1, False, 7, "s-1", True, False, True, False, True, None, 900),
+        ["web", "pro", "DE", "1.10"],
+    ],
+    "Summary": [
+        *("Summary", "ann", 9, False, "s-1", 1, 2, 3, 900, 4, True, ["web", "pro", "DE", "1.10"]),
+        True,
+    ],
+}
+WIRE_HEADERS: Headers = [
+    ("origin-topic", b"logins"),
+    ("origin-partition", b"1"),
+    ("origin-offset", b"4611686018427387904"),
+    ("origin-saved", b"5"),
+    ("origin-thing", b"0"),
+    ("forwarded-format", b"1"),
+]
+_OF = attribute_values_of(("web", "pro", "DE", "1.10"))
+EVENTS: dict[str, Event] = {
+    "AccountChange": AccountChange(
+        user="ann", at_ms=1, is_bot=False, change=Change.CANCELLED, step="", effective_ms=2, segments=_OF
+    ),
+    "Answer": Answer(
+        user="ann",
+        at_ms=1,
+        is_bot=False,
+        response_id="r-1",
+        kind=Kind.CXI,
+        status=Status.PARTIAL,
+        score=None,
+        scale=SCALES[Kind.CXI],
+        cxi_scores=(5, 4, 3, 2),
+        interaction_id="i-1",
+        name="ref",
+        segments=_OF,
+    ),
+    "Login": Login(user="ann", at_ms=1, is_bot=False, identity=7, success=True, segments=_OF),
+    "Paid": Paid(
+        user="ann",
+        at_ms=1,
+        is_bot=False,
+        order_id="o-1",
+        refund_id="f-1",
+        version=Version(at_ms=1, amount=1099, currency="EUR", margin=300, kind="renewal"),
+    ),
+    "SignUps": SignUps(user="ann", at_ms=1, is_bot=False, signed_up_ms=(2, 3)),
+    "Step": Step(
+        user="ann",
+        at_ms=1,
+        is_bot=False,
+        identity=7,
+        session_id="s-1",
+        is_view=True,
+        is_end=False,
+        is_key_event=True,
+        is_interactive=False,
+        in_session=True,
+        prompted=None,
+        engaged_ms=900,
+        segments=_OF,
+    ),
+    "Summary": Summary(
+        user="ann",
+        at_ms=9,
+        is_bot=False,
+        session_id="s-1",
+        started_ms=1,
+        page_views=2,
+        key_events=3,
+        engaged_ms=900,
+        revision=4,
+        prompted=True,
+        segments=_OF,
+        start_is_late=True,
+    ),
+}
+
+
+def test_each_type_of_events_has_its_form_on_the_way_written_down() -> None:
+    assert TYPES.keys() == WIRE.keys() == EVENTS.keys()
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_the_form_in_which_an_event_is_forwarded_does_not_change(name: str) -> None:
+    sent = Misplaced(record(8, b"device", b"{}", [("trace", b"t")], timestamp=17), "ann", EVENTS[name], None)
+    ((value, headers),) = messages([sent], saved=5)
+
+    told, batch = msgspec.msgpack.decode(value)
+    assert told == "forwarded by a newer version of engagement: update this worker too"
+    assert batch == ["logins", 1, 5, [[WIRE[name], 1, 8, 0, 17, b"device", b"{}", [["trace", b"t"]], True]]]
+    assert headers == WIRE_HEADERS
+
+
+@pytest.mark.parametrize("name", WIRE)
+@pytest.mark.parametrize("more", [(), ("a field of a later version",)])
+def test_what_is_on_its_way_while_a_worker_is_updated_is_read_as_it_was_meant(name: str, more: tuple[str, ...]) -> None:
+    item = [[*WIRE[name], *more], 1, 8, 2, 17, b"device", None, [], False, *more]
+    value = msgspec.msgpack.encode(["", ["logins", 1, 5, [item]]])
+
+    batch = read(record(99, None, value, WIRE_HEADERS))
+    assert batch is not None
+    assert batch[:3] == ("logins", 1, 5)
+    assert batch.records == [ForwardedRecord(EVENTS[name], 1, 8, 2, 17, b"device", None, [], False)]
 
 
 def headers_of_the_version_before(**more: bytes | None) -> Headers:
