@@ -42,13 +42,15 @@ _HISTORY_MS = 10 * DAY_MS
 _SHOWN_MS = 35 * DAY_MS
 # A demo begins with five weeks of history; two, and the days before all is known, are enough for every panel.
 _DEMO_HISTORY_MS = 17 * DAY_MS
-# The page is made anew every two minutes, and the scrapes in between repeat it: rates are of several minutes.
+# The page is made anew every two minutes, and the scrapes in between repeat it: rates are of several minutes. Only
+# counters are stored again then: a gauge that has not moved is found for five minutes.
 _SCRAPE_MS, _PAGE_LASTS_MS = 30_000, 2 * MINUTE_MS
 # For ten minutes of the last hour one partition is recovered.
 _RECOVERED, _RECOVERY_BEFORE_END_MS, _RECOVERY_MS = 3, 50 * MINUTE_MS, 10 * MINUTE_MS
 # Half an hour before the end another version is deployed.
 _DEPLOYED_BEFORE_END_MS = HOUR_MS // 2
 
+_COUNTER = re.compile(r"^\w+_(?:total|bucket|count|sum)\{.*\n", re.MULTILINE)
 _LINE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$", re.MULTILINE)
 
 
@@ -98,7 +100,7 @@ class Deployment:
             partition=number,
             worker=WORKERS[number % len(WORKERS)],
             reported_ms=at_ms - 400 * number,
-            snapshot=partition.snapshot(closed_days=35),
+            snapshot=partition.snapshot(closed_days=1),  # the page has one
             lag={topic: (at_ms // 30_000 * (place + number + 1)) % 7 for place, topic in enumerate(TOPICS)},
             behind=(),
             event_latency=_timings(timed, 0.4, LATENCY_BOUNDS),
@@ -150,10 +152,10 @@ def _exported(
     deployment, end = Deployment(), scraped_at[-1]
     events = with_further_kinds(simulate(population, start_ms=scraped_at[0] - history_ms, end_ms=end))
     coming = next(events, None)
-    lines, made_ms = "", -_PAGE_LASTS_MS
+    counters, made_ms = "", -_PAGE_LASTS_MS
     for at_ms in scraped_at:
         if at_ms - made_ms < _PAGE_LASTS_MS and at_ms != end:
-            yield at_ms, _at(lines, at_ms) + (_alerts(at_ms, until_ms=end) if incidents else "")
+            yield at_ms, _at(counters, at_ms) + (_alerts(at_ms, until_ms=end) if incidents else "")
             continue
         while coming is not None and coming.arrives_at_ms <= at_ms:
             deployment.arrive(coming)
@@ -171,6 +173,7 @@ def _exported(
         version = "1.1.0" if at_ms >= end - _DEPLOYED_BEFORE_END_MS else "1.0.0"
         page = exposition(board, version=version).decode()
         lines, made_ms = "".join(_scraped(page, namespace, server) for server in servers), at_ms
+        counters = "".join(found[0] for found in _COUNTER.finditer(lines))
         yield at_ms, _at(lines, at_ms) + (_alerts(at_ms, until_ms=end) if incidents else "")
 
 

@@ -14,9 +14,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from stream.core.time import DAY_MS
+from stream.core.time import HOUR_MS
 from tests.ports import free_port
 from tests.timeouts import TIMEOUT_SECONDS
+
+# promtool reads a file once for each block that it makes of it, so a file is one block. The hours of a block are two
+# times a power of three, and it begins with a multiple of them.
+_BLOCK_HOURS = 54
 
 
 class PrometheusUnavailable(Exception):
@@ -61,8 +65,8 @@ class BackfilledPrometheus(PrometheusApi):
         if missing:
             raise PrometheusUnavailable(f"no {' and no '.join(missing)} here (Debian: apt-get install prometheus)")
         self._blocks = folder / "blocks"
-        for day, scrapes in groupby(samples, lambda scrape: scrape[0] // DAY_MS):
-            self._backfill(folder / f"{day}.om", scrapes)
+        for block, scrapes in groupby(samples, lambda scrape: scrape[0] // (_BLOCK_HOURS * HOUR_MS)):
+            self._backfill(folder / f"{block}.om", scrapes)
         self._log = (folder / "log").open("w")
         self.address = f"127.0.0.1:{free_port()}"
         config = folder / "prometheus.yml"
@@ -74,7 +78,8 @@ class BackfilledPrometheus(PrometheusApi):
 
     def _backfill(self, file: Path, scrapes: Iterable[tuple[int, str]]) -> None:
         file.write_text("".join(text for _, text in scrapes) + "# EOF\n")
-        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(file), str(self._blocks)]
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+        command += [f"--max-block-duration={_BLOCK_HOURS}h", str(file), str(self._blocks)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,13 @@ STEP_HOURS = 3
 # Windows were full before the first day, of the same weeks.
 _BEFORE = 35 * 24
 _days = np.arange(-_BEFORE, HOURS) / 24
-_scraped = np.arange(len(_days)) % STEP_HOURS == 0
+_scraped = (np.arange(len(_days)) % STEP_HOURS == 0) & (_days >= 0)
 
 MONDAY = 46.0
 SUNDAY_NIGHT = 45.96  # when the last 24 hours were a Sunday: what stands still now is low for Monday
 
 _ROLLOUT = MONDAY - 3
+_NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 # Families of numbers, by what can happen to them. Activity, by which all is measured, is in every app.
 _SESSIONS = ("bounce", "session_seconds")
@@ -332,8 +334,10 @@ class App:
         nps = 100 * (groups["promoter"] - groups["detractor"]) / self.nps_answers
         yield 'engagement_nps{window="28d"}', nps
         ends = [
-            _interval(net_score(round(up), round(down), round(self.nps_answers)) if is_scraped else None)
-            for up, down, is_scraped in zip(groups["promoter"], groups["detractor"], _scraped, strict=True)
+            _score_interval(round(up), round(down), round(self.nps_answers)) if is_scraped else _NO_INTERVAL
+            for up, down, is_scraped in zip(
+                groups["promoter"].tolist(), groups["detractor"].tolist(), _scraped.tolist(), strict=True
+            )
         ]
         yield 'engagement_nps_lower{window="28d"}', np.array([end.lower for end in ends])
         yield 'engagement_nps_upper{window="28d"}', np.array([end.upper for end in ends])
@@ -407,8 +411,8 @@ def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]
     metric, _, labels = name.partition("{")
     # Users are whole: a share of all of them is one of their rounded number.
     ends = [
-        _interval(wilson(min(part * of, round(of)), round(of)) if is_scraped and not np.isnan(of) else None)
-        for part, of, is_scraped in zip(share, whole, _scraped, strict=True)
+        _share_interval(min(part * of, round(of)), round(of)) if is_scraped and not np.isnan(of) else _NO_INTERVAL
+        for part, of, is_scraped in zip(share.tolist(), whole.tolist(), _scraped.tolist(), strict=True)
     ]
     told = f"{{{labels}" if labels else ""
     yield name, share
@@ -416,5 +420,12 @@ def _share(name: str, share: Curve, whole: Curve) -> Iterator[tuple[str, Curve]]
     yield f"{metric}_upper{told}", np.array([end.upper for end in ends])
 
 
-def _interval(interval: Interval | None) -> Interval:
-    return Interval(float("nan"), float("nan")) if interval is None else interval
+@cache
+def _share_interval(part: float, of: int) -> Interval:
+    """The interval of a share, or of nobody's none. Where nothing happens to an app it is that of many other hours."""
+    return wilson(part, of) or _NO_INTERVAL
+
+
+@cache
+def _score_interval(promoters: int, detractors: int, answers: int) -> Interval:
+    return net_score(promoters, detractors, answers) or _NO_INTERVAL
