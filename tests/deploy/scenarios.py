@@ -80,6 +80,7 @@ def everything_worse(by: float, *, since: float = MONDAY) -> tuple[Change, ...]:
         Change(what="oldest_waiting", to=1 + 30 * by, since=since),
         Change(what="adoption", to=1 - by, since=since),
         Change(what="reviews", to=1 - by, since=since),
+        Change(what="at_risk", to=1 + by, since=since),
     )
 
 
@@ -225,6 +226,11 @@ SCENARIOS = (
         app=App(job="reviews", ends=END, changes=(Change(what="reviews", to=0.5, since=30, until=44),)),
         fires=(Fires(alert="EngagementReviewsTurning", not_at=34, at=50, gone_at=62.9),),
     ),
+    Scenario(
+        says="scores fall for a week, so that two in five users are at risk and not three in ten",
+        app=App(job="at_risk", ends=END, changes=(Change(what="at_risk", to=1.34, until=MONDAY + 7),)),
+        fires=(Fires(alert="EngagementHealthAtRisk", not_at=MONDAY + 0.9, at=MONDAY + 1.5, gone_at=MONDAY + 8.5),),
+    ),
     # -- what must not be told -------------------------------------------------------------------------------------
     Scenario(
         # The job that the alerts on the target itself are about: it is there, so they are silent too.
@@ -250,6 +256,7 @@ SCENARIOS = (
             customers=150,
             changes=(
                 Change(what="adoption", to=0.3),
+                Change(what="at_risk", to=3),
                 fewer_come(0.2),
                 Change(what="churn", to=3.0),
                 Change(what="retention", to=0.05, since=25),
@@ -288,6 +295,14 @@ SCENARIOS = (
                 Change(what="oldest_waiting", to=20),
                 Change(what="reviews", to=0.2, since=33),
             ),
+        ),
+    ),
+    Scenario(
+        says="a topic is read that was not: more is known of users, and more of them are at risk",
+        app=App(
+            job="more_known",
+            ends=END,
+            changes=(Change(what="at_risk", to=1.5), Change(what="coverage", to=1.3)),
         ),
     ),
     Scenario(
@@ -345,6 +360,7 @@ SCENARIOS = (
             changes=(
                 Change(what="first_reply", to=2),
                 Change(what="adoption", to=0.8),
+                Change(what="at_risk", to=1.05),
                 Change(what="reviews", to=0.85, since=33),
                 fewer_come(0.88),
                 Change(what="bounce", to=1.17),
@@ -394,6 +410,7 @@ SCENARIOS = (
                 Change(what="first_reply", to=1.3),
                 Change(what="oldest_waiting", to=8),
                 Change(what="adoption", to=0.88),
+                Change(what="at_risk", to=1.2),
                 fewer_come(0.88, until=MONDAY + 7),
                 Change(what="bounce", to=1.1),
                 Change(what="session_seconds", to=0.85),
@@ -583,6 +600,7 @@ _LABELS_KEPT = {
     "EngagementWaitingLong": {},
     "EngagementAdoptionDrop": {"window": "7d"},
     "EngagementReviewsTurning": {"window": "28d"},
+    "EngagementHealthAtRisk": {},
 }
 
 TEXTS = (
@@ -716,5 +734,13 @@ TEXTS = (
         alert="EngagementReviewsTurning",
         day=50,
         says={"reviews": "60% of 200 reviews of 28 closed days had 4 or 5 stars; in the 28 days before it was 80%."},
+    ),
+    Text(
+        alert="EngagementHealthAtRisk",
+        day=47,
+        says={
+            "at_risk": "At the end of the last closed day 40.2% of 24000 users with a health score were at risk; four"
+            " weeks before it was 30%."
+        },
     ),
 )

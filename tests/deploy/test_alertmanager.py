@@ -20,11 +20,11 @@ BUSINESS = sorted(
 )
 # By input: what is made of its events.
 MADE_OF = {
-    "surveys": {"EngagementCsatDrop", "EngagementNpsDrop"},
-    "accounts": {"EngagementCustomerChurnRise", "EngagementOnboardingDrop"},
+    "surveys": {"EngagementCsatDrop", "EngagementNpsDrop", "EngagementHealthAtRisk"},
+    "accounts": {"EngagementCustomerChurnRise", "EngagementOnboardingDrop", "EngagementHealthAtRisk"},
     "orders": {"EngagementRevenuePerUserDrop"},
-    "contacts": {"EngagementFirstReplySlow", "EngagementWaitingLong"},
-    "features": {"EngagementAdoptionDrop"},
+    "contacts": {"EngagementFirstReplySlow", "EngagementWaitingLong", "EngagementHealthAtRisk"},
+    "features": {"EngagementAdoptionDrop", "EngagementHealthAtRisk"},
     "reviews": {"EngagementReviewsTurning"},
 }
 # What concerns everything, and so spoils every number.

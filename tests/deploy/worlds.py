@@ -45,6 +45,7 @@ _CUSTOMERS = ("customer-churn", "onboarded", "revenue")
 _CONTACTS = ("first_reply", "oldest_waiting")
 _FEATURES = ("adoption",)
 _REVIEWS = ("reviews",)
+_HEALTH = ("at_risk", "coverage")
 
 # How many of the users come on a day, by habit: what MAU fills with in its first month.
 _HABITS = ((0.13, 0.86), (0.22, 0.42), (0.26, 0.16), (0.39, 0.04))
@@ -107,6 +108,8 @@ class App:
     adoption: float = 35  # product adoption score of seven days
     reviews: float = 200  # of 28 days
     positive: float = 0.8  # of the reviews
+    at_risk: float = 0.3  # of the users with a health score
+    coverage: float = 0.6  # of their weights what is known
     comes_known: float | None = None  # the first day of which it is known who came, stayed and went
     # The shares of the users.
     platforms: Mapping[str, float] = field(default_factory=lambda: {"web": 0.75, "android": 0.25})
@@ -277,7 +280,7 @@ class App:
         yield f"engagement_revenue_per_active_user_closed{in_euros}", 20 * orders / active
 
     def _further(self, active: Curve) -> Iterator[tuple[str, Curve]]:
-        """Conversations, features and reviews."""
+        """Conversations, features, reviews and health."""
         if self._tells(*_CONTACTS):
             yield from self._contacts()
         if self._tells(*_FEATURES):
@@ -286,6 +289,15 @@ class App:
             yield 'engagement_product_adoption_score_closed{window="7d"}', score
         if self._tells(*_REVIEWS):
             yield from self._reviews()
+        if self._tells(*_HEALTH):
+            yield from self._health(active)
+
+    def _health(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+        """Users by band at the end of the last closed day, and how much is known of them."""
+        at_risk = _of_closed_days(self._changed("at_risk", self.at_risk))
+        for band, share in (("at_risk", at_risk), ("neutral", (1 - at_risk) / 2), ("healthy", (1 - at_risk) / 2)):
+            yield f'engagement_health_users_closed{{band="{band}"}}', 1.2 * share * active
+        yield "engagement_health_coverage_mean_closed", _of_closed_days(self._changed("coverage", self.coverage))
 
     def _contacts(self) -> Iterator[tuple[str, Curve]]:
         """First replies of the last closed day, and who waits now."""

@@ -682,7 +682,9 @@ def test_health_shows_the_bands_and_the_means(browser: Browser, crowded: Serving
 
 def test_health_says_where_nobody_is_scored(browser: Browser) -> None:
     with Serving(board()) as serving, opened(browser, f"{serving.address}/#tab=health", may_fail=True) as page:
-        expect(page.locator("#health").get_by_role("alert")).to_contain_text("the setting health.enabled turns scores on")
+        expect(page.locator("#health").get_by_role("alert")).to_contain_text(
+            "the setting health.enabled turns scores on"
+        )
 
 
 def test_voice_shows_reviews_networks_mentions_and_surveys(browser: Browser, crowded: Serving) -> None:
