@@ -172,7 +172,7 @@ def with_stickiness(share_of_day: float) -> Board:
     """The crowd, with this number of the month's users active on its last closed day.
 
     Nothing else is reported of that day's users, because their other sums, such as new users, are parts of the real
-    number of active users. A day whose parts contradict the whole has no numbers.
+    number of active users. A day whose parts contradict the whole has no numbers. Users of features are parts too.
     """
     shown = crowd()
     for told in shown.reports:
@@ -185,7 +185,8 @@ def with_stickiness(share_of_day: float) -> Board:
         users[last] = {
             length: {ACTIVE_USERS: daily if length == 1 else max(daily, active[length])} for length in active
         }
-        shown.put(msgspec.structs.replace(told, snapshot=with_sums(told.snapshot, "activity", closed=users)))
+        snapshot = with_sums(told.snapshot, "activity", closed=users)
+        shown.put(msgspec.structs.replace(told, snapshot=with_sums(snapshot, "features", closed={})))
     return shown
 
 
