@@ -4,7 +4,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean, median, quantiles
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from stream.simulate.simulator import SimulatedEvent, SimulatorSettings, simulat
 from stream.simulate.support import CHANNELS, DESK_CLOSES, DESK_OPENS, MAX_CONVERSATION_MS
 from stream.simulate.voices import MAX_REVIEW_MS, NETWORKS, PAGES
 from tests.native import DECODERS
-from tests.test_cli import engagement
 
 END_MS = 20_777 * DAY_MS + DAY_MS // 2
 START_MS = END_MS - 42 * DAY_MS
@@ -311,76 +309,3 @@ def test_a_scenario_changes_what_it_is_named_after_and_nothing_else_nor_before(s
     for feature in FEATURES:
         if feature.name != BROKEN_FEATURE:
             assert users_of(changed, feature.name) == users_of(usual, feature.name)
-
-
-def test_a_simulated_file_is_computed_as_a_recount_of_it_says(tmp_path: Path) -> None:
-    """`simulate`, then `compute`, against numbers that are counted here, of the rules for what is easy to count."""
-    path, settings = tmp_path / "events.jsonl", tmp_path / "settings.toml"
-    settings.write_text("[features]\n" + "".join(f"{name} = {weight}\n" for name, weight in FEATURE_WEIGHTS.items()))
-    at = "2026-11-20T12:00:00Z"
-    options = ("--users", "250", "--days", "30", "--until", at)
-    assert engagement("simulate", *options, "--output", str(path)).exit_code == 0
-    printed = engagement("compute", str(path), "--at", at, "--as", "json", "--settings", str(settings))
-    assert printed.exit_code == 0, printed.stderr
-    numbers = {
-        (one["name"], *sorted(one["labels"].items())): one["value"] for one in json.loads(printed.stdout)["live"]
-    }
-
-    def told(name: str, **labels: str) -> float:
-        value = numbers[name, *sorted(labels.items())]
-        assert isinstance(value, int | float), name
-        return value
-
-    events: defaultdict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-    for line in path.read_text().splitlines():
-        fields = json.loads(line)
-        events[fields["topic"]].append((DECODERS[fields["topic"]](line.encode()).at_ms, fields))
-    since_ms = END_MS - 7 * DAY_MS + HOUR_MS  # windows of days are whole hours, the current one included
-
-    users: defaultdict[str, set[str]] = defaultdict(set)
-    for at_ms, fields in events["features"]:
-        if at_ms >= since_ms and fields.get("interactive", True):
-            users[fields["feature"]].add(fields["user_id"])
-    active = told("engagement_active_users", window="7d")
-    vital = {name: weight for name, weight in FEATURE_WEIGHTS.items() if weight}
-    for name in FEATURE_WEIGHTS:
-        assert told("engagement_feature_users", window="7d", feature=name) == len(users[name])
-    score = 100 * sum(weight * len(users[name]) for name, weight in vital.items()) / sum(vital.values()) / active
-    assert told("engagement_product_adoption_score", window="7d") == pytest.approx(score)
-
-    reviews: dict[str, tuple[int, dict[str, Any]]] = {}
-    for at_ms, fields in events["reviews"]:
-        if at_ms >= reviews.get(fields["review_id"], (0, {}))[0]:
-            reviews[fields["review_id"]] = at_ms, fields
-    stars = [fields["stars"] for _, fields in reviews.values() if fields.get("status") != "removed"]
-    assert len(stars) > 15
-    for count in range(1, 6):
-        assert told("engagement_reviews", window="90d", stars=str(count)) == stars.count(count)
-
-    conversations: defaultdict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-    for at_ms, fields in events["contacts"]:
-        conversations[fields["conversation_id"]].append((at_ms, fields))
-    kept = [
-        sorted(one, key=lambda told: told[0])
-        for one in conversations.values()
-        if all(fields["type"] != "deleted" for _, fields in one)
-    ]
-    channels = Counter(next((fields["channel"] for _, fields in one if "channel" in fields), "unknown") for one in kept)
-    assert channels["chat"] > 20
-    for channel in ("chat", "mail", "in_app", "unknown"):
-        assert told("engagement_contacts", window="90d", channel=channel) == channels[channel]
-
-    stood = {
-        (fields["user_id"], fields["network"], fields["post_id"]): not fields["type"].startswith("un")
-        for _, fields in sorted(events["social"], key=lambda told: told[0])
-        if fields["type"] in ("like", "unlike")
-    }
-    likes = Counter(network for (_, network, _), stands in stood.items() if stands)
-    for network in NETWORKS:
-        assert told("engagement_social_interactions", window="90d", network=network, type="like") == likes[network]
-        pages = {
-            fields["user_id"]: fields["followers"]
-            for _, fields in events["social"]
-            if fields["type"] == "audience" and fields["network"] == network
-        }
-        assert told("engagement_social_audience", network=network, base="followers") == sum(pages.values())
