@@ -13,6 +13,7 @@ from tests.deploy import promtool
 from tests.deploy.rules import DEPLOYMENT, FOREIGN, Rule, alerts, metrics_of, recordings, rules
 
 _SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+_TESTS = ("pipeline.test.yml", "numbers.test.yml", "silence.test.yml")
 _GROUPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 _QUERY = re.compile(r'printf "((?:[^"\\]|\\.)*)"([^|]*)')
 
@@ -27,7 +28,7 @@ def test_promtool_accepts_the_rules_and_the_configuration() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pipeline.test.yml", "silence.test.yml"])
+@pytest.mark.parametrize("name", _TESTS)
 def test_the_alerts_on_the_pipeline_do_what_the_tests_of_promtool_say(name: str) -> None:
     status, said = promtool.run("promtool", "test", "rules", Path(__file__).parent / name, environment={"GOGC": "400"})
 
@@ -35,7 +36,7 @@ def test_the_alerts_on_the_pipeline_do_what_the_tests_of_promtool_say(name: str)
 
 
 def test_every_alert_on_the_pipeline_is_tested_by_its_whole_text() -> None:
-    tested = "".join((Path(__file__).parent / name).read_text() for name in ("pipeline.test.yml", "silence.test.yml"))
+    tested = "".join((Path(__file__).parent / name).read_text() for name in _TESTS)
 
     for alert in alerts():
         if alert.labels["layer"] != "business":
