@@ -22,10 +22,12 @@ import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -145,7 +147,7 @@ class Program:
     def api(self, *, days: int = 1) -> dict[str, Any]:
         """What /api/v1/metrics tells, with so many closed days, or nothing. That of many days costs a second of CPU."""
         status, body = self.get(f"/api/v1/metrics?days={days}")
-        return json.loads(body) if status == 200 else {}
+        return msgspec.json.decode(body) if status == 200 else {}
 
     def metrics(self, *names: str) -> Numbers:
         """What /metrics tells, each sample under its name and labels; of these metrics alone, where any are named."""
@@ -302,7 +304,8 @@ class Deployment:
         # By name of those whose machine has a clock that can be set. Another version goes by the clock of this machine.
         self.clocks: dict[str, FakedClock] = {}
         self._commands: list[subprocess.Popen[str]] = []
-        self._lines: list[bytes] = []
+        self._recounting: Offline | None = None
+        self._lines: list[bytes] = []  # what was sent since the last recount
         self._expected: Counter[str] = Counter()
 
     # -- processes -------------------------------------------------------------------------------------------------
@@ -526,7 +529,7 @@ class Deployment:
     @property
     def newest_ms(self) -> int:
         """The newest event time of all that was sent."""
-        return self.recount().at_ms
+        return self._recount_of_all().newest_ms
 
     @property
     def user_of_each_partition(self) -> list[str]:
@@ -543,11 +546,17 @@ class Deployment:
     # -- what must come out ----------------------------------------------------------------------------------------
 
     def recount(self) -> Computed:
-        """All numbers of what was sent, counted anew."""
-        offline = Offline(self.settings.rules, READERS)
-        for _ in offline.apply(self._lines):
+        """All numbers of what was sent, counted apart."""
+        return self._recount_of_all().computed(days=_CLOSED_DAYS)
+
+    def _recount_of_all(self) -> Offline:
+        """The one pass over what was sent, continued up to now."""
+        if self._recounting is None:
+            self._recounting = Offline(self.settings.rules, READERS)
+        for _ in self._recounting.apply(self._lines):
             pass
-        return offline.computed(days=_CLOSED_DAYS)
+        self._lines.clear()
+        return self._recounting
 
     def expected_outcomes(self, recount: Computed) -> Counter[str]:
         """What must have become of all events. Whether one counts as a duplicate may depend on the order of arrival."""
@@ -558,7 +567,8 @@ class Deployment:
     ) -> None:
         """Wait until a server is ready and tells the recounted numbers, all of them and no others."""
         recount = self.recount()
-        expected, numbers, page = self.expected_outcomes(recount), _numbers_of(recount), _page_numbers_of(recount)
+        expected, page = self.expected_outcomes(recount), _page_numbers_of(recount)
+        numbers = {days: _numbers_of(recount, days=days) for days in (1, _CLOSED_DAYS)}
         differing = ["nothing was read"]
 
         def equal() -> bool:
@@ -634,22 +644,51 @@ class Load(threading.Thread):
 # -- numbers by name ---------------------------------------------------------------------------------------------
 
 
-def _differences_between(program: Program, expected: Counter[str], numbers: Numbers) -> list[str]:
+def _differences_between(program: Program, expected: Counter[str], numbers: Mapping[int, Numbers]) -> list[str]:
     """Why a server can't be trusted, and each number in which it differs from what was recounted; one a line.
 
-    As long as events are missing no number is asked for: all of them, of five weeks, cost a second of CPU.
+    `numbers` are those with so many closed days, few first: those of five weeks are megabytes, and are asked for when
+    nothing else is wrong any more.
     """
-    missing = _differences(_prefixed(expected), _prefixed(_accepted_or_not(program.outcomes())))
-    if missing:
-        return missing
-    told = program.api(days=_CLOSED_DAYS)
-    if not told:
+    differences = _differences(_prefixed(expected), _prefixed(_accepted_or_not(program.outcomes())))
+    for days, wanted in numbers.items():
+        differences = differences or _differences_of_api(program, expected, wanted, days=days)
+    return differences
+
+
+def _differences_of_api(program: Program, expected: Counter[str], numbers: Numbers, *, days: int) -> list[str]:
+    """The same, of what the API tells with so many closed days."""
+    status, body = program.get(f"/api/v1/metrics?days={days}")
+    if status != 200:
         return ["the server does not answer"]
+    told = msgspec.json.decode(body, type=_Told)
     return [
-        *(f"not ready: {reason}" for reason in told["unready"]),
+        *(f"not ready: {reason}" for reason in told.unready),
         *_differences(_prefixed(expected), _prefixed(_accepted_or_not(_outcomes(told)))),
         *_differences(numbers, _told_numbers(told)),
     ]
+
+
+class _ToldSample(msgspec.Struct, gc=False):
+    """A sample of the API, of which it tells more."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class _ToldDay(msgspec.Struct):
+    day: str
+    samples: list[_ToldSample]
+
+
+class _Told(msgspec.Struct):
+    """What the API tells, as far as it is compared."""
+
+    unready: list[str]
+    live: list[_ToldSample]
+    closed: list[_ToldDay]
+    health: list[_ToldSample]
 
 
 def _page_numbers_of(recount: Computed) -> Numbers:
@@ -677,39 +716,41 @@ def _samples_of(page: str) -> Iterator[Any]:
     return (sample for family in text_string_to_metric_families(page) for sample in family.samples)
 
 
-def _named(name: str, labels: dict[str, str]) -> str:
-    told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+def _named(name: str, labels: Mapping[str, str]) -> str:
+    return _named_by(name, *labels.items())
+
+
+# Each day has the same ones.
+@lru_cache(maxsize=50_000)
+def _named_by(name: str, *labels: tuple[str, str]) -> str:
+    told = ",".join(f'{label}="{value}"' for label, value in sorted(labels))
     return f"{name}{{{told}}}" if told else name
 
 
-def _numbers(prefix: str, samples: Iterable[Sample]) -> Iterator[tuple[str, float]]:
+def _numbers(prefix: str, samples: Iterable[Sample | _ToldSample]) -> Iterator[tuple[str, float]]:
     for sample in samples:
-        yield prefix + _named(sample.name, dict(sample.labels)), sample.value
+        yield prefix + _named(sample.name, sample.labels), sample.value
 
 
-def _numbers_of(computed: Computed) -> Numbers:
+def _numbers_of(computed: Computed, *, days: int) -> Numbers:
     numbers = dict(_numbers("", computed.live))
-    for day, samples in computed.closed:
+    for day, samples in computed.closed[-days:]:
         numbers.update(_numbers(f"{date_of(day).isoformat()} ", samples))
     return numbers
 
 
-def _told_numbers(api: dict[str, Any]) -> Numbers:
-    numbers = dict(_numbers("", [_sample(told) for told in api["live"]]))
-    for day in api["closed"]:
-        numbers.update(_numbers(f"{day['day']} ", [_sample(told) for told in day["samples"]]))
+def _told_numbers(told: _Told) -> Numbers:
+    numbers = dict(_numbers("", told.live))
+    for day in told.closed:
+        numbers.update(_numbers(f"{day.day} ", day.samples))
     return numbers
 
 
-def _sample(told: dict[str, Any]) -> Sample:
-    return Sample(told["name"], told["labels"], told["value"])
-
-
-def _outcomes(api: dict[str, Any]) -> Counter[str]:
+def _outcomes(told: _Told) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for sample in api.get("health", []):
-        if sample["name"] == _EVENTS and sample["value"]:
-            counts[sample["labels"]["outcome"]] += int(sample["value"])
+    for sample in told.health:
+        if sample.name == _EVENTS and sample.value:
+            counts[sample.labels["outcome"]] += int(sample.value)
     return counts
 
 
@@ -724,10 +765,13 @@ def _prefixed(outcomes: Counter[str]) -> Numbers:
 
 
 def _differences(wanted: Numbers, told: Numbers) -> list[str]:
-    return [
-        f"{name}: recounted {wanted.get(name, 'absent')}, told {told.get(name, 'absent')}"
-        for name in sorted({*wanted, *told})
+    different = [
+        name
+        for name in wanted.keys() | told.keys()
         if name not in wanted or name not in told or abs(wanted[name] - told[name]) > _TOLERANCE
+    ]
+    return [
+        f"{name}: recounted {wanted.get(name, 'absent')}, told {told.get(name, 'absent')}" for name in sorted(different)
     ]
 
 
