@@ -51,6 +51,8 @@ SERVER_PROPERTIES: Final = {
     # After a kill the node waits this long for its own former self to be declared dead, 9 s by default.
     "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "500",
+    # A node alone has nobody to tell twice a second, by a record, that its metadata have not changed.
+    "metadata.max.idle.interval.ms": "0",
     # A topic made by accident has the wrong number of partitions: see stream/kafka/topics.py.
     "auto.create.topics.enable": "false",
     # A checkpoint is one record batch.
@@ -63,7 +65,12 @@ SERVER_PROPERTIES: Final = {
 }
 
 # Those of a node that no test kills: however busy the machine is, it is not declared dead.
-LASTING: Final = {**SERVER_PROPERTIES, "broker.session.timeout.ms": "120000"}
+# To say twice a second that it lives, for as long as a run lasts, would be for nobody.
+LASTING: Final = {
+    **SERVER_PROPERTIES,
+    "broker.session.timeout.ms": "120000",
+    "broker.heartbeat.interval.ms": "10000",
+}
 
 # For who runs a minute or two the quick compiler and the simple collector are cheaper: 6 s of CPU a start, not 12.
 _SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
