@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream.agents.forwarded_events import ForwardedEvents
 from stream.core.events import Answer, Event, Login, Step, Summary
-from stream.core.families.registry import events
+from stream.core.families.registry import events, families
 from stream.core.partition.batch_reader import Misplaced
 from stream.core.rules import Rules
 from stream.core.segments import NO_ATTRIBUTES, attribute_values_of
@@ -33,7 +33,7 @@ from stream.kafka.headers import Headers, Origin, Replay, replay_headers
 KIB = 1024
 MAX_BYTES = 1024 * KIB
 
-TYPES = events(Rules())
+TYPES = events(families(Rules()))
 read = forwarded_batch_reader(TYPES)
 
 texts = st.text(max_size=12)
