@@ -128,7 +128,7 @@ class PartitionTask:
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
         self._readers = settings.readers_telling(on_recognised, decoders)
-        self._read_forwarded = forwarded_batch_reader(events(settings.rules))
+        self._read_forwarded = forwarded_batch_reader(events(self._core.families))
         self._sent: list[asyncio.Future[Any]] = []
         self._telling_all: asyncio.Future[None] | None = None  # all closed days, where their topic has lost them
         self._writing = asyncio.Lock()

@@ -8,6 +8,7 @@ hours when the clocks of the zone change.
 import datetime as dt
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from stream.core import zones
 
@@ -224,6 +225,7 @@ def seconds_of(length: str) -> int:
     return int(length[:-1]) * unit
 
 
+@lru_cache(maxsize=1_000)  # asked for each window of each family, in every partition and every snapshot
 def minutes_of(window: str) -> int:
     """Minutes of a window such as `5m` or `30d`. Raises ValueError if it is not a whole number of buckets.
 

@@ -1,6 +1,7 @@
 """The slow decoder of native messages, for messages of real producers that the fast one refuses or reads inexactly."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, get_type_hints
 
 import msgspec
@@ -23,7 +24,7 @@ def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes, int | None], A
     a missing one, it is given that too.
     """
     message_type = messages.message_type
-    decode, hints = msgspec.json.Decoder(message_type).decode, get_type_hints(message_type, include_extras=True)
+    decode, hints = msgspec.json.Decoder(message_type).decode, _hints_of(message_type)
     ids = [name for name, hint in hints.items() if hint in (Id, Id | None)]
     times = [name for name, hint in hints.items() if hint in (Time, Time | None)]
     labels = [name for name, hint in hints.items() if hint is object]
@@ -48,6 +49,11 @@ def lenient_decoder_of(messages: MessageKind) -> Callable[[bytes, int | None], A
         return message
 
     return read
+
+
+@cache  # for each partition that a worker takes over all kinds are asked for
+def _hints_of(message_type: type[Message]) -> Mapping[str, Any]:
+    return get_type_hints(message_type, include_extras=True)
 
 
 def _text_in(fields: dict[str, msgspec.Raw], name: str) -> str:

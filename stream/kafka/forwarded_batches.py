@@ -15,6 +15,7 @@ type of an event, and shows it in its error.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar, Union
 
 import msgspec
@@ -199,12 +200,16 @@ def _unknown_format(record: Record, what: str) -> UnknownForwardedFormat:
 _DecodeSingle = Callable[[bytes], Event]
 
 
+@cache  # every partition that a worker takes over has a decoder
+def _with_names(event: type[Event]) -> type[msgspec.Struct]:
+    """A type with the fields of an event, which is encoded with their names."""
+    fields = [(field.name, field.type) for field in msgspec.structs.fields(event)]
+    return msgspec.defstruct(event.__name__, fields)
+
+
 def _decoder_of_singles(types: Mapping[str, type[Event]]) -> _DecodeSingle:
     """What decodes an event as the version before has encoded it: its type, and the values of its fields by name."""
-    by_name = {
-        name: msgspec.defstruct(name, [(field.name, field.type) for field in msgspec.structs.fields(event)])
-        for name, event in types.items()
-    }
+    by_name = {name: _with_names(event) for name, event in types.items()}
 
     def decode(value: bytes) -> Event:
         name, content = msgspec.msgpack.decode(value, type=tuple[str, msgspec.Raw])

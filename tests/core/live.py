@@ -8,7 +8,7 @@ from zlib import crc32
 import msgspec
 
 from stream.core.events import Event
-from stream.core.families.registry import events
+from stream.core.families.registry import events, families
 from stream.core.messages import Reader
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.partition import Partition
@@ -66,7 +66,7 @@ def forwarded(event: Event) -> ForwardedRecord[Any]:
     item = encode_misplaced(Misplaced(Message(b"{}"), event.user, event, None), "logins", 0, max_bytes=1_000_000)
     ((value, headers),) = batches([item], "logins", 0, checkpointed_offset=0)
     its_headers: Any = headers
-    batch = forwarded_batch_reader(events(Rules()))(Message(value, headers=its_headers))
+    batch = forwarded_batch_reader(events(families(Rules())))(Message(value, headers=its_headers))
     assert batch is not None
     return batch.records[0]
 

@@ -17,7 +17,7 @@ from stream.core.account_changes import Change
 from stream.core.events import AccountChange, Answer, Event, Login, SignUps, Step, Summary
 from stream.core.families.orders.messages import Paid
 from stream.core.families.orders.part import Version
-from stream.core.families.registry import events
+from stream.core.families.registry import events, families
 from stream.core.partition.batch_reader import Misplaced
 from stream.core.rules import Rules
 from stream.core.segments import NO_ATTRIBUTES, attribute_values_of
@@ -36,7 +36,7 @@ from stream.kafka.headers import Headers, Origin, Replay, replay_headers
 KIB = 1024
 MAX_BYTES = 1024 * KIB
 
-TYPES = events(Rules())
+TYPES = events(families(Rules()))
 read = forwarded_batch_reader(TYPES)
 
 texts = st.text(max_size=12)

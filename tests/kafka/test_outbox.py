@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.events import retraction
-from stream.core.families.registry import events
+from stream.core.families.registry import events, families
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
@@ -100,7 +100,7 @@ def forwarded(one: Any, user: str = "ada", event_index: int | None = None) -> Fo
     asyncio.run(outbox.forward("logins", one.partition, [misplaced], checkpointed_offset=5))
     (sent,) = kept.sent
     arrived = record(sent.key, sent.value, sent.headers, topic="engagement-rekey", partition=sent.partition, offset=99)
-    batch = forwarded_batch_reader(events(Rules()))(arrived)
+    batch = forwarded_batch_reader(events(families(Rules())))(arrived)
     assert batch is not None
     assert (batch.topic, batch.partition, batch.checkpointed_offset) == ("logins", one.partition, 5)
     (found,) = batch.records

@@ -1,5 +1,6 @@
 """The list of families. A new one is a module of this folder and a line here."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from stream.core.events import Event
@@ -60,9 +61,9 @@ def message_kinds() -> dict[str, MessageKind]:
     return {kind.kind: kind for family in FAMILIES for kind in family.message_kinds}
 
 
-def events(rules: Rules) -> dict[str, type[Event]]:
-    """The types of events that any family processes, by name."""
-    return {event.__name__: event for family in families(rules) for event in family.handlers() if event is not Event}
+def events(of: Iterable[Family[Any]]) -> dict[str, type[Event]]:
+    """The types of events that any of these families processes, by name."""
+    return {event.__name__: event for family in of for event in family.handlers() if event is not Event}
 
 
 def state_settings(rules: Rules) -> dict[str, str]:
