@@ -27,8 +27,6 @@ _FILLS_MS = 31 * DAY_MS
 # Of thousands of numbers those are remembered that are recorded: of the past no alert asks for any other.
 _NUMBERS = promtool.RULES / "numbers.yml"
 _ASKED = frozenset(name for rule in rules([_NUMBERS]) for name in metrics_of(rule.expr))
-# The numbers are computed once in so many scrapes and shown until the next time: within ten minutes they hardly move.
-_SCRAPES_OF_A_NUMBER = 10
 
 
 def moments(now_ms: int, *, lasts_ms: int) -> list[range]:
@@ -49,11 +47,7 @@ def scraped(population: SimulatorSettings, at: Sequence[range], *, job: str) -> 
     coming = next(events)
     for times in at:
         lines: list[str] = []
-        shown: list[Sample] = []
-        for place, at_ms in enumerate(times):
-            if place % _SCRAPES_OF_A_NUMBER:
-                lines += [_line(sample, job, at_ms) for sample in shown]
-                continue
+        for at_ms in times:
             due: list[SimulatedEvent] = []
             while coming.arrives_at_ms <= at_ms:
                 due.append(coming)
@@ -65,8 +59,7 @@ def scraped(population: SimulatorSettings, at: Sequence[range], *, job: str) -> 
                 raise AssertionError(f"the population sent what can't be used: {refused}")
             computed = offline.computed()
             samples = chain(computed.live, *(samples for _, samples in computed.closed))
-            shown = [sample for sample in samples if sample.name in _ASKED]
-            lines += [_line(sample, job, at_ms) for sample in shown]
+            lines += [_line(sample, job, at_ms) for sample in samples if sample.name in _ASKED]
         yield "".join(lines) + "# EOF\n"
 
 

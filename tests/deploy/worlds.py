@@ -290,9 +290,9 @@ class App:
         if self._tells(*_REVIEWS):
             yield from self._reviews()
         if self._tells(*_HEALTH):
-            yield from self._health(active)
+            yield from self._health_scores(active)
 
-    def _health(self, active: Curve) -> Iterator[tuple[str, Curve]]:
+    def _health_scores(self, active: Curve) -> Iterator[tuple[str, Curve]]:
         """Users by band at the end of the last closed day, and how much is known of them."""
         at_risk = _of_closed_days(self._changed("at_risk", self.at_risk))
         for band, share in (("at_risk", at_risk), ("neutral", (1 - at_risk) / 2), ("healthy", (1 - at_risk) / 2)):
