@@ -19,11 +19,12 @@ survey they are: a question is named by its key alone.
 
 Source: Qualtrics' documentation, "Retrieve a survey response" and "Event subscriptions", of November 2026. It does not
 show what an export in JSON looks like. So this follows from programs of others that fetch one, among them Databricks'
-connector (databrickslabs/lakeflow-community-connectors, sources/qualtrics): an object with the list `responses`, in each
-of them `responseId` and `values`, where dates, status, embedded data and `_recordId` stand beside the questions; `labels`,
-`displayedFields` and `displayedValues` may stand beside `values`. Answers are codes. That connector looks for dates beside
-`values` too, where nobody else does. In the format `ndjson` each line is a response. An event subscription is sent as a form: `Topic`,
-`Status`, `SurveyID`, `ResponseID`, `CompletedDate` and `BrandID`, or these in the field `MSG` beside its `HMAC`.
+connector (databrickslabs/lakeflow-community-connectors, sources/qualtrics): an object with the list `responses`, in
+each of them `responseId` and `values`, where dates, status, embedded data and `_recordId` stand beside the questions;
+`labels`, `displayedFields` and `displayedValues` may stand beside `values`. Answers are codes. That connector looks
+for dates beside `values` too, where nobody else does. In the format `ndjson` each line is a response. An event
+subscription is sent as a form: `Topic`, `Status`, `SurveyID`, `ResponseID`, `CompletedDate` and `BrandID`, or these in
+the field `MSG` beside its `HMAC`.
 """
 
 from collections.abc import Mapping, Sequence
