@@ -309,6 +309,28 @@ def test_once_a_day_has_closed_the_score_of_each_user_is_sent_some_at_a_time(mon
     asyncio.run(scenario())
 
 
+def test_the_score_of_a_user_who_has_none_any_more_is_deleted() -> None:
+    async def scenario() -> None:
+        (user,), outbox = users_of(1, 1), Outbox()
+        one = await task(outbox, scored=True)
+        await apply(one, [login(user, 0, at="2026-03-09T12:00:00Z")])
+        one.tick(NOW_MS)
+        one.send_closed_days("w", now_ms=NOW_MS)
+        for _ in range(3):
+            await one.checkpoint()
+        assert outbox.scores == [(user, 50.0)]
+
+        later_ms = NOW_MS + 91 * DAY_MS
+        one.tick(later_ms)
+        while one.has_closing_backlog:
+            one.send_closed_days("w", now_ms=later_ms)
+        for _ in range(3):
+            await one.checkpoint()
+        assert outbox.scores == [(user, 50.0), (user, None)]
+
+    asyncio.run(scenario())
+
+
 def test_nothing_new_is_no_checkpoint() -> None:
     async def scenario() -> None:
         outbox = Outbox()

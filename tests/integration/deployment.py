@@ -32,6 +32,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.core import catalogue
+from stream.core.families.registry import message_kinds
 from stream.core.offline import Computed, Offline
 from stream.core.rejections import Reason
 from stream.core.samples import Sample
@@ -69,6 +70,9 @@ _SHOWN = 15
 # Outages of Kafka may add up to more than the minute after which a producer gives up, and so may a busy machine.
 _PATIENT = {"delivery_timeout_ms": 900_000, "max_block_ms": 900_000}
 
+# Settings of a population that sends every kind of messages.
+ALL_KINDS: dict[str, float] = {"customers": True, "further_topics": True}
+
 _EVENTS = "engagement_events_total"
 _BUSINESS = frozenset(name for metric in catalogue.BUSINESS for name in metric.names)
 
@@ -78,7 +82,7 @@ Numbers = dict[str, float]
 def simulated(*, users: int, days: int, **population: float) -> list[ReplayEvent]:
     """A believable load in order of arrival, `topic` being ours.
 
-    `population` are more settings of the simulator: shares of events that are faults, and whether there are customers.
+    `population` are more settings of the simulator: shares of events that are faults, and which topics there are.
     """
     return list(arriving(users=users, days=days, **population))
 
@@ -265,7 +269,7 @@ def logs_of(topic: str, admin: Any) -> list[Any]:
 
 
 class Deployment:
-    """A deployment with topics and state of its own, and of customers too if it has `customers`.
+    """A deployment with topics and state of its own, and a topic for every kind of messages if it reads `all_kinds`.
 
     `settings` are overrides by dotted name.
     """
@@ -276,11 +280,11 @@ class Deployment:
         unique: Callable[[str], str],
         folder: Path,
         *,
-        customers: bool = False,
+        all_kinds: bool = False,
         **settings: object,
     ) -> None:
         self.address = address
-        inputs = ("sessions", "logins", "surveys", *(("accounts", "orders") if customers else ()))
+        inputs = message_kinds() if all_kinds else ("sessions", "logins", "surveys")
         self._folder = folder
         chosen = {
             "app_id": unique("app"),

@@ -147,11 +147,11 @@ Deploy = Callable[..., Deployment]
 
 @pytest.fixture
 def deploy(unique: Callable[[str], str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deploy]:
-    """Makes deployments, whose processes end with the test: `deploy(address, customers=…, **settings)`."""
+    """Makes deployments, whose processes end with the test: `deploy(address, all_kinds=…, **settings)`."""
     made: list[Deployment] = []
 
-    def make(address: str, *, customers: bool = False, **settings: object) -> Deployment:
-        made.append(Deployment(address, unique, tmp_path, customers=customers, **settings))
+    def make(address: str, *, all_kinds: bool = False, **settings: object) -> Deployment:
+        made.append(Deployment(address, unique, tmp_path, all_kinds=all_kinds, **settings))
         made[-1].forks = request.node.get_closest_marker("executed") is None
         return made[-1]
 

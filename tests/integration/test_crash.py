@@ -12,7 +12,7 @@ import pytest
 from stream.core.partition.progress import Progress
 from stream.state.rocksdb import RocksStore
 from tests.chaos.world import ProxiedKafka
-from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.deployment import ALL_KINDS, Deployment, Program, simulated
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 
@@ -37,11 +37,11 @@ def has_read(program: Program, events: int) -> int:
 def test_a_worker_killed_under_load_continues_as_if_nothing_had_been(
     kafka: RunningKafka, deploy: Deploy, state: str, kills_after: tuple[int, ...]
 ) -> None:
-    deployment = deploy(kafka.address, customers=True)
+    deployment = deploy(kafka.address, all_kinds=True)
     settings = {"ENGAGEMENT_STATE_URL": "memory://"} if state == "in memory" else {}
     deployment.create_topics()
 
-    with deployment.load(simulated(users=600, days=28, customers=True, **FAULTS), rate=1_500):
+    with deployment.load(simulated(users=600, days=28, **ALL_KINDS, **FAULTS), rate=1_500):
         read = 0
         for more in kills_after:
             worker = deployment.start(**settings)

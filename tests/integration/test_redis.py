@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.deployment import Deployment, Program, simulated
+from tests.integration.deployment import ALL_KINDS, Deployment, Program, simulated
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.state.redis_server import RedisServer
@@ -26,15 +26,15 @@ def redis(run_redis: RunRedis) -> RedisServer:
 
 @pytest.fixture
 def deployment(kafka: RunningKafka, deploy: Deploy, redis: RedisServer) -> Deployment:
-    """A deployment on a real Kafka that has customers, with its state in a Redis of its own."""
-    return deploy(kafka.address, customers=True, **{"state.url": redis.url})
+    """A deployment on a real Kafka that reads every kind of messages, with its state in a Redis of its own."""
+    return deploy(kafka.address, all_kinds=True, **{"state.url": redis.url})
 
 
 @pytest.mark.chaos
 def test_a_worker_waits_for_its_redis_says_so_and_misses_nothing(deployment: Deployment, redis: RedisServer) -> None:
     worker = deployment.start()
     worker.wait_until_ready()
-    events = simulated(users=200, days=10, customers=True, **FAULTS)
+    events = simulated(users=200, days=10, **ALL_KINDS, **FAULTS)
     parts = [events[part::4] for part in range(4)]
     deployment.send(parts[0])
     deployment.wait_until_every_gauge_equals_the_recount(worker)

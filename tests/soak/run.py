@@ -84,7 +84,7 @@ def soak(wanted: Soak, folder: Path, tell: Callable[[str], None], *, address: st
             "state.rocksdb_memory_bytes": 8 * MIB,
             **(wanted.settings or {}),
         }
-        deployment = Deployment(servers, lambda name: f"{name}-{suffix}", folder, customers=False, **chosen)
+        deployment = Deployment(servers, lambda name: f"{name}-{suffix}", folder, all_kinds=False, **chosen)
         try:
             return _Run(wanted, deployment, store_bytes, tell).outcome()
         finally:
