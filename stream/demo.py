@@ -119,7 +119,7 @@ class Demo:
             overrides |= {f"topics.{kind}": kind for kind in kinds()}
         if self._recorded is None:
             overrides |= {"onboarding_steps": STEPS, "gross_margin": "0.75", "capex": self._capital()}
-            overrides["features"] = FEATURE_WEIGHTS
+            overrides |= {"features": FEATURE_WEIGHTS, "health.enabled": True}
         if embedded:
             overrides["kafka.idempotent"] = False
         elif self._recorded_input is None:

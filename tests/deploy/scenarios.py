@@ -279,6 +279,10 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        says="an app with few users, of whom some more are at risk, which may be chance",
+        app=App(job="few_scores", ends=END, users=1_000, at_risk=0.1, changes=(Change(what="at_risk", to=1.33),)),
+    ),
+    Scenario(
         says="an app with few answers, which are bad",
         app=App(
             job="few_answers",
@@ -454,7 +458,9 @@ SCENARIOS = (
             stickiness=0.02,
             bounce=0.1,
             adoption=8,
+            at_risk=0.05,
             changes=(
+                Change(what="at_risk", to=1.4),
                 fewer_come(0.8, until=MONDAY + 7),
                 Change(what="bounce", to=1.25),
                 Change(what="adoption", to=0.8),

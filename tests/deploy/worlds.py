@@ -294,7 +294,7 @@ class App:
 
     def _health_scores(self, active: Curve) -> Iterator[tuple[str, Curve]]:
         """Users by band at the end of the last closed day, and how much is known of them."""
-        at_risk = _of_closed_days(self._changed("at_risk", self.at_risk))
+        at_risk = _of_closed_days(_rolling(self._changed("at_risk", self.at_risk), days=1))
         for band, share in (("at_risk", at_risk), ("neutral", (1 - at_risk) / 2), ("healthy", (1 - at_risk) / 2)):
             yield f'engagement_health_users_closed{{band="{band}"}}', 1.2 * share * active
         yield "engagement_health_coverage_mean_closed", _of_closed_days(self._changed("coverage", self.coverage))

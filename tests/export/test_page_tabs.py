@@ -29,7 +29,7 @@ from tests.timeouts import TIMEOUT_SECONDS
 
 TABS = (
     *("Now", "Days", "Retention", "Lifecycle", "Segments"),
-    *("Customers", "Support", "Adoption", "Voice", "Dimensions"),
+    *("Customers", "Support", "Adoption", "Voice", "Health", "Dimensions"),
 )
 # Those with numbers of now, which are shown before a day has closed.
 LIVE_TABS = ("Support", "Adoption", "Voice", "Dimensions")

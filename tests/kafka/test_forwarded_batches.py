@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 
 from stream.agents.forwarded_events import ForwardedEvents
 from stream.core.account_changes import Change
-from stream.core.events import AccountChange, Answer, Event, Login, SignUps, Step, Summary
+from stream.core.events import AccountChange, Answer, Event, FeatureUsed, Login, SignUps, Step, Summary
+from stream.core.families.contacts.messages import ConversationChanged
+from stream.core.families.contacts.part import Message as ContactTold
 from stream.core.families.orders.messages import Paid
 from stream.core.families.orders.part import Version
 from stream.core.families.registry import events, families
+from stream.core.families.reviews.messages import ReviewWritten
+from stream.core.families.reviews.part import Version as ReviewVersion
+from stream.core.families.social.messages import AudienceCounted, Interacted
+from stream.core.families.social.part import Interaction
 from stream.core.partition.batch_reader import Misplaced
 from stream.core.rules import Rules
 from stream.core.segments import NO_ATTRIBUTES, attribute_values_of
@@ -213,8 +219,15 @@ WIRE: dict[str, list[Any]] = {
         *("Answer", "ann", 1, False, "r-1", "cxi", "partial", None, [1, 5], [5, 4, 3, 2], "i-1", "ref"),
         ["web", "pro", "DE", "1.10"],
     ],
+    "AudienceCounted": ["AudienceCounted", "ann", 1, False, "mastodon", 7, None],
+    "ConversationChanged": ["ConversationChanged", "ann", 1, False, "c-1", [1, 3, "chat", True]],
+    "FeatureUsed": ["FeatureUsed", "ann", 1, False, 7, "search", False, ["web", "pro", "DE", "1.10"]],
+    "Interacted": [
+        *("Interacted", "ann", 1, False, "like mastodon p-1", [1, True, "like", "mastodon", "positive"]),
+    ],
     "Login": ["Login", "ann", 1, False, 7, True, ["web", "pro", "DE", "1.10"]],
     "Paid": ["Paid", "ann", 1, False, "o-1", "f-1", [1, 1099, "EUR", 300, "renewal"]],
+    "ReviewWritten": ["ReviewWritten", "ann", 1, False, "v-1", [1, False, 4]],
     "SignUps": ["SignUps", "ann", 1, False, [2, 3]],
     "Step": [
         *("Step", "ann", 1, False, 7, "s-1", True, False, True, False, True, None, 900),
@@ -252,6 +265,24 @@ EVENTS: dict[str, Event] = {
         name="ref",
         segments=_OF,
     ),
+    "AudienceCounted": AudienceCounted(user="ann", at_ms=1, is_bot=False, network="mastodon", followers=7, reach=None),
+    "ConversationChanged": ConversationChanged(
+        user="ann",
+        at_ms=1,
+        is_bot=False,
+        conversation_id="c-1",
+        told=ContactTold(at_ms=1, type=3, channel="chat", is_outbound=True),
+    ),
+    "FeatureUsed": FeatureUsed(
+        user="ann", at_ms=1, is_bot=False, identity=7, feature="search", is_interactive=False, segments=_OF
+    ),
+    "Interacted": Interacted(
+        user="ann",
+        at_ms=1,
+        is_bot=False,
+        thing="like mastodon p-1",
+        version=Interaction(at_ms=1, is_undone=True, kind="like", network="mastodon", sentiment="positive"),
+    ),
     "Login": Login(user="ann", at_ms=1, is_bot=False, identity=7, success=True, segments=_OF),
     "Paid": Paid(
         user="ann",
@@ -260,6 +291,9 @@ EVENTS: dict[str, Event] = {
         order_id="o-1",
         refund_id="f-1",
         version=Version(at_ms=1, amount=1099, currency="EUR", margin=300, kind="renewal"),
+    ),
+    "ReviewWritten": ReviewWritten(
+        user="ann", at_ms=1, is_bot=False, review_id="v-1", version=ReviewVersion(at_ms=1, is_removed=False, stars=4)
     ),
     "SignUps": SignUps(user="ann", at_ms=1, is_bot=False, signed_up_ms=(2, 3)),
     "Step": Step(

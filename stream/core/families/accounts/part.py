@@ -43,6 +43,8 @@ class Period(msgspec.Struct, frozen=True, array_like=True, gc=False):
     signed_up_ms: int | None = None
     onboarded_ms: int | None = None
     steps: tuple[tuple[str, int], ...] = ()  # by name, in this order: when each was first done
+    # Whether the life before it goes on in it, where what that follows from is kept no more.
+    goes_on: bool = False
 
 
 class Account(msgspec.Struct, gc=False):
@@ -68,13 +70,13 @@ def with_period(periods: tuple[Period, ...], new: Period, *, memory_days: int, d
     """The periods after one more event; `periods` itself if nothing changes."""
     first, last = day_of(new.first_ms) - memory_days, day_of(new.last_ms) + memory_days
     near = [period for period in periods if first <= day_of(period.last_ms) and day_of(period.first_ms) <= last]
-    grown = _joined([*near, new])
+    grown = _joined([*near, new], goes_on=bool(near) and near[0].goes_on)
     if near == [grown]:
         return periods
     return tuple(sorted((*(one for one in periods if one not in near), grown), key=lambda one: one.first_ms))
 
 
-def _joined(periods: Iterable[Period]) -> Period:
+def _joined(periods: Iterable[Period], *, goes_on: bool = False) -> Period:
     """One period of several."""
     several = list(periods)
     steps: dict[str, int] = {}
@@ -87,6 +89,7 @@ def _joined(periods: Iterable[Period]) -> Period:
         _earliest(period.signed_up_ms for period in several),
         _earliest(period.onboarded_ms for period in several),
         tuple(sorted(steps.items())),
+        goes_on,
     )
 
 
@@ -159,7 +162,7 @@ def lives(account: Account, *, memory_days: int, day_of: DayOf, starts_ms: Calla
     found: list[Life] = []
     for period in account.periods:
         periods: tuple[Period, ...] = (period,)
-        if found and found[-1].is_standing(period.first_ms - 1):
+        if found and (period.goes_on or found[-1].is_standing(period.first_ms - 1)):
             periods = (*found.pop().periods, period)
         found.append(_life(periods, account.told, memory_days, day_of, starts_ms))
     return found
@@ -188,16 +191,15 @@ def forget(account: Account, whole: list[Life], *, before_ms: int, kept_ms: int)
         for life in whole
         if life.forgotten_ms >= kept_ms or life.is_standing(kept_ms) or life.is_standing(before_ms)
     ]
-    # The old periods of a life become one, so that it stays one without the old events that it follows from.
+    # The old periods of a life are noted to be one, so that it stays one without the events that it follows from.
     account.periods = tuple(period for life in kept for period in _with_old_as_one(life.periods, kept_ms))
     account.told = tuple(one for life in kept for one in _without_old(life.told, kept_ms))
 
 
 def _with_old_as_one(periods: tuple[Period, ...], kept_ms: int) -> Iterator[Period]:
-    old = [period for period in periods if period.first_ms < kept_ms]
-    if old:
-        yield _joined(old)
-    yield from periods[len(old) :]
+    for place, period in enumerate(periods):
+        is_noted = period.goes_on or place == 0 or period.first_ms >= kept_ms
+        yield period if is_noted else msgspec.structs.replace(period, goes_on=True)
 
 
 def _without_old(told: tuple[Told, ...], kept_ms: int) -> tuple[Told, ...]:
