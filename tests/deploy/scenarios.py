@@ -743,7 +743,7 @@ TEXTS = (
     ),
     Text(
         alert="EngagementHealthAtRisk",
-        day=47,
+        day=50,
         says={
             "at_risk": "At the end of the last closed day 40.2% of 24000 users with a health score were at risk; four"
             " weeks before it was 30%."
