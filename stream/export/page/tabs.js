@@ -34,6 +34,8 @@ export function tabs(nav, changed) {
     changed(name, isOther);
   }
 
+  // A browser is content with a link of which a part can be seen.
+  strip.addEventListener("focusin", ({ target }) => target.scrollIntoView({ block: "nearest", inline: "nearest" }));
   strip.addEventListener("scroll", cue);
   new ResizeObserver(cue).observe(strip);
   window.addEventListener("hashchange", choose);
