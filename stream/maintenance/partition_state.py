@@ -148,9 +148,7 @@ class StateMaintenance:
         if self._peek is None:
             state = await self.read_state(partition, on_progress)
             return state.progress, state.store.scan(prefix)
-        shared = await in_thread(lambda: self._peek_at(partition))
-        written = await in_thread(lambda: shared.read(PROGRESS))
-        progress = Progress() if written is None else decode_progress(written, {})
+        progress, shared = await self._shared_rows(self._peek, partition)
         return progress, await in_thread(lambda: shared.scan(prefix))
 
     async def row(self, partition: int, key: bytes) -> tuple[Progress, bytes | None]:
@@ -162,14 +160,14 @@ class StateMaintenance:
             state = await self.read_state(partition)
             (value,) = await in_thread(lambda: state.store.read([key]))
             return state.progress, value
-        shared = await in_thread(lambda: self._peek_at(partition))
-        written = await in_thread(lambda: shared.read(PROGRESS))
-        progress = Progress() if written is None else decode_progress(written, {})
+        progress, shared = await self._shared_rows(self._peek, partition)
         return progress, await in_thread(lambda: shared.read(key))
 
-    def _peek_at(self, partition: int) -> SharedRows:
-        assert self._peek is not None
-        return self._peek(partition)
+    async def _shared_rows(self, peek: Callable[[int], SharedRows], partition: int) -> tuple[Progress, SharedRows]:
+        """What reads a partition in a store that workers share, and how far the partition has come."""
+        shared = await in_thread(lambda: peek(partition))
+        written = await in_thread(lambda: shared.read(PROGRESS))
+        return Progress() if written is None else decode_progress(written, {}), shared
 
     async def _read_changelog(
         self, partition: int, store: Store, on_progress: Callable[[int, int], None]

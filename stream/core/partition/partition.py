@@ -360,8 +360,11 @@ class Partition:
     def day_of_scores(self) -> int | None:
         """The closed day of which the scores of users have still to be told; None if all are, or nobody is scored."""
         closed, told = self.progress.closed_through, self.progress.scores_told
-        is_scored = any(family.is_used for family in self._derived)
-        return closed if is_scored and closed is not None and (told is None or told < closed) else None
+        return closed if self._scores_users and closed is not None and (told is None or told < closed) else None
+
+    @property
+    def _scores_users(self) -> bool:
+        return any(family.is_used for family in self._derived)
 
     def scores(self, items: Iterable[tuple[bytes, bytes]], day: int | None) -> Iterator[tuple[str, UserScore | None]]:
         """What is told of the users of some stored rows at the end of a day; None for those who have no score any more.
@@ -370,7 +373,7 @@ class Partition:
         """
         users = [item for item in items if item[0].startswith(USERS)]
         kept = []
-        for item in users if any(family.is_used for family in self._derived) else ():
+        for item in users if self._scores_users else ():
             if item[0] in self._rows.expired:
                 yield item[0].decode().removeprefix(USER_PREFIX), None
             else:
