@@ -25,7 +25,7 @@ from concurrent.futures import Future as ThreadFuture
 from contextlib import nullcontext, suppress
 from functools import partial
 from threading import Thread
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from aiokafka import client as aiokafka_client
 from aiokafka import errors as aiokafka_errors
@@ -63,7 +63,13 @@ _SESSION_USED = 0.85
 _closing: "set[asyncio.Future[None]]" = set()
 
 _AddressInfo = tuple[int, int, int, str, Any]
-_Answer = TypeVar("_Answer")
+
+
+class _CanBeClosed(Protocol):
+    def close(self) -> None: ...
+
+
+_Closable = TypeVar("_Closable", bound=_CanBeClosed)
 
 
 class NotConnected(ConnectionError):
@@ -129,12 +135,13 @@ def connection_problems(servers: str | Sequence[str]) -> str:
 
 
 async def first_to_answer(
-    host: str, port: int, attempt: Callable[[_AddressInfo], Awaitable[_Answer]], *, seconds: float
-) -> _Answer:
+    host: str, port: int, attempt: Callable[[_AddressInfo], Awaitable[_Closable]], *, seconds: float
+) -> _Closable:
     """Look a name up and try its addresses; returns the result of the first `attempt` that succeeds.
 
-    An attempt has failed if it raises OSError, TimeoutError or KafkaConnectionError; any other error ends all. Raises
-    NotConnected when all have failed, or after `seconds`, in which the look-up does not count.
+    An attempt has failed if it raises OSError, TimeoutError or KafkaConnectionError; any other error ends all. What
+    another attempt has opened meanwhile is closed. Raises NotConnected when all have failed, or after `seconds`, in
+    which the look-up does not count.
     """
     try:
         addresses = _names.in_order(host, port, await _look_up(host, port))
@@ -148,12 +155,12 @@ async def _race(
     host: str,
     port: int,
     addresses: Sequence[_AddressInfo],
-    attempt: Callable[[_AddressInfo], Awaitable[_Answer]],
+    attempt: Callable[[_AddressInfo], Awaitable[_Closable]],
     *,
     deadline: float,
-) -> _Answer:
+) -> _Closable:
     waiting = list(addresses)
-    running: dict[asyncio.Future[_Answer], _AddressInfo] = {}
+    running: dict[asyncio.Future[_Closable], _AddressInfo] = {}
     problems: dict[Any, str] = {}
     try:
         while (waiting or running) and time.monotonic() < deadline:
@@ -180,8 +187,14 @@ async def _race(
         raise NotConnected(_told(host, problems))
     finally:
         for one in running:
+            one.add_done_callback(_close_what_was_opened)
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _close_what_was_opened(attempt: "asyncio.Future[_Closable]") -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
 
 
 _FAILURES = (OSError, asyncio.TimeoutError, aiokafka_errors.KafkaConnectionError, aiokafka_errors.RequestTimedOutError)

@@ -73,7 +73,10 @@ class Network:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # in which the last transports close
+        while opened := [one for one in self._loop._transports.values() if one._sock is not None]:  # type: ignore[attr-defined]
+            for transport in opened:
+                transport.abort()
+            await asyncio.sleep(0)  # after which they are closed
 
 
 class TcpProxy:

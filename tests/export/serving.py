@@ -44,9 +44,10 @@ class Serving:
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
-        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
-            transport.abort()
-        await asyncio.sleep(0)  # now they are closed
+        while opened := [one for one in self._loop._transports.values() if one._sock is not None]:  # type: ignore[attr-defined]
+            for transport in opened:
+                transport.abort()
+            await asyncio.sleep(0)  # after which they are closed
 
     @property
     def port(self) -> int:

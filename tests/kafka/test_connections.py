@@ -112,6 +112,41 @@ def test_what_happened_at_each_address_is_said(names: Names, monkeypatch: pytest
     assert connection_problems(f"{NAME}:{port}") == ""
 
 
+class Opened:
+    """What an attempt to connect has opened."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def test_of_addresses_that_answer_at_once_one_is_kept_and_the_others_are_closed(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_NEXT_ADDRESS_SECONDS", 0.0)
+    names.addresses[NAME] = [STALE, "127.0.0.2", LIVE]
+    opened: list[Opened] = []
+
+    async def scenario() -> Opened:
+        may_answer = asyncio.Event()
+
+        async def attempt(address: object) -> Opened:
+            mine = Opened()
+            opened.append(mine)
+            if len(opened) == 3:
+                may_answer.set()
+            await may_answer.wait()
+            return mine
+
+        return await connections.first_to_answer(NAME, 9092, attempt, seconds=TIMEOUT_SECONDS)
+
+    kept = asyncio.run(scenario())
+    assert len(opened) == 3
+    assert [one for one in opened if one.is_open] == [kept]
+
+
 def test_an_admin_client_says_which_addresses_it_has_tried(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.2)
     port = free_port()
