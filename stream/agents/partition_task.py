@@ -61,6 +61,8 @@ QUIET_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 # How many stored rows each checkpoint checks for whether they are still needed. A million rows take less than an hour.
 SWEPT_ROWS = 500
+# Of how many users the scores are calculated while a batch waits: less than five milliseconds.
+_SCORED_AT_ONCE = 25
 
 _Answer = TypeVar("_Answer")
 
@@ -120,9 +122,10 @@ class PartitionTask:
         # After a checkpoint that failed, no later one has what it collected.
         self._half_done: set[str] = set()
         self._swept = dict.fromkeys(SWEPT_PREFIXES, b"")  # by key prefix: how far the rows were checked
-        # The closed day of which the scores of users are being told; and the one that was due when a checkpoint had
-        # collected all rows, so that none of them is missed.
+        # The closed day of which the scores of users are being told, and up to which row; and the one that was due when
+        # a checkpoint had collected all rows, so that none of them is missed.
         self._day_of_scores: int | None = None
+        self._told_after = b""
         self._saved_day: int | None = None
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
@@ -484,6 +487,7 @@ class PartitionTask:
         or an earlier checkpoint has failed: what would be saved now is not all that has changed.
         """
         async with self._writing:
+            has_told = await self._tell_scores()
             async with self._applying:
                 if self._closed:
                     return
@@ -495,6 +499,7 @@ class PartitionTask:
                     and not self._core.unsaved_rows
                     and not self._core.unsaved_days
                     and self._scores_due() is None
+                    and not has_told
                 ):
                     await self._retry_until_available(self._state.check_changelog)
                     return
@@ -522,22 +527,37 @@ class PartitionTask:
             items, self._swept[prefix] = await self._retry_until_available(request)
             self._core.sweep(items)
             if prefix == USERS:
-                await self._tell_scores(items, is_first=not after, is_last=not self._swept[prefix])
+                for user in self._core.forgotten(items):
+                    self._sent.append(await self._outbox.send_score(self.number, user, None))
+                if not self._swept[prefix]:
+                    self._core.note_all_users_swept()
 
     def _scores_due(self) -> int | None:
         """The day of which the scores of users are to be told. While the partition is behind, that waits."""
         return None if self.behind() else self._core.day_of_scores()
 
-    async def _tell_scores(self, items: Sequence[tuple[bytes, bytes]], *, is_first: bool, is_last: bool) -> None:
-        """Send the health scores of some users. After a day has closed, those of all users are sent, some at a time."""
-        if is_first:
-            self._day_of_scores = self._saved_day
+    async def _tell_scores(self) -> bool:
+        """Send the health scores of some more users. After a day has closed, those of all users are sent.
+
+        Batches are applied meanwhile: they wait for a few users at most. Returns whether there was a day to tell.
+        """
         day = self._day_of_scores
-        for user, score in self._core.scores(items, day):
-            message = None if score is None or day is None else message_of(user, str(date_of(day)), score)
-            self._sent.append(await self._outbox.send_score(self.number, user, message))
-        if is_last and day is not None:
-            self._core.progress.scores_told, self._day_of_scores = day, None
+        if day is None:
+            day = self._day_of_scores = self._saved_day
+        if day is None or self._closed:
+            return False
+        request = partial(self._state.part, USERS, after=self._told_after, count=SWEPT_ROWS)
+        items, self._told_after = await self._retry_until_available(request)
+        for first in range(0, len(items), _SCORED_AT_ONCE):
+            async with self._applying:
+                scores = list(self._core.scores(items[first : first + _SCORED_AT_ONCE], day))
+            for user, score in scores:
+                message = None if score is None else message_of(user, str(date_of(day)), score)
+                self._sent.append(await self._outbox.send_score(self.number, user, message))
+        if not self._told_after:
+            self._core.progress.scores_told = day
+            self._day_of_scores = self._saved_day = None
+        return True
 
     async def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory until at most `check_changelog` are left."""

@@ -24,6 +24,7 @@ from stream.settings import Settings, load
 from stream.state.memory import MemoryStore
 from stream.telemetry import ClosedDayReport, OpenTransaction, Owner
 from tests.export.boards import Event, moment
+from tests.timeouts import TIMEOUT_SECONDS
 
 NOW_MS = moment("2026-03-10T12:00:00Z")
 
@@ -305,6 +306,27 @@ def test_once_a_day_has_closed_the_score_of_each_user_is_sent_some_at_a_time(mon
             other.tick(NOW_MS)
             await other.checkpoint()
         assert sorted(outbox.scores) == [(user, 50.0) for user in sorted(users[:4])]
+
+    asyncio.run(scenario())
+
+
+def test_batches_are_applied_while_scores_are_sent() -> None:
+    async def scenario() -> None:
+        users, outbox = users_of(1, 2), Outbox()
+        one = await task(outbox, scored=True)
+        await apply(one, [login(users[0], 0, at="2026-03-09T12:00:00Z")])
+        one.tick(NOW_MS)
+        one.send_closed_days("w", now_ms=NOW_MS)
+        await one.checkpoint()
+        sent, applied = outbox.send_score, []
+
+        async def send(partition: int, user: str, message: ScoreMessage | None) -> "asyncio.Future[None]":
+            applied.append(await apply(one, [login(users[1], 1)]))
+            return await sent(partition, user, message)
+
+        outbox.send_score = send  # type: ignore[method-assign]
+        await asyncio.wait_for(one.checkpoint(), TIMEOUT_SECONDS)
+        assert applied == [1]
 
     asyncio.run(scenario())
 

@@ -1,9 +1,12 @@
 """Customer health: METRICS.md's examples, what each part says, who is scored, and other weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from stream.core.families.health.family import HealthFamily
+from stream.core.families.health.part import UserHealth
 from stream.core.partition.partition import Partition
 from stream.core.partition.rows import USER_PREFIX
 from stream.core.report import closed_samples
@@ -150,8 +153,9 @@ def test_other_weights_count_when_the_stored_rows_were_looked_at(when: str) -> N
     for target_days, expected in ((2, 50), (1, 100), (4, 25)):
         worker.rules = rules(activity=1, target_days=target_days)
         worker.restart()
-        for _ in range(2):  # what was looked at once is not outdated any more
+        for _ in range(2):  # what was looked at once does not change any more
             worker.partition.sweep(worker.store.pages(USER_PREFIX.encode()))
+            worker.partition.note_all_users_swept()
             if when == "after it":
                 worker.restart()
         worker.partition.tick(NOON_MS + DAY_MS, behind=())
@@ -161,6 +165,47 @@ def test_other_weights_count_when_the_stored_rows_were_looked_at(when: str) -> N
         worker.forget()
         delta = worker.partition.collect_delta()
         assert not [key for key, _ in delta if key.startswith(USER_PREFIX.encode())]
+
+
+def test_who_came_while_nobody_was_scored_is_scored_when_all_rows_were_looked_at() -> None:
+    """Though the weights are those with which the rows were looked at before."""
+    worker = Worker(RULES)
+    for number, chosen in enumerate((RULES, Rules(), RULES)):
+        worker.rules = chosen
+        worker.restart()
+        if chosen is RULES:
+            worker.partition.sweep(worker.store.pages(USER_PREFIX.encode()))
+            worker.partition.note_all_users_swept()
+        if number < 2:
+            worker.apply("logins", [message(login(number))], not_after_ms=NOON_MS + number * DAY_MS)
+    worker.partition.tick(NOON_MS + 2 * DAY_MS, behind=())
+    day = worker.rules.days.day_of(NOON_MS + DAY_MS)
+
+    always = Worker(RULES)
+    always.apply("logins", [message(login(0)), message(login(1))], not_after_ms=NOON_MS + DAY_MS)
+    always.partition.tick(NOON_MS + 2 * DAY_MS, behind=())
+    assert told(worker.partition, day) == told(always.partition, day)
+
+
+def test_rows_that_were_looked_at_once_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[object] = []
+    look_at = HealthFamily.look_at
+
+    def counted(self: HealthFamily, part: UserHealth, others: Sequence[Any], first_open: int) -> bool:
+        looked_at.append(part)
+        return look_at(self, part, others, first_open)
+
+    order = {**login(), "topic": "orders", "type": "paid", "order_id": "o", "amount": 1, "currency": "EUR"}
+    worker = Worker(RULES)
+    worker.apply("orders", [message(order)], not_after_ms=NOON_MS)  # which gives its user no score
+    worker.apply("logins", [message(login(user="bob"))], not_after_ms=NOON_MS)
+    worker.checkpoint()
+    monkeypatch.setattr(HealthFamily, "look_at", counted)
+    for expected in (2, 2, 2):
+        worker.restart()
+        worker.partition.sweep(worker.store.pages(USER_PREFIX.encode()))
+        worker.partition.note_all_users_swept()
+        assert len(looked_at) == expected
 
 
 def test_whoever_is_not_scored_any_more_leaves_nothing_behind() -> None:

@@ -206,9 +206,13 @@ class Family(Generic[Part]):
         """Book what follows for one user. Returns whether the part has changed."""
         return False
 
-    def is_outdated(self, part: Part) -> bool:
-        """Whether a part follows from other settings, so that it has to be looked at again."""
-        return False
+    @property
+    def rules_number(self) -> int | None:
+        """Tells apart the settings from which that follows. With another number all users are looked at again.
+
+        None if nothing follows for anybody, because it is switched off.
+        """
+        return None
 
     def scores(self, part: Part, others: Sequence[Any], day: int) -> Scores:
         """What is told of one user at the end of a closed day: one score, or None for who has none any more.

@@ -353,9 +353,28 @@ class Partition:
         users = [item for item in items if item[0].startswith(USERS)]
         index_entries = [item for item in items if item[0].startswith(INDEX_PREFIX.encode())]
         self.progress.users -= self._rows.sweep(
-            users, horizon, forgotten_before_ms=forgotten_before_ms, first_open=self._derived_since
+            users,
+            horizon,
+            forgotten_before_ms=forgotten_before_ms,
+            outdated=self._outdated() if users else (),
+            first_open=self._derived_since,
         )
         self._user_index.sweep(index_entries, horizon)
+
+    def note_all_users_swept(self) -> None:
+        """Take note that `sweep` had all stored rows of users since the state was loaded."""
+        self.progress.derived_by = {
+            family.name: family.rules_number for family in self._derived if family.rules_number is not None
+        }
+
+    def _outdated(self) -> list[Family[Any]]:
+        """The families of which not all that is booked follows from the settings of now."""
+        derived_by = self.progress.derived_by
+        return [
+            family
+            for family in self._derived
+            if family.rules_number is not None and derived_by.get(family.name) != family.rules_number
+        ]
 
     def day_of_scores(self) -> int | None:
         """The closed day of which the scores of users have still to be told; None if all are, or nobody is scored."""
@@ -366,20 +385,17 @@ class Partition:
     def _scores_users(self) -> bool:
         return any(family.is_used for family in self._derived)
 
-    def scores(self, items: Iterable[tuple[bytes, bytes]], day: int | None) -> Iterator[tuple[str, UserScore | None]]:
+    def scores(self, items: Iterable[tuple[bytes, bytes]], day: int) -> Iterator[tuple[str, UserScore | None]]:
         """What is told of the users of some stored rows at the end of a day; None for those who have no score any more.
 
-        Call it after `sweep`. Without a day only users are told that were forgotten just now.
+        Nothing of those whose rows are about to be deleted; see `forgotten`.
         """
-        users = [item for item in items if item[0].startswith(USERS)]
-        kept = []
-        for item in users if self._scores_users else ():
-            if item[0] in self._rows.expired:
-                yield item[0].decode().removeprefix(USER_PREFIX), None
-            else:
-                kept.append(item)
-        if day is not None:
-            yield from self._rows.scores(kept, day)
+        return self._rows.scores((item for item in items if item[0] not in self._rows.expired), day)
+
+    def forgotten(self, items: Iterable[tuple[bytes, bytes]]) -> list[str]:
+        """Of the users of some stored rows those of whom a score may have been told, and whom `sweep` has forgotten."""
+        expired = self._rows.expired if self._scores_users else ()
+        return [key.decode().removeprefix(USER_PREFIX) for key, _ in items if key in expired]
 
     def restore(self, pages: Callable[[bytes], Iterable[tuple[bytes, bytes]]]) -> None:
         """Load what checkpoints have written. `pages` returns the stored items whose keys begin with a prefix.
@@ -388,6 +404,9 @@ class Partition:
         """
         for _, value in pages(PROGRESS):
             self.progress = decode_progress(value, state_settings(self.rules))
+        for family in self._derived:
+            if family.rules_number is None:  # what follows from now on from events is not booked
+                self.progress.derived_by.pop(family.name, None)
         now = self.progress.now_ms // MINUTE_MS
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)

@@ -70,6 +70,7 @@ class Progress(msgspec.Struct):
     zone_database: str = ""  # by which rules of the time zone days were told apart (`zones.rules_of`); empty if unknown
     format: int = OLDEST_FORMAT
     left_out: dict[str, dict[str, int]] = {}  # by input and word: what messages told and no family hears
+    derived_by: dict[str, int] = {}  # by family: the settings from which follows what is booked of all users
     scores_told: int | None = None  # the newest closed day of which the scores of all users were told
 
     def tick(

@@ -5,7 +5,7 @@ an event needs it; otherwise it is written back as it was. A stored row is a map
 number of a family has its part.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -176,11 +176,17 @@ class Rows:
                 del self.users[user]
 
     def sweep(
-        self, items: Iterable[tuple[bytes, bytes]], horizon: Horizon, *, forgotten_before_ms: int, first_open: int
+        self,
+        items: Iterable[tuple[bytes, bytes]],
+        horizon: Horizon,
+        *,
+        forgotten_before_ms: int,
+        outdated: Sequence[Family[Any]],
+        first_open: int,
     ) -> int:
         """Check whether stored rows are still needed. Returns how many are not.
 
-        What follows from other settings than those of now is booked anew, from the day `first_open` on.
+        What follows for each user in the families that are `outdated` is booked anew, from the day `first_open` on.
 
         If no part is known any more, only the long-term parts are kept. If the last event of a user is before
         `forgotten_before_ms`, nothing is kept.
@@ -188,13 +194,14 @@ class Rows:
         gone, known = 0, [family.known_ms() for family in self.families]
         for key, value in items:
             user = key.decode().removeprefix(USER_PREFIX)
-            if user in self.unsaved:
-                continue
             row = self.users.get(user) or self.decode(value)
-            if self._has_looked_again(row, first_open):
-                self.users[user] = row
-                self.mark_changed(user, row)
-                continue  # it is written now, and checked the next time
+            for family in outdated:
+                part, *others = self._parts_for(family, row)
+                if family.look_at(part, others, first_open):
+                    self.users[user] = row
+                    self.mark_changed(user, row)
+            if user in self.unsaved:
+                continue  # it is checked the next time
             last_ms = self.last_ms_by_part(row)
             if any(at_ms + known_ms >= horizon.before_ms for at_ms, known_ms in zip(last_ms, known, strict=True)):
                 continue
@@ -207,15 +214,6 @@ class Rows:
                 self.users[user] = rest
                 self.mark_changed(user, rest)
         return gone
-
-    def _has_looked_again(self, row: Row, first_open: int) -> bool:
-        """Look at parts that follow from other settings than those of now; returns whether any has changed."""
-        changed = False
-        for family in self._derived:
-            part, *others = self._parts_for(family, row)
-            if family.is_outdated(part):
-                changed = family.look_at(part, others, first_open) or changed
-        return changed
 
     def scores(self, items: Iterable[tuple[bytes, bytes]], day: int) -> Iterator[tuple[str, UserScore | None]]:
         """What is told of the users of stored rows at the end of a closed day: a score, or None for none any more."""

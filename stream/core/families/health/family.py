@@ -78,7 +78,7 @@ class HealthFamily(Family[UserHealth]):
         return _decode(stored)
 
     def stored(self, part: UserHealth) -> object:
-        return (part.rules, part.changes) if part.changes else None
+        return (part.changes,) if part.changes else None
 
     def prune(self, part: UserHealth, horizon: Horizon) -> None:
         if part.changes:
@@ -118,11 +118,10 @@ class HealthFamily(Family[UserHealth]):
     def look_at(self, part: UserHealth, others: Sequence[Any], first_open: int) -> bool:
         if self._scorer is None:
             return False
-        before, rules = part.changes, part.rules
+        before = part.changes
         part.changes = replaced(before, first_open, self._scorer.changes(OfUser(*others), first_open))
-        part.rules = self._scorer.rules_number
         if part.changes == before:
-            return part.rules != rules and bool(before)
+            return False
         self._is_used = True
         difference: dict[int, Amounts] = {}
         for changes, times in ((before, -1), (part.changes, 1)):
@@ -137,8 +136,9 @@ class HealthFamily(Family[UserHealth]):
                 self.ledger.change(day, amounts)
         return True
 
-    def is_outdated(self, part: UserHealth) -> bool:
-        return self._scorer is not None and part.rules != self._scorer.rules_number
+    @property
+    def rules_number(self) -> int | None:
+        return None if self._scorer is None else self._scorer.rules_number
 
     def scores(self, part: UserHealth, others: Sequence[Any], day: int) -> Iterator[UserScore | None]:
         if self._scorer is not None and part.changes and part.changes[0].day <= day:

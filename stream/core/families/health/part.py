@@ -10,8 +10,6 @@ import msgspec
 # Scores and shares are summed in whole millionths, so that one can be taken out again without a rounding error.
 UNITS = 1_000_000
 
-NO_RULES = -1
-
 
 class Change(NamedTuple):
     """What holds from the end of a day on. Both are None while the user has no score."""
@@ -24,7 +22,6 @@ class Change(NamedTuple):
 class UserHealth(msgspec.Struct, array_like=True, gc=False):
     """What is booked of one user."""
 
-    rules: int = NO_RULES  # which weights it follows from (`Scorer.rules_number`)
     changes: tuple[Change, ...] = ()  # in order of their days
     # The active days that it follows from; never stored.
     activity: tuple[object, ...] | None = None

@@ -81,7 +81,7 @@ class Scorer:
         self._vital = {name: weight for name, weight in rules.features.items() if weight}
         self._pause_ms = longest_pause_ms(map(minutes_of, rules.windows_of(CONTACTS)))
         self._accounts = Contributions(rules.days, memory_days=rules.memory_days, windows=())
-        # Another number for other weights, by which what is booked is recognised as outdated.
+        # Another number for other weights and bounds.
         self.rules_number = zlib.crc32(repr((self._health, sorted(self._vital.items()))).encode())
 
     def changes(self, user: OfUser, since: int) -> tuple[Change, ...]:
