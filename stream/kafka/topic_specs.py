@@ -7,6 +7,9 @@ from stream.settings import Settings
 # A local state that is younger than this has missed no deletion in the changelog (`agents.changelog_recovery`).
 _DELETE_RETENTION_MS = 7 * 86_400_000
 _MIN_COMPACTION_LAG_MS = 600_000
+# Each score is told once a day. What is not told any more, such as that of a user whose partition is another since
+# partitions were added, or whom a state that was reset does not know, is deleted after this time.
+_SCORE_RETENTION_MS = 7 * 86_400_000
 _MIB = 1024 * 1024
 _HEADERS = 64 * 1024  # room for the headers of a dead letter, beside a message of the largest size
 
@@ -44,7 +47,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         "segment.bytes": str(16 * _MIB),
         "max.message.bytes": str(8 * _MIB),
     }
-    scores = {**_APPENDED, "cleanup.policy": "compact"}
+    scores = {**_APPENDED, "cleanup.policy": "compact,delete", "retention.ms": str(_SCORE_RETENTION_MS)}
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
