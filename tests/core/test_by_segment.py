@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stream.core.offline import Offline
 from stream.core.partition.partition import Partition
@@ -15,7 +16,7 @@ from stream.core.rules import Rules
 from stream.core.samples import Sample
 from stream.core.segments import Apart
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.core.live import Worker, line, message
+from tests.core.live import Stream, Worker, line, message
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS
 
@@ -236,6 +237,42 @@ def test_a_late_event_tells_its_own_day_and_those_until_another_value_was_told()
 
         days = [closed("active_users_closed", "platform", "7d", partition, day) for day in range(5)]
         assert days == [{"web": 1}, {"ios": 1}, {"ios": 1}, {"web": 1}, {"web": 1}]
+
+
+def test_what_is_told_on_an_active_day_counts_on_it_though_the_next_day_is_read_before_the_totals_are_needed() -> None:
+    worker = Worker(Rules())
+    for events in ([login(day=0.1)], [login(day=0.5, platform="web"), login(day=1.5)]):
+        worker.apply("logins", [message(event) for event in events], not_after_ms=NEVER_MS)
+        worker.partition.tick(events[-1]["event_time"], behind=())
+        worker.partition.snapshot()
+    worker.partition.tick(MIDNIGHT_MS + 3 * DAY_MS, behind=())
+
+    for day in (0, 1):
+        assert closed("active_users_closed", "platform", "1d", worker.partition, day) == {"web": 1}
+
+
+# What happens to one user: on which half day, what it tells, whether an account tells it, and whether the totals are
+# needed after it.
+_told = st.tuples(st.integers(0, 9), st.sampled_from(("", "", "web", "ios")), st.booleans(), st.booleans())
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(st.lists(_told, min_size=2, max_size=6), st.booleans())
+def test_whatever_is_read_between_two_snapshots_closed_days_say_what_was_told_up_to_their_end(
+    told: list[tuple[int, str, bool, bool]], is_in_order: bool
+) -> None:
+    stream, events = Stream(Rules(allowed_lateness_ms=30 * DAY_MS)), list[dict[str, Any]]()
+    for number, (half, value, is_account, is_needed) in enumerate(sorted(told) if is_in_order else told):
+        label = {"platform": value} if value else {}
+        own = {"topic": "accounts", "type": "newsletter_joined"} if is_account else {}
+        events.append({**login(day=half / 2 + 0.1, after_ms=number), **label, **own})
+        stream.apply(events[-1]["topic"], [events[-1]], not_after_ms=NEVER_MS)
+        stream.tick(max(event["event_time"] for event in events))
+        if is_needed:
+            stream.snapshot()
+    at_ms = MIDNIGHT_MS + 6 * DAY_MS
+    stream.tick(at_ms)
+    stream.agrees_with_recount(events, at_ms, days_back=5)
 
 
 def test_what_late_events_told_is_known_as_long_as_they_are_applied_and_no_longer() -> None:

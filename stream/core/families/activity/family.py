@@ -503,9 +503,11 @@ class ActivityFamily(Family[Activity]):
             return
         removed, added = _day_bits(before), _day_bits(part)
         day = only_new_day(removed, added) if has_days and not has_periods else None
-        # What was told on a later day, as of an account, does not count on this one.
-        is_newest = part.attributes is None or day is None or self._day_of(part.attributes.at_ms) <= day
-        if day is not None and is_newest and (not has_told or _has_only_later_attributes(before, part)):
+        told_on = NO_DAY if part.attributes is None else self._day_of(part.attributes.at_ms)
+        # What was told on a later day, as of an account, does not count on this one; and what was told on an earlier
+        # day counts on that too.
+        is_told_on_it = not has_told or (told_on == day and _has_only_later_attributes(before, part))
+        if day is not None and told_on <= day and is_told_on_it:
             # The common case, fast.
             last_day = day_at_or_before(removed, day)
             standings = [Standing(-1, last_day, values_before), Standing(day, day, values)]
