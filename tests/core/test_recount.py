@@ -1,16 +1,19 @@
 """For any events in any order of arrival, the numbers are those of a naive recount."""
 
+from itertools import permutations
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.offline import Offline
+from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS
 from tests.core import oracle, oracle_days
 from tests.core.live import Stream, assert_same, line
 from tests.core.oracle_events import EventFields, moment
 from tests.core.worlds import (
+    ANCHORS,
     World,
     accounts,
     answers,
@@ -72,6 +75,20 @@ def test_sessions_by_gap_agree_with_a_recount(world: World) -> None:
 @given(worlds(summaries))
 def test_summaries_and_their_revisions_agree_with_a_recount(world: World) -> None:
     agrees(world)
+
+
+def test_two_sessions_of_one_id_that_a_later_summary_joins_were_two_until_then() -> None:
+    base = ANCHORS["UTC"][0]
+    for order in permutations(((0, 0), (DAY_MS + 1, DAY_MS + 1), (0, 2 * DAY_MS))):
+        told = ("topic", "sessions"), ("type", "summary"), ("session_id", "s"), ("user_id", "ann"), ("page_views", 1)
+        events: list[EventFields] = [
+            {**dict(told), "event_time": base + end, "started_at": base + start, "ended_at": base + end}
+            for start, end in order
+        ]
+        stream = Stream(Rules(allowed_lateness_ms=9 * DAY_MS))
+        stream.apply("sessions", events, not_after_ms=base + 3 * DAY_MS)
+        stream.tick(base + 4 * DAY_MS)
+        stream.agrees_with_recount(events, base + 4 * DAY_MS, days_back=3)
 
 
 @given(worlds(answers))

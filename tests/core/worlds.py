@@ -143,7 +143,7 @@ def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[di
     long = reused and draw(st.booleans())
     event = []
     for revision in draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)):
-        offsets = (*_OFFSETS, *_DAYS_LATER) if long else _OFFSETS
+        offsets = (*_OFFSETS, *_DAYS_LATER, DAY_MS + 1) if long else _OFFSETS
         first = draw(st.sampled_from(offsets))
         ended = max(first, draw(st.sampled_from(offsets)))
         summary = {

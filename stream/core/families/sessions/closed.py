@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from stream.core.families.sessions.part import CountedSession, SessionGroup, closed, in_sessions
+from stream.core.families.sessions.part import CountedSession, SessionGroup, SummarySession, closed, in_sessions
+from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.tally import Tally
 
@@ -55,9 +56,32 @@ def _with_summaries(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of:
     for since, until in pairwise(sorted(days)):
         pieces = tuple(piece for piece in group.sessions if day_of(piece.last_ms) <= since)
         known = ([one for one in summaries if day_of(one.session.last_ms) <= since] for summaries in of_sessions)
-        then = SessionGroup(pieces, group.ends, tuple(summaries[-1] for summaries in known if summaries))
+        wholes = tuple(whole for summaries in known for whole in _wholes_of(summaries))
+        then = SessionGroup(pieces, group.ends, wholes)
         found.append(Earlier(since, until, list(then.counted(timeout_ms, pause_ms)), True))
     return found
+
+
+def _wholes_of(summaries: Sequence[SummarySession]) -> Iterator[SummarySession]:
+    """The sessions that summaries in order of rank describe: several where a later one has joined these."""
+    if len(summaries) <= 1:
+        yield from summaries
+        return
+    ranks = {id(one): rank for rank, one in enumerate(summaries)}
+    near: list[SummarySession] = []
+    until_ms = 0
+    for one in sorted(summaries, key=_begins):
+        if near and _begins(one) > until_ms + LONGEST_PAUSE_MS:
+            yield max(near, key=lambda its: ranks[id(its)])
+            near = []
+        near.append(one)
+        until_ms = max(until_ms, one.session.last_ms)
+    yield max(near, key=lambda its: ranks[id(its)])
+
+
+def _begins(summary: SummarySession) -> int:
+    """When the session of one summary begins, if that is not too late to count."""
+    return max(summary.session.first_ms, summary.span[0])
 
 
 class Closing(NamedTuple):
