@@ -12,6 +12,7 @@ from stream import settings
 from stream.core.catalogue import BY_NAME, CATALOGUE
 from stream.core.events import Login, Step
 from stream.core.families.registry import families
+from stream.core.offline import Offline
 from stream.core.rules import Rules
 from stream.core.segments import NAMED_VALUES
 from stream.inputs import registry as formats
@@ -29,7 +30,7 @@ from tests.documents import (
     TABLES,
     with_tables,
 )
-from tests.native import Message
+from tests.native import READERS, Message
 
 # Read by the command line itself and by the tests' harness.
 _OTHER_VARIABLES = re.compile(r"ENGAGEMENT_(SETTINGS|TEST_\w+)$")
@@ -58,6 +59,14 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
 
     assert len(text.splitlines()) <= _README_LINES
     assert {README.parent / link for link in _links(text)} >= {*PAGES, *PICTURES.values()}
+
+
+def test_the_events_of_the_readme_count() -> None:
+    lines = README.read_text().partition("<<'END'\n")[2].partition("\nEND")[0].splitlines()
+    offline = Offline(Rules(), READERS)
+
+    assert list(offline.apply(line.encode() for line in lines)) == []
+    assert offline.computed().events["applied"] == len(lines) == 3
 
 
 def test_the_pictures_of_the_page_are_small() -> None:
