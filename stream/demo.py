@@ -224,7 +224,7 @@ class Demo:
                 await asyncio.sleep(0)
             await producer.flush()
             deployment.board.preparing = ""
-            while _applied_events(deployment) < sent or deployment.board.unready():
+            while _applied_events(deployment) < sent or not _is_complete(deployment):
                 applied = _applied_events(deployment)
                 show_progress(applied / max(1, sent), applied)
                 await asyncio.sleep(0.1)
@@ -264,6 +264,12 @@ def _applied_events(deployment: Deployment) -> int:
     """Count the events that have reached the gauges, whatever their outcome."""
     outcomes = deployment.board.merged.outcomes
     return sum(count for counts in outcomes.values() for name, count in counts.items() if name != "rekeyed")
+
+
+def _is_complete(deployment: Deployment) -> bool:
+    """Whether the numbers are right, those of closed days too: these are calculated while the history is read."""
+    board = deployment.board
+    return not board.unready() and not board.merged.closing_backlog
 
 
 def _free_port(asked: int | None) -> int:
