@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-quick test-deps test-containers test-examples check ci fmt lint types docs lock chaos soak bench mutants clean
+.PHONY: help demo test test-all test-quick test-deps test-containers test-examples check ci fmt lint types docs picture lock chaos soak bench mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ test-containers: $(VENV)/.dev ## build the image and run docker-compose.yml in c
 	@$(PROGRAMS_OF_CONTAINERS)
 	@$(BIN)/python -m pytest -n0 -m 'containers and not bench' tests/containers -s $(ARGS)
 
-test-examples: $(VENV)/.dev ## run README.md's examples of producers in each language; for that in Go it needs Go 1.26
+test-examples: $(VENV)/.dev ## run the examples of producers in stream/FORMATS.md in each language; for that in Go it needs Go 1.26
 	@$(BIN)/python -m pytest -n0 -m '' tests/integration/test_examples.py $(ARGS)
 
 check: lint types ## everything that is checked without running it
@@ -74,10 +74,13 @@ lint: $(VENV)/.dev ## rules of style, format and imports
 types: $(VENV)/.dev ## mypy --strict over code, tests and deploy
 	@$(BIN)/python -m mypy --strict
 
-docs: $(VENV)/.dev ## write README.md's tables, the dashboards and the made manifests anew
+docs: $(VENV)/.dev ## write the tables of the pages, the dashboards and the made manifests anew
 	@$(BIN)/python -m tests.documents
 	@$(BIN)/python -m deploy.grafana
 	@$(BIN)/python -m deploy.kubernetes
+
+picture: $(VENV)/.dev ## take the pictures of the live page in README.md anew; takes minutes, and needs Chromium
+	@$(BIN)/python -m tests.picture
 
 lock: $(VENV)/.dev ## choose the newest versions of everything, for deploy/requirements.lock
 	@$(BIN)/python -m deploy.lock

@@ -44,6 +44,8 @@ _EVENTS_PER_CHUNK = 1_000
 # How often live events are sent. A gauge changes about a second after each.
 _SEND_SECONDS = 0.2
 _SECONDS_BETWEEN_LINES = 10.0
+# A century stands for ever.
+_FOR_EVER_DAYS = 36_500
 _PREFERRED_PORT = 8600
 _USAGE_HINT = "Ctrl-C ends it; --speed 60: a minute in a second; --scenario drop: fewer users return"
 
@@ -105,6 +107,15 @@ class Demo:
             yield deployment
 
     def _settings(self, address: str, folder: Path) -> Settings:
+        # For the operator's Kafka, variables apply as they do for `engagement run`, for example a password.
+        variables = {} if self._options.kafka is None else os.environ
+        settings = load(None, variables, self._overrides(address, folder))
+        if self._options.speed == 1:
+            return settings
+        # No event of a demo is too far ahead. A deployment may not set this much.
+        return msgspec.structs.replace(settings, future_limit=f"{_FOR_EVER_DAYS}d")
+
+    def _overrides(self, address: str, folder: Path) -> dict[str, object]:
         embedded = self._options.kafka is None
         overrides: dict[str, object] = {
             # On the operator's Kafka, topics of an earlier demo may be left. With its own app_id this run is apart.
@@ -126,14 +137,12 @@ class Demo:
             for kind in kinds():
                 overrides[f"topics.{kind}"] = f"{overrides['app_id']}-{kind}"
         if self._options.speed != 1:
-            # Events run ahead of the wall clock, so the windows must follow the times of the events.
-            overrides |= {"clock": "event", "future_limit": "36500d"}
+            overrides["clock"] = "event"  # events run ahead of the wall clock, and the windows follow their times
         if self._recorded_input is not None:
             topic = f"{overrides['app_id']}-recorded"
             overrides["inputs"] = [msgspec.to_builtins(msgspec.structs.replace(self._recorded_input, topic=topic))]
             overrides["clock"] = "event"  # the times of the events stay what they are
-        # For the operator's Kafka, variables apply as they do for `engagement run`, for example a password.
-        return load(None, {} if embedded else os.environ, overrides)
+        return overrides
 
     def _capital(self) -> list[dict[str, str]]:
         """What it is said to have cost to win the users of each half of the history."""
@@ -162,8 +171,8 @@ class Demo:
 
     async def _send_live(self, producer: BulkProducer) -> None:
         """Send the population's events from now on, each when it arrives."""
-        # A century stands for ever. The simulator makes an hour of events at a time.
-        events = simulate(self._population, start_ms=self._now_ms, end_ms=self._now_ms + 36_500 * DAY_MS)
+        # The simulator makes an hour of events at a time.
+        events = simulate(self._population, start_ms=self._now_ms, end_ms=self._now_ms + _FOR_EVER_DAYS * DAY_MS)
         next_event = next(events)
         began = time.monotonic()
         while True:
@@ -215,7 +224,7 @@ class Demo:
                 await asyncio.sleep(0)
             await producer.flush()
             deployment.board.preparing = ""
-            while _applied_events(deployment) < sent or deployment.board.unready():
+            while _applied_events(deployment) < sent or not _is_complete(deployment):
                 applied = _applied_events(deployment)
                 show_progress(applied / max(1, sent), applied)
                 await asyncio.sleep(0.1)
@@ -255,6 +264,12 @@ def _applied_events(deployment: Deployment) -> int:
     """Count the events that have reached the gauges, whatever their outcome."""
     outcomes = deployment.board.merged.outcomes
     return sum(count for counts in outcomes.values() for name, count in counts.items() if name != "rekeyed")
+
+
+def _is_complete(deployment: Deployment) -> bool:
+    """Whether the numbers are right, those of closed days too: these are calculated while the history is read."""
+    board = deployment.board
+    return not board.unready() and not board.merged.closing_backlog
 
 
 def _free_port(asked: int | None) -> int:

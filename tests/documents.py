@@ -1,19 +1,21 @@
-"""The tables of README.md that are made from the code: `python -m tests.documents` writes them anew.
+"""The pages that people read, and their tables that are made from code: `python -m tests.documents` writes them anew.
 
-A table lies between `<!-- name -->` and `<!-- /name -->`; the rest of the page is written by hand.
+A table lies between `<!-- name -->` and `<!-- /name -->`; the rest of a page is written by hand.
 """
 
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+import yaml
 
 from stream import settings
 from stream.core.catalogue import BUSINESS, CATALOGUE
-from stream.core.families.registry import windows
+from stream.core.families import cross_family
+from stream.core.families.registry import FAMILIES, windows
 from stream.core.metrics import Metric
 from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
@@ -23,20 +25,38 @@ from stream.settings.checks import RANGES, WINDOW_RANGE
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
 ARCHITECTURE = REPOSITORY / "stream" / "ARCHITECTURE.md"
+METRICS = REPOSITORY / "stream" / "METRICS.md"
+FORMATS = REPOSITORY / "stream" / "FORMATS.md"
+SETTINGS = REPOSITORY / "stream" / "SETTINGS.md"
+COMMANDS = REPOSITORY / "stream" / "COMMANDS.md"
+API = REPOSITORY / "stream" / "API.md"
+DEPLOYMENT = REPOSITORY / "deploy" / "DEPLOYMENT.md"
+OPERATIONS = REPOSITORY / "deploy" / "OPERATIONS.md"
+CAPACITY = REPOSITORY / "deploy" / "CAPACITY.md"
+ALERTS = REPOSITORY / "deploy" / "ALERTS.md"
+PROMISES = REPOSITORY / "tests" / "PROMISES.md"
+
+# The pages that README.md leads to.
+PAGES = (METRICS, FORMATS, SETTINGS, COMMANDS, API, DEPLOYMENT, OPERATIONS, CAPACITY, ALERTS, ARCHITECTURE, PROMISES)
+
+# The live page in README.md, as `make picture` takes it.
+PICTURES = {"light": REPOSITORY / "deploy" / "live-page.png", "dark": REPOSITORY / "deploy" / "live-page-dark.png"}
 
 _COMMENT = re.compile(r"^    (?P<field>\w+): .*\S  # (?P<comment>.+)$", re.MULTILINE)
 _NEEDED = "needed"
 
 
 def metrics() -> str:
-    """A row a metric: name, labels and what it means."""
-    health = [metric for metric in CATALOGUE if metric not in BUSINESS]
-    return f"{_metrics_table('metric', BUSINESS)}\n\n{_metrics_table('health of the pipeline', health)}"
+    """A table a family, with a row a metric: name, labels and what it means."""
+    groups = {family.name.capitalize(): family.metrics for family in FAMILIES}
+    groups["Several families"] = cross_family.METRICS
+    groups["The pipeline"] = tuple(metric for metric in CATALOGUE if metric not in BUSINESS)
+    return "\n\n".join(f"### {title}\n\n{_metrics_table(listed)}" for title, listed in groups.items())
 
 
-def _metrics_table(title: str, listed: Iterable[Metric]) -> str:
+def _metrics_table(listed: Iterable[Metric]) -> str:
     rows = ((f"`{metric.name}`", ", ".join(metric.labels), _meaning(metric)) for metric in listed)
-    return _table((title, "labels", "what it is"), rows)
+    return _table(("metric", "labels", "what it is"), rows)
 
 
 def _meaning(metric: Metric) -> str:
@@ -67,6 +87,19 @@ def questions_table() -> str:
     comments = _comments_in(Question)
     fields = zip(Question.__struct_fields__, _defaults(Question), strict=True)
     return _table(("setting", "default", ""), ((f"`{name}`", default, comments[name]) for name, default in fields))
+
+
+def alerts_table() -> str:
+    """Return a row for each alert: its runbook, how bad it is, what is wrong."""
+    files = sorted((REPOSITORY / "deploy" / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    rows = ((_runbook(it["alert"]), it["labels"]["severity"], it["annotations"]["summary"]) for it in alerts)
+    return _table(("alert", "severity", "what is wrong"), rows)
+
+
+def _runbook(alert: str) -> str:
+    return f"[{alert}](runbooks/{alert}.md)"
 
 
 def rights_table() -> str:
@@ -148,26 +181,26 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "metrics": metrics,
-    "settings": settings_table,
-    "inputs": inputs_table,
-    "questions": questions_table,
-    "rights": rights_table,
+TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
+    METRICS: {"metrics": metrics},
+    SETTINGS: {"inputs": inputs_table, "questions": questions_table, "settings": settings_table},
+    OPERATIONS: {"rights": rights_table},
+    ALERTS: {"alerts": alerts_table},
 }
 
 
-def with_tables(page: str) -> str:
-    """The page with its tables as they should be. Raises ValueError for a table without its place."""
-    for name, table in TABLES.items():
+def with_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """The text of a page with its tables as they should be. Raises ValueError for a table without its place."""
+    for name, table in tables.items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
-        before, found, rest = page.partition(start)
+        before, found, rest = text.partition(start)
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"no place for a table: {start.strip()} ... {end.strip()}")
-        page = f"{before}{start}{table()}\n{end}{after}"
-    return page
+        text = f"{before}{start}{table()}\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page, made in TABLES.items():
+        page.write_text(with_tables(page.read_text(), made))

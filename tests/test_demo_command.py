@@ -1,11 +1,15 @@
-"""How `engagement demo` ends when a part of it breaks."""
+"""The settings of `engagement demo` at another speed, and how it ends when a part of it breaks."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from stream.commands.demo import _run_demo
+from stream.core.time import DAY_MS
+from stream.demo import Demo, DemoOptions
 from stream.simulate.embedded_broker import EmbeddedBrokerFailed
 from stream.terminal import Failure
 
@@ -48,3 +52,11 @@ def test_a_worker_that_breaks_is_told_with_its_error() -> None:
 def test_a_broker_that_is_gone_is_told_in_its_words() -> None:
     gone = EmbeddedBrokerFailed("the embedded broker ended with status -9")
     assert text_of(Part(raised=gone), Part()) == "the demo broke: the embedded broker ended with status -9"
+
+
+@pytest.mark.parametrize("speed", [0.5, 60.0])
+def test_a_demo_of_another_speed_follows_the_times_of_its_events(speed: float, tmp_path: Path) -> None:
+    settings = Demo(DemoOptions(speed=speed), Console())._settings("localhost:1", tmp_path)
+
+    assert settings.clock == "event"
+    assert settings.rules.future_limit_ms > 365 * DAY_MS

@@ -1,7 +1,7 @@
 """The list of all metrics: those of the families, and those about the health of the pipeline.
 
-/metrics, its help texts, /api/v1/definitions and the README's table are made from this list. A test checks that they
-and the dashboards agree with it.
+/metrics, its help texts, /api/v1/definitions and METRICS.md are made from this list. A test checks that they and the
+dashboards agree with it.
 """
 
 from stream.core.families import cross_family

@@ -1,7 +1,7 @@
 """Native messages: the fields that all of them have, and how a family declares a kind of its own.
 
 A family declares the fields of its kind of messages, and a function that makes an event of a message. Bytes, ids and
-times are read in the same way for all kinds, in `stream/inputs/native.py`. README.md documents the messages.
+times are read in the same way for all kinds, in `stream/inputs/native.py`. FORMATS.md documents the messages.
 """
 
 import datetime as dt

@@ -27,7 +27,7 @@ _MOST_OF_ONE: Final = 1 / 3
 _ENOUGH_EVENTS: Final = 30
 
 # How much lower the rate of a worker is with every event in a wrong partition than with none, as measured by
-# `make bench ARGS="-k wrong_partition"`. README.md has the figures.
+# `make bench ARGS="-k wrong_partition"`. FORMATS.md has the figures.
 COST_OF_ALL_MISPLACED: Final = 0.11
 
 _LONGEST_EXAMPLE: Final = 200

@@ -1,4 +1,4 @@
-"""The format `native`: each message is a JSON object with one event, as README.md describes it.
+"""The format `native`: each message is a JSON object with one event, as FORMATS.md describes it.
 
 The families define the fields of their kinds of messages (`stream/core/messages.py`). This module decodes the bytes and
 reads what all kinds have in common: the user, the time, and whether a bot sent the message. Unknown fields are ignored

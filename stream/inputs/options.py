@@ -30,4 +30,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     passive: tuple[str, ...] = ()  # names of events that no user did: they make nobody active
     questions: tuple[Question, ...] = ()  # what the questions of surveys ask for
     inside: str = "auto"  # the format of what cloudevents carry
-    mapping: dict[str, Any] = {}  # of the format mapped: what is where in the messages, see README.md
+    mapping: dict[str, Any] = {}  # of the format mapped: what is where in the messages, see FORMATS.md

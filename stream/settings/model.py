@@ -1,4 +1,4 @@
-"""All settings with their defaults: a class for each section of the file. README's table is made from the comments."""
+"""All settings with their defaults: a class for each section of the file. SETTINGS.md is made from the comments."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Write the events of a visit as JSON, as README.md describes it.
+"""Write the events of a visit as JSON, as FORMATS.md describes it.
 
 The text is put together from parts instead of being encoded from structs. All parts are our own numbers and fixed
 words, so nothing needs escaping, and in this way one core writes far more than 80,000 events a second.

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(3_600)]
 ROUNDS: Final = 3
 _TIMEOUT_SECONDS = 300.0
 _DOES = (
-    "all of README.md: windows, sessions by gaps too, surveys by their scales, late and repeated events; exactly once"
+    "all of METRICS.md: windows, sessions by gaps too, surveys by their scales, late and repeated events; exactly once"
 )
 
 

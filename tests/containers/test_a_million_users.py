@@ -1,7 +1,7 @@
 """A million users within the memory limits of docker-compose.yml: `make test-containers ARGS="-m bench"`.
 
-The figures are those in README.md. They are printed, and no test asserts them; what a test asserts is that every event
-is counted, also after the worker has lost its volume, and that no container was ended for lack of memory.
+The figures are those in DEPLOYMENT.md. They are printed, and no test asserts them; what a test asserts is that every
+event is counted, also after the worker has lost its volume, and that no container was ended for lack of memory.
 """
 
 from __future__ import annotations

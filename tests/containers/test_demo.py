@@ -102,7 +102,7 @@ def test_a_new_image_goes_on_with_what_the_one_before_left_on_the_volume(demo: D
     goes_on = writes_our_format(before.commit)
     demo.set_env(SMALL)
     if not goes_on:
-        # README: state in another format is refused with the command that decides, and then counted again.
+        # OPERATIONS.md: state in another format is refused with the command that decides, and then counted again.
         demo.compose("up", "--detach", "--no-build", "--no-deps", "worker")
         until(lambda: "engagement state reset --partition" in demo.log_of(WORKER), "the refusal of the state")
         demo.compose("stop", "worker")

@@ -1,4 +1,4 @@
-"""The naive recount of live numbers: METRICS.md, sections 1 to 3, with lists, sets and sorting.
+"""The naive recount of live numbers: stream/METRICS.md, with lists, sets and sorting.
 
 It uses nothing of the code that it checks. `oracle_days` counts closed days in the same way.
 

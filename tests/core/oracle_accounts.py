@@ -1,4 +1,4 @@
-"""The naive recount of accounts, live and of closed days: METRICS.md, section 5, from the raw events."""
+"""The naive recount of accounts, live and of closed days: stream/METRICS.md, from the raw events."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable

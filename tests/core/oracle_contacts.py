@@ -1,4 +1,4 @@
-"""The naive recount of conversations: METRICS.md, section 5, from the raw events, with a loop over each of them."""
+"""The naive recount of conversations: stream/METRICS.md, from the raw events, with a loop over each of them."""
 
 import datetime as dt
 from collections import Counter

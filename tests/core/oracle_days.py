@@ -1,4 +1,4 @@
-"""The naive recount of closed days: METRICS.md, sections 1, 3 and 4, out of the events before the end of a day.
+"""The naive recount of closed days: stream/METRICS.md, out of the events before the end of a day.
 
 Nothing here knows of differences, versions or corrections: of each day all is counted anew from the events that had
 happened by then.

@@ -1,4 +1,4 @@
-"""Sessions, activity, logins and survey responses, each once, from raw events, as METRICS.md defines them."""
+"""Sessions, activity, logins and survey responses, each once, from raw events, as stream/METRICS.md defines them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The naive recount of features: METRICS.md, section 5, from the raw events."""
+"""The naive recount of features: stream/METRICS.md, from the raw events."""
 
 from collections.abc import Mapping
 

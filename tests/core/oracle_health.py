@@ -1,4 +1,4 @@
-"""The naive recount of customer health: METRICS.md, section 5, from the raw events before the end of a day."""
+"""The naive recount of customer health: stream/METRICS.md, from the raw events before the end of a day."""
 
 from collections.abc import Callable
 from statistics import fmean

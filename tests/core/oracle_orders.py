@@ -1,4 +1,4 @@
-"""The naive recount of orders, live and of closed days: METRICS.md, section 5, from the raw events.
+"""The naive recount of orders, live and of closed days: stream/METRICS.md, from the raw events.
 
 Nothing here knows of versions that replace one another, of ledgers or of rows: of each moment all is counted anew.
 """

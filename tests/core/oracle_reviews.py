@@ -1,4 +1,4 @@
-"""The naive recount of reviews: METRICS.md, section 5, from the raw events."""
+"""The naive recount of reviews: stream/METRICS.md, from the raw events."""
 
 from tests.core.oracle_events import EventFields, id_of, of_topic, who
 from tests.core.oracle_numbers import AnyWindow, Samples, key, longest, share

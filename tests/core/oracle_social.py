@@ -1,4 +1,4 @@
-"""The naive recount of interactions on social networks and of audiences: METRICS.md, section 5."""
+"""The naive recount of interactions on social networks and of audiences: stream/METRICS.md."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Accounts: METRICS.md's examples, the status of a subscription at any time, and what is refused."""
+"""Accounts: examples counted by hand, the status of a subscription at any time, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations: METRICS.md's examples, who waits and since when, business time, and what is refused."""
+"""Conversations: examples counted by hand, who waits and since when, business time, and what is refused."""
 
 import datetime as dt
 from itertools import permutations

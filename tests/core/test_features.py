@@ -1,4 +1,4 @@
-"""Features: METRICS.md's example, who counts, and what is refused."""
+"""Features: examples counted by hand, who counts, and what is refused."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Customer health: METRICS.md's examples, what each part says, who is scored, and other weights."""
+"""Customer health: examples counted by hand, what each part says, who is scored, and other weights."""
 
 from collections.abc import Sequence
 from typing import Any

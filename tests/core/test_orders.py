@@ -1,4 +1,4 @@
-"""Orders and refunds: METRICS.md's examples, exact amounts, and what is refused."""
+"""Orders and refunds: examples counted by hand, exact amounts, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reviews: METRICS.md's example, edits, removals, and what is refused."""
+"""Reviews: examples counted by hand, edits, removals, and what is refused."""
 
 from typing import Any
 

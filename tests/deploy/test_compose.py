@@ -14,7 +14,7 @@ from stream.settings import environment_variable
 from tests.deploy.compose import FILE, resolved, started_by
 from tests.deploy.programs import image_environment
 from tests.deploy.tools import DEPLOY, REPOSITORY
-from tests.documents import README
+from tests.documents import DEPLOYMENT
 
 ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text()
 ONE_SHOT = "topics"
@@ -274,7 +274,7 @@ def test_kafka_as_one_node_replicates_nothing(services: dict[str, Any]) -> None:
 
 def test_what_a_million_users_take_is_given_with_the_limits_of_the_file(services: dict[str, Any]) -> None:
     """Measured by `tests/containers/test_a_million_users.py`."""
-    table = README.read_text().partition("| service | at most | limit |")[2].partition("\n\n")[0]
+    table = DEPLOYMENT.read_text().partition("| service | at most | limit |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (\w+)[^|]*\| (\d+) MiB[^|]*\| (\d+) (GiB|MiB)", table, re.MULTILINE)
 
     assert {name.lower() for name, *_ in rows} == {"worker", "server", "kafka", "redis", "prometheus", "alertmanager"}

@@ -18,7 +18,7 @@ from stream.core.rules import Rules
 from stream.export.contract import asyncapi, json_schemas
 from stream.settings import load
 from stream.simulate.simulator import SimulatorSettings, simulate
-from tests.documents import README
+from tests.documents import FORMATS
 from tests.integration.deployment import LOAD_STARTS_MS
 from tests.native import READERS, Message
 from tests.test_cli import engagement
@@ -167,8 +167,8 @@ def test_all_that_a_population_sends_fits() -> None:
     assert min(counted.values()) > 0
 
 
-def test_the_examples_are_those_of_the_readme() -> None:
-    table = README.read_text().partition("| topic | example |")[2].partition("\n\n")[0]
+def test_the_examples_are_those_of_the_page() -> None:
+    table = FORMATS.read_text().partition("| topic | example |")[2].partition("\n\n")[0]
     written = [json.loads(code) for code in re.findall(r"`(\{.*?\})`", table)]
 
     assert written == [example for kind in message_kinds().values() for example in kind.examples]

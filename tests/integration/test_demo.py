@@ -73,6 +73,7 @@ def test_the_demo_shows_all_of_its_history_and_leaves_nothing(embedded_broker: E
     counted = sum(float(count) for count in re.findall(r"engagement_events_total\{.*\} (\S+)", page))
     assert {outcome for outcome, count in outcomes.items() if float(count)} == {"applied"}
     assert counted >= total
+    assert "\nengagement_closing_backlog 0.0\n" in page
     assert status == 0
     assert list(temporary.iterdir()) == []
     assert sorted(path.name for path in folder.iterdir()) == ["demo.log", "tmp"]

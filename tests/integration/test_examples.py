@@ -1,4 +1,4 @@
-"""The examples of README.md for producers send what a worker counts: each is run against a real broker.
+"""The examples of stream/FORMATS.md for producers send what a worker counts: each is run against a real broker.
 
 That in Go takes most of a minute of CPU to compile, so the usual run only checks that it is the one that was run last.
 `make test-examples` runs it.
@@ -26,7 +26,7 @@ from stream.core.events import Event
 from stream.export.contract import json_schemas
 from stream.kafka.topics import TopicSpec, create_topics
 from stream.partitioning import partition_of
-from tests.documents import README
+from tests.documents import FORMATS
 from tests.integration.kafka_server import RunningKafka, kafka_libs
 from tests.maven import CACHE
 from tests.missing import missing, unreachable
@@ -44,8 +44,8 @@ _GO_WAS_RUN: Final = "6fb530c9e2eb1e7d23be69cfdbadcb1d5a27a423d0ceff261e00b684c4
 
 
 def example(language: str) -> str:
-    """The example of README.md in a language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README.read_text().partition("## Events that you")[0], re.DOTALL)
+    """The example of the page in a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", FORMATS.read_text(), re.DOTALL)
     return str(found)
 
 

@@ -2,7 +2,7 @@
 
 A family is a class in a module or package of this folder, and a line in `registry.py`. Everything else uses that list:
 the inputs read its messages, a partition has its part of each user's row, checkpoints store its totals, and the report,
-/metrics, the API, the definitions, README and `compute` show its numbers.
+/metrics, the API, the definitions, METRICS.md and `compute` show its numbers.
 
 Each partition has an instance of its own with the totals of the family: a ring of rolling windows, and a book of local
 days for the closed ones. What is only counted goes into both at once (`count`). What is superseded, or counts otherwise

@@ -47,7 +47,7 @@ def recount(events: Iterable[SimulatedEvent]) -> dict[str, Any]:
 
 
 def active_users(events: Iterable[SimulatedEvent]) -> int:
-    """How many users were active as README.md defines it: an end of a session makes nobody active, a summary does."""
+    """How many users were active as METRICS.md defines it: an end of a session makes nobody active, a summary does."""
     return len(
         {
             event.key
