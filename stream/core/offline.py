@@ -114,7 +114,9 @@ class Offline:
     ) -> None:
         self._readers = readers
         self._only = only
-        self._partition = Partition(replace(rules, allowed_lateness_ms=None), max_message_bytes=max_message_bytes)
+        self._partition = Partition(
+            replace(rules, allowed_lateness_ms=None, packs_identities=True), max_message_bytes=max_message_bytes
+        )
         self._at_ms = at_ms
         self._not_after_ms = clock_ms if at_ms is None else at_ms
         self._max_message_bytes = max_message_bytes

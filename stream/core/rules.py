@@ -42,6 +42,8 @@ class Rules:
     session_cap_ms: int = DAY_MS
     # None in an offline run: no event is late, and everything is kept.
     allowed_lateness_ms: int | None = 3 * DAY_MS
+    # In an offline run, where nothing is stored: what recognises events that are sent again is packed (`core.repeats`).
+    packs_identities: bool = False
     future_limit_ms: int = HOUR_MS
     close_after_ms: int = HOUR_MS
     # A partition that is caught up and has read nothing for so long takes the clock for its watermark.

@@ -121,6 +121,13 @@ class Watcher:
         """Wait until so many events are dealt with, and so many of them are known to have been forwarded."""
         self._wait(lambda: self.outcomes().total() >= events + misplaced, timeout_seconds)
 
+    def wait_as_long_as_it_goes_on(self, events: int, *, misplaced: int = 0, still_seconds: float) -> None:
+        """Wait for the same, however long it takes. It fails if in `still_seconds` nothing more was dealt with."""
+        dealt_with = 0
+        while dealt_with < events + misplaced:
+            self.wait_for(dealt_with + 1, timeout_seconds=still_seconds)
+            dealt_with = self.outcomes().total()
+
     def _is_ready(self) -> bool:
         ready = [report for report in self._latest.values() if not report.behind]
         return len(ready) == self._settings.topics.partitions

@@ -12,3 +12,5 @@ def test_formats_are_read_at_these_rates() -> None:
     assert min(rates.values()) > 0
     # As it is promised: a mapping is read at 60 % of the rate of native messages of the same size.
     assert rates["mapped"] >= 0.6 * rates["native, as large as mapped"]
+    # And at that of the native message that tells the same, which is less than half as long.
+    assert rates["mapped"] >= 0.6 * rates["native"]

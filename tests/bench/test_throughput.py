@@ -82,6 +82,7 @@ def test_all_numbers_by_all_segments_beside_none(mixed_load: Loaded, set_up: Set
     show("  the same of the CPU", "times", cpu, against="target 0.8")
 
 
+@pytest.mark.timeout(7_200)  # ten rounds, which take a minute each on a machine that does nothing else
 def test_all_events_in_a_wrong_partition_beside_none(mixed_load: Loaded, set_up: SetUp, tmp_path: Path) -> None:
     setup = set_up("misplaced")
     users_events = mixed(end_ms=mixed_load.end_ms)

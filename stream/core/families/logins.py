@@ -9,6 +9,8 @@ from stream.core.events import Event, Login
 from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
 from stream.core.messages import LabelledMessage, MessageKind, identity_of, segments_of
 from stream.core.metrics import WINDOW, Metric, closed_twins
+from stream.core.repeats import PackedTimes
+from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.time import MINUTE_MS
 from stream.core.windows import SESSIONS
@@ -43,7 +45,6 @@ class UserLogins(msgspec.Struct, gc=False):
     """The logins of one user that are new enough to be sent again."""
 
     times: dict[int, int] = {}  # by identity: the time in milliseconds, negative for a failed login
-    unbooked: list[int] | None = None  # the times that are not in the totals yet; never stored
 
 
 _decode = msgspec.msgpack.Decoder(dict[int, int]).decode
@@ -66,6 +67,12 @@ class LoginsFamily(Family[UserLogins]):
         ),
     )
 
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        # By minute: how many are not booked yet.
+        self._logins: dict[int, int] = {}
+        self._failures: dict[int, int] = {}
+
     def handlers(self) -> Mapping[type[Event], EventHandler]:
         return {Login: one_by_one(self.apply_login)}
 
@@ -73,16 +80,13 @@ class LoginsFamily(Family[UserLogins]):
         """Count a login unless it is known already."""
         if login.identity in part.times:
             return False
-        at_ms = part.times[login.identity] = login.at_ms if login.success else -login.at_ms
-        if part.unbooked is None:
-            part.unbooked = [at_ms]
-            self.changed.append(part)
-        else:
-            part.unbooked.append(at_ms)
+        part.times[login.identity] = login.at_ms if login.success else -login.at_ms
+        minute, counted = login.at_ms // MINUTE_MS, self._logins if login.success else self._failures
+        counted[minute] = counted.get(minute, 0) + 1
         return True
 
     def new(self) -> UserLogins:
-        return UserLogins()
+        return UserLogins(PackedTimes()) if self.rules.packs_identities else UserLogins()
 
     def decode(self, stored: msgspec.Raw) -> UserLogins:
         return UserLogins(_decode(stored))
@@ -98,12 +102,12 @@ class LoginsFamily(Family[UserLogins]):
     def last_ms(self, part: UserLogins) -> int:
         return max(map(abs, part.times.values()), default=0)
 
-    def book(self, parts: list[UserLogins]) -> None:
-        count = self.count
-        for part in parts:
-            for at_ms in part.unbooked or ():
-                count(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
-            part.unbooked = None
+    def update_totals(self, now: int) -> None:
+        for amounts, counted in ((_LOGIN, self._logins), (_FAILURE, self._failures)):
+            for minute, times in counted.items():
+                self.count(minute, amounts, times)
+            counted.clear()
+        super().update_totals(now)
 
     def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
         yield Sample("engagement_logins", labels, tally.get(LOGINS, 0))

@@ -11,6 +11,7 @@ from stream.core.families.family import EventHandler, Family, Horizon, one_by_on
 from stream.core.families.features import messages
 from stream.core.families.features.metrics import FEATURE_USERS, METRICS
 from stream.core.families.features.part import Use, UserFeatures
+from stream.core.repeats import PackedTimes
 from stream.core.ring import add_minute, latest_and_future, latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
@@ -68,7 +69,7 @@ class FeaturesFamily(Family[UserFeatures]):
         return True
 
     def new(self) -> UserFeatures:
-        return UserFeatures({}, {})
+        return UserFeatures({}, PackedTimes() if self.rules.packs_identities else {})
 
     def decode(self, stored: msgspec.Raw) -> UserFeatures:
         return _decode(stored)

@@ -28,9 +28,11 @@ from stream.core.families.sessions.part import (
     in_sessions,
     session_of_summary,
     with_end_in,
+    with_packed_steps,
     with_steps_in,
     with_summary_in,
 )
+from stream.core.repeats import PackedTimes
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.rules import Rules
@@ -60,6 +62,7 @@ class SessionsFamily(Family[UserSessions]):
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self._timeout_ms = rules.session_timeout_ms
+        self._packs = rules.packs_identities
         self._day_of = rules.days.day_of
         self._span, self._span_let_go = Span(rules.days), Span(rules.days)
         self._steps: dict[int, int] = {}  # by minute: the number of steps that are not booked yet
@@ -105,7 +108,7 @@ class SessionsFamily(Family[UserSessions]):
         if sessions is group.sessions:
             return
         self._record_booked(part, session_id, group)
-        group.sessions = sessions
+        group.sessions = with_packed_steps(sessions) if self._packs else sessions
         for number, index in enumerate(indexes):
             if number not in known:
                 changed[index] = True
@@ -135,7 +138,7 @@ class SessionsFamily(Family[UserSessions]):
         steps_outside = part.steps_outside
         if step.identity in steps_outside:
             return False
-        if len(steps_outside) >= MAX_KEPT_STEPS:
+        if len(steps_outside) >= MAX_KEPT_STEPS and not self._packs:
             del steps_outside[next(iter(steps_outside))]
         steps_outside[step.identity] = step.at_ms
         if step.is_interactive and not step.is_end:
@@ -178,7 +181,7 @@ class SessionsFamily(Family[UserSessions]):
         return self._timeout_ms if session_id is None else LONGEST_PAUSE_MS
 
     def new(self) -> UserSessions:
-        return UserSessions()
+        return UserSessions(steps_outside=PackedTimes()) if self._packs else UserSessions()
 
     def decode(self, stored: msgspec.Raw) -> UserSessions:
         return _decode(stored)

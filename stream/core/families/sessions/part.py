@@ -24,6 +24,7 @@ import msgspec
 
 from stream.core import reuse
 from stream.core.events import Step, Summary
+from stream.core.repeats import BYTES_OF_AN_IDENTITY, is_packed_in, packed
 from stream.core.reuse import LONGEST_PAUSE_MS, TimeSpan
 from stream.core.segments import NO_ATTRIBUTES, Attributes, AttributeValues, newest_attributes, newest_of, values_of
 from stream.core.time import Span
@@ -31,6 +32,9 @@ from stream.core.time import Span
 # How many steps of a session are remembered, to recognise a step that is sent twice. This is more than a day of
 # heartbeats every 30 s. There is a limit because a session may go on for ever.
 MAX_KEPT_STEPS = 4_000
+
+# Identities of steps, in order of arrival: as numbers, or packed where they are kept for ever.
+Steps = tuple[int, ...] | bytes
 
 # Of the values that an event tells those that count.
 CountedValues = Callable[[AttributeValues], AttributeValues]
@@ -50,7 +54,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     engaged_ms: int | None = None  # None if the producer sends no engaged time
     prompted: bool | None = None  # the value of the first step; None if it has none
     has_prompted: bool = False  # whether any step has a value of `prompted`
-    steps: tuple[int, ...] = ()  # identities, to recognise a step that is sent twice
+    steps: Steps = ()  # to recognise a step that is sent twice; they are stored as numbers
     attributes: Attributes | None = None  # those of its own steps
 
 
@@ -257,7 +261,7 @@ def with_step(session: Session, step: Step, counted: CountedValues) -> Session:
     prompted = session.prompted
     if at_ms > last_ms:  # the common case, fast
         last_ms = at_ms
-    elif step.identity in steps:  # a step that is newer than all others can't have been sent before
+    elif _is_one_of(steps, step.identity):  # a step that is newer than all others can't have been sent before
         attributes = newest_attributes(session.attributes, counted(step.segments), at_ms)
         return session if attributes is session.attributes else msgspec.structs.replace(session, attributes=attributes)
     elif at_ms < first_ms:
@@ -275,11 +279,38 @@ def with_step(session: Session, step: Step, counted: CountedValues) -> Session:
         engaged_ms,
         prompted,
         session.has_prompted or step.prompted is not None,
-        (*(steps if len(steps) <= MAX_KEPT_STEPS else steps[-MAX_KEPT_STEPS:]), step.identity),
+        (*(steps if len(steps) <= MAX_KEPT_STEPS else steps[-MAX_KEPT_STEPS:]), step.identity)
+        if type(steps) is tuple
+        else _with_more(steps, (step.identity,)),
         session.attributes
         if step.segments is NO_ATTRIBUTES
         else newest_attributes(session.attributes, counted(step.segments), at_ms),
     )
+
+
+def _is_one_of(steps: Steps, identity: int) -> bool:
+    return is_packed_in(steps, identity) if type(steps) is bytes else identity in steps
+
+
+def _with_more(steps: Steps, more: Steps) -> Steps:
+    """The newest of all of these identities. They are packed if any of them are."""
+    if type(steps) is tuple and type(more) is tuple:
+        return (*steps, *more)[-MAX_KEPT_STEPS - 1 :]
+    before = steps if type(steps) is bytes else packed(steps)
+    return (before + (more if type(more) is bytes else packed(more)))[-BYTES_OF_AN_IDENTITY * (MAX_KEPT_STEPS + 1) :]
+
+
+def with_packed_steps(sessions: tuple[Session, ...]) -> tuple[Session, ...]:
+    """The same with the identities of steps packed. Returns `sessions` itself if they are."""
+    for session in sessions:
+        if type(session.steps) is tuple:
+            return tuple(
+                [
+                    one if type(one.steps) is bytes else msgspec.structs.replace(one, steps=_with_more(b"", one.steps))
+                    for one in sessions
+                ]
+            )
+    return sessions
 
 
 def with_later_steps(session: Session, steps: Sequence[Step], counted: CountedValues) -> Session:
@@ -290,7 +321,8 @@ def with_later_steps(session: Session, steps: Sequence[Step], counted: CountedVa
         session.engaged_ms,
         session.has_prompted,
     )
-    identities = [*session.steps]
+    known = session.steps
+    identities = []
     for step in steps:
         identities.append(step.identity)
         if step.is_view:
@@ -309,7 +341,7 @@ def with_later_steps(session: Session, steps: Sequence[Step], counted: CountedVa
         engaged_ms,
         session.prompted,
         has_prompted,
-        tuple(identities[-MAX_KEPT_STEPS - 1 :]),
+        (*known, *identities)[-MAX_KEPT_STEPS - 1 :] if type(known) is tuple else _with_more(known, tuple(identities)),
         _attributes_after(session.attributes, steps, counted),
     )
 
@@ -361,7 +393,10 @@ def with_steps_in(
 def _is_known(sessions: tuple[Session, ...], step: Step) -> bool:
     """Whether a step was sent before."""
     at_ms = step.at_ms
-    return any(session.first_ms <= at_ms <= session.last_ms and step.identity in session.steps for session in sessions)
+    return any(
+        session.first_ms <= at_ms <= session.last_ms and _is_one_of(session.steps, step.identity)
+        for session in sessions
+    )
 
 
 def with_step_in(
@@ -405,8 +440,10 @@ def with_step_in(
 
 def joined(sessions: Sequence[Session]) -> Session:
     """Sessions or pieces in order of time as one."""
-    steps = tuple(identity for session in sessions for identity in session.steps)
-    return msgspec.structs.replace(whole_of(sessions), steps=steps[-MAX_KEPT_STEPS - 1 :])
+    steps: Steps = ()
+    for session in sessions:
+        steps = _with_more(steps, session.steps)
+    return msgspec.structs.replace(whole_of(sessions), steps=steps)
 
 
 def whole_of(sessions: Sequence[Session]) -> Session:
