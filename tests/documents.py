@@ -1,4 +1,4 @@
-"""The tables of README.md that are made from the code: `python -m tests.documents` writes them anew.
+"""The tables of pages that are made from the code: `python -m tests.documents` writes them anew.
 
 A table lies between `<!-- name -->` and `<!-- /name -->`; the rest of the page is written by hand.
 """
@@ -6,7 +6,7 @@ A table lies between `<!-- name -->` and `<!-- /name -->`; the rest of the page 
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from stream import settings
 from stream.core.catalogue import BUSINESS, CATALOGUE
 from stream.core.families.registry import windows
 from stream.core.metrics import Metric
+from stream.core.reconciliation.tools import TOOLS
 from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
 from stream.kafka import rights
@@ -23,6 +24,7 @@ from stream.settings.checks import RANGES, WINDOW_RANGE
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
 ARCHITECTURE = REPOSITORY / "stream" / "ARCHITECTURE.md"
+RECONCILIATION = REPOSITORY / "stream" / "RECONCILIATION.md"
 
 _COMMENT = re.compile(r"^    (?P<field>\w+): .*\S  # (?P<comment>.+)$", re.MULTILINE)
 _NEEDED = "needed"
@@ -157,9 +159,34 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def with_tables(page: str) -> str:
+def rules_of_tools() -> str:
+    """A part for each tool: its rules beside ours, what it says alike, what is taken for it, and its pages."""
+    parts = []
+    for tool in TOOLS.values():
+        rows = (
+            (rule.text, rule.with_us, tool.sources.get(rule.source, "not said").partition(", ")[0])
+            for rule in tool.rules
+        )
+        told = [f"### {tool.title}: `--rules {tool.name}`", _table((tool.title, "with us", "said in"), rows)]
+        for title, lines in (
+            ("As with us", tool.alike),
+            ("Not defined", [f"{number}: {why}" for number, why in tool.undefined.items()]),
+            ("Taken, because it is not said", tool.assumed),
+            ("Not to be seen in events", tool.unseen),
+            ("Pages, as of November 2026", tool.sources.values()),
+        ):
+            if lines:
+                told.append("\n".join([f"{title}:\n", *(f"- {line}" for line in lines)]))
+        parts.append("\n\n".join(told))
+    return "\n\n".join(parts)
+
+
+TABLES_OF_RECONCILIATION: dict[str, Callable[[], str]] = {"rules of tools": rules_of_tools}
+
+
+def with_tables(page: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """The page with its tables as they should be. Raises ValueError for a table without its place."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
         before, found, rest = page.partition(start)
         _, closed, after = rest.partition(end)
@@ -171,3 +198,4 @@ def with_tables(page: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_tables(README.read_text()))
+    RECONCILIATION.write_text(with_tables(RECONCILIATION.read_text(), TABLES_OF_RECONCILIATION))

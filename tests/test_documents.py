@@ -1,4 +1,4 @@
-"""README and ARCHITECTURE say what the code does, and name nothing that is not there."""
+"""README, ARCHITECTURE and RECONCILIATION say what the code does, and name nothing that is not there."""
 
 import re
 from importlib import import_module
@@ -16,7 +16,14 @@ from stream.core.segments import NAMED_VALUES
 from stream.inputs.mapping.targets import names
 from stream.inputs.registry import FORMATS
 from stream.settings import load
-from tests.documents import ARCHITECTURE, README, REPOSITORY, with_tables
+from tests.documents import (
+    ARCHITECTURE,
+    README,
+    RECONCILIATION,
+    REPOSITORY,
+    TABLES_OF_RECONCILIATION,
+    with_tables,
+)
 from tests.native import Message
 
 # Read by the command line itself and by the tests' harness.
@@ -26,13 +33,19 @@ _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")
 _FUNCTION = re.compile(r"`([a-z_.]+):([A-Za-z_.]+)`")
 _PATH = re.compile(r"`((?:stream|tests|deploy|\.ci|agents|core|inputs|export|simulate|state)/[\w./-]*)`")
 
-pages = pytest.mark.parametrize("page", [README, ARCHITECTURE], ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", [README, ARCHITECTURE, RECONCILIATION], ids=lambda page: page.name)
 
 
 def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
     page = README.read_text()
 
     assert page == with_tables(page), "write them anew with: make docs"
+
+
+def test_the_rules_of_other_tools_are_those_of_the_code() -> None:
+    page = RECONCILIATION.read_text()
+
+    assert page == with_tables(page, TABLES_OF_RECONCILIATION), "write them anew with: make docs"
 
 
 def test_the_readme_has_every_metric_once_and_none_else() -> None:

@@ -120,7 +120,7 @@ def _as_json(compared: Compared, tool: Tool) -> dict[str, Any]:
             {
                 "rule": one.rule.text,
                 "with_us": one.rule.with_us,
-                "source": tool.sources[one.rule.source],
+                "source": tool.sources.get(one.rule.source),
                 "amount": float(one.amount),
             }
             for one in compared.contributions

@@ -90,7 +90,7 @@ class Rule:
     """One rule of a tool: in words, where the tool documents it, and which answers it changes."""
 
     text: str
-    source: str  # a name of the tool's sources
+    source: str  # a name of the tool's sources; empty where it is taken, because something must be and none is said
     changes: Mapping[str, Any]
 
     @property

@@ -46,5 +46,4 @@ TOOL = Tool(
         "the first visit of a user is the first session step of the file",
         "a login or the use of a feature is in no session, so it alone makes nobody active",
     ),
-    unseen=("users whom Google estimates where consent is missing", "thresholds and sampling of its reports"),
 )

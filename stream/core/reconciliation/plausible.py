@@ -29,7 +29,11 @@ TOOL = Tool(
             {"uses_ids": False},
         ),
         Rule("at least 30 minutes end a visit: a pause of exactly 30:00 does", "faq", {"timeout_belongs": False}),
-        Rule("a visit counts on the day on which it began, and whole", "metrics", {"session_day": "start"}),
+        Rule(
+            "a visit counts on the day on which it began, and whole (taken: not documented)",
+            "",
+            {"session_day": "start"},
+        ),
         Rule(
             "a visit bounced unless it has a second view or a custom event that is interactive",
             "metrics",
@@ -47,7 +51,6 @@ TOOL = Tool(
     ),
     alike=("known bots are left out", "the time zone of the site cuts the days"),
     assumed=(
-        "a visit across midnight counts on the day of its first event",
         "the visitor's daily reset is the midnight of the site's time zone",
         "an end closes its visit, as with us",
     ),
