@@ -17,6 +17,7 @@ from stream.core.catalogue import BUSINESS, CATALOGUE
 from stream.core.families import cross_family
 from stream.core.families.registry import FAMILIES, windows
 from stream.core.metrics import Metric
+from stream.core.reconciliation.tools import TOOLS
 from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
 from stream.kafka import rights
@@ -29,6 +30,7 @@ METRICS = REPOSITORY / "stream" / "METRICS.md"
 FORMATS = REPOSITORY / "stream" / "FORMATS.md"
 SETTINGS = REPOSITORY / "stream" / "SETTINGS.md"
 COMMANDS = REPOSITORY / "stream" / "COMMANDS.md"
+RECONCILIATION = REPOSITORY / "stream" / "RECONCILIATION.md"
 API = REPOSITORY / "stream" / "API.md"
 DEPLOYMENT = REPOSITORY / "deploy" / "DEPLOYMENT.md"
 OPERATIONS = REPOSITORY / "deploy" / "OPERATIONS.md"
@@ -37,7 +39,20 @@ ALERTS = REPOSITORY / "deploy" / "ALERTS.md"
 PROMISES = REPOSITORY / "tests" / "PROMISES.md"
 
 # The pages that README.md leads to.
-PAGES = (METRICS, FORMATS, SETTINGS, COMMANDS, API, DEPLOYMENT, OPERATIONS, CAPACITY, ALERTS, ARCHITECTURE, PROMISES)
+PAGES = (
+    METRICS,
+    FORMATS,
+    SETTINGS,
+    COMMANDS,
+    RECONCILIATION,
+    API,
+    DEPLOYMENT,
+    OPERATIONS,
+    CAPACITY,
+    ALERTS,
+    ARCHITECTURE,
+    PROMISES,
+)
 
 # The live page in README.md, as `make picture` takes it.
 PICTURES = {"light": REPOSITORY / "deploy" / "live-page.png", "dark": REPOSITORY / "deploy" / "live-page-dark.png"}
@@ -181,9 +196,32 @@ def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
 
 
+def rules_of_tools() -> str:
+    """A part for each tool: its rules beside ours, what it says alike, what is taken for it, and its pages."""
+    parts = []
+    for tool in TOOLS.values():
+        rows = (
+            (rule.text, rule.with_us, tool.sources.get(rule.source, "not said").partition(", ")[0])
+            for rule in tool.rules
+        )
+        told = [f"### {tool.title}: `--rules {tool.name}`", _table((tool.title, "with us", "said in"), rows)]
+        for title, lines in (
+            ("As with us", tool.alike),
+            ("Not defined", [f"{number}: {why}" for number, why in tool.undefined.items()]),
+            ("Taken, because it is not said", tool.assumed),
+            ("Not to be seen in events", tool.unseen),
+            ("Pages, as of November 2026", tool.sources.values()),
+        ):
+            if lines:
+                told.append("\n".join([f"{title}:\n", *(f"- {line}" for line in lines)]))
+        parts.append("\n\n".join(told))
+    return "\n\n".join(parts)
+
+
 TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     METRICS: {"metrics": metrics},
     SETTINGS: {"inputs": inputs_table, "questions": questions_table, "settings": settings_table},
+    RECONCILIATION: {"rules of tools": rules_of_tools},
     OPERATIONS: {"rights": rights_table},
     ALERTS: {"alerts": alerts_table},
 }

@@ -3,24 +3,30 @@
 import gc
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 
+from stream.commands.comparison import comparison_options, recorder_of
 from stream.commands.formats import chosen_input, format_options, literal_columns
 from stream.core.messages import Reader
 from stream.core.offline import Offline
 from stream.core.partition.progress import APPLIED, BOT, DUPLICATE
+from stream.core.reconciliation.actions import Recorder
+from stream.core.reconciliation.comparison import compare
+from stream.core.reconciliation.tools import TOOLS
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
 from stream.core.time import iso
 from stream.export.documents import as_document
+from stream.export.reconciliation import comparison_document, print_comparison
 from stream.export.table import print_computed
 from stream.inputs.files import files_of, messages_of
 from stream.parallel_compute import ParallelOffline
@@ -64,6 +70,7 @@ _MAX_PROCESSES = 64
 )
 @strict_option
 @format_options
+@comparison_options
 @click.option(
     "--as", "as_format", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
 )
@@ -76,6 +83,8 @@ def compute(
     timezone: str | None,
     file: Path | None,
     processes: str,
+    other_rules: str | None,
+    arrival_order: bool,
     as_format: str,
     strict: bool,
 ) -> None:
@@ -87,20 +96,28 @@ def compute(
     order, and none is too late. Lines that can't be used are printed and skipped; the exit status is 3 then, or 1 if no
     line can be used.
 
+    With --rules the rules of another tool are applied to the same events. Of each closed day its numbers are printed
+    beside ours, with what each of its rules contributes to a difference.
+
     \b
     Example: engagement compute events.jsonl.gz --at 2024-06-30T02:00:00Z --days 7
+      engagement compute events.jsonl.gz --rules plausible
       engagement compute segment.jsonl --format segment
       engagement compute logs/ --mapping mapping.toml
     """
     settings = load_settings(file, timezone=timezone).of_files
     only = chosen_input(settings, format_, mapping)
     unusable, at_ms = UnusableLines(strict=strict), time_option(at, "--at")
+    clock_ms = time.time_ns() // 1_000_000
+    recorder = recorder_of(other_rules, arrival_order, days=days, not_after_ms=clock_ms if at_ms is None else at_ms)
     with failures_in_one_line():
         paths = files_of(files)
     with (
         failures_in_one_line(),
         _without_garbage_collection(),
-        _calculator(settings, _process_count(processes, paths, only), at_ms, only) as calculator,
+        _calculator(
+            settings, _process_count(processes, paths, only, recorder), at_ms, clock_ms, only, recorder
+        ) as calculator,
         reading_progress(paths) as progress_of,
     ):
         literals = literal_columns(only)
@@ -115,17 +132,31 @@ def compute(
     unusable.raise_if_none_used(used + sum(computed.left_out.values()))
     if at_ms is not None and computed.events[Reason.FUTURE.value] and not used:
         raise Failure(f"no event up to {iso(at_ms)}: all are later")
-    console = Console()
-    if as_format == "json":
-        sys.stdout.buffer.write(msgspec.json.encode(as_document(computed)) + b"\n")
+    if recorder is None or other_rules is None:
+        _print(as_format, as_document(computed), partial(print_computed, computed))
     else:
-        # Without a terminal there is no width to follow: choose one in which all windows fit.
-        print_computed(computed, console if console.is_terminal else Console(width=_PLAIN_WIDTH))
+        tool = TOOLS[other_rules]
+        compared = compare(recorder.people, tool, settings.rules, [day for day, _ in computed.closed])
+        document = comparison_document(compared, tool, computed, zone=settings.timezone)
+        _print(as_format, document, partial(print_comparison, compared, tool, zone=settings.timezone))
     unusable.exit()
 
 
-def _process_count(asked: str, files: Sequence[str], only: Input | None) -> int:
+def _print(as_format: str, document: dict[str, Any], print_tables: Callable[[Console], None]) -> None:
+    if as_format == "json":
+        sys.stdout.buffer.write(msgspec.json.encode(document) + b"\n")
+    else:
+        console = Console()
+        # Without a terminal there is no width to follow: choose one in which all windows fit.
+        print_tables(console if console.is_terminal else Console(width=_PLAIN_WIDTH))
+
+
+def _process_count(asked: str, files: Sequence[str], only: Input | None, recorder: Recorder | None) -> int:
     """Return the number of processes that the option --processes asks for. Raises OperatorMistake."""
+    if recorder is not None:
+        if asked not in ("auto", "1"):
+            raise OperatorMistake(f"--processes: {asked} can't be used with --rules, which takes one")
+        return 1
     if only is not None:
         if asked not in ("auto", "1"):
             raise OperatorMistake(f"--processes: {asked} can't share lines of --format: one may tell of several users")
@@ -140,14 +171,21 @@ def _process_count(asked: str, files: Sequence[str], only: Input | None) -> int:
 
 @contextmanager
 def _calculator(
-    settings: Settings, processes: int, at_ms: int | None, only: Input | None
+    settings: Settings,
+    processes: int,
+    at_ms: int | None,
+    clock_ms: int,
+    only: Input | None,
+    recorder: Recorder | None,
 ) -> Iterator[Offline | ParallelOffline]:
     """Open the calculator: in this process, or spread over several."""
-    clock_ms, max_bytes = time.time_ns() // 1_000_000, settings.max_message_bytes
+    max_bytes = settings.max_message_bytes
     if processes == 1:
         readers = settings.readers
         if only is not None:
             readers = {only.name: reader_of_input(only, lambda name: click.echo(f"recognised {name}", err=True))}
+        if recorder is not None:
+            readers = {name: recorder.recording(reader) for name, reader in readers.items()}
         offline = Offline(
             settings.rules,
             readers,

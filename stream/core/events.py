@@ -51,6 +51,7 @@ class Step(Event, frozen=True, gc=False):
     prompted: bool | None  # whether a push message, a mail or an ad has brought the user; None if unknown
     engaged_ms: int | None
     segments: AttributeValues
+    is_custom: bool = False  # whether it is an event by a name of its own: no view, heartbeat, start or end
 
 
 class Summary(Event, frozen=True, gc=False):

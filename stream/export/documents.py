@@ -88,24 +88,6 @@ def samples_of(samples: Sequence[Sample], metrics: Collection[str]) -> Sequence[
     return [sample for sample in samples if sample.name in names]
 
 
-def definitions() -> list[dict[str, Any]]:
-    """All metrics of the catalogue: the meaning of each, its unit, labels, parts and interval."""
-    return [
-        {
-            "name": metric.name,
-            "definition": metric.help,
-            "type": metric.type,
-            "unit": metric.unit,
-            "labels": list(metric.labels),
-            "parts": list(metric.parts),
-            "interval": {"lower": metric.names[1], "upper": metric.names[2], "method": metric.interval}
-            if metric.interval
-            else None,
-        }
-        for metric in catalogue.CATALOGUE
-    ]
-
-
 def as_document(computed: Computed) -> dict[str, Any]:
     """The document that `engagement compute --as json` prints. Undefined values are absent."""
     return {

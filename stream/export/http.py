@@ -12,8 +12,9 @@ from stream.core.time import date_of
 from stream.export import closed_api, cohorts_api, contract, past_days
 from stream.export.board import Board
 from stream.export.compression import compressed_response
+from stream.export.definitions import definitions
 from stream.export.dimensions import dimensions
-from stream.export.documents import EncodedSamples, definitions, encoded, samples_of, with_sample_sizes
+from stream.export.documents import EncodedSamples, encoded, samples_of, with_sample_sizes
 from stream.export.page_server import PageServer
 from stream.export.page_updates import PageUpdates
 from stream.export.probes import readiness
@@ -32,6 +33,7 @@ class Server:
         self._metrics_page = MetricsPage(board, version=version)
         self._live_page = PageServer(PageUpdates(board))
         self._encoded = EncodedSamples(kept=1 + _MOST_DAYS)
+        self._definitions = definitions(board.settings.rules)
         self._runner: web.AppRunner | None = None
         self.port = board.settings.server.port
 
@@ -93,7 +95,7 @@ class Server:
                 ],
                 "health": with_sample_sizes(board.health()),
                 "partitions": board.partitions(),
-                "definitions": {metric["name"]: metric for metric in definitions()},
+                "definitions": {metric["name"]: metric for metric in self._definitions},
             },
         )
 
@@ -110,7 +112,7 @@ class Server:
         return await _json(request, dimensions(self._board))
 
     async def _api_definitions(self, request: web.Request) -> web.Response:
-        return await _json(request, definitions())
+        return await _json(request, self._definitions)
 
     async def _api_schema(self, request: web.Request) -> web.Response:
         return await _json(request, contract.asyncapi(self._board.settings, version=self._version))

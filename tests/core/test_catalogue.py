@@ -11,6 +11,8 @@ from stream.core.offline import Computed, Offline
 from stream.core.rules import Capex, Health, Rules
 from stream.core.samples import Sample
 from stream.core.survey_scales import DIMENSIONS
+from stream.core.time import Days
+from stream.export.definitions import definitions
 from tests.native import READERS
 
 DAY_MS = 86_400_000
@@ -68,6 +70,36 @@ def test_every_sample_is_of_a_metric_with_exactly_its_labels(rich: Computed) -> 
     for sample in samples_of(rich):
         assert sample.name in BY_NAME
         assert set(sample.labels) == set(BY_NAME[sample.name].labels), sample.name
+
+
+def test_a_number_is_told_of_the_windows_that_its_definition_names(rich: Computed) -> None:
+    lengths = {one["name"]: one["window"]["lengths"] for one in definitions(Rules())}
+
+    for sample in samples_of(rich):
+        metric = BY_NAME[sample.name].name
+        assert sample.labels.get("window") in (lengths[metric] or [None]), sample
+
+
+@pytest.mark.parametrize("windows", [("2d", "5m", "1h"), ("1d",)])
+def test_definitions_follow_the_settings_of_the_deployment(windows: tuple[str, ...]) -> None:
+    told = {one["name"]: one for one in definitions(Rules(days=Days("Asia/Kathmandu"), windows={"sessions": windows}))}
+
+    assert told["engagement_sessions"]["window"]["lengths"] == [
+        one for one in ("5m", "1h", "1d", "2d") if one in windows
+    ]
+    assert told["engagement_sessions_closed"]["window"]["lengths"] == (["1d", "2d"] if "2d" in windows else ["1d"])
+    assert told["engagement_sessions_closed"]["zone"] == "Asia/Kathmandu"
+    assert told["engagement_active_users"]["window"]["lengths"][0] == "5m"
+
+
+def test_every_sample_that_a_definition_names_is_a_count() -> None:
+    for one in definitions(Rules()):
+        sample = one["sample"]
+        if sample is not None and sample["of"] is not None:
+            counts = BY_NAME[sample["metric"]]
+            assert counts.unit == sample["of"]
+            assert counts.unit not in ("ratio", "seconds", "score")
+            assert set(sample["labels"]) <= set(counts.labels)
 
 
 # The moment of the last closed day follows from the day alone: whoever exports it writes it.

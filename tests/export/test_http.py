@@ -102,6 +102,35 @@ def test_definitions_are_those_of_the_catalogue() -> None:
     assert all(metric["definition"] for metric in body)
 
 
+def test_each_definition_says_rule_window_zone_and_sample() -> None:
+    body = {metric["name"]: metric for metric in get(board(), "/api/v1/definitions")[2]}
+
+    live, closed = body["engagement_bounce_ratio"], body["engagement_bounce_closed_ratio"]
+    assert live["window"] == {
+        "ends": "now",
+        "lengths": ["1h", "1d", "7d", "28d", "30d"],
+        "text": "Rolling windows of 1h, 1d, 7d, 28d and 30d that end now.",
+    }
+    assert closed["window"] == {
+        "ends": "the last closed day",
+        "lengths": ["1d", "7d", "28d", "30d"],
+        "text": "Windows of 1d, 7d, 28d and 30d that end with the last closed day, UTC.",
+    }
+    assert (live["zone"], closed["zone"]) == (None, "UTC")
+    assert live["sample"] == {
+        "of": "sessions",
+        "metric": "engagement_sessions_with_views",
+        "labels": {},
+        "text": "Taken from sessions, which engagement_sessions_with_views counts.",
+    }
+    assert body["engagement_quick_closed_ratio"]["sample"]["labels"] == {"state": "dormant"}
+    assert body["engagement_reply_seconds"]["sample"]["of"] == "replies"
+    assert body["engagement_session_time_seconds"]["sample"]["metric"] == "engagement_sessions"
+    assert body["engagement_active_users"]["sample"]["text"] == "Counts users."
+    assert body["engagement_open_sessions"]["window"]["text"] == "Now."
+    assert body["engagement_lag_events"]["sample"] is None
+
+
 def test_the_contract_is_served_as_asyncapi_and_as_json_schemas() -> None:
     _, _, document = get(board(), "/api/v1/schema")
     _, _, logins = get(board(), "/api/v1/schema/logins")

@@ -529,7 +529,8 @@ def test_print_cuts_no_card_and_no_chart_and_leaves_none_wider_than_the_paper(
 
 
 def test_the_keyboard_reaches_every_definition_and_escape_closes_it(browser: Browser, crowded: Serving) -> None:
-    definitions = {one["name"]: one["definition"] for one in api(crowded, "/api/v1/definitions")}
+    told_of = {one["name"]: one for one in api(crowded, "/api/v1/definitions")}
+    definitions = {name: one["definition"] for name, one in told_of.items()}
     with opened(browser, crowded.address) as page:
         is_live(page)
         page.keyboard.press("Tab")
@@ -544,6 +545,9 @@ def test_the_keyboard_reaches_every_definition_and_escape_closes_it(browser: Bro
                     "document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent"
                 )
                 assert told.startswith(definitions[metric])
+                sample = told_of[metric]["sample"]
+                assert told_of[metric]["window"]["text"] in told
+                assert (sample["text"] if sample else "") in told
                 page.keyboard.press("Escape")
                 expect(page.locator("#definition")).to_be_hidden()
                 reached.append(metric)

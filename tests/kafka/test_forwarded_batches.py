@@ -66,6 +66,7 @@ some_events: st.SearchStrategy[Event] = st.one_of(
         st.none() | st.booleans(),
         st.none() | st.integers(0, 1 << 40),
         segments,
+        st.booleans(),
     ),
     st.builds(Login, texts, times, st.booleans(), st.integers(0, (1 << 64) - 1), st.booleans(), segments),
     st.builds(
@@ -232,6 +233,7 @@ WIRE: dict[str, list[Any]] = {
     "Step": [
         *("Step", "ann", 1, False, 7, "s-1", True, False, True, False, True, None, 900),
         ["web", "pro", "DE", "1.10"],
+        True,
     ],
     "Summary": [
         *("Summary", "ann", 9, False, "s-1", 1, 2, 3, 900, 4, True, ["web", "pro", "DE", "1.10"]),
@@ -310,6 +312,7 @@ EVENTS: dict[str, Event] = {
         prompted=None,
         engaged_ms=900,
         segments=_OF,
+        is_custom=True,
     ),
     "Summary": Summary(
         user="ann",

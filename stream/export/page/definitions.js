@@ -16,11 +16,13 @@ export function define(definitions) {
   for (const text of texts.children) say(text, describe(text.dataset.metric));
 }
 
-function describe(metric) {
+/** The rule of a number, its interval, windows with the time zone of their days, and its sample. */
+export function describe(metric) {
   const found = known[metric];
   if (found === undefined) return "";
-  const method = found.interval ? ` 95% interval: ${found.interval.method}.` : "";
-  return `${found.definition}${method}`;
+  const { definition, interval, window, sample } = found;
+  const method = interval ? ` 95% interval: ${interval.method}.` : "";
+  return `${definition}${method} ${window.text} ${sample?.text ?? ""}`;
 }
 
 /** A button with the name of a number, which tells what it means. */

@@ -3,6 +3,7 @@
 
 import { chart } from "./chart.js";
 import { closedDays } from "./closed.js";
+import { describe } from "./definitions.js";
 import { moved } from "./intervals.js";
 import { isClosedOfAll, isWhole, kindOf, titleOf, valuesOf } from "./metrics.js";
 import { dayBefore, dayMs } from "./numbers.js";
@@ -63,7 +64,7 @@ export function days(root) {
         ${rangeControls(numbers)}
       </div>
       ${made.element}
-      <p class="about">${metric.definition}</p>
+      <p class="about">${describe(metric.name)}</p>
       <div class="scroll tall" tabindex="0" role="region" aria-label="The same days as a table">${table(numbers, rows, kind, hasIntervals)}</div>`;
   });
 }

@@ -3,6 +3,7 @@
 import { chart } from "./chart.js";
 import { Unanswered, closedDays } from "./closed.js";
 import { LINES } from "./day-chart.js";
+import { describe } from "./definitions.js";
 import { forest } from "./forest.js";
 import { isClosedBySegment, isWhole, kindOf, titleOf, valuesOf } from "./metrics.js";
 import { dayMs } from "./numbers.js";
@@ -59,7 +60,7 @@ export function closedSegments(root) {
         ${rangeControls(numbers)}
       </div>
       <div class="pair">${made.element} ${table.element}</div>
-      <p class="about">${metric.definition}</p>`;
+      <p class="about">${describe(metric.name)}</p>`;
   });
 }
 

@@ -69,6 +69,7 @@ def event_of(message: SessionMessage, user: str, at_ms: int, is_bot: bool, key: 
         prompted,
         engaged_ms,
         segments_of(message),
+        kind == "event",
     )
 
 

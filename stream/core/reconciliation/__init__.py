@@ -1,0 +1,1 @@
+"""What the rules of another tool make of the same events, and which rule makes which part of the difference."""
