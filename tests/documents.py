@@ -19,6 +19,7 @@ from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
 from stream.kafka import rights
 from stream.settings.checks import RANGES, WINDOW_RANGE
+from tests import series_table
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
@@ -92,6 +93,11 @@ def _rights_by_operations(needed: Iterable[rights.Right]) -> list[tuple[str, str
     return [(its, f"{kind} {', '.join(found)}") for (its, kind), found in names.items()]
 
 
+def series() -> str:
+    """Return a row for each family: how many series it adds to a scrape, and what leaves them out."""
+    return _table(series_table.TITLES, series_table.rows())
+
+
 def _defaults(struct: type[msgspec.Struct]) -> list[str]:
     return [
         _NEEDED
@@ -154,6 +160,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "inputs": inputs_table,
     "questions": questions_table,
     "rights": rights_table,
+    "series": series,
 }
 
 
