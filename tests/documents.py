@@ -22,6 +22,7 @@ from stream.inputs import registry as formats
 from stream.inputs.options import Options, Question
 from stream.kafka import rights
 from stream.settings.checks import RANGES, WINDOW_RANGE
+from tests import series_table
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
@@ -140,6 +141,11 @@ def _rights_by_operations(needed: Iterable[rights.Right]) -> list[tuple[str, str
     return [(its, f"{kind} {', '.join(found)}") for (its, kind), found in names.items()]
 
 
+def series() -> str:
+    """Return a row for each family: how many series it adds to a scrape, and what leaves them out."""
+    return _table(series_table.TITLES, series_table.rows())
+
+
 def _defaults(struct: type[msgspec.Struct]) -> list[str]:
     return [
         _NEEDED
@@ -219,7 +225,7 @@ def rules_of_tools() -> str:
 
 
 TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
-    METRICS: {"metrics": metrics},
+    METRICS: {"metrics": metrics, "series": series},
     SETTINGS: {"inputs": inputs_table, "questions": questions_table, "settings": settings_table},
     RECONCILIATION: {"rules of tools": rules_of_tools},
     OPERATIONS: {"rights": rights_table},

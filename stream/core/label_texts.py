@@ -2,6 +2,10 @@
 
 A text is cleaned as the value of a segment is. A partition keeps 200 of them apart, those that it met first; what comes
 beyond counts as `other`. Of all partitions together the 20 greatest are shown by name.
+
+What the longest window knows is shown of all windows, with 0 in those that have none of it. So there is `other` where
+more than 20 are known, and `unknown` where some named none: most deployments have neither, and each would be a series
+of every window.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +16,8 @@ from stream.core.tally import Field
 
 NAMED_TEXTS = 20
 _KEPT_APART = 200
+
+_REST = (OTHER, UNKNOWN)
 
 
 class LabelTexts:
@@ -50,15 +56,25 @@ def counts_of(letter: str, tally: Mapping[Field, int]) -> dict[str, int]:
     return {field[1:]: amount for field, amount in tally.items() if isinstance(field, str) and field.startswith(letter)}
 
 
-def greatest(counts: Mapping[str, int]) -> list[str]:
-    """The texts that are shown by name: those that count most, equal ones in order of the text."""
-    ranked = ((-count, text) for text, count in counts.items() if text != OTHER)
-    return [text for _, text in nsmallest(NAMED_TEXTS, ranked)]
+def names_in(longest: Mapping[str, int], *, whole: int) -> list[str]:
+    """What is shown of all windows, by what the longest one holds: the texts that count most, equal ones in order of
+    the text, and `other` and `unknown` where something counts so.
+
+    Where nothing counts it is `unknown` alone, so that the whole is 0 and not absent.
+    """
+    ranked = ((-count, text) for text, count in longest.items() if text != OTHER)
+    names = [text for _, text in nsmallest(NAMED_TEXTS, ranked)]
+    if len(names) < len(longest):
+        names.append(OTHER)
+    if whole > sum(longest.values()) or not names:
+        names.append(UNKNOWN)
+    return names
 
 
 def by_name(counts: Mapping[str, int], names: Iterable[str], *, whole: int) -> dict[str, int]:
-    """What is told by name: of those with a name, of all `other`, and the rest of the whole as `unknown`."""
-    told = {name: counts.get(name, 0) for name in names}
-    told[OTHER] = sum(counts.values()) - sum(told.values())
-    told[UNKNOWN] = whole - sum(counts.values())
-    return told
+    """What one window holds of each name: of a text itself, of `other` all that have no name, and the rest of the
+    whole of `unknown`.
+    """
+    told = {name: counts.get(name, 0) for name in names if name not in _REST}
+    rest = {OTHER: sum(counts.values()) - sum(told.values()), UNKNOWN: whole - sum(counts.values())}
+    return told | {name: rest[name] for name in names if name in _REST}

@@ -28,9 +28,10 @@ FEATURES = Windows("features", ("1d", "7d", "28d", "30d", "90d"), "of features a
 SOCIAL = Windows("social", ("1d", "7d", "28d", "30d", "90d"), "of interactions on social networks")
 REVIEWS = Windows("reviews", ("1d", "7d", "28d", "30d", "90d"), "of reviews")
 
-# By segment each number is told of some of these alone: each value is a series in each window.
+# By segment each number is told of some of these alone: each value is a series in each window. Of sessions
+# it is the shortest one of whole days: those of a week are the sum of its days, but for the few taken up again.
 SEGMENTS_ACTIVITY = Windows("segments_activity", ("1d", "7d", "30d"), "of active users and stickiness by segment")
-SEGMENTS_SESSIONS = Windows("segments_sessions", ("1d", "7d"), "of sessions by segment")
+SEGMENTS_SESSIONS = Windows("segments_sessions", ("1d",), "of sessions by segment")
 SEGMENTS_SURVEYS = Windows("segments_surveys", ("30d",), "of survey answers by segment")
 
 

@@ -136,12 +136,12 @@ def count_contacts(
         since = min(waiting) // 1_000 * 1_000
         samples[key("engagement_oldest_waiting_seconds")] = max(0, _waited(since, at, rules))
     longest = max(windows, key=lambda window: int(window.name[:-1]) * MINUTES[window.name[-1]])
-    channels = {one.channel for one in found if one.first in longest and one.channel}
+    channels = {one.channel or "unknown" for one in found if one.first in longest}
     for window in windows:
         begun = [one for one in found if one.first in window]
         by_channel = Counter(one.channel or "unknown" for one in begun)
         labels = {"window": window.name}
-        for channel in {*channels, "other", "unknown"}:
+        for channel in channels or {"unknown"}:
             samples[key("engagement_contacts", channel=channel, **labels)] = by_channel[channel]
         if users.get(window.name):
             samples[key("engagement_contacts_per_active_user", **labels)] = len(begun) / users[window.name]

@@ -133,7 +133,7 @@ def count_orders(
         for thing, amount in _entries(order)
         if thing.at in longest and (thing is order.paid or amount)
     }
-    kinds = {_kind(order) for order in orders if order.paid is not None and order.paid.at in longest} - {""}
+    kinds = {_kind(order) or "unknown" for order in orders if order.paid is not None and order.paid.at in longest}
     for window in windows:
         _count_window(samples, orders, window, currencies, kinds)
     _count_ever(samples, orders, has_come, rules)
@@ -173,7 +173,7 @@ def _count_window(
         samples[key("engagement_revenue", **labels)] = float(sum(amounts) - refunded)
         if amounts:
             samples[key("engagement_average_order_value", **labels)] = float(sum(amounts) / len(amounts))
-    for kind in (*kinds, "other", "unknown"):
+    for kind in kinds or {"unknown"}:
         count = sum((_kind(order) or "unknown") == kind for order in paid)
         samples[key("engagement_orders", window=name, transaction_type=kind)] = count
     bought: dict[Person, int] = defaultdict(int)

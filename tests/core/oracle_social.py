@@ -27,7 +27,7 @@ def count_social(  # noqa: C901  one naive count after the other
     names = sorted(networks | {network for network, _ in people})
     if not names:
         return
-    for network in (*names, "other"):
+    for network in names:
         for base in ("followers", "reach"):
             samples[key("engagement_social_audience", network=network, base=base)] = people[network, base]
         for window in windows:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from stream.core.families.contacts import contribution as fields
 from stream.core.families.contacts import metrics as names
 from stream.core.histogram import QUANTILES, quantile
-from stream.core.label_texts import by_name, counts_of, greatest
+from stream.core.label_texts import by_name, counts_of, names_in
 from stream.core.metrics import closed_name
 from stream.core.samples import Labels, Sample, mean, share
 from stream.core.tally import Field
@@ -66,7 +66,7 @@ def _labelled(of_windows: Mapping[str, _Tally]) -> Iterator[tuple[Labels, _Tally
 
 
 def _of_window(labels: Labels, tally: _Tally, longest: _Tally) -> Iterator[Sample]:
-    channels = greatest(counts_of(fields.CHANNEL, longest))
+    channels = names_in(counts_of(fields.CHANNEL, longest), whole=longest.get(fields.CONTACTS, 0))
     counts = by_name(counts_of(fields.CHANNEL, tally), channels, whole=tally.get(fields.CONTACTS, 0))
     for channel, count in counts.items():
         yield Sample(names.CONTACTS, {**labels, "channel": channel}, count)

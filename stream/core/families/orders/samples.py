@@ -20,7 +20,7 @@ from stream.core.families.orders.contribution import (
     REPEAT_BUYERS,
     WITH_MARGIN,
 )
-from stream.core.label_texts import by_name, counts_of, greatest
+from stream.core.label_texts import by_name, counts_of, names_in
 from stream.core.metrics import closed_name
 from stream.core.money import currency_of, field_of, in_units
 from stream.core.rules import Rules
@@ -84,17 +84,21 @@ def longest(of_windows: Mapping[str, _Tally]) -> _Tally:
 def _of_windows(of_windows: Mapping[str, _Tally]) -> Iterator[Sample]:
     whole = longest(of_windows)
     currencies = currencies_in(whole)
-    kinds = greatest(counts_of(KIND, whole))
+    kinds = names_in(counts_of(KIND, whole), whole=_paid_orders(whole, currencies))
     for window, tally in of_windows.items():
         yield from _of_window({"window": window}, tally, currencies, kinds)
 
 
+def _paid_orders(tally: _Tally, currencies: Iterable[str]) -> int:
+    """The paid orders of all these currencies."""
+    return sum(tally.get(field_of(currency, PAID_ORDERS), 0) for currency in currencies)
+
+
 def _of_window(labels: Labels, tally: _Tally, currencies: Iterable[str], kinds: Iterable[str]) -> Iterator[Sample]:
-    orders = 0
+    orders = _paid_orders(tally, currencies)
     for currency in currencies:
         of_currency = {**labels, "currency": currency}
         paid_orders = tally.get(field_of(currency, PAID_ORDERS), 0)
-        orders += paid_orders
         paid = in_units(tally.get(field_of(currency, PAID), 0), currency)
         yield Sample("engagement_paid_orders", of_currency, paid_orders)
         yield Sample("engagement_paid_amount", of_currency, paid)

@@ -5,10 +5,10 @@ from functools import lru_cache
 
 from stream.core.families.social.metrics import AUDIENCE, ENGAGEMENT, INTERACTIONS, MENTIONS
 from stream.core.families.social.part import Interaction, Kind
-from stream.core.label_texts import by_name, counts_of, greatest
+from stream.core.label_texts import by_name, counts_of, names_in
 from stream.core.metrics import closed_name
 from stream.core.samples import Labels, Sample, mean
-from stream.core.segments import OTHER, UNKNOWN
+from stream.core.segments import UNKNOWN
 from stream.core.tally import Field
 
 # The fields of tallies are texts, because anything may be a network: one of these letters, and the network. They are
@@ -51,7 +51,8 @@ def live(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) ->
             ranked[network] = ranked.get(network, 0) + count
     if not ranked:
         return
-    names = greatest(ranked)
+    # Each message names its network, so none is unknown.
+    names = names_in(ranked, whole=sum(ranked.values()))
     told = {base: _by_network(counts, names) for base, counts in people.items()}
     for base, counts in told.items():
         for network, count in counts.items():
@@ -59,7 +60,7 @@ def live(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) ->
     for window, tally in of_windows.items():
         by_kind = {kind: _by_network(counts_of(letter, tally), names) for kind, letter in _LETTERS.items()}
         by_sentiment = {name: _by_network(counts_of(letter, tally), names) for name, letter in _SENTIMENTS.items()}
-        for network in (*names, OTHER):
+        for network in names:
             labels = {"window": window, "network": network}
             yield from _of_network(labels, by_kind, by_sentiment, told)
 
@@ -88,6 +89,4 @@ def closed(of_windows: Mapping[str, _Tally], longest: _Tally, audience: _Tally) 
 
 def _by_network(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
     """What is counted of each network with a name, and of all others."""
-    told = by_name(counts, names, whole=sum(counts.values()))
-    del told[UNKNOWN]  # each message names its network
-    return told
+    return by_name(counts, names, whole=sum(counts.values()))
