@@ -291,7 +291,8 @@ def test_a_bounce_of_matomo_has_one_view_and_no_other_interaction_however_long_o
 
     found = of_day("matomo", [*stays, *acts])
 
-    assert found["bounce"] == (1, 0.5, {"a bounce has one view, and no event of any kind": -0.5})
+    assert found["bounce"][:2] == (1, 0.5)
+    assert found["bounce"][2] == {"a bounce has one view, and no event of any kind": -0.5}
     assert found["duration"][1] == 5 / 2
 
 
@@ -419,6 +420,15 @@ def test_a_summary_can_not_be_cut_and_is_one_session_for_every_tool() -> None:
     for name in TOOLS:
         found = of_day(name, [told, its_step])
         assert (found["sessions"][:2], found["duration"][:2]) == ((1, 1), (3_600, 3_600))
+
+
+def test_a_summary_makes_active_on_the_day_on_which_its_session_began_though_it_ends_on_the_next() -> None:
+    span = {"started_at": f"{DAY}T22:00:00Z", "ended_at": "2026-03-05T01:00:00Z"}
+    told = step("2026-03-05T01:00:00", "summary", session_id="s", page_views=3, **span)
+
+    assert of_day("mixpanel", [told])["active_1d"][:2] == (1, 1)
+    assert of_day("mixpanel", [told])["sessions"][:2] == (0, 1)
+    assert of_day("mixpanel", [told], day="2026-03-05")["active_1d"][:2] == (1, 1)
 
 
 def test_the_timeout_of_a_deployment_is_a_difference_too() -> None:

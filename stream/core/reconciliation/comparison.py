@@ -55,12 +55,12 @@ def compare(people: Mapping[str, Person], tool: Tool, rules: Rules, closed_days:
     counters = {day: [Counter(stage, days, day) for stage in stages] for day in closed_days}
     for person in people.values():
         actions = person.actions()
-        cuts: dict[tuple[Conventions, int], Cut] = {}  # most rules leave the sessions as they are
+        cuts: dict[tuple[Conventions, int | None], Cut] = {}  # most rules leave the sessions as they are
         for counter in (counter for of_day in counters.values() for counter in of_day):
             cut = cuts.get(counter.cutting)
             if cut is None:
-                conventions, until_ms = counter.cutting
-                cut = cuts[counter.cutting] = cut_of(person, actions, conventions, days, until_ms=until_ms)
+                conventions, until_day = counter.cutting
+                cut = cuts[counter.cutting] = cut_of(person, actions, conventions, days, until_day=until_day)
             counter.count(cut)
     return [
         ComparedDay(

@@ -12,7 +12,6 @@ from stream.core.time import SECOND_MS, Days, date_of
 
 # In GA4 and with us a session is engaged from so long on, and in PostHog it is no bounce.
 _ENGAGED_MS = 10_000
-_END_OF_TIME_MS = 1 << 62
 _NEVER = -1
 
 
@@ -61,8 +60,8 @@ class Counter:
     def __init__(self, conventions: Conventions, days: Days, day: int) -> None:
         self._conventions, self._days, self._day = conventions, days, day
         # What happens later changes no closed day of ours; a tool tells of sessions as they are when it is asked.
-        until_ms = days.starts_ms(day + 1) if conventions.session_day == "closing" else _END_OF_TIME_MS
-        self.cutting = conventions.cutting(), until_ms
+        until_day = day if conventions.session_day == "closing" else None
+        self.cutting = conventions.cutting(), until_day
         self._windows = [(number, range(_first_day(day, length, conventions), day + 1)) for number, length in _WINDOWS]
         self._users: dict[Number, int] = dict.fromkeys((number for number, _ in _WINDOWS), 0)
         self._sessions = self._with_views = self._length_ms = self._bounces = self._bases = self._views = 0

@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from stream.core import reuse
+from stream.core.families.activity.part import SummaryTimes, moments_as_of, with_times
 from stream.core.families.sessions.part import Session, SummarySession, is_near, session_of_summary, with_summary_in
 from stream.core.reconciliation.actions import (
     BOT,
@@ -22,14 +24,17 @@ from stream.core.reconciliation.actions import (
     VIEW,
     Action,
     Person,
+    Told,
 )
 from stream.core.reconciliation.conventions import Conventions
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.segments import NO_ATTRIBUTES
 from stream.core.time import Days, Span
 
+_END_OF_TIME_MS = 1 << 62
+
 # By the number of a session id: the sessions of which summaries tell.
-_Told = dict[int, tuple[SummarySession, ...]]
+_OfSummaries = dict[int, tuple[SummarySession, ...]]
 
 
 @dataclass(slots=True)
@@ -60,22 +65,47 @@ class Cut:
     days_told: set[int]  # on which sessions began and ended of which summaries tell
 
 
-def cut_of(person: Person, actions: Iterable[Action], conventions: Conventions, days: Days, *, until_ms: int) -> Cut:
-    """Cut what a user did before a moment. `actions` are all of the user's, in order of time."""
+def cut_of(
+    person: Person, actions: Iterable[Action], conventions: Conventions, days: Days, *, until_day: int | None
+) -> Cut:
+    """Cut what a user did until the end of a day, or all of it. `actions` are the user's in order of time."""
     left_out = (0 if conventions.counts_bots else BOT) | (LATE if conventions.drops_late else 0)
     day_of = days.day_of
+    until_ms = _END_OF_TIME_MS if until_day is None else days.starts_ms(until_day + 1)
     counting = [
         (action, day_of(action.at_ms)) for action in actions if action.at_ms < until_ms and not action.flags & left_out
     ]
-    told: _Told = {}
+    summaries = [told for told in person.summaries if not told.flags & left_out]
+    of_summaries = _whole_sessions((told for told in summaries if told.summary.at_ms < until_ms), days)
+    told_visits = [_visit_of(one.session, day_of) for several in of_summaries.values() for one in several]
+    made = _made_of(_without_told(counting, of_summaries) if of_summaries else counting, conventions, day_of)
+    return Cut(counting, [*told_visits, *made], _days_told(summaries, days, until_day))
+
+
+def _whole_sessions(told: Iterable[Told], days: Days) -> _OfSummaries:
+    found: _OfSummaries = {}
     span = Span(days)
-    for summary, session, flags in person.summaries:
-        if summary.at_ms < until_ms and not flags & left_out:
-            one = session_of_summary(summary, lambda _: NO_ATTRIBUTES)
-            told[session] = with_summary_in(told.get(session, ()), one, span)
-    of_summaries = [_visit_of(one.session, day_of) for several in told.values() for one in several]
-    made = _made_of(_without_told(counting, told) if told else counting, conventions, day_of)
-    return Cut(counting, [*of_summaries, *made], {day for visit in of_summaries for day in visit.days})
+    for summary, session, _ in told:
+        one = session_of_summary(summary, lambda _: NO_ATTRIBUTES)
+        found[session] = with_summary_in(found.get(session, ()), one, span)
+    return found
+
+
+def _days_told(told: Iterable[Told], days: Days, until_day: int | None) -> set[int]:
+    """The days on which sessions of summaries began and ended, as it was known at the end of a day.
+
+    The beginning counts at its own time, which may be before the day on which the session ends.
+    """
+    times: dict[str, SummaryTimes] = {}
+    span = Span(days)
+    for summary, session, _ in told:
+        one = SummaryTimes(summary.revision, summary.at_ms, summary.started_ms)
+        near = reuse.keys_near(times, str(session), one.span(), LONGEST_PAUSE_MS, SummaryTimes.span)
+        after = with_times([times[key] for key in near], one, span)
+        if after is not None:
+            reuse.put(times, str(session), after, near, SummaryTimes.span)
+    last_day = _END_OF_TIME_MS if until_day is None else until_day
+    return {days.day_of(at_ms) for one in times.values() for at_ms in moments_as_of(one, last_day, days.day_of)}
 
 
 def _made_of(
@@ -174,7 +204,7 @@ def _visit_of(whole: Session, day_of: Callable[[int], int]) -> Visit:
     )
 
 
-def _without_told(actions: Sequence[tuple[Action, int]], told: _Told) -> list[tuple[Action, int]]:
+def _without_told(actions: Sequence[tuple[Action, int]], told: _OfSummaries) -> list[tuple[Action, int]]:
     """The actions without those of sessions of which a summary tells: steps of its id, no more than a day away."""
     by_session: dict[int, list[tuple[int, int]]] = {}
     for index, (action, _) in enumerate(actions):
