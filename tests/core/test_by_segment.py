@@ -17,6 +17,7 @@ from stream.core.samples import Sample
 from stream.core.segments import Apart
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.core.live import Stream, Worker, line, message
+from tests.core.oracle_events import EventFields
 from tests.core.worlds import World, answers, logins, steps_by_gap, steps_by_id, summaries, worlds
 from tests.native import READERS
 
@@ -261,7 +262,7 @@ _told = st.tuples(st.integers(0, 9), st.sampled_from(("", "", "web", "ios")), st
 def test_whatever_is_read_between_two_snapshots_closed_days_say_what_was_told_up_to_their_end(
     told: list[tuple[int, str, bool, bool]], is_in_order: bool
 ) -> None:
-    stream, events = Stream(Rules(allowed_lateness_ms=30 * DAY_MS)), list[dict[str, Any]]()
+    stream, events = Stream(Rules(allowed_lateness_ms=30 * DAY_MS)), list[EventFields]()
     for number, (half, value, is_account, is_needed) in enumerate(sorted(told) if is_in_order else told):
         label = {"platform": value} if value else {}
         own = {"topic": "accounts", "type": "newsletter_joined"} if is_account else {}
