@@ -21,7 +21,7 @@ from stream.simulate.subscriptions import STEPS
 from tests.browser import PAINTED, opened, wait_until
 from tests.export import test_closed_api, test_cohorts_api
 from tests.export.boards import NOW, board, moment, report, settings
-from tests.export.crowds import crowd
+from tests.export.crowds import crowd, of_millions
 from tests.export.serving import Serving
 from tests.export.test_closed_days import login, partition, put, report_of, told_of
 from tests.further_kinds import WEIGHTS
@@ -62,6 +62,13 @@ expect.set_options(timeout=TIMEOUT_SECONDS * 1_000)
 def crowded() -> Iterator[Serving]:
     """A server that shows a population of seven weeks. Tests share it and must not change it."""
     with Serving(crowd()) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[Serving]:
+    """The same with five thousand times as many users, so that changes are clear and amounts are long."""
+    with Serving(of_millions(crowd(), 5_000)) as serving:
         yield serving
 
 
@@ -240,7 +247,7 @@ def test_any_closed_number_is_shown_over_any_days_beside_the_same_weekday_of_the
         now, before = told["2026-03-05"], told["2026-02-26"]
         change = f"{100 * (now / before - 1):+.1f}%".replace("-", "−").replace("+0.0", "±0.0")
         expect(rows.first.locator("th, td")).to_have_text(
-            ["Thu 5 Mar", f"{now:,.0f}", f"{before:,.0f}", change, "may still change"]
+            ["Thu 5 Mar", f"{now:,.0f}", f"{before:,.0f}", change, "may still change"], use_inner_text=True
         )
         wait_until(page, PAINTED, "#any-days canvas")
 
@@ -273,12 +280,42 @@ def test_one_weekday_can_be_chosen_and_a_ratio_has_its_interval(browser: Browser
         expect(choice(page, "Window")).to_have_value("30d")
         choice(page, "Weekday").select_option("Mondays")
         rows = page.get_by_role("table", name="Days").locator("tbody tr")
-        expect(rows.locator("th")).to_have_text(["Mon 9 Mar", "Mon 2 Mar", "Mon 23 Feb", "Mon 16 Feb", "Mon 9 Feb"])
+        mondays = ["Mon 9 Mar", "Mon 2 Mar", "Mon 23 Feb", "Mon 16 Feb", "Mon 9 Feb"]
+        expect(rows.locator("th")).to_have_text(mondays, use_inner_text=True)
         interval = f"{100 * lower:.1f} to {share(upper)}"
-        expect(rows.first.locator("td").nth(0)).to_have_text(share(told["2026-03-09"]))
+        expect(rows.first.locator("td").nth(0)).to_have_text(share(told["2026-03-09"]), use_inner_text=True)
         expect(rows.first.locator("td").nth(1)).to_have_text(interval)
         # Of the first day only a part is known: no window that holds it is shown.
         expect(rows.last.locator("td").first).to_have_text("–")
+
+
+@pytest.mark.parametrize("metric", ["stickiness_closed_ratio", "return_closed_ratio", "revenue_closed"])
+def test_a_phone_shows_of_each_day_what_a_desk_shows(browser: Browser, many: Serving, metric: str) -> None:
+    """The state stands below the day, the interval below the value, and the week before below the change."""
+
+    def shown(page: Page) -> list[list[str]]:
+        rows = page.get_by_role("table", name="Days").locator("tbody tr")
+        expect(rows.nth(20)).to_be_visible()
+        return [one.locator("th:visible, td:visible").all_inner_texts() for one in rows.all()]
+
+    address = f"{many.address}/#tab=days&metric=engagement_{metric}"
+    with opened(browser, address) as page:
+        desk = shown(page)
+    with opened(browser, address, **PHONE) as page:
+        phone = shown(page)
+        region = page.get_by_role("region", name="The same days as a table")
+        assert region.evaluate("region => region.scrollWidth <= region.clientWidth"), "all columns fit"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page does not scroll sideways"
+
+    assert len(desk) == len(phone)
+    for (day, value, *interval, before, change, state), cells in zip(desk, phone, strict=True):
+        assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in cells] == [
+            f"{day}\n{state}",
+            "\n".join([value, *(one for one in interval if one != "–")]).replace("\N{NO-BREAK SPACE}", " "),
+            change if before == "–" else f"{change}\nfrom {before}".replace("\N{NO-BREAK SPACE}", " "),
+        ]
+    assert {before == "–" for *_, before, _, _ in desk} == {True, False}
+    assert any("clear" in change for *_, change, _ in desk) == metric.endswith("_ratio")
 
 
 @pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
@@ -289,7 +326,9 @@ def test_days_that_late_events_have_corrected_are_marked(
         told = "corrected once, last Tue 10 Mar 2026, 13:00"
         for day in ("Sun 8 Mar", "Mon 9 Mar"):
             expect(row(page, day)).to_have_class("corrected")
-            expect(row(page, day).get_by_text(told).locator("visible=true")).to_have_count(1)
+            expect(row(page, day).get_by_text(f"{told}; may still change").locator("visible=true")).to_have_count(1)
+        for day, state in (("Sat 7 Mar", "may still change"), ("Fri 6 Mar", "final")):
+            expect(row(page, day).get_by_text(state, exact=True).locator("visible=true")).to_have_count(1)
         expect(page.locator("tr.corrected")).to_have_count(2)
         region = page.get_by_role("region", name="The same days as a table")
         assert region.evaluate("region => region.scrollWidth <= region.clientWidth"), "all columns fit"

@@ -103,15 +103,17 @@ function rowOf(numbers, row, kind, hasIntervals) {
   const isCompared = typeof row.value === "number" && typeof row.before.value === "number";
   const move = isCompared ? moved(row, row.before) : undefined;
   const isClear = move !== undefined && move !== "no clear change";
-  const state = row.corrections ? corrected(row, numbers.zone) : "";
+  const state = [row.corrections && corrected(row, numbers.zone), row.final ? "final" : "may still change"].filter(Boolean).join("; ");
+  const range = interval(kind, row.lower, row.upper);
+  const before = shown(kind, row.before.value);
   return html`
     <tr class=${row.corrections ? "corrected" : ""}>
       <th scope="row">${dayText(row.day)}<span class="narrow">${state}</span></th>
-      <td><b>${shown(kind, row.value)}</b></td>
-      ${hasIntervals ? html`<td class="wide soft">${interval(kind, row.lower, row.upper) || NONE}</td>` : ""}
-      <td class="wide soft">${shown(kind, row.before.value)}</td>
-      <td>${isCompared ? KINDS[kind].differ(row.value, row.before.value) : NONE}${isClear ? html` <span class="mark">${move}</span>` : ""}</td>
-      <td class="wide soft">${[state, row.final ? "final" : "may still change"].filter(Boolean).join("; ")}</td>
+      <td><b>${shown(kind, row.value)}</b><span class="narrow">${range}</span></td>
+      ${hasIntervals ? html`<td class="wide soft">${range || NONE}</td>` : ""}
+      <td class="wide soft">${before}</td>
+      <td>${isCompared ? KINDS[kind].differ(row.value, row.before.value) : NONE}${isClear ? html` <span class="mark">${move}</span>` : ""}<span class="narrow">${before === NONE ? "" : `from ${before.replace("\u00a0", " ")}`}</span></td>
+      <td class="wide soft">${state}</td>
     </tr>`;
 }
 
