@@ -470,7 +470,7 @@ def test_bars_of_the_lifecycle_step_by_their_window(browser: Browser, crowded: S
     ("name", "labels"),
     [
         ("segment_active_users_closed", {"window": "1d"}),
-        ("segment_bounce_closed_ratio", {"window": "7d", "rule": "ga4"}),
+        ("segment_bounce_closed_ratio", {"window": "1d", "rule": "ga4"}),
     ],
 )
 def test_a_number_by_segment_is_that_of_the_api(
@@ -758,7 +758,7 @@ def test_voice_shows_reviews_networks_mentions_and_surveys(browser: Browser, cro
             expect(networks.nth(place).locator("td")).to_have_text([*(f"{count:.0f}" for count in counts), *of_bases])
         mentions = [
             sum(live(crowded, "brand_mentions", window=window, network=network, sentiment=sentiment)
-                for network in ("instagram", "linkedin", "mastodon", "other"))
+                for network in ("instagram", "linkedin", "mastodon"))
             for sentiment in ("positive", "neutral", "negative", "unknown")
         ]  # fmt: skip
         cells = page.get_by_role("table", name="Mentions").locator("td:nth-of-type(3)")
