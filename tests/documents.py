@@ -23,6 +23,7 @@ from stream.settings.checks import RANGES, WINDOW_RANGE
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
 ARCHITECTURE = REPOSITORY / "stream" / "ARCHITECTURE.md"
+PRIVACY = REPOSITORY / "stream" / "PRIVACY.md"
 
 _COMMENT = re.compile(r"^    (?P<field>\w+): .*\S  # (?P<comment>.+)$", re.MULTILINE)
 _NEEDED = "needed"

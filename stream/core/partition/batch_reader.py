@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.messages import Reader, Record
 from stream.core.partition.rows import USER_PREFIX, Row
+from stream.core.privacy import PrivacyRequested
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.time import iso
 
@@ -57,7 +58,7 @@ class Batch:
             raise Rejected(Reason.FUTURE, f"{iso(at_ms)} is after {iso(self.not_after_ms)}")
         if event.is_bot:
             return True
-        if at_ms < self.late_before_ms:
+        if at_ms < self.late_before_ms and event.__class__ is not PrivacyRequested:  # such a request is never late
             raise Rejected(Reason.LATE, f"{iso(at_ms)} is before {iso(self.late_before_ms)}")
         return False
 
