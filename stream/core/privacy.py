@@ -54,7 +54,11 @@ class PrivacyMessage(Message, gc=False, kw_only=True):
 
 
 class PrivacyRequested(Event, frozen=True, gc=False):
-    """Somebody is to be erased or to be made anonymous, as of this time. Such a request is never late."""
+    """Somebody is to be erased or to be made anonymous, as of this time.
+
+    It may come later than other events: as long as it is known who was erased. Then it may have been fulfilled already,
+    and must not erase whoever came back since.
+    """
 
     request: Request
 
@@ -106,7 +110,8 @@ class Erased:
 
     def __init__(self, *, salt: bytes, allowed_lateness_ms: int | None) -> None:
         self.salt = salt
-        self._kept_ms = None if allowed_lateness_ms is None else max(allowed_lateness_ms, _SHORTEST_RECORD_MS)
+        # So long it is known who was erased, beyond the time at which something may be applied; None: for ever.
+        self.known_ms = None if allowed_lateness_ms is None else max(allowed_lateness_ms, _SHORTEST_RECORD_MS)
         self._until: dict[str, int] = {}  # by hash
         self._unsaved: dict[str, int | None] = {}
 
@@ -132,9 +137,9 @@ class Erased:
 
     def forget(self, late_before_ms: int) -> None:
         """Forget those of whose time nothing can be applied any more."""
-        if self._kept_ms is None:
+        if self.known_ms is None:
             return
-        for name in [name for name, at_ms in self._until.items() if at_ms + self._kept_ms < late_before_ms]:
+        for name in [name for name, at_ms in self._until.items() if at_ms < late_before_ms - self.known_ms]:
             del self._until[name]
             self._unsaved[name] = None
 

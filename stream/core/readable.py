@@ -33,7 +33,9 @@ def readable(value: Any, name: str = "") -> Any:
 
 def _public(field: str) -> str:
     """The name of a field without the unit that the value itself says."""
-    return field.removesuffix("_ms") + "_at" if field.endswith("_ms") and not _is_duration(field) else field
+    if not field.endswith("_ms") or _is_duration(field):
+        return field
+    return "at" if field == "at_ms" else f"{field.removesuffix('_ms')}_at"
 
 
 def _is_duration(field: str) -> bool:

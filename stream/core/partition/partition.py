@@ -125,7 +125,10 @@ class Partition:
         late_before_ms = -1 if allowed_ms is None else self.progress.watermark_ms - allowed_ms
         if self._read_at_ms is None:
             self._read_at_ms = self.progress.watermark_ms
-        batch = Batch(source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
+        known_ms = self._erased.known_ms
+        batch = Batch(
+            source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms, requests_known_ms=known_ms or 0
+        )
         self._reader.read(batch, records, reader, belongs)
         return batch
 
