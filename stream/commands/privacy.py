@@ -21,7 +21,7 @@ from stream.inputs.native import user_of_message
 from stream.partitioning import partition_of
 from stream.redis_url import is_redis_url
 from stream.settings import Settings
-from stream.terminal import Failure, OperatorMistake, failures_in_one_line, load_settings, settings_options
+from stream.terminal import Failure, OperatorMistake, failures_in_one_line, load_settings, settings_options, time_option
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _user = click.argument("user")
+_at = click.option(
+    "--at", metavar="TIME", help="What happened up to this time is meant: ISO 8601, or an epoch number. [default: now]"
+)
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -53,9 +56,10 @@ def privacy() -> None:
 @privacy.command()
 @settings_options
 @_user
+@_at
 @_yes
-def erase(file: Path | None, kafka: str | None, user: str, yes: bool) -> None:
-    """Have a person erased: from all numbers, rows and stores, as of now.
+def erase(file: Path | None, kafka: str | None, user: str, at: str | None, yes: bool) -> None:
+    """Have a person erased: from all numbers, rows and stores.
 
     Sends a request to the topic of the setting topics.privacy; workers fulfil it, at once or when they run again. Days
     that have ended keep their counts. What she did up to now and arrives later is dropped. Look with `engagement
@@ -64,15 +68,16 @@ def erase(file: Path | None, kafka: str | None, user: str, yes: bool) -> None:
     \b
     Example: engagement privacy erase ada --yes
     """
-    _request(file, kafka, user, Request.ERASE, yes=yes)
+    _request(file, kafka, user, Request.ERASE, at, yes=yes)
 
 
 @privacy.command()
 @settings_options
 @_user
+@_at
 @_yes
-def anonymise(file: Path | None, kafka: str | None, user: str, yes: bool) -> None:
-    """Have the id of a person replaced by a random one, as of now. All counts stay.
+def anonymise(file: Path | None, kafka: str | None, user: str, at: str | None, yes: bool) -> None:
+    """Have the id of a person replaced by a random one. All counts stay.
 
     Sends a request to the topic of the setting topics.privacy; workers fulfil it, at once or when they run again. What
     she did up to now and arrives later is dropped; what she does from now on is of somebody new.
@@ -80,21 +85,23 @@ def anonymise(file: Path | None, kafka: str | None, user: str, yes: bool) -> Non
     \b
     Example: engagement privacy anonymise ada --yes
     """
-    _request(file, kafka, user, Request.ANONYMISE, yes=yes)
+    _request(file, kafka, user, Request.ANONYMISE, at, yes=yes)
 
 
-def _request(file: Path | None, kafka: str | None, name: str, request: Request, *, yes: bool) -> None:
+def _request(file: Path | None, kafka: str | None, name: str, request: Request, at: str | None, *, yes: bool) -> None:
     settings = load_settings(file, kafka)
+    asked_ms = time_option(at, "--at")
+    at_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
     if not settings.erases:
         raise OperatorMistake("nobody can be erased: set topics.privacy, and start the workers again with it")
     if not yes:
         done = "erase" if request is Request.ERASE else "make anonymous"
         click.confirm(f"{done} {name!r} in {settings.app_id!r}? It can't be undone", abort=True)
-    _run(settings, "privacy erase", lambda: _send(settings, user_of_public_id(name), request))
+    _run(settings, "privacy erase", lambda: _send(settings, user_of_public_id(name), request, at_ms))
     click.echo(f"requested; look whether it is done: engagement privacy find {name}", err=True)
 
 
-async def _send(settings: Settings, user: str, request: Request) -> None:
+async def _send(settings: Settings, user: str, request: Request, at_ms: int) -> None:
     """Send a request to every partition, because any of them may know whom a reference means."""
     from aiokafka import AIOKafkaProducer
 
@@ -104,7 +111,7 @@ async def _send(settings: Settings, user: str, request: Request) -> None:
     field = "anonymous_id" if user.startswith(ANONYMOUS_PREFIX) else "user_id"
     told = {
         field: user.removeprefix(ANONYMOUS_PREFIX),
-        "event_time": time.time_ns() // 1_000_000,
+        "event_time": at_ms,
         "type": request.value,
     }
     producer = AIOKafkaProducer(**client_options(settings), acks="all", enable_idempotence=settings.kafka.idempotent)

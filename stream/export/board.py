@@ -345,7 +345,7 @@ class Board:
             samples.append(Sample("engagement_segment_values_beyond_total", {}, merged.values_beyond))
         samples += [
             Sample("engagement_privacy_requests_total", {"type": asked}, merged.privacy_requests.get(asked, 0))
-            for asked in (REQUESTS if self.settings.erases and self._reports else ())
+            for asked in (REQUESTS if self._reports else ())
         ]
         samples += [
             Sample("engagement_left_out_total", {"topic": topic, "what": what}, count)

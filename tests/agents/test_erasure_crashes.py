@@ -75,7 +75,7 @@ def erasing(kind: str) -> type[RuleBasedStateMachine]:
         def __init__(self) -> None:
             super().__init__()
             self.world.close()
-            self.world = InOrder(kind)
+            self.world: InOrder = InOrder(kind)
 
         @rule(user=st.sampled_from(USERS), minutes_ago=st.integers(0, 90))
         def ask_to_be_erased(self, user: str, minutes_ago: int) -> None:

@@ -6,7 +6,8 @@ import json
 import uuid
 from typing import Any
 
-from tests.integration.deployment import Deployment
+from stream.core.time import DAY_MS, iso
+from tests.integration.deployment import LOAD_STARTS_MS, Deployment
 from tests.integration.fixtures import Deploy
 from tests.integration.kafka_server import RunningKafka
 from tests.integration.test_health_scores import event, scores
@@ -43,7 +44,7 @@ def erased(deployment: Deployment) -> None:
     copy = json.loads(deployment.command("privacy", "export", "ada", "--json").stdout)
     assert [login["at"][:10] for login in copy["held"]["logins"]] == ["2025-03-01", "2025-03-02", "2025-03-03"]
 
-    asked = deployment.command("privacy", "erase", "ada", "--yes")
+    asked = deployment.command("privacy", "erase", "ada", "--yes", "--at", iso(LOAD_STARTS_MS + 4 * DAY_MS))
     assert asked.returncode == 0, asked.stderr
     worker.wait_until(lambda: find(deployment, "ada")["row_bytes"] == 0, "the state has her row no more")
     worker.wait_until(lambda: find(deployment, "ada")["score"] is False, "her score is deleted")
