@@ -342,3 +342,47 @@ def test_a_copy_of_what_is_held_says_it_in_words_and_times() -> None:
     assert held["surveys"]["by_id"]["r"]["score"] == 9
     assert held["orders"]["by_id"]["o"][0]["paid"]["first_at"] == at
     msgspec.json.encode(held)
+
+
+LET_GO: dict[str, list[dict[str, Any]]] = {
+    "logins": [told(day, "logins", success=day % 2 == 0) for day in range(100, 116, 5)],
+    "sessions and their steps": [
+        told(day + part / 100, "sessions", type=type_, session_id=f"s{day}", **more)
+        for day in range(100, 116, 5)
+        for part, (type_, more) in enumerate((("page_view", {}), ("heartbeat", {}), ("event", {"in_session": False})))
+    ],
+    "active days": [told(day, "logins") for day in (40, 43, 50, 57, 64, 71, 78, 90, 99, 115)],
+    "orders of years ago": [
+        *(
+            told(day, "orders", type="paid", order_id=f"o{day}", amount=day + 1, currency="EUR")
+            for day in (0, 1, 2, 110)
+        ),
+        *(told(day, "logins") for day in (60, 90, 115)),
+    ],
+}
+
+
+@pytest.mark.parametrize("what", LET_GO)
+def test_what_her_row_has_let_go_of_is_taken_out_too(what: str) -> None:
+    rules = Rules(erases=True, memory_days=60)
+    with_her, without_her = Worker(rules), Worker(rules)
+    others = [told(day, "logins", user_id="bob") for day in range(-2, 120, 3)]
+    others.append(told(-2, "orders", user_id="bob", type="paid", order_id="o", amount=7, currency="EUR"))
+    for worker, events in ((with_her, [*others, *LET_GO[what]]), (without_her, others)):
+        for event in sorted(events, key=moment):
+            hear(worker, event)
+            worker.restart()
+            worker.partition.sweep(worker.store.pages(b"user/"))
+        hear(worker, told(120, "logins", user_id="bob"))
+        worker.restart()
+    hear(with_her, request(120))
+    for worker in (with_her, without_her):
+        worker.partition.tick(START_MS + 122 * DAY_MS, behind=())
+
+    assert live_of(with_her) == live_of(without_her)
+    day = START_MS // DAY_MS + 120
+    closed = (
+        {key(one.name, **one.labels): one.value for one in closed_samples(worker.partition.snapshot(), rules, day)}
+        for worker in (with_her, without_her)
+    )
+    assert next(closed) == next(closed)

@@ -92,9 +92,11 @@ class LoginsFamily(Family[UserLogins]):
 
     def prune(self, part: UserLogins, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.times.items() if abs(at_ms) < horizon.before_ms]
+        if gone and self.rules.erases:
+            for at_ms in (part.times[identity] for identity in gone):
+                self.remember(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
         for identity in gone:
-            at_ms = part.times.pop(identity)
-            self.remember(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
+            del part.times[identity]
 
     def readable(self, part: UserLogins) -> Any:
         return [{"at": iso(abs(at_ms)), "success": at_ms >= 0} for at_ms in part.times.values()]

@@ -102,6 +102,7 @@ class ActivityFamily(Family[Activity]):
         super().__init__(rules)
         self._day_of = rules.days.day_of
         self._memory_days = rules.memory_days
+        self._days_kept = self._calculated_days_kept()
         self._span, self._attributes_span = Span(rules.days), Span(rules.days)
         self._segmented = bool(self.segments)
         # Users by value: a book of its own, for in this one what is booked is superseded with each active day.
@@ -306,7 +307,7 @@ class ActivityFamily(Family[Activity]):
             before_ms = min([before_ms, *(_first_ms(times) for times in part.summaries.values())])
         if len(part.minutes) > 1:
             part.minutes = latest_and_future(part.minutes, horizon.now)
-        days_kept = self._days_kept()
+        days_kept = self._days_kept
         before_day = self._day_of(before_ms)
         without_days_before(part, before_day - days_kept)
         part.quarter_hour = NO_QUARTER_HOUR
@@ -322,7 +323,7 @@ class ActivityFamily(Family[Activity]):
         if len(part.known_periods) > 1:
             self._prune_periods(part, before_day, kept_days=max(self._memory_days, days_kept))
 
-    def _days_kept(self) -> int:
+    def _calculated_days_kept(self) -> int:
         """How many active days are kept, counted back from the first that an event may be of."""
         kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
         # Who is erased is taken out of all days that a closed one looks back to, each of which tells the 27 before it.
@@ -380,7 +381,7 @@ class ActivityFamily(Family[Activity]):
 
     def min_retention_ms(self) -> int:
         least_ms = max(DAYS_KEPT * DAY_MS, super().min_retention_ms())
-        return max(least_ms, (self._days_kept() + 2) * DAY_MS) if self.rules.erases else least_ms
+        return max(least_ms, (self._days_kept + 2) * DAY_MS) if self.rules.erases else least_ms
 
     # -- totals ----------------------------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ class OrdersFamily(Family[UserOrders]):
         return (part.by_id, part.past) if part.by_id or part.past else None
 
     def prune(self, part: UserOrders, horizon: Horizon) -> None:
-        before = (dict(part.by_id), part.past) if self.rules.erases and part.by_id else None
+        before = (dict(part.by_id), part.past) if self.rules.erases and (part.by_id or part.past) else None
         forget(
             part,
             before_day=self._day_of(max(0, horizon.before_ms)),
@@ -135,12 +135,19 @@ class OrdersFamily(Family[UserOrders]):
         gone = [
             order for order_id, orders in by_id.items() for order in orders if (order_id, order.first_ms) not in kept
         ]
-        if not gone:
+        if not gone and past == part.past:
             return
-        of_user = lives(by_id, past, memory_days=self._memory_days, day_of=self._day_of)
+        of_user, kept_lives = (
+            lives(orders, lives_past, memory_days=self._memory_days, day_of=self._day_of)
+            for orders, lives_past in ((by_id, past), (part.by_id, part.past))
+        )
         let_go = Contribution()
         for order in gone:
             self._contributions.add_order(let_go, order, self._cohort(order, of_user), 1)
+        for life in of_user:
+            if not any(life.first_day <= one.first_day <= life.last_day for one in kept_lives):
+                its = (order for orders in by_id.values() for order in orders if self._is_of(order, life))
+                self._contributions.add_payers(let_go, life, its, 1)
         for amounts in let_go.changes.values():
             self.remember_ever(amounts)
 
