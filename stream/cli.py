@@ -16,6 +16,7 @@ from stream.commands.dlq import dlq
 from stream.commands.events import replay_command, simulate_command
 from stream.commands.history import history
 from stream.commands.inputs import inputs
+from stream.commands.privacy import privacy
 from stream.commands.rfm import rfm
 from stream.commands.schema import schema
 from stream.commands.service import health, run, serve, worker
@@ -54,6 +55,7 @@ for _command in (
     schema,
     topics,
     state,
+    privacy,
     dlq,
 ):
     main.add_command(_command)

@@ -75,7 +75,15 @@ def test_compute_gives_the_json_that_other_programs_read(events: Path) -> None:
     assert {"name": "engagement_active_users_closed", "labels": {"window": "1d"}, "value": 2} in document["closed"][0][
         "samples"
     ]
-    assert document["events"] == {"applied": 3, "duplicate": 1, "late": 0, "future": 0, "invalid": 2, "bot": 1}
+    assert document["events"] == {
+        "applied": 3,
+        "duplicate": 1,
+        "late": 0,
+        "future": 0,
+        "invalid": 2,
+        "bot": 1,
+        "erased": 0,
+    }
 
 
 def test_compute_names_each_line_that_can_not_be_used(events: Path) -> None:
@@ -165,7 +173,7 @@ def test_compute_of_nothing_is_no_number(tmp_path: Path) -> None:
         "at": None,
         "live": [],
         "closed": [],
-        "events": dict.fromkeys(("applied", "duplicate", "late", "future", "invalid", "bot"), 0),
+        "events": dict.fromkeys(("applied", "duplicate", "late", "future", "invalid", "bot", "erased"), 0),
         "left_out": {},
     }
 

@@ -186,3 +186,25 @@ def test_compute_reads_its_lines_and_tells_its_numbers(tmp_path: Path) -> None:
     table = engagement("compute", str(file), "--at", "2024-01-02T12:00:00Z")
     assert "toys_broken_ratio" in table.stdout
     assert "toy_players_closed" in table.stdout
+
+
+@pytest.mark.usefixtures("_with_toys")
+@pytest.mark.parametrize("forgets", [False, True])
+def test_whoever_is_erased_is_taken_out_of_the_toys_too(forgets: bool) -> None:
+    worker, kept = (Worker(Rules(erases=True)) for _ in range(2))
+    for one in PLAYS:
+        deliver(worker, one)
+        if one["user_id"] != "ann":
+            deliver(kept, one)
+    request = message({"user_id": "ann", "event_time": NOON_MS + 9, "type": "erase"})
+    for day in range(5):
+        for either in (worker, kept):
+            deliver(either, play("dan", day * DAY_MS, "ball"))
+            either.partition.tick(NOON_MS + day * DAY_MS, behind=())
+            if forgets:  # what late events can't change any more
+                either.restart()
+    worker.apply("privacy", [request], not_after_ms=NEVER_MS)
+
+    live, closed = numbers(worker.partition)
+    assert (live, closed) == numbers(kept.partition)
+    assert live["engagement_toys_played", "7d"] == 7

@@ -81,6 +81,11 @@ class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _decode = msgspec.msgpack.Decoder(Stored).decode
 
 
+def amounts_of(at_ms: int) -> dict[int, int]:
+    """What a play adds; its time is negative when the toy broke."""
+    return {PLAYED: 1, BROKEN: 1} if at_ms < 0 else {PLAYED: 1}
+
+
 class ToysFamily(Family[Plays]):
     """Toys in windows of event time."""
 
@@ -118,7 +123,13 @@ class ToysFamily(Family[Plays]):
     def prune(self, part: Plays, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.toys.items() if abs(at_ms) < horizon.before_ms]
         for identity in gone:
-            del part.toys[identity]
+            at_ms = part.toys.pop(identity)
+            self.remember(abs(at_ms) // MINUTE_MS, amounts_of(at_ms))
+
+    def take_out(self, part: Plays) -> None:
+        for at_ms in part.toys.values():
+            self.count(abs(at_ms) // MINUTE_MS, amounts_of(at_ms), -1)
+        self._book_player(part.minutes, -1)
 
     def last_ms(self, part: Plays) -> int:
         return max(part.minutes, default=0) * MINUTE_MS
@@ -126,14 +137,15 @@ class ToysFamily(Family[Plays]):
     def book(self, parts: list[Plays]) -> None:
         for part in parts:
             for at_ms in part.unbooked:
-                self.count(abs(at_ms) // MINUTE_MS, {PLAYED: 1, BROKEN: 1} if at_ms < 0 else {PLAYED: 1})
-            for minutes, times in ((part.booked or [], -1), (part.minutes, 1)):
-                if minutes:
-                    self.ring.book(latest_bookings(minutes, _PLAYER), times=times)
-                    self.days.book(
-                        latest_bookings([self.day_of_minute(minute) for minute in minutes], _PLAYER), times=times
-                    )
+                self.count(abs(at_ms) // MINUTE_MS, amounts_of(at_ms))
+            self._book_player(part.booked or [], -1)
+            self._book_player(part.minutes, 1)
             part.unbooked, part.booked = [], None
+
+    def _book_player(self, minutes: list[int], times: int) -> None:
+        if minutes:
+            self.ring.book(latest_bookings(minutes, _PLAYER), times=times)
+            self.days.book(latest_bookings([self.day_of_minute(minute) for minute in minutes], _PLAYER), times=times)
 
     def of_window(self, labels: Labels, tally: Mapping[Any, int]) -> Iterator[Sample]:
         played, broken = tally.get(PLAYED, 0), tally.get(BROKEN, 0)

@@ -259,8 +259,15 @@ def _dead_letters() -> Row:
                 "Told and not counted, so far",
                 [Query(_seen(left_out, "what", not_counted), "{{topic}}: {{what}}")],
                 unit=units.Short,
-                width=24,
+                width=12,
                 note=f"none: all that messages of the topic told is counted. {_REST}",
+            ),
+            bars(
+                "Requests of people fulfilled, so far",
+                [Query(number("engagement_privacy_requests_total", by="type"), "{{type}}")],
+                unit=units.Short,
+                width=12,
+                note="Of people who asked to be erased or made anonymous. 0 too where topics.privacy is not set.",
             ),
         ],
     )

@@ -9,6 +9,7 @@ meanwhile.
 
 import asyncio
 import time
+import uuid
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,9 +30,10 @@ from stream.core.messages import Reader, Record
 from stream.core.partition.batch_reader import Batch
 from stream.core.partition.closing import CLOSED
 from stream.core.partition.partition import SWEPT_PREFIXES, USERS, Partition
+from stream.core.privacy import ANONYMISED, AuditRecord, salt_of
 from stream.core.snapshot import ClosedDay
 from stream.core.store import StoreUnavailable
-from stream.core.time import SECOND_MS, date_of, seconds_of
+from stream.core.time import SECOND_MS, date_of, iso, seconds_of
 from stream.core.user_scores import message_of
 from stream.core.users import partition_key
 from stream.kafka.forwarded_batches import ForwardedRecord, forwarded_batch_reader
@@ -112,7 +114,11 @@ class PartitionTask:
         self._open_transactions: dict[str, OpenTransaction] = {}  # by input
         self._unread: dict[str, str] = {}  # by Kafka topic: why it is not read any more
         self._core = Partition(
-            settings.rules, max_message_bytes=settings.max_message_bytes, max_user_bytes=settings.state.max_user_bytes
+            settings.rules,
+            max_message_bytes=settings.max_message_bytes,
+            max_user_bytes=settings.state.max_user_bytes,
+            salt=salt_of(settings.app_id),
+            random_ids=self._random_id,
         )
         self._forwarded = forwarded_events.ForwardedEvents(())
         self._available = asyncio.Event()
@@ -321,6 +327,13 @@ class PartitionTask:
     def _belongs(self, user: str) -> bool:
         return partition_of(partition_key(user), self._settings.topics.partitions) == self.number
 
+    def _random_id(self) -> str:
+        """An id of this partition for somebody who is made anonymous."""
+        while True:
+            name = f"{ANONYMISED}{uuid.uuid4().hex}"
+            if self._belongs(name):
+                return name
+
     def _forwarded_by_input(self, records: Sequence[ConsumerRecord]) -> list[_RecordsOfInput]:
         """The events in records of the re-key topic that have not come before, by the input that they are from."""
         grouped: dict[tuple[str, bool], list[ForwardedRecord[Any]]] = {}
@@ -510,6 +523,7 @@ class PartitionTask:
                 delta = [*self._core.collect_delta(), *self._forwarded.collect_delta()]
                 saved_day = self._scores_due()
                 self.collecting_seconds += time.thread_time() - began
+                await self._tell_who_is_gone()
                 sent, self._sent = self._sent, []
             if sent:
                 await asyncio.gather(*sent)
@@ -558,6 +572,25 @@ class PartitionTask:
             self._core.progress.scores_told = day
             self._day_of_scores = self._saved_day = None
         return True
+
+    async def _tell_who_is_gone(self) -> None:
+        """Have the scores deleted of those who were erased or made anonymous, and record that it was done."""
+        gone, done = self._core.take_gone()
+        for user in gone if self._settings.health.enabled else ():
+            self._sent.append(await self._outbox.send_score(self.number, user, None))
+        for one in done:
+            record = AuditRecord(
+                one.request,
+                iso(one.at_ms),
+                iso(self._core.progress.now_ms),
+                self.number,
+                one.was_known,
+                one.parts,
+                one.bytes,
+            )
+            fields = {"type": one.request.value, "partition": self.number, "was_known": one.was_known}
+            log.info("a request of a person was fulfilled", **fields, parts=one.parts, bytes=one.bytes)
+            self._sent.append(await self._outbox.send_audit(self.number, record))
 
     async def forget_users(self, *, keep: int) -> None:
         """Drop rows from memory until at most `check_changelog` are left."""

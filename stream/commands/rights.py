@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stream.kafka.rights import Right
 
 # The names of the roles, here too because only commands that talk to Kafka import what knows what they need.
-_ROLES = ("worker", "server", "dlq", "state", "topics", "replay", "inputs")
+_ROLES = ("worker", "server", "dlq", "state", "privacy", "topics", "replay", "inputs")
 
 _PLAIN_WIDTH = 160
 
@@ -41,7 +41,11 @@ class _Grant(NamedTuple):
     "more. [default: the user of the settings]",
 )
 @click.option("--role", "roles", type=click.Choice(_ROLES), multiple=True, help="Only this role; repeat it for more.")
-@click.option("--read-only", is_flag=True, help="Leave out what only dlq replay, state reset and accept need.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Leave out what only dlq replay, state reset and accept and privacy erase need.",
+)
 @click.option("--all", "every", is_flag=True, help="Add what only topics create, topics grow and simulate --live need.")
 @click.option("--prefixed", is_flag=True, help="One right for all internal topics, by their prefix.")
 @click.option("--old-brokers", is_flag=True, help="Add what brokers before Kafka 2.8 ask of producers.")

@@ -46,6 +46,13 @@ _HEALTH = (
         "values",
     ),
     Metric(
+        "engagement_privacy_requests_total",
+        "Requests of people that were fulfilled, by type: erase or anonymise. One that comes twice counts once.",
+        ("type",),
+        "counter",
+        "requests",
+    ),
+    Metric(
         "engagement_left_out_total",
         "What messages told and no metric counts, by what it is: joins of identities, orders, accounts and the like.",
         ("topic", "what"),

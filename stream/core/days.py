@@ -14,6 +14,7 @@ happened on that day alone, so a day that is final never changes, pages of parti
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -125,6 +126,25 @@ class DayBook:
         """Whether these amounts are what is booked on a day, themselves."""
         page = self._pages.get(day)
         return page is not None and page.on is amounts
+
+    @contextmanager
+    def from_day_on(self, day: int) -> Iterator[None]:
+        """What is booked meanwhile counts from the end of that day on, or later; days before it say what they said.
+
+        So the bookings of somebody who is erased are taken out: what was superseded by then cancels out.
+        """
+        kept = self._pages, self._changed, self.touched, self.first, self.since, self.versions
+        self._pages, self._changed, self.since, self.versions = {}, set(), None, {}
+        try:
+            yield
+        finally:
+            booked = self._pages
+            self._pages, self._changed, self.touched, self.first, self.since, self.versions = kept
+        for number, page in booked.items():
+            if page.on:
+                self.count_since(max(number, day), number, page.on)
+            for earlier, amounts in page.due.items():
+                self.count_since(max(number, day), earlier, amounts)
 
     # -- what closed days say --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ Live numbers hold nothing whose minute has not come: what is still to come is no
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -37,11 +38,13 @@ class Ledger:
         self._ahead: dict[int, Amounts] = {}  # by minute: what does not hold yet
         self._total: Amounts = {}  # of all days, those to come included
         self._changed: set[str] = set()
+        self._from_day = 0  # changes of earlier days are changes of this one
 
     # -- booking ---------------------------------------------------------------------------------------------------
 
     def change(self, day: int, amounts: Mapping[Any, int], times: int = 1) -> None:
         """Change what holds at the end of a day and of all later ones."""
+        day = max(day, self._from_day)
         if self.since is not None and day < self.since:
             self._changed.add(_BEFORE)
             add(self._before, amounts, times)
@@ -51,6 +54,15 @@ class Ledger:
         add(self._total, amounts, times)
         if self.touched is None or day < self.touched:
             self.touched = day
+
+    @contextmanager
+    def from_day_on(self, day: int) -> Iterator[None]:
+        """What is changed meanwhile changes from that day on, or later; days before it say what they said."""
+        self._from_day = day
+        try:
+            yield
+        finally:
+            self._from_day = 0
 
     def put_ahead(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
         """Note that some of the changes don't hold before a minute, which has not come."""

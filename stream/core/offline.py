@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from stream.core.partition.batch_applier import NOTHING_STORED
 from stream.core.partition.batch_reader import Refused
 from stream.core.partition.partition import Partition
 from stream.core.partition.progress import OUTCOMES, REKEYED
+from stream.core.privacy import ANONYMISED
 from stream.core.rejections import Reason, Rejected
 from stream.core.report import closed_days, closed_samples, live_samples
 from stream.core.rules import Rules
@@ -114,8 +115,12 @@ class Offline:
     ) -> None:
         self._readers = readers
         self._only = only
+        numbers = count(1)
+        # An erasure needs the times of what is taken out, and packed identities have none.
         self._partition = Partition(
-            replace(rules, allowed_lateness_ms=None, packs_identities=True), max_message_bytes=max_message_bytes
+            replace(rules, allowed_lateness_ms=None, packs_identities=not rules.erases),
+            max_message_bytes=max_message_bytes,
+            random_ids=lambda: f"{ANONYMISED}{next(numbers)}",
         )
         self._at_ms = at_ms
         self._not_after_ms = clock_ms if at_ms is None else at_ms
@@ -229,12 +234,12 @@ def computed_of(snapshot: Snapshot, rules: Rules, *, days: int) -> Computed:
     """The numbers that follow from a snapshot, with the last `days` closed days."""
     events = {outcome: 0 for outcome in OUTCOMES if outcome != REKEYED}
     for counts in snapshot.outcomes.values():
-        for outcome, count in counts.items():
-            events[outcome] += count
+        for outcome, times in counts.items():
+            events[outcome] += times
     left_out: dict[str, int] = {}
     for counts in snapshot.left_out.values():
-        for word, count in counts.items():
-            left_out[word] = left_out.get(word, 0) + count
+        for word, times in counts.items():
+            left_out[word] = left_out.get(word, 0) + times
     return Computed(
         at_ms=snapshot.now_ms,
         live=live_samples(snapshot, rules),

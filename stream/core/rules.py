@@ -67,6 +67,8 @@ class Rules:
     windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, if they differ from the default
     segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
     segment_metrics: tuple[str, ...] | None = None  # what is counted by them, by name without prefix; None: all
+    # Whether people may be erased: then rows keep what is booked of them, also of what is let go otherwise.
+    erases: bool = False
     named_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by segment, where they are chosen
 
     def whole_since(self, first_ms: int | None) -> int:

@@ -62,6 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     newest_ms: dict[str, int] = {}
     rows: dict[str, int] = {}
     left_out: dict[str, dict[str, int]] = {}
+    privacy_requests: dict[str, int] = {}  # by what people asked for: how many requests were fulfilled
 
     def __add__(self, other: "Snapshot") -> "Snapshot":
         closed = [day for day in (self.last_closed_day, other.last_closed_day) if day is not None]
@@ -85,6 +86,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
             newest_ms=_newest(self.newest_ms, other.newest_ms),
             rows=_sum(self.rows, other.rows),
             left_out=_counted(self.left_out, other.left_out),
+            privacy_requests=_sum(self.privacy_requests, other.privacy_requests),
         )
 
     def family(self, name: str) -> Sums:

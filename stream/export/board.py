@@ -10,6 +10,7 @@ import structlog
 
 from stream.clock import TOLD_SECONDS, clock_notes, span
 from stream.core import zones
+from stream.core.privacy import REQUESTS
 from stream.core.report import live_samples
 from stream.core.samples import Sample
 from stream.core.snapshot import Snapshot
@@ -342,6 +343,10 @@ class Board:
             samples.append(Sample("engagement_closed_corrections_total", {}, merged.corrections))
             samples.append(Sample("engagement_closing_backlog", {}, merged.closing_backlog))
             samples.append(Sample("engagement_segment_values_beyond_total", {}, merged.values_beyond))
+        samples += [
+            Sample("engagement_privacy_requests_total", {"type": asked}, merged.privacy_requests.get(asked, 0))
+            for asked in (REQUESTS if self._reports else ())
+        ]
         samples += [
             Sample("engagement_left_out_total", {"topic": topic, "what": what}, count)
             for topic, counts in added(counters.left_out for counters in self._counters.values()).items()

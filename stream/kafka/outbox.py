@@ -16,6 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from stream.clock import Clock
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
+from stream.core.privacy import AuditRecord
 from stream.core.rejections import Reason
 from stream.core.user_scores import ScoreMessage
 from stream.core.users import partition_key, public_id
@@ -246,6 +247,16 @@ class Outbox:
             self._settings.health_topic,
             value,
             key=public_id(user).encode(),
+            partition=partition,
+            timestamp_ms=NO_TIMESTAMP,
+        )
+        return sent
+
+    async def send_audit(self, partition: int, record: AuditRecord) -> asyncio.Future[Any]:
+        """Record that a person was erased or made anonymous, and return a future of the delivery."""
+        sent: asyncio.Future[Any] = await self._started_producer().send(
+            self._settings.privacy_audit_topic,
+            msgspec.json.encode(record),
             partition=partition,
             timestamp_ms=NO_TIMESTAMP,
         )

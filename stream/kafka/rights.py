@@ -45,6 +45,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("serve",),
     "dlq": ("dlq list", "dlq show", "dlq replay --dry-run", "dlq replay"),
     "state": ("state inspect", "rfm", "health USER", "state reset", "state accept"),
+    "privacy": ("privacy find", "privacy export", "privacy erase"),
     "topics": ("topics check", "topics create", "topics grow"),
     "replay": ("replay", "simulate", "simulate --live"),
     "inputs": ("inputs check",),
@@ -52,7 +53,7 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 # Commands that few need, and that `engagement topics rights` therefore leaves out unless it is asked for them.
 RARE: Final = frozenset({"topics create", "topics grow", "simulate --live"})
 # Those that change what workers count.
-CHANGING: Final = frozenset({"dlq replay", "state reset", "state accept"})
+CHANGING: Final = frozenset({"dlq replay", "state reset", "state accept", "privacy erase"})
 
 # Brokers before 2.8 ask idempotent producers for this.
 IDEMPOTENT_WRITE: Final = Right("IdempotentWrite", "cluster", CLUSTER_NAME)
@@ -166,11 +167,15 @@ def _changelogs(settings: Settings) -> list[str]:
 def _internal_topics(settings: Settings) -> list[str]:
     """The topics that only this deployment uses, beside those of dead letters: their names begin with its app id."""
     own = [settings.rekey_topic, settings.replayed_topic, settings.snapshots_topic, settings.days_topic]
-    return [*own, *_changelogs(settings), *_scores(settings)]
+    return [*own, *_changelogs(settings), *_scores(settings), *_audits(settings)]
 
 
 def _scores(settings: Settings) -> list[str]:
     return [settings.health_topic] if settings.health.enabled else []
+
+
+def _audits(settings: Settings) -> list[str]:
+    return [settings.privacy_audit_topic] if settings.erases else []
 
 
 def _letters(settings: Settings, inputs: Iterable[str]) -> list[str]:
@@ -181,7 +186,7 @@ def _worker(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
     yield from _on_topics(inputs, "Read")
     yield Right("Read", "group", settings.app_id)
     yield from _on_topics([settings.rekey_topic, *_changelogs(settings)], "Read", "Write")
-    reports = [settings.snapshots_topic, settings.days_topic, *_scores(settings)]
+    reports = [settings.snapshots_topic, settings.days_topic, *_scores(settings), *_audits(settings)]
     yield from _on_topics([*reports, *_letters(settings, inputs)], "Write")
 
 
@@ -216,6 +221,15 @@ def _state_inspect(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]
 def _rfm(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
     # From Redis it reads the rows alone.
     return iter(()) if is_redis_url(settings.state.url) else _state_inspect(settings, inputs)
+
+
+def _privacy_find(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
+    yield from _state_inspect(settings, inputs)
+    yield from _on_topics([*_letters(settings, inputs), *_scores(settings)], "Read")
+
+
+def _privacy_erase(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
+    yield from _on_topics(settings.privacy_topics, "Write")
 
 
 def _state_change(settings: Settings, inputs: Sequence[str]) -> Iterator[Right]:
@@ -267,6 +281,9 @@ _RIGHTS: Final[Mapping[str, Callable[[Settings, Sequence[str]], Iterator[Right]]
     "state inspect": _state_inspect,
     "rfm": _rfm,
     "health USER": _rfm,
+    "privacy find": _privacy_find,
+    "privacy export": _rfm,
+    "privacy erase": _privacy_erase,
     "state reset": _state_change,
     "state accept": _state_change,
     "topics check": _topics_check,

@@ -48,6 +48,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         "max.message.bytes": str(8 * _MIB),
     }
     scores = {**_APPENDED, "cleanup.policy": "compact,delete", "retention.ms": str(_SCORE_RETENTION_MS)}
+    audit = {**_APPENDED, "cleanup.policy": "delete", "retention.ms": "-1"}  # kept until somebody decides otherwise
     inputs = list(settings.input_topics.values())
     return [
         *(TopicSpec(name, partitions, {}) for name in inputs),
@@ -58,6 +59,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(settings.snapshots_topic, partitions, reports),
         TopicSpec(settings.days_topic, partitions, reports),
         *([TopicSpec(settings.health_topic, partitions, scores)] if settings.health.enabled else []),
+        *([TopicSpec(settings.privacy_audit_topic, partitions, audit)] if settings.erases else []),
     ]
 
 

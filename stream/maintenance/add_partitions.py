@@ -18,6 +18,7 @@ from stream.agents.task_state import State, in_thread
 from stream.core.partition.progress import PROGRESS, Progress
 from stream.core.partition.rows import USER_PREFIX, Delta
 from stream.core.partition.user_index import INDEX_PREFIX
+from stream.core.privacy import RECORDS_PREFIX
 from stream.core.users import partition_key
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import grow_topics, partition_counts
@@ -141,6 +142,11 @@ async def _copy_moved_rows(source: PartitionState, states: list[State], partitio
                 await states[place].save(waiting.pop(place))
     for place, delta in waiting.items():
         await states[place].save(delta)
+    # Whose the hashes of erased people are can't be told, so each partition gets all of them.
+    erased: Delta = list(iterate_items(source.store, RECORDS_PREFIX.encode()))
+    for place, state in enumerate(states):
+        if erased and place != source.partition:
+            await state.save(erased)
     return moved
 
 

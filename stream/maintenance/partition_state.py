@@ -62,6 +62,20 @@ class SharedRows(Protocol):
         ...
 
 
+class _StoredRows:
+    """Reads the state of one partition that was read into a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, key: bytes) -> bytes | None:
+        (value,) = self._store.read([key])
+        return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._store.scan(prefix)
+
+
 class StateMaintenance:
     """The state of a deployment."""
 
@@ -162,6 +176,16 @@ class StateMaintenance:
             return state.progress, value
         progress, shared = await self._shared_rows(self._peek, partition)
         return progress, await in_thread(lambda: shared.read(key))
+
+    async def rows_of(self, partition: int) -> tuple[Progress, SharedRows]:
+        """What reads any row of a partition while workers run, as of about now, and how far the partition has come.
+
+        Raises FormatChanged if another version has written the state in another format.
+        """
+        if self._peek is None:
+            state = await self.read_state(partition)
+            return state.progress, _StoredRows(state.store)
+        return await self._shared_rows(self._peek, partition)
 
     async def _shared_rows(self, peek: Callable[[int], SharedRows], partition: int) -> tuple[Progress, SharedRows]:
         """What reads a partition in a store that workers share, and how far the partition has come."""

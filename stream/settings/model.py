@@ -16,6 +16,7 @@ from stream.core.business_hours import BusinessHours, hours_of
 from stream.core.families.registry import names_by_segment, segment_windows, state_settings
 from stream.core.messages import Reader, Record
 from stream.core.money import minor_units
+from stream.core.privacy import PRIVACY
 from stream.core.rules import Capex, Rules
 from stream.core.rules import Health as HealthRules
 from stream.core.segments import SEGMENTS, in_order
@@ -91,6 +92,7 @@ class Topics(Section, frozen=True):
     features: str = ""  # the topic of used features; empty: none is read
     social: str = ""  # the topic of interactions on social networks and of audiences; empty: none is read
     contacts: str = ""  # the topic of conversations with support; empty: none is read
+    privacy: str = ""  # the topic of requests to erase a person or make her anonymous; empty: none is read
     partitions: int = 4  # of every topic, internal ones too: a user must lie in the same partition of each topic
     replication: int = -1  # of the topics that we create; -1: the broker's default
 
@@ -336,6 +338,7 @@ class Settings(Section, frozen=True):
             segments=in_order(self.segments.by),
             segment_metrics=self.segments.metrics,
             named_values=self.segments.named,
+            erases=self.erases,
         )
 
     @property
@@ -356,6 +359,16 @@ class Settings(Section, frozen=True):
             return {input_.name or input_.topic: input_ for input_ in self.inputs}
         topics = {kind: getattr(self.topics, kind, kind) for kind in formats.kinds()}
         return {kind: Input(topic=topic, kind=kind) for kind, topic in topics.items() if topic}
+
+    @property
+    def erases(self) -> bool:
+        """Whether people may be erased: there is an input of their requests."""
+        return bool(self.privacy_topics)
+
+    @property
+    def privacy_topics(self) -> list[str]:
+        """The Kafka topics of requests to erase a person."""
+        return [input_.topic for input_ in self.named_inputs.values() if input_.kind == PRIVACY.kind]
 
     @property
     def input_topics(self) -> dict[str, str]:
@@ -430,6 +443,11 @@ class Settings(Section, frozen=True):
     def health_topic(self) -> str:
         """The topic of the health score of each user."""
         return f"{self.app_id}-health"
+
+    @property
+    def privacy_audit_topic(self) -> str:
+        """The topic that records, without ids, that people were erased or made anonymous."""
+        return f"{self.app_id}-privacy-audit"
 
     def dead_letter_topic(self, topic: str) -> str:
         """Return the topic for messages of a Kafka topic that can't be used."""

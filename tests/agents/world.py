@@ -33,7 +33,7 @@ PROCESSES = 3
 USERS = "abc"
 CRASHES = ("before append", "after append", "before store", "after store")
 
-SETTINGS = load(None, {}, {"topics.partitions": 1})
+SETTINGS = load(None, {}, {"topics.partitions": 1, "topics.privacy": "privacy"})
 
 _Result = TypeVar("_Result")
 
@@ -144,6 +144,22 @@ class Held(Store):
         """Nothing to release."""
 
 
+class Sent:
+    """An outbox from which all arrives at once: who was erased is told there."""
+
+    async def send_score(self, partition: int, user: str, message: object) -> asyncio.Future[None]:
+        return _arrived()
+
+    async def send_audit(self, partition: int, record: object) -> asyncio.Future[None]:
+        return _arrived()
+
+
+def _arrived() -> asyncio.Future[None]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
+
+
 class Process:
     """A worker that may own the partition."""
 
@@ -191,8 +207,8 @@ class Process:
         else:
             state = ChangelogState(self.stores.open_store(0), self._world.log, overwritten=self.stores.overwritten(0))
             self.state = state
-        nothing_sent: Any = None
-        self.task = PartitionTask(SETTINGS, 0, state, nothing_sent, remaining=lambda topic: 0, recovery_seconds=0.0)
+        sent: Any = Sent()
+        self.task = PartitionTask(SETTINGS, 0, state, sent, remaining=lambda topic: 0, recovery_seconds=0.0)
         await self.task.open()
 
 

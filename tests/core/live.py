@@ -100,7 +100,7 @@ def deliver(
 class Worker:
     """One partition and its store."""
 
-    def __init__(self, rules: Rules, **limits: int) -> None:
+    def __init__(self, rules: Rules, **limits: Any) -> None:
         self.store = Store()
         self.rules = rules
         self._limits = limits

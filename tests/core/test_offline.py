@@ -34,14 +34,14 @@ def test_a_line_that_cant_be_used_is_told_with_its_number_and_reason() -> None:
         *((9, "bad_user"), (10, "not_json")),
     ]
     assert offline.computed().events == {
-        "applied": 1, "duplicate": 1, "late": 0, "future": 0, "invalid": 7, "bot": 0,
+        "applied": 1, "duplicate": 1, "late": 0, "future": 0, "invalid": 7, "bot": 0, "erased": 0,
     }  # fmt: skip
 
 
 def test_an_unknown_topic_is_told_with_those_that_are_known() -> None:
     (refused,) = Offline(Rules(), READERS).apply([b'{"topic":"clicks"}'])
 
-    assert refused.detail == f"'clicks' at `$.topic` is none of {', '.join(TOPICS)}"
+    assert refused.detail == f"'clicks' at `$.topic` is none of {', '.join((*TOPICS, 'privacy'))}"
 
 
 def test_a_line_whose_text_is_cut_in_the_middle_of_a_character_is_an_event() -> None:

@@ -18,7 +18,7 @@ from stream.core.rules import Rules
 from stream.export.contract import asyncapi, json_schemas
 from stream.settings import load
 from stream.simulate.simulator import SimulatorSettings, simulate
-from tests.documents import FORMATS
+from tests.documents import FORMATS, PRIVACY
 from tests.integration.deployment import LOAD_STARTS_MS
 from tests.native import READERS, Message
 from tests.test_cli import engagement
@@ -164,12 +164,13 @@ def test_all_that_a_population_sends_fits() -> None:
         if is_read(event.topic, message):
             assert fits(event.topic, message), message
             counted[event.topic] += 1
+    assert counted.pop("privacy") == 0  # nobody of a population asks to be erased
     assert min(counted.values()) > 0
 
 
-def test_the_examples_are_those_of_the_page() -> None:
-    table = FORMATS.read_text().partition("| topic | example |")[2].partition("\n\n")[0]
-    written = [json.loads(code) for code in re.findall(r"`(\{.*?\})`", table)]
+def test_the_examples_are_those_of_the_page_on_formats_and_of_the_page_on_privacy() -> None:
+    tables = (page.read_text().partition("| topic | example |")[2].partition("\n\n")[0] for page in (FORMATS, PRIVACY))
+    written = [json.loads(code) for table in tables for code in re.findall(r"`(\{.*?\})`", table)]
 
     assert written == [example for kind in message_kinds().values() for example in kind.examples]
 

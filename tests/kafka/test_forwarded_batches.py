@@ -25,6 +25,7 @@ from stream.core.families.reviews.part import Version as ReviewVersion
 from stream.core.families.social.messages import AudienceCounted, Interacted
 from stream.core.families.social.part import Interaction
 from stream.core.partition.batch_reader import Misplaced
+from stream.core.privacy import PrivacyRequested, Request
 from stream.core.rules import Rules
 from stream.core.segments import NO_ATTRIBUTES, attribute_values_of
 from stream.core.survey_scales import SCALES, Kind, Status
@@ -229,6 +230,7 @@ WIRE: dict[str, list[Any]] = {
     "Login": ["Login", "ann", 1, False, 7, True, ["web", "pro", "DE", "1.10"]],
     "Paid": ["Paid", "ann", 1, False, "o-1", "f-1", [1, 1099, "EUR", 300, "renewal"]],
     "ReviewWritten": ["ReviewWritten", "ann", 1, False, "v-1", [1, False, 4]],
+    "PrivacyRequested": ["PrivacyRequested", "ann", 1, False, "anonymise"],
     "SignUps": ["SignUps", "ann", 1, False, [2, 3]],
     "Step": [
         *("Step", "ann", 1, False, 7, "s-1", True, False, True, False, True, None, 900),
@@ -297,6 +299,7 @@ EVENTS: dict[str, Event] = {
     "ReviewWritten": ReviewWritten(
         user="ann", at_ms=1, is_bot=False, review_id="v-1", version=ReviewVersion(at_ms=1, is_removed=False, stars=4)
     ),
+    "PrivacyRequested": PrivacyRequested(user="ann", at_ms=1, is_bot=False, request=Request.ANONYMISE),
     "SignUps": SignUps(user="ann", at_ms=1, is_bot=False, signed_up_ms=(2, 3)),
     "Step": Step(
         user="ann",

@@ -168,7 +168,7 @@ def test_the_script_has_each_principal_with_all_that_its_roles_need() -> None:
     assert lines[0] == "#!/bin/sh"
     assert [line for line in lines if line.startswith("# User:")] == [
         "# User:w: worker",
-        "# User:ops: server, dlq, state, topics, replay, inputs",
+        "# User:ops: server, dlq, state, privacy, topics, replay, inputs",
     ]
     assert "kafka-acls --bootstrap-server k:9 --add --allow-principal User:w --operation Read --group shop" in lines
     assert not any("Create" in line or "IdempotentWrite" in line for line in lines)

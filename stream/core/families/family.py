@@ -17,12 +17,14 @@ the report. Where it needs what two families know of the same user, one of them 
 event (`conclusions`). Only what follows from most of what is known of a user, such as a health score, has a family that
 is given the parts of others (`derives_from`).
 
+Somebody may be *erased* (`erase`): all that is booked of the part is booked again, taken away (`take_out`); in closed
+days from the day of the erasure on. What `prune` drops stays booked, so where people may be erased, the family notes it
+with `remember`: it is kept in the row, and taken out with the rest.
+
 Features that will come have to fit into this:
 
 - *Joining* makes one part of two, of a device and of a person. A family defines it as a function of two parts that is
   commutative, associative and idempotent. Both parts first record what is booked of them, and one of them remains.
-- *Erasing* removes a whole part: it records what is booked of it, is emptied, and is booked again like any changed
-  part.
 - *Closed twins*: the numbers that a family has of a live window (`of_window`) it has of a closed window too, under the
   name that `metrics.closed_twins` gives. Numbers that are calculated otherwise for closed days have a method of their
   own (`closed`).
@@ -32,6 +34,7 @@ Features that will come have to fit into this:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
@@ -44,6 +47,7 @@ from stream.core.events import Event, EventWithoutUser
 from stream.core.ledger import Ledger
 from stream.core.messages import MessageKind
 from stream.core.metrics import Metric, closed_name, segment_name
+from stream.core.readable import readable
 from stream.core.ring import Pages, Ring
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
@@ -89,6 +93,15 @@ class BySegment:
     fields: Mapping[str, tuple[int, ...]]  # by the letter of what is counted: the fields of the whole that it adds to
 
 
+# What a part has let go that is still booked, by minute, or by quarter of an hour where it is older than the ring has
+# minutes; under EVER what it adds to a ledger for ever.
+Past = dict[int, dict[Field, int]]
+EVER = -1
+
+_QUARTER_HOUR = 15
+_HOUR = 60
+_HOURS_WITH_MINUTES = 25
+
 # What is known of each value of one segment: by length of the window what it holds.
 _OfValues = dict[str, dict[int, dict[int, int]]]
 
@@ -125,6 +138,7 @@ class Family(Generic[Part]):
         self._counted: dict[int, dict[Field, int]] = {}  # by minute: what is to be counted in ring and days
         self._span_counted = Span(rules.days)
         self._closed: dict[int, OfWindows] = {}  # closed days as they were told last
+        self.past: Past = {}  # what the part that is being pruned lets go and stays booked
 
     @classmethod
     def state_settings(cls, rules: Rules) -> dict[str, str]:
@@ -191,6 +205,55 @@ class Family(Generic[Part]):
         """How long all of a user's part is known after the last event, in event time."""
         # A day more, because windows of hours end with the hour, and sessions close after their last step.
         return max(self.rules.retention_ms, self.min_retention_ms()) + DAY_MS
+
+    def readable(self, part: Part) -> Any:
+        """What is stored of a user, as JSON that people can read."""
+        return readable(part)
+
+    # -- erasing ---------------------------------------------------------------------------------------------------
+
+    def take_out(self, part: Part) -> None:
+        """Take all that is booked of a part out of the totals, which are up to date. The part is not used again."""
+        raise NotImplementedError
+
+    def erase(self, part: Part, past: Past, day: int) -> None:
+        """Take a user out: of live numbers at once, and of closed days from that day on.
+
+        `past` is what the part has let go and is still booked.
+        """
+        with ExitStack() as stack:
+            for book in self.books():
+                stack.enter_context(book.from_day_on(day))
+            self.take_out(part)
+            for minute, amounts in past.items():
+                if minute == EVER:
+                    next(book for book in self.books() if isinstance(book, Ledger)).change(0, amounts, -1)
+                else:
+                    self.count(minute, amounts, -1)
+            self._put_counted()
+        self._counted.clear()
+
+    def remember(self, minute: int, amounts: Mapping[Any, int], times: int = 1) -> None:
+        """Note what a part lets go while it is pruned, and stays booked. It has no effect where nobody is erased."""
+        if self.rules.erases:
+            if minute // _HOUR < self.ring.now // _HOUR - _HOURS_WITH_MINUTES:
+                begins = minute - minute % _QUARTER_HOUR
+                # Where a day begins within the quarter of an hour, the minute says of which day it is.
+                minute = begins if self.day_of_minute(begins) == self.day_of_minute(minute) else minute
+            add(self.past.setdefault(minute, {}), amounts, times)
+
+    def remember_ever(self, amounts: Mapping[Any, int]) -> None:
+        """The same of what stays in the ledger for ever."""
+        if self.rules.erases:
+            add(self.past.setdefault(EVER, {}), amounts)
+
+    def forget_past(self, past: Past, horizon: Horizon) -> None:
+        """Drop what was let go and is in no window any more."""
+        # Two days more: local days may be longer, and begin before the moment that is asked for.
+        reach_ms = max(self.min_retention_ms(), self.closed_reach() * DAY_MS) + 2 * DAY_MS
+        before = (horizon.before_ms - reach_ms) // MINUTE_MS
+        for minute in [minute for minute in past if EVER < minute < before]:
+            del past[minute]
 
     # -- what follows from parts of other families -------------------------------------------------------------------
 

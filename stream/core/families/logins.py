@@ -12,7 +12,7 @@ from stream.core.metrics import WINDOW, Metric, closed_twins
 from stream.core.repeats import PackedTimes
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
-from stream.core.time import MINUTE_MS
+from stream.core.time import MINUTE_MS, iso
 from stream.core.windows import SESSIONS
 
 # Fields of tallies. They are stored, so a new one gets a new number, and none is used again.
@@ -96,8 +96,18 @@ class LoginsFamily(Family[UserLogins]):
 
     def prune(self, part: UserLogins, horizon: Horizon) -> None:
         gone = [identity for identity, at_ms in part.times.items() if abs(at_ms) < horizon.before_ms]
+        if gone and self.rules.erases:
+            for at_ms in (part.times[identity] for identity in gone):
+                self.remember(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE)
         for identity in gone:
             del part.times[identity]
+
+    def readable(self, part: UserLogins) -> Any:
+        return [{"at": iso(abs(at_ms)), "success": at_ms >= 0} for at_ms in part.times.values()]
+
+    def take_out(self, part: UserLogins) -> None:
+        for at_ms in part.times.values():
+            self.count(abs(at_ms) // MINUTE_MS, _LOGIN if at_ms >= 0 else _FAILURE, -1)
 
     def last_ms(self, part: UserLogins) -> int:
         return max(map(abs, part.times.values()), default=0)

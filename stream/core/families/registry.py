@@ -17,6 +17,7 @@ from stream.core.families.sessions.family import SessionsFamily
 from stream.core.families.social.family import SocialFamily
 from stream.core.families.surveys.family import SurveysFamily
 from stream.core.messages import MessageKind
+from stream.core.privacy import PRIVACY, PrivacyRequested
 from stream.core.rules import Rules
 from stream.core.windows import Windows
 
@@ -58,12 +59,13 @@ def names_by_segment() -> tuple[str, ...]:
 
 def message_kinds() -> dict[str, MessageKind]:
     """The kinds of native messages, by name."""
-    return {kind.kind: kind for family in FAMILIES for kind in family.message_kinds}
+    return {kind.kind: kind for kind in (*(kind for family in FAMILIES for kind in family.message_kinds), PRIVACY)}
 
 
 def events(of: Iterable[Family[Any]]) -> dict[str, type[Event]]:
-    """The types of events that any of these families processes, by name."""
-    return {event.__name__: event for family in of for event in family.handlers() if event is not Event}
+    """The types of events that any of these families processes, and the requests of people, by name."""
+    processed = {event.__name__: event for family in of for event in family.handlers() if event is not Event}
+    return {**processed, PrivacyRequested.__name__: PrivacyRequested}
 
 
 def state_settings(rules: Rules) -> dict[str, str]:

@@ -7,9 +7,10 @@ from stream.core.events import Event, EventWithoutUser
 from stream.core.families.family import EventHandler, Family
 from stream.core.messages import Record
 from stream.core.partition.batch_reader import Batch, Misplaced, Refused
-from stream.core.partition.progress import APPLIED, BOT, DUPLICATE, REKEYED, Progress
+from stream.core.partition.progress import APPLIED, BOT, DUPLICATE, ERASED, REKEYED, Progress
 from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER_PREFIX, Row, Rows, Stored
 from stream.core.partition.user_index import UserIndex
+from stream.core.privacy import Erased, PrivacyRequested
 from stream.core.rejections import Rejected
 from stream.core.rules import Rules
 from stream.core.time import MINUTE_MS
@@ -48,8 +49,21 @@ def _pass_on(conclude: Callable[[], Event | None], handler: EventHandler) -> Eve
 class BatchApplier:
     """Applies batches to the rows of one partition."""
 
-    def __init__(self, rules: Rules, families: list[Family[Any]], rows: Rows, user_index: UserIndex) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        families: list[Family[Any]],
+        rows: Rows,
+        user_index: UserIndex,
+        *,
+        erased: Erased,
+        fulfil: Callable[[PrivacyRequested], None],
+    ) -> None:
+        """`fulfil` does what somebody asks for whose row is in memory, if there is one."""
         self._future_limit_ms = rules.future_limit_ms
+        self._erased = erased
+        self._fulfil = fulfil
+        self._dropped = 0  # events of the batch, because their users were erased
         self._rows = rows
         self._user_index = user_index
         # By type of event, each with the index of its family: the handlers, and the function that knows references.
@@ -88,9 +102,16 @@ class BatchApplier:
         clock_limit_ms = min(batch.not_after_ms - self._future_limit_ms, others_ms) if moves_clock else -1
         newest_ms, now = progress.newest_ms.get(source, -1), progress.now_ms // MINUTE_MS
         first_ms = _NEVER_MS if progress.first_ms is None else progress.first_ms
-        total = applied = 0
+        total = applied = self._dropped = 0
+        if self._erased:
+            self._drop_erased(batch)
         users, rows_to_fetch, unsaved = rows.users, batch.rows_to_fetch, rows.unsaved
         for events in self._event_groups(progress, batch, stored, belongs):
+            if events[0].__class__ is PrivacyRequested:
+                total, newest_ms = total + 1, max(newest_ms, events[0].at_ms)
+                progress.first_ms = first_ms if first_ms < _NEVER_MS else None
+                applied += self._has_fulfilled(progress, events[0], stored, rows_to_fetch)
+                continue
             times = [event.at_ms for event in events]
             first_ms, newest_ms = min(first_ms, *times), max(newest_ms, *times)
             if newest_ms // MINUTE_MS > now and clock_limit_ms >= 0:
@@ -121,21 +142,70 @@ class BatchApplier:
         if moves_clock:
             progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
+        for one in batch.misplaced:
+            if one.event.__class__ is PrivacyRequested:  # what this partition knows of whom a reference means goes too
+                self._user_index.erase(one.user)
+                self._erased.put([one.user], one.event.at_ms)
         outcomes = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.bot_events, REKEYED: len(batch.misplaced)}
+        if self._dropped:
+            outcomes[ERASED] = self._dropped
         progress.count(source, outcomes, [refused.reason for refused in batch.refused])
         if batch.left_out:
             progress.count_left_out(source, batch.left_out)
 
     def _load(self, progress: Progress, user: str, stored: Stored, key: bytes | None) -> Row:
+        row = self._stored_row(progress, user, stored, key)
+        if row is None:
+            progress.users += 1
+            row = self._rows.users[user] = self._rows.new()
+        return row
+
+    def _stored_row(self, progress: Progress, user: str, stored: Stored, key: bytes | None) -> Row | None:
         rows = self._rows
         if stored is not NOTHING_STORED:
             key = key or (USER_PREFIX + user).encode()
             value = None if rows.is_expired(key) else stored[key]
             if value is not None:
                 return rows.load(user, value, watermark_ms=progress.watermark_ms)
-        progress.users += 1
-        row = rows.users[user] = rows.new()
-        return row
+        return None
+
+    # -- people who asked to be erased or made anonymous -------------------------------------------------------------
+
+    def _has_fulfilled(
+        self, progress: Progress, request: Event, stored: Stored, rows_to_fetch: dict[str, bytes]
+    ) -> bool:
+        """Do what somebody asks for, unless it was done. Returns whether it was done now."""
+        assert isinstance(request, PrivacyRequested)
+        user = request.user
+        if request.at_ms <= self._erased.until_ms(user):
+            return False
+        if user not in self._rows.users:
+            self._stored_row(progress, user, stored, rows_to_fetch.get(user))
+        self._fulfil(request)
+        return True
+
+    def _drop_erased(self, batch: Batch) -> None:
+        """Drop the events of a batch that are of people who were erased, up to the time of their request."""
+        until_ms = self._erased.until_ms
+        found = {user: until for user in {event.user for event in batch.events} if (until := until_ms(user)) >= 0}
+        if not found:
+            return
+        kept = [
+            (record, known)
+            for record, event in zip(batch.records, batch.events, strict=True)
+            if (known := self._unless_erased(event, found.get(event.user, -1))) is not None
+        ]
+        batch.records, batch.events = [record for record, _ in kept], [event for _, event in kept]
+
+    def _unless_its_user_is_erased(self, event: Event) -> Event | None:
+        return self._unless_erased(event, self._erased.until_ms(event.user))
+
+    def _unless_erased(self, event: Event, until_ms: int) -> Event | None:
+        """The event, without its start if that is of the time before its user was erased; None for one of that time."""
+        if event.__class__ is PrivacyRequested or event.at_ms > until_ms:
+            return event.without_late_start(until_ms + 1)
+        self._dropped += 1
+        return None
 
     # -- events without a user, and references by which one is found -----------------------------------------------
 
@@ -164,7 +234,9 @@ class BatchApplier:
         if (
             batch.without_user
             or batch.users_elsewhere
-            or any(kind.has_reference for kind in {event.__class__ for event in batch.events})
+            or any(
+                kind.has_reference or kind is PrivacyRequested for kind in {event.__class__ for event in batch.events}
+            )
         ):
             return ((event,) for event in self._events_with_users(progress, batch, stored, belongs))
         return (batch.events,) if batch.events else ()
@@ -173,7 +245,9 @@ class BatchApplier:
         self, progress: Progress, batch: Batch, stored: Stored, belongs: Callable[[str], bool] | None
     ) -> Iterator[Event]:
         for record, event in zip(batch.records, batch.events, strict=True):
-            found: Event | None = event
+            found = self._unless_its_user_is_erased(event) if self._erased else event
+            if found is None:
+                continue
             if isinstance(event, EventWithoutUser):
                 found = self._with_its_user(progress, batch, record, event, stored, belongs)
             elif event.has_reference:
@@ -202,6 +276,8 @@ class BatchApplier:
             batch.refused.append(Refused(record, rejection.reason, str(rejection)))
             return None
         user = found.user
+        if self._erased and self._unless_its_user_is_erased(found) is None:
+            return None
         if belongs is not None and user not in self._rows.users and not belongs(user):
             batch.misplaced.append(Misplaced(record, user, found, 0))
             return None

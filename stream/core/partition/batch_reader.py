@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.messages import Reader, Record
 from stream.core.partition.rows import USER_PREFIX, Row
+from stream.core.privacy import PrivacyRequested
 from stream.core.rejections import LeftOut, Reason, Rejected
 from stream.core.time import iso
 
@@ -40,6 +41,7 @@ class Batch:
     source: str  # the input
     not_after_ms: int
     late_before_ms: int
+    requests_known_ms: int = 0  # so much later a request of a person may come
     records: list[Record] = field(default_factory=list)  # of each event
     events: list[Event] = field(default_factory=list)
     without_user: list[EventWithoutUser] = field(default_factory=list)  # the events that have no user
@@ -57,8 +59,11 @@ class Batch:
             raise Rejected(Reason.FUTURE, f"{iso(at_ms)} is after {iso(self.not_after_ms)}")
         if event.is_bot:
             return True
-        if at_ms < self.late_before_ms:
-            raise Rejected(Reason.LATE, f"{iso(at_ms)} is before {iso(self.late_before_ms)}")
+        late_before_ms = self.late_before_ms
+        if event.__class__ is PrivacyRequested:
+            late_before_ms -= self.requests_known_ms
+        if at_ms < late_before_ms:
+            raise Rejected(Reason.LATE, f"{iso(at_ms)} is before {iso(late_before_ms)}")
         return False
 
 

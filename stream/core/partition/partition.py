@@ -9,8 +9,8 @@ which the inputs have been applied. This delta is written as a whole. A partitio
 continues as if it had never stopped.
 
 The state is a set of items. `user/<user>` is a row, `named/<reference>` the user of a reference, `ring/<family>/...`
-and `days/<family>/...` are pages of totals, `closed/<day>` has the numbers of a closed day, and `progress` is
-everything else.
+and `days/<family>/...` are pages of totals, `closed/<day>` has the numbers of a closed day, `erased/<hash>` says until
+when somebody was erased, and `progress` is everything else.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,6 +30,7 @@ from stream.core.partition.closing import CLOSED, Closing, decode_closed
 from stream.core.partition.progress import PROGRESS, Progress, decode_progress
 from stream.core.partition.rows import BYTES_OF_A_CHANGE, USER_PREFIX, Delta, Rows, Stored
 from stream.core.partition.user_index import INDEX_PREFIX, UserIndex
+from stream.core.privacy import RECORDS_PREFIX, Done, Erased, PrivacyRequested, Request
 from stream.core.rules import Rules
 from stream.core.segments import Apart, with_most_used
 from stream.core.snapshot import ClosedDay, Snapshot, Sums
@@ -50,6 +51,10 @@ _DAYS_AT_ONCE = 4
 _CHECKS_OF_A_FULL_ROW = 72
 
 
+def _no_ids() -> str:
+    raise RuntimeError("whoever makes people anonymous needs random ids")
+
+
 def row_retention_ms(rules: Rules) -> int:
     """How long a row is kept at most after the last event of its user, in event time, so that late events find it."""
     return _known_ms(families(rules)) + (rules.allowed_lateness_ms or 0)
@@ -62,7 +67,16 @@ def _known_ms(of: Iterable[Family[Any]]) -> int:
 class Partition:
     """The state of one partition. It names the keys of rows that are not in memory, and the caller fetches them."""
 
-    def __init__(self, rules: Rules, *, max_message_bytes: int = 1_000_000, max_user_bytes: int = 256 * 1024) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        max_message_bytes: int = 1_000_000,
+        max_user_bytes: int = 256 * 1024,
+        salt: bytes = b"",
+        random_ids: Callable[[], str] = _no_ids,
+    ) -> None:
+        """`salt` is the key of the hashes of erased people; `random_ids` returns ids for those made anonymous."""
         self.rules = rules
         self.progress = Progress()
         self.families = families(rules)
@@ -74,11 +88,17 @@ class Partition:
             family.share(self._apart)
         self._apart_looked_at = -1  # the day on which it was looked at last which of them are still booked
         self._rows = Rows(self.families, max_bytes=max_user_bytes)
-        self._user_index = UserIndex(known_ms=_known_ms(self.families))
+        self._erased = Erased(salt=salt, allowed_lateness_ms=rules.allowed_lateness_ms)
+        self._random_ids = random_ids
+        self._gone: list[str] = []  # users who were erased or made anonymous since they were asked for
+        self._done: list[Done] = []  # the audit records of that
+        self._user_index = UserIndex(self._erased, known_ms=_known_ms(self.families))
         self._reader = BatchReader(
             self._rows.users, self._rows.full, max_message_bytes=max_message_bytes, max_user_bytes=max_user_bytes
         )
-        self._applier = BatchApplier(rules, self.families, self._rows, self._user_index)
+        self._applier = BatchApplier(
+            rules, self.families, self._rows, self._user_index, erased=self._erased, fulfil=self._fulfil
+        )
         self._closing = Closing(rules, self.families)
         self._read_at_ms: int | None = None  # the watermark when a batch was read that is still to be applied
 
@@ -105,7 +125,10 @@ class Partition:
         late_before_ms = -1 if allowed_ms is None else self.progress.watermark_ms - allowed_ms
         if self._read_at_ms is None:
             self._read_at_ms = self.progress.watermark_ms
-        batch = Batch(source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms)
+        known_ms = self._erased.known_ms
+        batch = Batch(
+            source=source, not_after_ms=not_after_ms, late_before_ms=late_before_ms, requests_known_ms=known_ms or 0
+        )
         self._reader.read(batch, records, reader, belongs)
         return batch
 
@@ -137,6 +160,55 @@ class Partition:
         index = [family.name for family in self.families].index(name)
         for user, row in self._rows.users.items():
             yield user, self._rows.part(row, index)
+
+    # -- people who asked to be erased or made anonymous -------------------------------------------------------------
+
+    def _fulfil(self, request: PrivacyRequested) -> None:
+        """Do what somebody asks for whose row is in memory, if there is one."""
+        ids = [request.user]  # of one person
+        self.update_totals()
+        parts = size = 0
+        for user in ids:
+            row = self._rows.users.get(user)
+            if row is None:
+                continue
+            size += row.size
+            parts += self._anonymise(user) if request.request is Request.ANONYMISE else self._erase(user, request)
+        for user in ids:
+            self._user_index.erase(user)
+        self._erased.put(ids, request.at_ms)
+        self._gone += ids
+        self._done.append(Done(request.request, request.at_ms, parts > 0, parts, size))
+        counts, asked = self.progress.privacy_requests, request.request.value
+        counts[asked] = counts.get(asked, 0) + 1
+
+    def _erase(self, user: str, request: PrivacyRequested) -> int:
+        """Take a user out of the totals and delete the row. Returns how many parts it had."""
+        row = self._rows.users[user]
+        past = self._rows.past_of(row)
+        # Days that ended before keep their counts; and nothing changes a day that is final.
+        day = max(self.rules.days.day_of(request.at_ms), self._first_open())
+        parts = 0
+        for index, family in enumerate(self.families):
+            part = self._rows.part(row, index)
+            if family.is_used:
+                parts += family.stored(part) is not None
+                family.erase(part, past.get(family.number, {}), day)
+        self._rows.erase(user)
+        self.progress.users -= 1
+        return parts
+
+    def _anonymise(self, user: str) -> int:
+        """Let a user count on under a random id. Returns how many parts the row has."""
+        row = self._rows.users[user]
+        self._rows.move(user, self._random_ids())
+        return sum(family.stored(part) is not None for family, part in zip(self.families, row.parts, strict=True))
+
+    def take_gone(self) -> tuple[list[str], list[Done]]:
+        """Who was erased or made anonymous since the last call, and the audit records of that, without ids."""
+        gone, self._gone = self._gone, []
+        done, self._done = self._done, []
+        return gone, done
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -209,11 +281,13 @@ class Partition:
             reasons={source: dict(counts) for source, counts in progress.reasons.items()},
             left_out={source: dict(counts) for source, counts in progress.left_out.items()},
             newest_ms=dict(progress.newest_ms),
+            privacy_requests=dict(progress.privacy_requests),
             values_beyond=progress.values_beyond + self._apart.beyond,
             rows={
                 "user": progress.users,
                 "page": sum(family.size() for family in self.families),
                 "value": len(self._apart),
+                **({"erased": len(self._erased)} if self._erased else {}),
             },
         )
 
@@ -306,6 +380,8 @@ class Partition:
         recheck_ms = watermark_ms + (allowed_ms or 0) // _CHECKS_OF_A_FULL_ROW
         delta = [*self._rows.collect(horizon, recheck_ms=recheck_ms), *self._user_index.collect()]
         delta.extend(self._closing.collect())
+        self._erased.forget(self._late_before_ms())
+        delta.extend(self._erased.collect())
         for family in self.families:
             if not family.is_used:
                 continue
@@ -411,6 +487,7 @@ class Partition:
         for family in self.families:
             family.restore(pages, now=now, days_since=self.progress.days_since)
         self._closing.restore(pages, self.progress, self._first_open())
+        self._erased.restore(pages(RECORDS_PREFIX.encode()))
         if self.rules.allowed_lateness_ms is not None:
             self._derived_since = self._first_open()
         self._keep_apart_what_is_booked()

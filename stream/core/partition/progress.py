@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.rejections import LeftOut, Reason
 
-APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
+APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED, ERASED = OUTCOMES = (
     "applied",
     "duplicate",
     "late",
@@ -14,6 +14,7 @@ APPLIED, DUPLICATE, LATE, FUTURE, INVALID, BOT, REKEYED = OUTCOMES = (
     "invalid",
     "bot",
     "rekeyed",
+    "erased",
 )
 
 # The format of everything that a checkpoint writes. In format 1 rows were one value and had no parts. In format 2 not
@@ -72,6 +73,7 @@ class Progress(msgspec.Struct):
     left_out: dict[str, dict[str, int]] = {}  # by input and word: what messages told and no family hears
     derived_by: dict[str, int] = {}  # by family: the settings from which follows what is booked of all users
     scores_told: int | None = None  # the newest closed day of which the scores of all users were told
+    privacy_requests: dict[str, int] = {}  # by what people asked for: how many requests were fulfilled
 
     def tick(
         self, clock_ms: int, *, behind: Collection[str], active: Collection[str], idle_after_ms: int | None = None

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from stream.core.families.family import Family, Horizon
+from stream.core.families.family import Family, Horizon, Past
 from stream.core.partition.progress import FORMAT, OLDEST_FORMAT, format_changed
+from stream.core.tally import add
 from stream.core.user_scores import UserScore
 
 USER_PREFIX = "user/"
@@ -26,6 +27,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
 
 _FORMAT_KEY = 0
+# By number of the family: what its part has let go and is still booked (`Family.remember`). It is kept apart and is not
+# decoded until more is let go. A version that does not know it carries it along.
+_PAST_KEY = 200
+_decode_past = msgspec.msgpack.Decoder(dict[int, Past]).decode
 _FORMATS = {_encode(number): number for number in range(OLDEST_FORMAT, FORMAT + 1)}
 
 
@@ -52,6 +57,7 @@ class Rows:
         self._index = {family.name: index for index, family in enumerate(families)}
         self._derived = [family for family in families if family.derives_from]
         self._no_parts = [None] * len(families)
+        self._remembers = any(family.rules.erases for family in families)
         self.format = OLDEST_FORMAT  # the newest in which a row was written
         # By number of a family whose parts earlier versions would drop: the format that they can't read.
         self._newer = [(one.number, one.since_format) for one in families if one.since_format > OLDEST_FORMAT]
@@ -111,6 +117,45 @@ class Rows:
                 fields[_FORMAT_KEY] = self.format = needed
         return _encode(fields)
 
+    # -- erasing ---------------------------------------------------------------------------------------------------
+
+    def past_of(self, row: Row) -> dict[int, Past]:
+        """By number of the family: what its part has let go and is still booked."""
+        return _decode_past(row.stored[_PAST_KEY]) if row.stored and _PAST_KEY in row.stored else {}
+
+    def _remember(self, row: Row, horizon: Horizon) -> None:
+        """Keep what the parts of a row have just let go."""
+        if not any(family.past for family in self.families):
+            return
+        kept = self.past_of(row)
+        for family in self.families:
+            past = kept.setdefault(family.number, {})
+            for minute, amounts in family.past.items():
+                add(past.setdefault(minute, {}), amounts)
+            family.past = {}
+            family.forget_past(past, horizon)
+            if not past:
+                del kept[family.number]
+        row.stored = {**(row.stored or {}), _PAST_KEY: msgspec.Raw(_encode(kept))}
+
+    def erase(self, user: str) -> None:
+        """Delete the row of a user."""
+        row = self.users.pop(user, None)
+        if user in self.unsaved and row is not None:
+            del self.unsaved[user]
+            self.unsaved_bytes = max(0, self.unsaved_bytes - row.size)
+        self.full.pop(user, None)
+        self.expired.add((USER_PREFIX + user).encode())
+
+    def move(self, user: str, to: str) -> None:
+        """Give the row of a user, which is in memory, another id."""
+        row = self.users[user]
+        for index in range(len(self.families)):
+            self.part(row, index)
+        self.erase(user)
+        self.users[to] = row
+        self.mark_changed(to, row)
+
     def is_expired(self, key: bytes) -> bool:
         """Whether a stored row is about to be deleted. A user who comes back until then begins anew."""
         return key in self.expired or key in self.expired_in_last_delta
@@ -139,6 +184,8 @@ class Rows:
                 for family, part in zip(families, row.parts, strict=True):
                     if part is not None:
                         family.prune(part, horizon)
+                if self._remembers:
+                    self._remember(row, horizon)
             value = self.encode(row)
             row.size = len(value)
             delta.append(((USER_PREFIX + user).encode(), value))
@@ -194,6 +241,8 @@ class Rows:
         gone, known = 0, [family.known_ms() for family in self.families]
         for key, value in items:
             user = key.decode().removeprefix(USER_PREFIX)
+            if self.is_expired(key):
+                continue
             row = self.users.get(user) or self.decode(value)
             for family in outdated:
                 part, *others = self._parts_for(family, row)
@@ -227,9 +276,19 @@ class Rows:
 
     def _long_term_row(self, row: Row, horizon: Horizon) -> Row | None:
         """The row with only its long-term parts, or None if there are none."""
-        parts = []
+        parts: list[Any] = []
         for index, family in enumerate(self.families):
             part = self.part(row, index)
             family.prune(part, horizon)  # it may have been stored before all of it became old
             parts.append(family.long_term_part(part))
-        return None if all(part is None for part in parts) else Row(parts, None, _BYTES_OF_A_ROW)
+        if all(part is None for part in parts):
+            for family in self.families:
+                family.past = {}
+            return None
+        rest = Row(parts, None, _BYTES_OF_A_ROW)
+        if self._remembers:
+            past = self.past_of(row)
+            if past:
+                rest.stored = {_PAST_KEY: msgspec.Raw(_encode(past))}
+            self._remember(rest, horizon)
+        return rest

@@ -10,6 +10,7 @@ import msgspec
 
 from stream.core.families.family import Horizon
 from stream.core.partition.rows import Delta, Stored
+from stream.core.privacy import Erased
 
 INDEX_PREFIX = "named/"
 
@@ -31,7 +32,8 @@ class UserIndex:
     A reference means its user for `known_ms` after the event that had it.
     """
 
-    def __init__(self, *, known_ms: int) -> None:
+    def __init__(self, erased: Erased, *, known_ms: int) -> None:
+        self._erased = erased
         self._known_ms = known_ms
         self._unsaved: dict[str, IndexEntry] = {}
         self._collected: dict[str, IndexEntry] = {}  # those of the last delta, which may not be in the store yet
@@ -53,6 +55,16 @@ class UserIndex:
             value = stored.get((INDEX_PREFIX + reference).encode())
             entry = None if value is None else _decode(value)
         return None if entry is None or entry.at_ms + self._known_ms < at_ms else entry.user
+
+    def erase(self, user: str) -> None:
+        """Delete the entries of a user that are in memory. Those in the store go when they are swept next."""
+        for entries in (self._unsaved, self._collected):
+            for reference in [reference for reference, entry in entries.items() if entry.user == user]:
+                del entries[reference]
+                self._expired.add((INDEX_PREFIX + reference).encode())
+
+    def _is_erased(self, entry: IndexEntry) -> bool:
+        return bool(self._erased) and entry.at_ms <= self._erased.until_ms(entry.user)
 
     def _in_memory(self, reference: str) -> IndexEntry | None:
         return self._unsaved.get(reference) or self._collected.get(reference)
@@ -78,8 +90,7 @@ class UserIndex:
         """Check whether stored entries are still needed."""
         expired_before_ms = horizon.before_ms - self._known_ms
         for key, value in items:
-            if (
-                key.decode().removeprefix(INDEX_PREFIX) not in self._unsaved
-                and _decode(value).at_ms < expired_before_ms
-            ):
-                self._expired.add(key)
+            if key.decode().removeprefix(INDEX_PREFIX) not in self._unsaved:
+                entry = _decode(value)
+                if entry.at_ms < expired_before_ms or self._is_erased(entry):
+                    self._expired.add(key)

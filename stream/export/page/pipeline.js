@@ -6,7 +6,7 @@ import { h, say } from "./dom.js";
 import { NONE, NO_DATA, ago, counted as many, shown } from "./text.js";
 
 const EVENTS = "engagement_events_total";
-const OUTCOMES = ["applied", "duplicate", "late", "future", "invalid", "bot", "rekeyed"];
+const OUTCOMES = ["applied", "duplicate", "late", "future", "invalid", "bot", "rekeyed", "erased"];
 // With more columns the table takes the whole width instead of standing beside the chart.
 const MOST_BESIDE = 6;
 

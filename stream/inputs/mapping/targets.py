@@ -15,6 +15,7 @@ import msgspec
 
 from stream.core.families.registry import message_kinds
 from stream.core.messages import MessageKind, Time
+from stream.core.privacy import PRIVACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ def targets() -> dict[str, Target]:
     found: dict[str, Target] = {}
     taken_twice = set[str]()
     for kind, message_type in message_kinds().items():
+        if kind == PRIVACY.kind:
+            continue  # who is to be erased is told by a message of its own, and by no rule of a mapping
         hints = get_type_hints(message_type.message_type, include_extras=True)
         found[kind] = Target(kind, message_type, hints, None)
         for value in _values(hints.get(message_type.type_field)):

@@ -15,11 +15,12 @@ from stream.core.families.accounts.part import Account, Period, Told, forget, pe
 from stream.core.families.family import EventHandler, Family, Horizon
 from stream.core.first_week import POOLED_DAYS, last_cohort
 from stream.core.ledger import Ledger
+from stream.core.readable import readable
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.segments import OTHER
 from stream.core.snapshot import Sums
-from stream.core.time import DAY_MS, LATEST_MS
+from stream.core.time import DAY_MS, LATEST_MS, iso
 from stream.core.windows import ACCOUNTS
 
 
@@ -52,6 +53,8 @@ class AccountsFamily(Family[Account]):
         self._contributions = Contributions(rules.days, memory_days=rules.memory_days, windows=self.closed_lengths)
         # Windows look back from the end of a local day, which may be longer, and cohorts a week more.
         longest = max(max(self.lengths.values()) // 1_440, max(self.closed_lengths))
+        if rules.erases:  # who is erased is taken out of all that a closed day looks back to
+            longest = max(longest, self.closed_reach())
         self._kept_ms = (longest + 9) * DAY_MS
         self.ledger = Ledger(f"{self.name}-status")
         self._concluded: SignUps | None = None  # from the events that were applied last
@@ -137,6 +140,16 @@ class AccountsFamily(Family[Account]):
             self._contributions.add(difference, part, 1)
             part.booked = None
             difference.put(self.ring, self.days, self.ledger)
+
+    def readable(self, part: Account) -> Any:
+        told = [{"at": iso(one.at_ms), "change": one.change.value, "effective_at": iso(one.effective_ms)}
+                for one in part.told]  # fmt: skip
+        return {"periods": readable(part.periods), "told": told}
+
+    def take_out(self, part: Account) -> None:
+        difference = Contribution()
+        self._contributions.add(difference, part, -1)
+        difference.put(self.ring, self.days, self.ledger)
 
     def sums(self) -> Sums:
         live = super().sums().live

@@ -69,6 +69,7 @@ from stream.core.first_week import (
     add_weeks_between,
     last_cohort,
 )
+from stream.core.readable import readable
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, add_minute, latest_and_future, latest_bookings
 from stream.core.rules import Rules
@@ -101,6 +102,7 @@ class ActivityFamily(Family[Activity]):
         super().__init__(rules)
         self._day_of = rules.days.day_of
         self._memory_days = rules.memory_days
+        self._days_kept = self._calculated_days_kept()
         self._span, self._attributes_span = Span(rules.days), Span(rules.days)
         self._segmented = bool(self.segments)
         # Users by value: a book of its own, for in this one what is booked is superseded with each active day.
@@ -305,12 +307,13 @@ class ActivityFamily(Family[Activity]):
             before_ms = min([before_ms, *(_first_ms(times) for times in part.summaries.values())])
         if len(part.minutes) > 1:
             part.minutes = latest_and_future(part.minutes, horizon.now)
-        days_kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
+        days_kept = self._days_kept
         before_day = self._day_of(before_ms)
         without_days_before(part, before_day - days_kept)
         part.quarter_hour = NO_QUARTER_HOUR
         if part.signed_up_ms:
-            needed_since = before_day - WEEK_DAYS
+            # Who is erased is taken out of all cohorts that a closed day looks back to.
+            needed_since = before_day - (2 * WEEK_DAYS + POOLED_DAYS if self.rules.erases else WEEK_DAYS)
             part.signed_up_ms = tuple(at_ms for at_ms in part.signed_up_ms if self._day_of(at_ms) >= needed_since)
         if part.earlier_attributes:
             # Of the days that nothing can change any more the last is needed: what was known when the others began.
@@ -319,6 +322,12 @@ class ActivityFamily(Family[Activity]):
             part.earlier_attributes = attributes[max(0, over - 1) : -1]
         if len(part.known_periods) > 1:
             self._prune_periods(part, before_day, kept_days=max(self._memory_days, days_kept))
+
+    def _calculated_days_kept(self) -> int:
+        """How many active days are kept, counted back from the first that an event may be of."""
+        kept = max(DAYS_KEPT, max(self.lengths.values()) * MINUTE_MS // DAY_MS)
+        # Who is erased is taken out of all days that a closed one looks back to, each of which tells the 27 before it.
+        return max(kept, self.closed_reach() + calendar.WEEKS_DAYS) if self.rules.erases else kept
 
     def _prune_periods(self, part: Activity, before_day: int, *, kept_days: int) -> None:
         """Drop the periods that no event can join with another one, and that no window reaches."""
@@ -371,11 +380,12 @@ class ActivityFamily(Family[Activity]):
         return max(0, max(part.minutes, default=0) * MINUTE_MS, max(ends, default=0), last_day * DAY_MS)
 
     def min_retention_ms(self) -> int:
-        return max(DAYS_KEPT * DAY_MS, super().min_retention_ms())
+        least_ms = max(DAYS_KEPT * DAY_MS, super().min_retention_ms())
+        return max(least_ms, (self._days_kept + 2) * DAY_MS) if self.rules.erases else least_ms
 
     # -- totals ----------------------------------------------------------------------------------------------------
 
-    def book(self, parts: list[Activity]) -> None:  # noqa: C901  one loop, for it runs for each changed user
+    def book(self, parts: list[Activity]) -> None:
         # Active days that add the same: of users who are new, or here again after the same days.
         counted: dict[tuple[int, int, int, int], int] = {}
         by_value: Counted = {}
@@ -401,6 +411,38 @@ class ActivityFamily(Family[Activity]):
                     self._rebook_new_users(before.known_periods, known_periods)
                 self._rebook_days(self._active_days(before), self._active_days(part), counted)
         self._book_counted(counted)
+        self._book_values(by_value)
+
+    def readable(self, part: Activity) -> Any:
+        told = readable(part)
+        for internal in ("since_day", "day_bits", "quarter_hour", "attributes_since_at", "attributes_until_at"):
+            del told[internal]
+        days = [str(date_of(day)) for day in active_days(part.since_day, part.day_bits)] if part.day_bits else []
+        return {"active_days": days, **told}
+
+    def take_out(self, part: Activity) -> None:
+        self._record_booked(part)
+        before = self.changed.pop().booked
+        assert before is not None
+        gone = self.new()
+        by_value: Counted = {}
+        if before.signed_up_ms:
+            self._rebook_first_weeks(before, gone)
+        first = _first_exact_day(before)
+        if before.summaries:
+            self._rebook_with_summaries(before, gone, by_value, first_exact=first)
+        else:
+            values = self._values(before, before.known_periods)
+            if before.minutes:
+                self.ring.book(latest_bookings(before.minutes, _amounts(values)), times=-1)
+            self._rebook_new_users(before.known_periods, ())
+            self.days.book(_bookings(self._active_days(before), first, self._whole_since()), times=-1)
+            if self.segments:
+                known = self._known_attributes(before, before.known_periods)
+                count_changes(by_value, self._standings(_day_bits(before), known, before.since_day), -1)
+        self._book_values(by_value)
+
+    def _book_values(self, by_value: Counted) -> None:
         for (since, day, values), users in by_value.items():
             if users and values is not NO_ATTRIBUTES:
                 self._values_by_day.count_since(since, day, segments.fields_of(values, USERS), users)
@@ -531,7 +573,10 @@ class ActivityFamily(Family[Activity]):
 
     # -- users some of whose sessions are told as summaries ----------------------------------------------------------
 
-    def _rebook_with_summaries(self, before: Booked, part: Activity, by_value: Counted) -> None:
+    def _rebook_with_summaries(
+        self, before: Booked, part: Activity, by_value: Counted, *, first_exact: int = 0
+    ) -> None:
+        """The same as `book` for one user; days before `first_exact` are left as they are."""
         minutes_before, days_before, periods_before = self._with_summaries(before)
         minutes, days, known_periods = self._with_summaries(part)
         self._rebook_new_users(periods_before, known_periods)
@@ -550,7 +595,7 @@ class ActivityFamily(Family[Activity]):
         if reported_before or reported:
             first = min(reported_before | reported) if first is None else min(first, *reported_before, *reported)
         if first is not None:
-            whole_since = self._whole_since()
+            whole_since, first = self._whole_since(), max(first, first_exact)
             for one, its_days, _, reported_on, times in both:
                 final = _bookings(its_days, first, whole_since)
                 self.days.book(final, times=times)
@@ -693,6 +738,11 @@ def _bookings(days: ActiveDays, first: int, whole_since: int) -> list[Booking]:
 def _amounts(values: AttributeValues) -> Mapping[Field, int]:
     """What one active user contributes: one user, and one for each value of a segment."""
     return {**_ONE_USER, **segments.fields_of(values, USERS)}
+
+
+def _first_exact_day(before: Booked) -> int:
+    """The first day of which it is known what it adds: which of the 27 days before it were active."""
+    return before.before_day + calendar.WEEKS_DAYS if before.before_day != NO_DAY else 0
 
 
 def _first_ms(times: SummaryTimes) -> int:

@@ -19,11 +19,12 @@ from stream.core.families.contacts.contribution import (
 )
 from stream.core.families.contacts.messages import ConversationChanged
 from stream.core.families.contacts.metrics import METRICS
-from stream.core.families.contacts.part import Messages, UserConversations, conversations, longest_pause_ms
+from stream.core.families.contacts.part import Messages, Type, UserConversations, conversations, longest_pause_ms
 from stream.core.families.contacts.samples import NOW
 from stream.core.families.family import EventHandler, Family, Horizon, one_by_one
 from stream.core.label_texts import LabelTexts
 from stream.core.ledger import Ledger
+from stream.core.readable import readable
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.snapshot import Sums
@@ -113,7 +114,9 @@ class ContactsFamily(Family[UserConversations]):
 
     def min_retention_ms(self) -> int:
         # Local days may be longer, and begin before the moment that is asked for.
-        return self._pause_ms + 2 * DAY_MS
+        least_ms = self._pause_ms + 2 * DAY_MS
+        # Who is erased is taken out of all that a closed day looks back to.
+        return max(least_ms, (self.closed_reach() + 2) * DAY_MS) if self.rules.erases else least_ms
 
     def last_ms(self, part: UserConversations) -> int:
         last_ms = 0
@@ -138,6 +141,19 @@ class ContactsFamily(Family[UserConversations]):
                     self._contributions.add(difference, booked, -1)
                     self._contributions.add(difference, messages_, 1)
             difference.put(self.ring, self.days, self.ledger)
+
+    def readable(self, part: UserConversations) -> Any:
+        names = {type_.number: type_.value for type_ in Type}
+        return {
+            conversation_id: [{**readable(message), "type": names[message.type]} for message in messages_]
+            for conversation_id, messages_ in part.by_id.items()
+        }
+
+    def take_out(self, part: UserConversations) -> None:
+        difference = Contribution()
+        for messages_ in part.by_id.values():
+            self._contributions.add(difference, messages_, -1)
+        difference.put(self.ring, self.days, self.ledger)
 
     def sums(self) -> Sums:
         self._channels.make_room(

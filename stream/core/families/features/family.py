@@ -110,6 +110,10 @@ class FeaturesFamily(Family[UserFeatures]):
                     self._book(name, booked, -1)
                     self._book(name, use, 1)
 
+    def take_out(self, part: UserFeatures) -> None:
+        for name, use in part.by_name.items():
+            self._book(name, use, -1)
+
     def _book(self, name: str, use: Use, times: int) -> None:
         amounts = {field_of(name): 1}
         if use.minutes:

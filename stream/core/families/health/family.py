@@ -21,7 +21,7 @@ from stream.core.ledger import Ledger
 from stream.core.rules import Rules
 from stream.core.samples import Sample, mean
 from stream.core.tally import add
-from stream.core.time import DAY_MS
+from stream.core.time import DAY_MS, date_of
 from stream.core.user_scores import UserScore
 from stream.core.windows import ACTIVITY
 
@@ -123,8 +123,26 @@ class HealthFamily(Family[UserHealth]):
         if part.changes == before:
             return False
         self._is_used = True
+        self._book(before, part.changes)
+        return True
+
+    def readable(self, part: UserHealth) -> Any:
+        return [
+            {
+                "since": str(date_of(change.day)),
+                "score": None if change.score is None else change.score / UNITS,
+                "coverage": None if change.coverage is None else change.coverage / UNITS,
+            }
+            for change in part.changes
+        ]
+
+    def take_out(self, part: UserHealth) -> None:
+        self._book(part.changes, ())
+
+    def _book(self, before: tuple[Change, ...], after: tuple[Change, ...]) -> None:
+        """Book what holds after some changes in the place of what held after others."""
         difference: dict[int, Amounts] = {}
-        for changes, times in ((before, -1), (part.changes, 1)):
+        for changes, times in ((before, -1), (after, 1)):
             holds: Amounts = {}
             for change in changes:
                 on = difference.setdefault(change.day, {})
@@ -134,7 +152,6 @@ class HealthFamily(Family[UserHealth]):
         for day, amounts in sorted(difference.items()):
             if amounts:
                 self.ledger.change(day, amounts)
-        return True
 
     @property
     def rules_number(self) -> int | None:

@@ -118,6 +118,7 @@ class OrdersFamily(Family[UserOrders]):
         return (part.by_id, part.past) if part.by_id or part.past else None
 
     def prune(self, part: UserOrders, horizon: Horizon) -> None:
+        before = (dict(part.by_id), part.past) if self.rules.erases and (part.by_id or part.past) else None
         forget(
             part,
             before_day=self._day_of(max(0, horizon.before_ms)),
@@ -125,6 +126,30 @@ class OrdersFamily(Family[UserOrders]):
             kept_days=self._kept_days,
             day_of=self._day_of,
         )
+        if before is not None:
+            self._remember_dropped(*before, part)
+
+    def _remember_dropped(self, by_id: _ById, past: tuple[Life, ...], part: UserOrders) -> None:
+        """Note what the ledger holds for ever of orders that were dropped."""
+        kept = {(order_id, order.first_ms) for order_id, orders in part.by_id.items() for order in orders}
+        gone = [
+            order for order_id, orders in by_id.items() for order in orders if (order_id, order.first_ms) not in kept
+        ]
+        if not gone and past == part.past:
+            return
+        of_user, kept_lives = (
+            lives(orders, lives_past, memory_days=self._memory_days, day_of=self._day_of)
+            for orders, lives_past in ((by_id, past), (part.by_id, part.past))
+        )
+        let_go = Contribution()
+        for order in gone:
+            self._contributions.add_order(let_go, order, self._cohort(order, of_user), 1)
+        for life in of_user:
+            if not any(life.first_day <= one.first_day <= life.last_day for one in kept_lives):
+                its = (order for orders in by_id.values() for order in orders if self._is_of(order, life))
+                self._contributions.add_payers(let_go, life, its, 1)
+        for amounts in let_go.changes.values():
+            self.remember_ever(amounts)
 
     def long_term_part(self, part: UserOrders) -> UserOrders | None:
         return part if part.by_id or part.past else None
@@ -152,11 +177,17 @@ class OrdersFamily(Family[UserOrders]):
     def book(self, parts: list[UserOrders]) -> None:
         for part in parts:
             before, part.booked = part.booked or {}, None
-            self._book_difference(before, part.by_id, part.past)
+            self._book_difference(before, part.by_id, part.past, part.past)
 
-    def _book_difference(self, before: _ById, after: _ById, past: tuple[Life, ...]) -> None:
+    def take_out(self, part: UserOrders) -> None:
+        self._book_difference(part.by_id, {}, part.past, ())
+
+    def _book_difference(
+        self, before: _ById, after: _ById, past_before: tuple[Life, ...], past: tuple[Life, ...]
+    ) -> None:
         lives_before, lives_after = (
-            lives(by_id, past, memory_days=self._memory_days, day_of=self._day_of) for by_id in (before, after)
+            lives(by_id, lives_past, memory_days=self._memory_days, day_of=self._day_of)
+            for by_id, lives_past in ((before, past_before), (after, past))
         )
         changed = {order_id for order_id in {*before, *after} if before.get(order_id) is not after.get(order_id)}
         if [life.first_paid_ms for life in lives_before] != [life.first_paid_ms for life in lives_after]:

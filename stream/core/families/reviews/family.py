@@ -104,6 +104,10 @@ class ReviewsFamily(Family[UserReviews]):
                     self._book(booked, -1)
                     self._book(versions, 1)
 
+    def take_out(self, part: UserReviews) -> None:
+        for versions in part.by_id.values():
+            self._book(versions, -1)
+
     def _book(self, versions: Versions, times: int) -> None:
         if not versions:
             return

@@ -27,18 +27,20 @@ from stream.core.families.sessions.part import (
     closed,
     in_sessions,
     session_of_summary,
+    times_of_steps,
     with_end_in,
     with_packed_steps,
     with_steps_in,
     with_summary_in,
 )
+from stream.core.readable import readable
 from stream.core.repeats import PackedTimes
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.rules import Rules
 from stream.core.samples import Labels, Sample
 from stream.core.snapshot import Sums
-from stream.core.time import MINUTE_MS, SECOND_MS, Span
+from stream.core.time import MINUTE_MS, SECOND_MS, Span, iso
 from stream.core.windows import SEGMENTS_SESSIONS, SESSIONS
 
 _VISITOR = {numbers.VISITORS: 1}
@@ -140,8 +142,10 @@ class SessionsFamily(Family[UserSessions]):
             return False
         if len(steps_outside) >= MAX_KEPT_STEPS and not self._packs:
             del steps_outside[next(iter(steps_outside))]
-        steps_outside[step.identity] = step.at_ms
-        if step.is_interactive and not step.is_end:
+        # A negative time is that of a step that is counted, so that it can be taken out again.
+        is_counted = step.is_interactive and not step.is_end
+        steps_outside[step.identity] = -step.at_ms if is_counted else step.at_ms
+        if is_counted:
             self._count_step(step.at_ms)
         return True
 
@@ -193,7 +197,23 @@ class SessionsFamily(Family[UserSessions]):
         return None
 
     def prune(self, part: UserSessions, horizon: Horizon) -> None:
-        prune(part, before_ms=horizon.before_ms, timeout_ms=self._timeout_ms, span=self._span_let_go)
+        if self.rules.erases:
+            for at_ms in part.steps_outside.values():
+                if horizon.before_ms > -at_ms > 0:
+                    self.remember(-at_ms // MINUTE_MS, _STEP)
+        prune(
+            part,
+            before_ms=horizon.before_ms,
+            timeout_ms=self._timeout_ms,
+            span=self._span_let_go,
+            let_go=self._remember_sessions if self.rules.erases else None,
+        )
+
+    def _remember_sessions(self, group: SessionGroup, pause_ms: int) -> None:
+        for counted in group.counted(self._timeout_ms, pause_ms):
+            self.remember(counted.closes_ms // MINUTE_MS, numbers.amounts_of(counted, cap_ms=self.rules.session_cap_ms))
+        for at_ms in times_of_steps(group):
+            self.remember(at_ms // MINUTE_MS, _STEP)
 
     def last_ms(self, part: UserSessions) -> int:
         closings = (counted.closes_ms for counted in part.counted(self._timeout_ms))
@@ -202,7 +222,7 @@ class SessionsFamily(Family[UserSessions]):
             max(closings, default=0),
             max((end.at_ms for group in part.groups() for end in group.ends), default=0),
             max((one.span[1] for group in part.groups() for one in group.summaries), default=0),
-            max(part.steps_outside.values(), default=0),
+            max(map(abs, part.steps_outside.values()), default=0),
         )
 
     # -- totals ----------------------------------------------------------------------------------------------------
@@ -236,6 +256,38 @@ class SessionsFamily(Family[UserSessions]):
                     self.ring.book(latest_bookings(minutes, _VISITOR), times=times)
                     if len(minutes) > 1:
                         self.ring.book(second_latest_bookings(minutes, _REPEAT_VISITOR), times=times)
+
+    def readable(self, part: UserSessions) -> Any:
+        def of_group(group: SessionGroup) -> dict[str, Any]:
+            sessions = [{**readable(piece), "steps": None} for piece in group.sessions]
+            for piece, told in zip(group.sessions, sessions, strict=True):
+                told["steps"] = [iso(at_ms) for at_ms in times_of_steps(SessionGroup((piece,)))]
+            ends = [iso(end.at_ms) for end in group.ends]
+            return {"sessions": sessions, "ends": ends, "summaries": readable(group.summaries)}
+
+        return {
+            "by_id": {session_id: of_group(group) for session_id, group in part.by_id.items()},
+            "without_id": of_group(part.without_id),
+            "last_sessions_closed_at": readable(part.final_closing_minutes, "minutes"),
+            "steps_outside_of_sessions": [iso(abs(at_ms)) for at_ms in part.steps_outside.values()],
+        }
+
+    def take_out(self, part: UserSessions) -> None:
+        for at_ms in (*(at_ms for group in part.groups() for at_ms in times_of_steps(group)),
+                      *(-at_ms for at_ms in part.steps_outside.values() if at_ms < 0)):  # fmt: skip
+            self.count(at_ms // MINUTE_MS, _STEP, -1)
+        for session_id, group in [*part.named_tracks()]:
+            self._record_booked(part, session_id, group)
+            group.sessions, group.ends, group.summaries = (), (), ()
+        if part.booked is not None:
+            self.changed.pop()
+            self.book([part])
+        closings = [*part.final_closing_minutes]
+        for minutes, book in (
+            (_minutes_to_book(closings, self.ring.now), self.ring.book),
+            ([self.day_of_minute(minute) for minute in closings], self.days.book),
+        ):
+            book(visits_of(minutes, (), _VISITOR, _REPEAT_VISITOR), times=-1)
 
     def _rebook(self, old: SessionGroup, new: SessionGroup, pause_ms: int, gone: list[int], come: list[int]) -> None:
         """Take the old sessions of a group out of the totals and book the new ones, except those that are the same.

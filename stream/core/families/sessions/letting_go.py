@@ -1,7 +1,7 @@
 """What can be let go of the sessions of one user: what no event that is not late can change."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter, itemgetter
 
 from stream.core.families.sessions.part import Session, SessionGroup, SummarySession, UserSessions, in_sessions, joined
@@ -11,18 +11,22 @@ from stream.core.time import MINUTE_MS, Span
 _last_of = attrgetter("last_ms")
 
 
-def prune(visits: UserSessions, *, before_ms: int, timeout_ms: int, span: Span) -> None:
+# Is told what is let go: sessions of one id, and the longest pause in them.
+LetGo = Callable[[SessionGroup, int], None]
+
+
+def prune(visits: UserSessions, *, before_ms: int, timeout_ms: int, span: Span, let_go: LetGo | None = None) -> None:
     """Forget the sessions that no event from `before_ms` on can change; what they contribute stays booked."""
     day_ms = before_ms
     if len(visits.without_id.sessions) > 1 or visits.by_id:
         span.end_of_day(before_ms)
         day_ms = span.starts_ms
     if visits.steps_outside:
-        for identity in [identity for identity, at_ms in visits.steps_outside.items() if at_ms < before_ms]:
+        for identity in [identity for identity, at_ms in visits.steps_outside.items() if abs(at_ms) < before_ms]:
             del visits.steps_outside[identity]
-    closings = _prune_group(visits.without_id, timeout_ms, before_ms, timeout_ms, day_ms)
+    closings = _prune_group(visits.without_id, timeout_ms, before_ms, timeout_ms, day_ms, let_go)
     for session_id, group in list(visits.by_id.items()):
-        closings += _prune_group(group, LONGEST_PAUSE_MS, before_ms, timeout_ms, day_ms)
+        closings += _prune_group(group, LONGEST_PAUSE_MS, before_ms, timeout_ms, day_ms, let_go)
         if not group.sessions and not group.ends and not group.summaries:
             del visits.by_id[session_id]
     if closings:
@@ -31,7 +35,9 @@ def prune(visits: UserSessions, *, before_ms: int, timeout_ms: int, span: Span) 
         visits.closings = None
 
 
-def _prune_group(group: SessionGroup, pause_ms: int, before_ms: int, timeout_ms: int, day_ms: int) -> list[int]:
+def _prune_group(
+    group: SessionGroup, pause_ms: int, before_ms: int, timeout_ms: int, day_ms: int, let_go: LetGo | None
+) -> list[int]:
     """Forget what ended before; returns when the sessions closed. The day of `before_ms` began at `day_ms`."""
     # A timeout more: an end follows the last step by as much, and until then the session is open.
     final_before_ms = before_ms - pause_ms - timeout_ms
@@ -51,6 +57,8 @@ def _prune_group(group: SessionGroup, pause_ms: int, before_ms: int, timeout_ms:
             put_into.sessions += pieces if is_final else _united_before(pieces, day_ms)
         put_into.summaries += summaries
     closings = [counted.closes_ms for counted in final.counted(timeout_ms, pause_ms)]
+    if let_go is not None and closings:
+        let_go(final, pause_ms)
     if closings or len(kept.sessions) < len(group.sessions):
         group.sessions, group.summaries = kept.sessions, kept.summaries
     _prune_ends(group, before_ms)

@@ -152,13 +152,21 @@ def closed(pieces: Sequence[Session], ends: tuple[End, ...], timeout_ms: int) ->
     return CountedSession(session, latest_ms)
 
 
+def times_of_steps(group: SessionGroup) -> Iterator[int]:
+    """The times of the steps that are remembered: their identities begin with them (`messages.identity_of`)."""
+    for piece in group.sessions:
+        for identity in piece.steps:
+            yield piece.first_ms + ((identity >> 32) - piece.first_ms & 0xFFFFFFFF)
+
+
 class UserSessions(msgspec.Struct, array_like=True, gc=False):
     """The sessions of one user that late events can still change, and when the last two of the others closed."""
 
     by_id: dict[str, SessionGroup] = {}
     without_id: SessionGroup = msgspec.field(default_factory=SessionGroup)
     final_closing_minutes: tuple[int, ...] = ()  # of the last two dropped sessions
-    steps_outside: dict[int, int] = {}  # by identity: the times of the last steps that belong to no session
+    # By identity: the times of the last steps that belong to no session, negative of those that are counted.
+    steps_outside: dict[int, int] = {}
     # By session id: the groups that have changed since the totals were updated, as they were then. Never stored.
     booked: dict[str | None, SessionGroup] | None = None
     closings: list[int] | None = None  # the minutes in which the booked sessions close; None until needed; never stored

@@ -149,6 +149,14 @@ class SocialFamily(Family[UserInteractions]):
             part.booked_audience = {}
             difference.put(self.ring, self.days, self.ledger)
 
+    def take_out(self, part: UserInteractions) -> None:
+        for versions in part.by_thing.values():
+            self._book(versions, -1)
+        difference = Contribution()
+        for field, counts in part.audience.items():
+            self._add_audience(difference, field, counts, -1)
+        difference.put(self.ring, self.days, self.ledger)
+
     def _book(self, versions: Interactions, times: int) -> None:
         if not versions:
             return

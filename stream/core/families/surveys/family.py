@@ -115,7 +115,9 @@ class SurveysFamily(Family[UserResponses]):
 
     def min_retention_ms(self) -> int:
         # Local days may be longer, and begin before the moment that is asked for.
-        return max(self._pause_ms, super().min_retention_ms() + 2 * DAY_MS)
+        least_ms = max(self._pause_ms, super().min_retention_ms() + 2 * DAY_MS)
+        # Who is erased is taken out of all that a closed day looks back to.
+        return max(least_ms, (self.closed_reach() + 2) * DAY_MS) if self.rules.erases else least_ms
 
     def last_ms(self, part: UserResponses) -> int:
         return max((response.span()[1] for response in part.by_id.values()), default=0)
@@ -133,6 +135,9 @@ class SurveysFamily(Family[UserResponses]):
                     self.count(response.at_ms // MINUTE_MS, amounts_of(response))
                     continue
             self._book(part.by_id, 1)
+
+    def take_out(self, part: UserResponses) -> None:
+        self._book(part.by_id, -1)
 
     def _book(self, responses: Mapping[str, Response], times: int) -> None:
         booked = bookings(responses)

@@ -1,0 +1,57 @@
+"""What the commands `engagement privacy` say without Kafka."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.commands.privacy import Held, _lines, _names
+from stream.dead_letters.reader import DeadLetter, KafkaPosition
+from stream.settings import load
+from tests.test_cli import engagement
+
+SETTINGS = load(None, {}, {"app_id": "shop"})
+NOTHING = Held("ada", 1, 0, (), 0, 2, True, False, (), "2026-11-21T10:00:00Z")
+
+
+@pytest.mark.parametrize("command", ["erase", "anonymise"])
+def test_nobody_can_be_erased_where_no_worker_would_read_it(command: str) -> None:
+    done = engagement("privacy", command, "ada", "--yes")
+
+    assert done.exit_code == 2
+    assert "nobody can be erased: set topics.privacy" in done.stderr
+
+
+def test_what_is_held_is_told_place_by_place() -> None:
+    held = Held("ada", 1, 90, ("activity", "logins"), 2, 3, False, True, ("logins.dlq/0/7",), None)
+
+    assert list(_lines(SETTINGS, held)) == [
+        "row: 90 bytes in partition 1, of activity, logins",
+        "references: 2 responses that can be removed by their id alone",
+        "health score: in shop-health",
+        "dead letter: logins.dlq/0/7; it goes when the topic's retention ends",
+    ]
+
+
+def test_after_an_erasure_it_is_told_that_nothing_is_held_and_what_kafka_has_still_to_compact() -> None:
+    assert list(_lines(SETTINGS, NOTHING)) == [
+        "nothing is held of 'ada'",
+        "changelog: 2 older versions of a deleted row, until Kafka compacts shop-state-changelog",
+        "erased: what happened up to 2026-11-21T10:00:00Z is dropped when it arrives",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_named"),
+    [
+        (b"ada", None, True),
+        (b"other", b'{"user_id": " ada ", "score": 99}', True),
+        (None, b'{"userId": "ada"}', True),
+        (None, b'{"user_id": "adam"}', False),
+        (b"device", b"not JSON", False),
+    ],
+)
+def test_a_dead_letter_names_a_user_by_key_or_message(key: bytes | None, value: bytes | None, is_named: bool) -> None:
+    place = KafkaPosition("logins.dlq", 0, 7)
+    letter = DeadLetter("logins", place, 0, "late", "", None, 0, None, key, value, [])
+
+    assert _names(letter, "ada") is is_named
