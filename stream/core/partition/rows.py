@@ -244,11 +244,7 @@ class Rows:
             if self.is_expired(key):
                 continue
             row = self.users.get(user) or self.decode(value)
-            for family in outdated:
-                part, *others = self._parts_for(family, row)
-                if family.look_at(part, others, first_open):
-                    self.users[user] = row
-                    self.mark_changed(user, row)
+            self._look_again(user, row, outdated, first_open)
             if user in self.unsaved:
                 continue  # it is checked the next time
             last_ms = self.last_ms_by_part(row)
@@ -263,6 +259,14 @@ class Rows:
                 self.users[user] = rest
                 self.mark_changed(user, rest)
         return gone
+
+    def _look_again(self, user: str, row: Row, outdated: Iterable[Family[Any]], first_open: int) -> None:
+        """Book anew what follows for a user in some families, from the day `first_open` on."""
+        for family in outdated:
+            part, *others = self._parts_for(family, row)
+            if family.look_at(part, others, first_open):
+                self.users[user] = row
+                self.mark_changed(user, row)
 
     def scores(self, items: Iterable[tuple[bytes, bytes]], day: int) -> Iterator[tuple[str, UserScore | None]]:
         """What is told of the users of stored rows at the end of a closed day: a score, or None for none any more."""
