@@ -178,7 +178,9 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
     assert not expected.keys() - found.keys(), expected.keys() - found.keys()
     assert not found.keys() - expected.keys(), found.keys() - expected.keys()
     wrong = {
-        event: (found[event], expected[event]) for event in found if not _close(event[0], found[event], expected[event])
+        event: (found[event], value)
+        for event, value in expected.items()
+        if found[event] != value and not _close(event[0], found[event], value)
     }
     assert not wrong, "found, expected: " + str(wrong)
 

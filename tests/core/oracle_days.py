@@ -6,6 +6,7 @@ happened by then.
 
 import re
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from math import ceil
 
@@ -161,12 +162,15 @@ _OTHERWISE = ("survey_response_ratio", "survey_shown_completed", "resolved_ratio
 
 
 def _renamed(samples: Samples) -> Samples:
-    closed_samples = {}
-    for (name, labels), value in samples.items():
-        if not any(of in name for of in _OTHERWISE):
-            twin = re.sub(r"(_ratio|_seconds|)(_lower|_upper|)$", r"_closed\1\2", name, count=1)
-            closed_samples[twin, labels] = value
-    return closed_samples
+    return {(twin, labels): value for (name, labels), value in samples.items() if (twin := _twin_of(name)) is not None}
+
+
+@cache
+def _twin_of(name: str) -> str | None:
+    """The name that a live number has of closed days; None for one that they tell otherwise."""
+    if any(of in name for of in _OTHERWISE):
+        return None
+    return re.sub(r"(_ratio|_seconds|)(_lower|_upper|)$", r"_closed\1\2", name, count=1)
 
 
 def _matured(samples: Samples, replies: list, window: DaysWindow) -> None:  # type: ignore[type-arg]
@@ -179,10 +183,11 @@ def _matured(samples: Samples, replies: list, window: DaysWindow) -> None:  # ty
         share(samples, "engagement_survey_response_closed_ratio", completed, len(shown), **labels)
 
 
-def _lengths(windows: tuple[str, ...]) -> list[int]:
+@cache
+def _lengths(windows: tuple[str, ...]) -> tuple[int, ...]:
     hours = {"m": Fraction(1, 60), "h": Fraction(1), "d": Fraction(24)}
     lengths = {Fraction(int(name[:-1])) * hours[name[-1]] / 24 for name in windows} | {1}
-    return sorted(int(length) for length in lengths if length == int(length))
+    return tuple(sorted(int(length) for length in lengths if length == int(length)))
 
 
 def active_days(events: list[EventFields], day: int, zone: str) -> Days:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,15 @@ class Rule:
 def rules(files: list[Path] = RULE_FILES) -> list[Rule]:
     """All rules, in order of evaluation within their groups."""
     return [
-        _rule(told, file.name, group["name"])
-        for file in files
-        for group in yaml.safe_load(file.read_text())["groups"]
-        for told in group["rules"]
+        _rule(told, file.name, group["name"]) for file in files for group in _groups(file) for told in group["rules"]
     ]
+
+
+@cache
+def _groups(file: Path) -> list[dict[str, Any]]:
+    """The groups of rules in a file, which each test process reads once."""
+    groups: list[dict[str, Any]] = yaml.safe_load(file.read_text())["groups"]
+    return groups
 
 
 def alerts() -> list[Rule]:

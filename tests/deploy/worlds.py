@@ -38,6 +38,7 @@ _ROLLOUT = MONDAY - 3
 _NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 # Families of numbers, by what can happen to them. Activity, by which all is measured, is in every app.
+_SEGMENTS = ("activity", "users")
 _SESSIONS = ("bounce", "session_seconds")
 _SURVEYS = ("csat", "promoters", "detractors")
 _COMES_AND_GOES = ("users", "churn", "retention", "sign-ups")
@@ -212,14 +213,8 @@ class App:
         yield 'engagement_active_users_closed{window="28d"}', mau
         yield 'engagement_daily_active_users_summed_closed{window="28d"}', user_days
         yield from _share('engagement_stickiness_smoothed_closed_ratio{window="28d"}', user_days / 28 / mau, mau)
-        for platform in self.platforms:
-            there = np.where((self._since(platform) or -_BEFORE) > _days, np.nan, 1)
-            yield from _of_segment("platform", platform, there * daily[platform], there * monthly[platform])
-        if self.releases:
-            moved = np.clip((_days - MONDAY) / 30, 0, 1)  # those who come often move first
-            yield from _of_segment("app_version", "1.0", dau * (1 - moved) ** 4, mau * (1 - moved))
-            moved = np.where(moved > 0, moved, np.nan)
-            yield from _of_segment("app_version", "2.0", dau * (1 - (1 - moved) ** 4), mau * moved)
+        if self._tells(*_SEGMENTS):
+            yield from self._segments(daily, monthly, dau, mau)
         if self._tells(*_COMES_AND_GOES):
             yield from self._comes_and_goes(_of_closed_days(mau))
         if self._tells(*_CUSTOMERS):
@@ -229,6 +224,19 @@ class App:
             yield from self._sessions(1.5 * dau)
         if self._tells(*_SURVEYS):
             yield from self._surveys()
+
+    def _segments(
+        self, daily: Mapping[str, Curve], monthly: Mapping[str, Curve], dau: Curve, mau: Curve
+    ) -> Iterator[tuple[str, Curve]]:
+        """Users by platform, and by version of the app where one is released."""
+        for platform in self.platforms:
+            there = np.where((self._since(platform) or -_BEFORE) > _days, np.nan, 1)
+            yield from _of_segment("platform", platform, there * daily[platform], there * monthly[platform])
+        if self.releases:
+            moved = np.clip((_days - MONDAY) / 30, 0, 1)  # those who come often move first
+            yield from _of_segment("app_version", "1.0", dau * (1 - moved) ** 4, mau * (1 - moved))
+            moved = np.where(moved > 0, moved, np.nan)
+            yield from _of_segment("app_version", "2.0", dau * (1 - (1 - moved) ** 4), mau * moved)
 
     def _tells(self, *family: str) -> bool:
         """Whether the app has numbers of a family: to save time, those that change, and all if nothing is to change."""
