@@ -19,6 +19,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from tests.open_loop import end_all
+
 _READ_BYTES = 64 * 1024
 
 # https://kafka.apache.org/protocol: a request is its size, then its API key, version and correlation id; the answer
@@ -49,7 +51,7 @@ class Network:
     ) -> None:
         for proxy in self._proxies:
             proxy.close()
-        self.do(self._finish())
+        self.do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -67,16 +69,6 @@ class Network:
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Let the thread of the network do something, and wait until it is done."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def _finish(self) -> None:
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        while opened := [one for one in self._loop._transports.values() if one._sock is not None]:  # type: ignore[attr-defined]
-            for transport in opened:
-                transport.abort()
-            await asyncio.sleep(0)  # after which they are closed
 
 
 class TcpProxy:

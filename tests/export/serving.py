@@ -10,6 +10,7 @@ import msgspec
 
 from stream.export.board import Board
 from stream.export.http import Server
+from tests.open_loop import end_all
 from tests.timeouts import TIMEOUT_SECONDS
 
 
@@ -40,14 +41,7 @@ class Serving:
     async def _stop(self) -> None:
         await self._server.stop()
         # A connection that a browser opens while the server stops would end with the process. Here the process goes on.
-        begun = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in begun:
-            task.cancel()
-        await asyncio.gather(*begun, return_exceptions=True)
-        while opened := [one for one in self._loop._transports.values() if one._sock is not None]:  # type: ignore[attr-defined]
-            for transport in opened:
-                transport.abort()
-            await asyncio.sleep(0)  # after which they are closed
+        await end_all()
 
     @property
     def port(self) -> int:

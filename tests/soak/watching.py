@@ -166,7 +166,7 @@ class Watching(threading.Thread):
         return {
             "rows of users": page['engagement_state_rows{kind="user"}'],
             "rows of totals": page['engagement_state_rows{kind="page"}'],
-            "clock": page["engagement_clock_seconds"],
+            "clock": page.get("engagement_clock_seconds", 0.0),  # absent until an event was read
             "lag": _sum(page, "engagement_lag_events"),
             "closing backlog": page["engagement_closing_backlog"],
             "applied": since["applied"] / since["at"],

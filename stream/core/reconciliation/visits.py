@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from stream.core import reuse
 from stream.core.families.activity.part import SummaryTimes, moments_as_of, with_times
-from stream.core.families.sessions.part import Session, SummarySession, is_near, session_of_summary, with_summary_in
+from stream.core.families.sessions.part import (
+    Session,
+    SummarySession,
+    in_sessions,
+    is_near,
+    session_of_summary,
+    with_summary_in,
+)
 from stream.core.reconciliation.actions import (
     BOT,
     CUSTOM,
@@ -213,20 +220,10 @@ def _without_told(actions: Sequence[tuple[Action, int]], told: _OfSummaries) -> 
     left_out: set[int] = set()
     for session, steps in by_session.items():
         wholes = [one.session for one in told[session]]
-        for run in _runs(steps):
-            pieces = (Session(run[0][1], run[-1][1]),)
-            if any(is_near(pieces, whole) for whole in wholes):
-                left_out.update(index for index, _ in run)
+        begins = 0
+        for run in in_sessions(tuple([Session(at_ms, at_ms) for _, at_ms in steps]), LONGEST_PAUSE_MS):
+            ends = begins + len(run)
+            if any(is_near(run, whole) for whole in wholes):
+                left_out.update(index for index, _ in steps[begins:ends])
+            begins = ends
     return [one for index, one in enumerate(actions) if index not in left_out]
-
-
-def _runs(steps: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Steps of one session id, by the sessions that they make with us."""
-    run: list[tuple[int, int]] = []
-    for index, at_ms in steps:
-        if run and at_ms > run[-1][1] + LONGEST_PAUSE_MS:
-            yield run
-            run = []
-        run.append((index, at_ms))
-    if run:
-        yield run

@@ -64,19 +64,15 @@ def _with_summaries(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of:
 
 def _wholes_of(summaries: Sequence[SummarySession]) -> Iterator[SummarySession]:
     """The sessions that summaries in order of rank describe: several where a later one has joined these."""
-    if len(summaries) <= 1:
-        yield from summaries
-        return
-    ranks = {id(one): rank for rank, one in enumerate(summaries)}
-    near: list[SummarySession] = []
-    until_ms = 0
-    for one in sorted(summaries, key=_begins):
-        if near and _begins(one) > until_ms + LONGEST_PAUSE_MS:
-            yield max(near, key=lambda its: ranks[id(its)])
-            near = []
-        near.append(one)
-        until_ms = max(until_ms, one.session.last_ms)
-    yield max(near, key=lambda its: ranks[id(its)])
+    greatest, until_ms = -1, 0
+    for rank in sorted(range(len(summaries)), key=lambda rank: _begins(summaries[rank])):
+        one = summaries[rank]
+        if greatest >= 0 and _begins(one) > until_ms + LONGEST_PAUSE_MS:
+            yield summaries[greatest]
+            greatest = -1
+        greatest, until_ms = max(greatest, rank), max(until_ms, one.session.last_ms)
+    if greatest >= 0:
+        yield summaries[greatest]
 
 
 def _begins(summary: SummarySession) -> int:
