@@ -136,6 +136,7 @@ class PartitionTask:
         self._shared_settings = settings.shared
         self._future_limit_ms = settings.rules.future_limit_ms
         self._topics = {name: topic for topic, name in settings.input_topics.items()}  # Kafka topic -> name of input
+        self._privacy_topics = frozenset(settings.privacy_topics)
         self._readers = settings.readers_telling(on_recognised, decoders)
         self._read_forwarded = forwarded_batch_reader(events(self._core.families))
         self._sent: list[asyncio.Future[Any]] = []
@@ -267,19 +268,23 @@ class PartitionTask:
                     moves_clock=source in behind,
                     waits_for={*behind, *active} - {source},
                 )
-            unsent.append((source, unused))
+            unsent.append((source, unused, batch.requests() if topic in self._privacy_topics else []))
         self._core.progress.offsets[topic] = new[-1].offset + 1
         for _, _, its_records in by_input:
             timestamps = (record.timestamp for record in its_records)
             self._arrived.append(np.fromiter(timestamps, dtype=np.int64, count=len(its_records)))
-        for source, (refused, misplaced) in unsent:
+        checkpointed_offset = self._checkpointed_offsets.get(topic, 0)
+        for source, (refused, misplaced), requests in unsent:
             source_topic = self._settings.input_topics[source]
             for letter in refused:
                 self._sent.append(await self._outbox.dead_letter(source_topic, self.number, letter))
             if misplaced:
-                checkpointed_offset = self._checkpointed_offsets.get(topic, 0)
                 self._sent += await self._outbox.forward(
                     source_topic, self.number, misplaced, checkpointed_offset=checkpointed_offset
+                )
+            if requests:
+                self._sent += await self._outbox.tell_others(
+                    source_topic, self.number, requests, checkpointed_offset=checkpointed_offset
                 )
 
     @contextmanager

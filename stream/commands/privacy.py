@@ -102,7 +102,7 @@ def _request(file: Path | None, kafka: str | None, name: str, request: Request, 
 
 
 async def _send(settings: Settings, user: str, request: Request, at_ms: int) -> None:
-    """Send a request to every partition, because any of them may know whom a reference means."""
+    """Send a request to the partition of a person, as producers send her events."""
     from aiokafka import AIOKafkaProducer
 
     from stream.kafka.options import client_options
@@ -118,9 +118,10 @@ async def _send(settings: Settings, user: str, request: Request, at_ms: int) -> 
     with kafka_errors_as_unavailable(settings):
         await producer.start()
         try:
-            for partition in range(settings.topics.partitions):
-                value, key = msgspec.json.encode(told), partition_key(user)
-                await producer.send_and_wait(settings.privacy_topics[0], value, key=key, partition=partition)
+            value, partition = msgspec.json.encode(told), _partition(settings, user)
+            await producer.send_and_wait(
+                settings.privacy_topics[0], value, key=partition_key(user), partition=partition
+            )
         finally:
             await producer.stop()
 

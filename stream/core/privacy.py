@@ -33,8 +33,9 @@ def salt_of(app_id: str) -> bytes:
     return blake2b(app_id.encode(), digest_size=32, person=b"privacy").digest()
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode: Callable[[bytes], int] = msgspec.msgpack.Decoder(int).decode
+# What is stored of somebody who was erased: up to when.
+encode_record: Callable[[int], bytes] = msgspec.msgpack.Encoder().encode
+time_of_record: Callable[[bytes], int] = msgspec.msgpack.Decoder(int).decode
 
 
 class Request(str, Enum):
@@ -61,6 +62,7 @@ class PrivacyRequested(Event, frozen=True, gc=False):
     """
 
     request: Request
+    is_told: bool = False  # to a partition that is not hers, and may only know whom a reference means
 
 
 def event_of(message: PrivacyMessage, user: str, at_ms: int, is_bot: bool, key: bytes | None) -> PrivacyRequested:
@@ -146,7 +148,7 @@ class Erased:
     def collect(self) -> list[tuple[bytes, bytes | None]]:
         """What is to be stored since the last call."""
         delta = [
-            (f"{RECORDS_PREFIX}{name}".encode(), None if at_ms is None else _encode(at_ms))
+            (f"{RECORDS_PREFIX}{name}".encode(), None if at_ms is None else encode_record(at_ms))
             for name, at_ms in self._unsaved.items()
         ]
         self._unsaved = {}
@@ -154,4 +156,4 @@ class Erased:
 
     def restore(self, stored: Iterable[tuple[bytes, bytes]]) -> None:
         """Load what was stored."""
-        self._until = {key.decode().removeprefix(RECORDS_PREFIX): _decode(value) for key, value in stored}
+        self._until = {key.decode().removeprefix(RECORDS_PREFIX): time_of_record(value) for key, value in stored}

@@ -6,7 +6,7 @@ because after the checkpoint their source records are never read again.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -201,16 +201,41 @@ class Outbox:
         Events that go to one partition are sent together, in their order. `checkpointed_offset` is the offset up to
         which checkpoints have dealt with the topic.
         """
-        settings = self._settings
-        max_bytes = max_forwarded_message_bytes(settings) - _LARGEST_HEADERS_OF_A_BATCH
-        items: dict[int, list[bytes]] = {}
+        by_target: dict[int, list[bytes]] = {}
+        for target, item in self._encode_misplaced(misplaced, topic, partition):
+            by_target.setdefault(target, []).append(item)
+        return await self._send_forwarded(by_target, topic, partition, checkpointed_offset)
+
+    async def tell_others(
+        self, topic: str, partition: int, requests: Iterable[Misplaced], *, checkpointed_offset: int
+    ) -> list[asyncio.Future[Any]]:
+        """Tell all other partitions of requests of people that were read here; returns a future of each message.
+
+        A person's own partition gets the request itself.
+        """
+        by_target: dict[int, list[bytes]] = {}
+        for hers, item in self._encode_misplaced(requests, topic, partition):
+            for target in range(self._settings.topics.partitions):
+                if target not in (partition, hers):
+                    by_target.setdefault(target, []).append(item)
+        return await self._send_forwarded(by_target, topic, partition, checkpointed_offset)
+
+    def _encode_misplaced(
+        self, misplaced: Iterable[Misplaced], topic: str, partition: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """Events as they are forwarded, each with the partition of its user."""
+        max_bytes = max_forwarded_message_bytes(self._settings) - _LARGEST_HEADERS_OF_A_BATCH
         for one in misplaced:
-            target = partition_of(partition_key(one.user), settings.topics.partitions)
-            items.setdefault(target, []).append(encode_misplaced(one, topic, partition, max_bytes=max_bytes))
+            target = partition_of(partition_key(one.user), self._settings.topics.partitions)
+            yield target, encode_misplaced(one, topic, partition, max_bytes=max_bytes)
+
+    async def _send_forwarded(
+        self, by_target: dict[int, list[bytes]], topic: str, partition: int, checkpointed_offset: int
+    ) -> list[asyncio.Future[Any]]:
         sent = []
-        for target, encoded in items.items():
+        for target, encoded in by_target.items():
             for value, headers in batches(encoded, topic, partition, checkpointed_offset=checkpointed_offset):
-                message = OutgoingMessage(settings.rekey_topic, target, None, value, [], headers)
+                message = OutgoingMessage(self._settings.rekey_topic, target, None, value, [], headers)
                 sent.append(await self._message_producer.send_whole(message))
         return sent
 

@@ -18,7 +18,7 @@ from stream.agents.task_state import State, in_thread
 from stream.core.partition.progress import PROGRESS, Progress
 from stream.core.partition.rows import USER_PREFIX, Delta
 from stream.core.partition.user_index import INDEX_PREFIX
-from stream.core.privacy import RECORDS_PREFIX
+from stream.core.privacy import RECORDS_PREFIX, encode_record, time_of_record
 from stream.core.users import partition_key
 from stream.kafka.topic_specs import topic_specs
 from stream.kafka.topics import grow_topics, partition_counts
@@ -71,6 +71,7 @@ async def _move_users(
             _copy_progress(partition_state.progress, sources[partition_state.partition % len(sources)].progress)
             await _save_progress(state, partition_state.progress)
     moved = 0
+    await _tell_all_who_was_erased(partition_states, states)
     for source in sources:
         on_step(f"moving users of partition {source.partition}")
         moved += await _copy_moved_rows(source, states, partitions)
@@ -142,12 +143,28 @@ async def _copy_moved_rows(source: PartitionState, states: list[State], partitio
                 await states[place].save(waiting.pop(place))
     for place, delta in waiting.items():
         await states[place].save(delta)
-    # Whose the hashes of erased people are can't be told, so each partition gets all of them.
-    erased: Delta = list(iterate_items(source.store, RECORDS_PREFIX.encode()))
-    for place, state in enumerate(states):
-        if erased and place != source.partition:
-            await state.save(erased)
     return moved
+
+
+async def _tell_all_who_was_erased(partition_states: list[PartitionState], states: list[State]) -> None:
+    """Let each partition know all who were erased, because hashes don't tell to which of them a person belongs.
+
+    Of somebody who asked more than once the partitions may know different times. The latest holds.
+    """
+    known = [
+        {key: time_of_record(value) for key, value in iterate_items(partition_state.store, RECORDS_PREFIX.encode())}
+        for partition_state in partition_states
+    ]
+    latest: dict[bytes, int] = {}
+    for of_partition in known:
+        for key, at_ms in of_partition.items():
+            latest[key] = max(at_ms, latest.get(key, -1))
+    for of_partition, state in zip(known, states, strict=True):
+        missing: Delta = [
+            (key, encode_record(at_ms)) for key, at_ms in latest.items() if of_partition.get(key) != at_ms
+        ]
+        for first in range(0, len(missing), _ROWS_PER_BATCH):
+            await state.save(missing[first : first + _ROWS_PER_BATCH])
 
 
 async def _remove_moved_rows(source: PartitionState, state: State, partitions: int) -> None:

@@ -15,8 +15,10 @@ from stream.agents.task_state import ChangelogState
 from stream.core import zones
 from stream.core.partition.batch_reader import Misplaced, Refused
 from stream.core.partition.rows import Delta
+from stream.core.privacy import PrivacyRequested, Request
 from stream.core.time import DAY_MS
 from stream.core.user_scores import ScoreMessage
+from stream.kafka.forwarded_batches import batches, encode_misplaced
 from stream.kafka.outbox import PartitionChangelog
 from stream.kafka.transactions import ReadProgress
 from stream.partitioning import partition_of
@@ -42,6 +44,7 @@ class Outbox:
         self.deltas: list[Delta] = []
         self.letters: list[tuple[str, Refused]] = []
         self.forwarded: list[tuple[str, Misplaced]] = []
+        self.told: list[tuple[str, Misplaced]] = []  # requests of people, to all other partitions
         self.days: list[tuple[int, int]] = []
         self.day_reports: list[ClosedDayReport] = []
         self.days_end = 0  # of the topic of days
@@ -64,6 +67,15 @@ class Outbox:
     ) -> "list[asyncio.Future[None]]":
         self.forwarded += [(topic, one) for one in misplaced]
         return [self._sent()]
+
+    async def tell_others(
+        self, topic: str, partition: int, requests: Iterable[Misplaced], **_: int
+    ) -> "list[asyncio.Future[None]]":
+        self.told += [(topic, one) for one in requests]
+        return [self._sent()]
+
+    async def send_audit(self, partition: int, record: object) -> "asyncio.Future[None]":
+        return self._sent()
 
     async def send_closed_day(self, report: ClosedDayReport) -> "asyncio.Future[Delivered]":
         self.days.append((report.partition, report.closed.day))
@@ -97,9 +109,9 @@ class Outbox:
         return done
 
 
-def settings(*, scored: bool = False) -> Settings:
+def settings(*, scored: bool = False, erases: bool = False) -> Settings:
     chosen = {"topics.partitions": 4, "topics.logins": "app-logins", "health.enabled": scored, "health.target_days": 2}
-    return load(None, {}, chosen)
+    return load(None, {}, {**chosen, "topics.privacy": "privacy" if erases else ""})
 
 
 def users_of(partition: int, count: int) -> list[str]:
@@ -113,6 +125,11 @@ def login(user: str, offset: int, *, at: str = "2026-03-10T11:59:00Z") -> Event:
     return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
 
 
+def asked(user: str, offset: int) -> Event:
+    value = msgspec.json.encode({"user_id": user, "event_time": "2026-03-10T11:59:00Z", "type": "erase"})
+    return Event(value, offset, key=user.encode(), timestamp=NOW_MS)
+
+
 Remaining = dict[str, int | None]
 
 
@@ -123,13 +140,14 @@ async def task(
     remaining: Remaining | None = None,
     read_progress: dict[str, ReadProgress] | None = None,
     scored: bool = False,
+    erases: bool = False,
 ) -> PartitionTask:
     held: Any = outbox
-    left = dict.fromkeys(("sessions", "app-logins", "surveys"), 0) if remaining is None else remaining
+    left = dict.fromkeys(("sessions", "app-logins", "surveys", "privacy"), 0) if remaining is None else remaining
     state = ChangelogState(store or MemoryStore(), PartitionChangelog(held, 1))
     reached: dict[str, ReadProgress] = {} if read_progress is None else read_progress
     one = PartitionTask(
-        settings(scored=scored),
+        settings(scored=scored, erases=erases),
         1,
         state,
         held,
@@ -511,6 +529,31 @@ def test_an_open_transaction_is_told_from_its_bound_until_it_ends() -> None:
         assert told(0) == {}
         assert told(30) == {"logins": OpenTransaction(seconds=30, records=3)}
         assert told(None) == {}
+
+    asyncio.run(scenario())
+
+
+def test_the_other_partitions_are_told_once_of_a_request_wherever_it_was_read() -> None:
+    async def scenario() -> None:
+        (ann,), (stranger,) = users_of(1, 1), users_of(2, 1)
+        outbox, store = Outbox(), MemoryStore()
+        one = await task(outbox, store, erases=True)
+        await apply(one, [asked(ann, 0), asked(stranger, 1)], "privacy")
+        await apply(one, [login(stranger, 0)])
+
+        assert [(topic, told.user, told.record.offset) for topic, told in outbox.told] == [
+            ("privacy", ann, 0),
+            ("privacy", stranger, 1),
+        ]
+        assert all(isinstance(told.event, PrivacyRequested) and told.event.is_told for _, told in outbox.told)
+        assert [told.user for topic, told in outbox.forwarded if topic == "privacy"] == [stranger]
+
+        hers = PrivacyRequested(stranger, NOW_MS, False, Request.ERASE, is_told=True)
+        item = encode_misplaced(Misplaced(asked(stranger, 5), stranger, hers, None), "privacy", 3, max_bytes=10_000)
+        ((value, headers),) = batches([item], "privacy", 3, checkpointed_offset=0)
+        before = len(outbox.told)
+        await apply(one, [Event(value, 0, timestamp=NOW_MS, headers=tuple(headers))], settings().rekey_topic)
+        assert len(outbox.told) == before  # whoever is told does not tell it again
 
     asyncio.run(scenario())
 

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from stream.core.families.registry import FAMILIES, families
 from stream.core.partition.partition import SWEPT_PREFIXES
 from stream.core.personal_data import personal_data
-from stream.core.privacy import RECORDS_PREFIX, Erased, Request
+from stream.core.privacy import RECORDS_PREFIX, Erased, PrivacyRequested, Request
 from stream.core.report import closed_samples, live_samples
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, date_of, iso
 from tests.core import oracle, oracle_days, test_forgetting
-from tests.core.live import Stream, Worker, assert_same
+from tests.core.live import Stream, Worker, assert_same, event_of, forwarded
 from tests.core.oracle_events import EventFields, Person, moment, who
 from tests.core.oracle_numbers import Samples, key
 from tests.core.test_forgetting import ALL_TOGETHER, PROCESSED, START_MS, histories, record_of
 from tests.core.worlds import Arrival, Happening, World, worlds
-from tests.native import READERS
+from tests.native import READERS, Message
 
 EVERYTHING = tuple(happening for happening in ALL_TOGETHER if happening is not test_forgetting.taken_back)
 
@@ -313,6 +313,62 @@ def test_a_partition_that_is_not_hers_forgets_whom_a_reference_means_before_it_s
 
     assert [one.user for one in misplaced] == ["ann"]
     assert not worker.store.pages(b"named/")
+
+
+def test_the_partitions_that_are_told_of_a_request_count_nothing_and_know_whom_it_means() -> None:
+    worker = Worker(RULES)
+    answer = record_of(told(1, "surveys", response_id="r", kind="nps", score=9))
+    worker.apply("surveys", [answer], not_after_ms=START_MS + 9 * DAY_MS, belongs=lambda user: False)
+    worker.forget()
+    asked = PrivacyRequested("ann", START_MS + int(1.5 * DAY_MS), False, Request.ERASE, is_told=True)
+    batch: dict[str, Any] = {"not_after_ms": START_MS + 9 * DAY_MS, "reader": event_of}
+    assert worker.apply("privacy", [forwarded(asked)], **batch) == ([], [])
+
+    assert worker.partition.take_gone() == ([], [])
+    counted = worker.partition.snapshot()
+    assert (sum(counted.outcomes["privacy"].values()), counted.privacy_requests) == (0, {})
+    assert counted.rows["user"] == 0
+    for _ in range(2):
+        worker.forget()
+        worker.partition.sweep(worker.store.pages(b"named/"))
+    assert not worker.store.pages(b"named/")
+
+
+@pytest.mark.parametrize("is_hers", [True, False])
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_a_response_of_the_time_before_leads_to_nobody_any_more(is_hers: bool, is_in_memory: bool) -> None:
+    worker = Worker(RULES)
+    limits: dict[str, Any] = {"not_after_ms": START_MS + 9 * DAY_MS, "belongs": lambda user: is_hers}
+    first, second = (
+        record_of(told(days, "surveys", response_id=response, kind="nps", score=9))
+        for response, days in (("r", 1), ("s", 2))
+    )
+    worker.apply("surveys", [first], **limits)
+    if not is_in_memory:
+        worker.forget()
+    worker.apply("privacy", [record_of(request(1.5))], **limits)
+    removed = Message(None, key=b"r", timestamp=START_MS + int(1.6 * DAY_MS))
+    refused, misplaced = worker.apply("surveys", [removed], **limits)
+    assert ([one.reason.value for one in refused], misplaced) == (["no_response"], [])
+    assert worker.partition.snapshot().rows["user"] == 0
+
+    worker.apply("surveys", [second], **limits)  # of whoever came back
+    _, misplaced = worker.apply("surveys", [removed._replace(key=b"s", timestamp=START_MS + 3 * DAY_MS)], **limits)
+    assert [one.user for one in misplaced] == ([] if is_hers else ["ann"])
+    assert worker.partition.snapshot().rows["user"] == is_hers
+
+
+def test_whoever_has_a_full_row_is_erased_too() -> None:
+    worker = Worker(RULES, max_user_bytes=200)
+    hear(worker, *(told(1 + part / 100, "logins") for part in range(50)))
+    worker.forget()
+    limits = {"not_after_ms": START_MS + 9 * DAY_MS}
+    for _ in range(2):  # that the row is full shows when it is read
+        refused, _ = worker.apply("logins", [record_of(told(1.6, "logins"))], **limits)
+    assert [one.reason.value for one in refused] == ["user_full"]
+
+    hear(worker, request(1.7), told(1.8, "logins"))
+    assert live_of(worker)[key("engagement_logins", window="7d")] == 1
 
 
 def test_a_copy_of_what_is_held_says_it_in_words_and_times() -> None:

@@ -230,7 +230,7 @@ WIRE: dict[str, list[Any]] = {
     "Login": ["Login", "ann", 1, False, 7, True, ["web", "pro", "DE", "1.10"]],
     "Paid": ["Paid", "ann", 1, False, "o-1", "f-1", [1, 1099, "EUR", 300, "renewal"]],
     "ReviewWritten": ["ReviewWritten", "ann", 1, False, "v-1", [1, False, 4]],
-    "PrivacyRequested": ["PrivacyRequested", "ann", 1, False, "anonymise"],
+    "PrivacyRequested": ["PrivacyRequested", "ann", 1, False, "anonymise", True],
     "SignUps": ["SignUps", "ann", 1, False, [2, 3]],
     "Step": [
         *("Step", "ann", 1, False, 7, "s-1", True, False, True, False, True, None, 900),
@@ -299,7 +299,7 @@ EVENTS: dict[str, Event] = {
     "ReviewWritten": ReviewWritten(
         user="ann", at_ms=1, is_bot=False, review_id="v-1", version=ReviewVersion(at_ms=1, is_removed=False, stars=4)
     ),
-    "PrivacyRequested": PrivacyRequested(user="ann", at_ms=1, is_bot=False, request=Request.ANONYMISE),
+    "PrivacyRequested": PrivacyRequested(user="ann", at_ms=1, is_bot=False, request=Request.ANONYMISE, is_told=True),
     "SignUps": SignUps(user="ann", at_ms=1, is_bot=False, signed_up_ms=(2, 3)),
     "Step": Step(
         user="ann",

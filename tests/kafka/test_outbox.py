@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stream.core.events import retraction
 from stream.core.families.registry import events, families
 from stream.core.partition.batch_reader import Misplaced, Refused
+from stream.core.privacy import PrivacyRequested, Request
 from stream.core.rejections import Reason
 from stream.core.rules import Rules
 from stream.core.snapshot import ClosedDay
@@ -30,6 +31,7 @@ from stream.kafka.headers import (
 )
 from stream.kafka.message_producer import MessageProducer, OutgoingMessage
 from stream.kafka.outbox import Outbox
+from stream.partitioning import partition_of
 from stream.settings import load
 from stream.telemetry import (
     NOBODY,
@@ -105,6 +107,29 @@ def forwarded(one: Any, user: str = "ada", event_index: int | None = None) -> Fo
     assert (batch.topic, batch.partition, batch.checkpointed_offset) == ("logins", one.partition, 5)
     (found,) = batch.records
     return found
+
+
+def test_of_a_request_of_a_person_every_partition_is_told_but_hers_and_the_one_that_read_it() -> None:
+    settings = load(None, {}, {"topics.partitions": 5})
+    outbox, kept = Outbox(settings), Kept()
+    outbox._message_producer = kept
+    hers = partition_of(b"ada", 5)
+    asked = PrivacyRequested("ada", 7, False, Request.ERASE, is_told=True)
+    read = forwarded_batch_reader(events(families(Rules())))
+
+    for reader in (hers, (hers + 1) % 5):
+        kept.sent.clear()
+        misplaced = Misplaced(record(b"ada", b"{}", partition=reader), "ada", asked, None)
+        asyncio.run(outbox.tell_others("privacy", reader, [misplaced], checkpointed_offset=3))
+        assert [sent.partition for sent in kept.sent] == [one for one in range(5) if one not in (hers, reader)]
+        for sent in kept.sent:
+            batch = read(record(sent.key, sent.value, sent.headers, topic=sent.topic))
+            assert batch is not None
+            assert (sent.topic, batch.partition, [one.event for one in batch.records]) == (
+                settings.rekey_topic,
+                reader,
+                [asked],
+            )
 
 
 @given(contents, contents, header_lists)

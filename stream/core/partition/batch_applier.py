@@ -107,7 +107,10 @@ class BatchApplier:
             self._drop_erased(batch)
         users, rows_to_fetch, unsaved = rows.users, batch.rows_to_fetch, rows.unsaved
         for events in self._event_groups(progress, batch, stored, belongs):
-            if events[0].__class__ is PrivacyRequested:
+            if isinstance(events[0], PrivacyRequested):
+                if events[0].is_told:
+                    self._forget_references(events[0])
+                    continue
                 total, newest_ms = total + 1, max(newest_ms, events[0].at_ms)
                 progress.first_ms = first_ms if first_ms < _NEVER_MS else None
                 applied += self._has_fulfilled(progress, events[0], stored, rows_to_fetch)
@@ -143,9 +146,8 @@ class BatchApplier:
             progress.watermark_ms = max(progress.watermark_ms, min(newest_ms, others_ms))
             progress.now_ms = max(progress.now_ms, min(progress.watermark_ms, clock_limit_ms))
         for one in batch.misplaced:
-            if one.event.__class__ is PrivacyRequested:  # what this partition knows of whom a reference means goes too
-                self._user_index.erase(one.user)
-                self._erased.put([one.user], one.event.at_ms)
+            if isinstance(one.event, PrivacyRequested):
+                self._forget_references(one.event)
         outcomes = {APPLIED: applied, DUPLICATE: duplicate, BOT: batch.bot_events, REKEYED: len(batch.misplaced)}
         if self._dropped:
             outcomes[ERASED] = self._dropped
@@ -172,10 +174,9 @@ class BatchApplier:
     # -- people who asked to be erased or made anonymous -------------------------------------------------------------
 
     def _has_fulfilled(
-        self, progress: Progress, request: Event, stored: Stored, rows_to_fetch: dict[str, bytes]
+        self, progress: Progress, request: PrivacyRequested, stored: Stored, rows_to_fetch: dict[str, bytes]
     ) -> bool:
         """Do what somebody asks for, unless it was done. Returns whether it was done now."""
-        assert isinstance(request, PrivacyRequested)
         user = request.user
         if request.at_ms <= self._erased.until_ms(user):
             return False
@@ -183,6 +184,11 @@ class BatchApplier:
             self._stored_row(progress, user, stored, rows_to_fetch.get(user))
         self._fulfil(request)
         return True
+
+    def _forget_references(self, request: PrivacyRequested) -> None:
+        """Forget which references mean somebody who is erased or made anonymous in another partition."""
+        self._user_index.erase(request.user)
+        self._erased.put([request.user], request.at_ms)
 
     def _drop_erased(self, batch: Batch) -> None:
         """Drop the events of a batch that are of people who were erased, up to the time of their request."""

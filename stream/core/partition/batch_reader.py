@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import structs
+
 from stream.core.events import Event, EventWithoutUser, MultipleEvents
 from stream.core.messages import Reader, Record
 from stream.core.partition.rows import USER_PREFIX, Row
@@ -51,6 +53,15 @@ class Batch:
     misplaced: list[Misplaced] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     bot_events: int = 0
+
+    def requests(self) -> list[Misplaced]:
+        """The requests of people in the batch, as other partitions are told of them."""
+        read = [*zip(self.records, self.events, strict=True), *((one.record, one.event) for one in self.misplaced)]
+        return [
+            Misplaced(record, event.user, structs.replace(event, is_told=True), None)
+            for record, event in read
+            if isinstance(event, PrivacyRequested)
+        ]
 
     def is_bot_event(self, event: Event) -> bool:
         """Whether a bot sent the event. Raises Rejected if the event is late or of the future."""
@@ -142,7 +153,7 @@ class BatchReader:
                 if batch.is_bot_event(event):
                     batch.bot_events += 1
                     return
-                if user in self._full:
+                if user in self._full and event.__class__ is not PrivacyRequested:
                     raise Rejected(Reason.USER_FULL, f"the row of this user has {self._max_user_bytes} bytes and more")
             except Rejected as rejection:
                 detail = str(rejection) if event_index is None else f"part {event_index} of the message: {rejection}"

@@ -54,7 +54,9 @@ class UserIndex:
         if entry is None:
             value = stored.get((INDEX_PREFIX + reference).encode())
             entry = None if value is None else _decode(value)
-        return None if entry is None or entry.at_ms + self._known_ms < at_ms else entry.user
+        if entry is None or entry.at_ms + self._known_ms < at_ms or self._was_erased_between(entry, at_ms):
+            return None
+        return entry.user
 
     def erase(self, user: str) -> None:
         """Delete the entries of a user that are in memory. Those in the store go when they are swept next."""
@@ -65,6 +67,10 @@ class UserIndex:
 
     def _is_erased(self, entry: IndexEntry) -> bool:
         return bool(self._erased) and entry.at_ms <= self._erased.until_ms(entry.user)
+
+    def _was_erased_between(self, entry: IndexEntry, at_ms: int) -> bool:
+        """Whether the user of an entry was erased after it, and before this time: then it means nobody any more."""
+        return bool(self._erased) and entry.at_ms <= self._erased.until_ms(entry.user) < at_ms
 
     def _in_memory(self, reference: str) -> IndexEntry | None:
         return self._unsaved.get(reference) or self._collected.get(reference)
