@@ -1,5 +1,6 @@
 """The contract of a store, kept by every one of them."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,11 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.core.store import Store, StoreFailed
+from stream.core.partition.partition import Partition
+from stream.core.rules import Rules
+from stream.core.store import Items, Store, StoreFailed
+from stream.core.time import HOUR_MS
 from stream.settings import load
 from stream.state.memory import MemoryStore
 from stream.state.redis import Redis
 from stream.state.rocksdb import RocksStore
+from tests.native import READERS, Message
 
 Open = Callable[[int], Store]
 
@@ -87,6 +92,35 @@ def test_a_delta_puts_and_removes_and_notes_its_offset(open_store: Callable[[], 
 
     assert store.read([b"user/a", b"user/b", b"user/c"]) == [None, b"2", b""]
     assert store.offset() == 12
+
+
+def test_whoever_is_erased_leaves_the_store_with_the_next_checkpoint(open_store: Callable[[], Store]) -> None:
+    store, partition = open_store(), Partition(Rules(erases=True), salt=b"salt")
+
+    def hear(topic: str, offset: int, **told: object) -> Items:
+        told = {"user_id": "ada", "event_time": 500_000 * HOUR_MS + offset, **told}
+        batch = partition.read(
+            topic, [Message(json.dumps(told).encode(), key=b"r")], READERS[topic], not_after_ms=500_001 * HOUR_MS
+        )
+        stored: dict[bytes, bytes | None] = {}
+        while keys := partition.keys_to_fetch(batch, stored):
+            stored.update(zip(keys, store.read(keys), strict=True))
+        assert partition.apply(batch, stored) == ([], [])
+        delta = partition.collect_delta()
+        store.write(delta, offset=offset)
+        partition.forget_users(keep=0)
+        return delta
+
+    hear("logins", 1)
+    hear("surveys", 2, response_id="r", kind="nps", score=9)
+    assert store.read([b"user/ada"]) != [None]
+    assert dict(hear("privacy", 3, type="erase"))[b"user/ada"] is None  # so it is in the changelog
+
+    assert store.read([b"user/ada"]) == [None]
+    assert {key for key, value in store.scan(b"") if b"ada" in key + value} == {b"named/r"}
+    partition.sweep(list(store.scan(b"named/")))
+    store.write(partition.collect_delta(), offset=4)
+    assert [key for key, value in store.scan(b"") if b"ada" in key + value] == []
 
 
 def test_values_come_in_the_order_of_the_keys_asked_for(open_store: Callable[[], Store]) -> None:

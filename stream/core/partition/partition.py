@@ -13,7 +13,7 @@ and `days/<family>/...` are pages of totals, `closed/<day>` has the numbers of a
 when somebody was erased, and `progress` is everything else.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -419,7 +419,7 @@ class Partition:
         self._user_index.forget()
         self._rows.forget(keep=keep)
 
-    def sweep(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def sweep(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Check whether stored items are still needed. The next delta deletes those that are not."""
         if self.rules.allowed_lateness_ms is None:
             return
