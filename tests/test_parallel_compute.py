@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stream import parallel_compute
 from stream.core.messages import Reader
-from stream.core.offline import Offline, computed_of
+from stream.core.offline import Computed, Offline, computed_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS
 from stream.inputs.native import user_of_message
@@ -106,6 +106,39 @@ def test_several_processes_say_what_one_says(lines: list[bytes], at_ms: int | No
     assert unusable
     assert found == unusable
     assert computed == one.computed(days=40)
+
+
+def erasing() -> tuple[Rules, Mapping[str, Reader]]:
+    return Rules(erases=True), READERS
+
+
+def test_several_processes_fulfil_requests_of_people_as_one_does(lines: list[bytes]) -> None:
+    users = sorted({user for user in map(user_of_message, lines[-500:]) if user and not user.startswith("zoe")})[:20]
+    with_requests = list(lines)
+    for number, user in enumerate(users):
+        told = {
+            "topic": "privacy",
+            "user_id": user,
+            "event_time": START_MS + (1 + number % 6) * DAY_MS,
+            "type": "anonymise" if number % 4 == 3 else "erase",
+        }
+        with_requests.insert(len(lines) * (number % 7) // 6, line(told))
+    one = Offline(*erasing())
+    unusable = sorted(one.apply(with_requests))
+    with ParallelOffline(erasing, processes=3) as several:
+        assert list(several.apply(with_requests)) == unusable
+        computed = several.computed(days=40)
+
+    assert computed == one.computed(days=40)
+    assert computed.events["erased"] > len(users)
+    assert sum(sample.value for sample in computed.live) != sum(sample.value for sample in without(lines).live)
+
+
+def without(lines: list[bytes]) -> Computed:
+    """What the same lines say where nobody has asked for anything."""
+    offline = Offline(*erasing())
+    list(offline.apply(lines))
+    return offline.computed(days=40)
 
 
 def test_of_nothing_several_processes_know_nothing() -> None:

@@ -23,6 +23,25 @@ def value(samples: list[Sample], name: str, **labels: str) -> float | None:
     return next((value for told, value in found if told == labels), None)
 
 
+def test_a_request_of_a_person_holds_from_its_line_on_for_lines_before_and_after_it() -> None:
+    asked = b'{"topic":"privacy","type":"erase","user_id":"ann","event_time":%s}' % NOON
+    before, after = login(at=b'"2024-01-01T11:00:00Z"'), login(at=b'"2024-01-01T13:00:00Z"')
+    found = {}
+    for name, lines in {
+        "first": [asked, before, login(b"bob"), after],
+        "last": [before, after, login(b"bob"), asked],
+        "between": [before, login(b"bob"), asked, after],
+        "twice": [asked, before, after, login(b"bob"), asked],
+    }.items():
+        offline = Offline(Rules(erases=True), READERS)
+        assert list(offline.apply(lines)) == []
+        computed = offline.computed()
+        found[name] = (value(computed.live, "engagement_logins", window="1d"), computed.events["erased"])
+
+    # What was read before is taken out whole, whatever its time; what is read after is dropped up to the request.
+    assert found == {"first": (2, 1), "last": (1, 0), "between": (2, 0), "twice": (2, 1)}
+
+
 def test_a_line_that_cant_be_used_is_told_with_its_number_and_reason() -> None:
     lines = [login(), b"", b" \n", b"{", b"[]", b'{"user_id":"ann"}', b'{"topic":"clicks"}', b'{"topic":1}']
     lines += [b'{"topic":"logins","user_id":"null","event_time":%s}' % NOON, b'{"x":' + b"[" * 100_000, login()]
