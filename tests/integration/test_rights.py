@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -123,6 +124,7 @@ def test_everything_runs_with_just_the_rights_of_the_script_and_each_is_used(
     assert second.wait_for_exit() == 0
     run(deployment, "state", "state", "inspect")
     assert "nobody has paid anything" in run(deployment, "state", "rfm", status=1)
+    run(deployment, "privacy", "privacy", "find", "somebody")
     run(deployment, "state", "state", "accept", *deployment.each_partition)
     run(deployment, "state", "state", "reset", "--yes", *deployment.each_partition)
     third = deployment.start("worker", name="third", **as_user("worker"))
@@ -184,7 +186,9 @@ def test_each_right_that_is_missing_is_named_with_the_line_that_grants_it(
                 guarded_kafka.revoke([acl(right, role)])
                 # Of a topic that may not be described Kafka tells nothing, so nothing is known to be granted there.
                 hidden = [one for one in rights if one.name == right.name and right.operation == "Describe"]
-                assert missing_rights(admin, rights) == (hidden or [right])
+                # A client that knows where a group lies does not ask again, and to ask is all that Describe is for.
+                with admin_client(client_options(settings)) if right.kind == "group" else nullcontext(admin) as asking:
+                    assert missing_rights(asking, rights) == (hidden or [right])
                 (told,) = describe_missing([right], settings)
                 assert told.startswith(f"{right} is not granted to User:{role}: kafka-acls ")
                 guarded_kafka.run_script(told[told.index("kafka-acls ") :])

@@ -14,7 +14,7 @@ from stream.core.time import parse_iso
 from stream.simulate import replay as replaying
 from stream.simulate.recording import Recording, ReplayEvent
 from stream.simulate.replay import rebase, replay
-from tests.native import READERS, TOPICS
+from tests.native import TOPICS
 
 NOW_MS = parse_iso("2026-11-21T12:00:00.500Z") or 0
 
@@ -129,8 +129,8 @@ BAD_LINES = {
     "[1]": "no event: Expected `object`, got `array`",
     '{"topic":"logins","user_id":"ada"}': "no event: Object missing required field `event_time`",
     '{"user_id":"ada","event_time":1714557603}': "no event: Object missing required field `topic`",
-    line(topic=""): f"'' at `$.topic` is none of {', '.join(READERS)}",
-    line(topic="clicks"): f"'clicks' at `$.topic` is none of {', '.join(READERS)}",
+    line(topic=""): f"'' at `$.topic` is none of {', '.join(TOPICS)}",
+    line(topic="clicks"): f"'clicks' at `$.topic` is none of {', '.join(TOPICS)}",
     line(user_id=None): "needs `$.user_id` or `$.anonymous_id`",
     line(user_id="null"): "tells no user: 'null' at `$.user_id` is a placeholder, no `$.anonymous_id`",
     line(user_id=7.5): "no event: Expected `int | str | null`, got `float` - at `$.user_id`",
