@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from stream.commands.privacy import Held, _lines, _names
@@ -19,6 +21,37 @@ def test_nobody_can_be_erased_where_no_worker_would_read_it(command: str) -> Non
 
     assert done.exit_code == 2
     assert "nobody can be erased: set topics.privacy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["erase", ""], "'' is no USER: tells no user"),
+        (["erase", "null", "--yes"], "'null' is no USER: tells no user: 'null' at `$.user_id` is a placeholder"),
+        (["anonymise", "anonymous:", "--yes"], "'anonymous:' is no USER"),
+        (["find", "a" * 600], "has 600 characters, 512 are allowed"),
+        (["export", " "], "' ' is no USER"),
+        (["erase", "ada", "--at", "2999-01-01T00:00:00Z"], "--at: '2999-01-01T00:00:00Z' is in the future"),
+    ],
+)
+def test_a_request_that_no_worker_would_fulfil_is_not_sent(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_TOPICS_PRIVACY", "privacy")
+    done = engagement("privacy", *arguments)
+
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_requests_are_not_sent_as_json_where_they_are_read_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "engagement.toml").write_text(
+        '[[inputs]]\ntopic = "asked"\nkind = "privacy"\nenvelope = "debezium"\n', encoding="utf-8"
+    )
+    done = engagement("privacy", "erase", "ada", "--yes", "--settings", str(tmp_path / "engagement.toml"))
+
+    assert done.exit_code == 2
+    assert "the topic 'asked' of requests takes no plain JSON" in done.stderr
 
 
 def test_what_is_held_is_told_place_by_place() -> None:

@@ -1,6 +1,7 @@
 """`engagement privacy`: what is held of a person, a copy of it, and requests to erase her or to make her anonymous."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from stream.core.partition.rows import USER_PREFIX
 from stream.core.partition.user_index import INDEX_PREFIX, IndexEntry
 from stream.core.personal_data import personal_data
 from stream.core.privacy import RECORDS_PREFIX, Erased, Request, salt_of
+from stream.core.rejections import Rejected
 from stream.core.time import iso
-from stream.core.users import ANONYMOUS_PREFIX, partition_key, public_id, user_of_public_id
+from stream.core.users import ANONYMOUS_PREFIX, partition_key, public_id, user_of, user_of_public_id
 from stream.inputs.native import user_of_message
 from stream.partitioning import partition_of
 from stream.redis_url import is_redis_url
@@ -59,11 +61,12 @@ def privacy() -> None:
 @_at
 @_yes
 def erase(file: Path | None, kafka: str | None, user: str, at: str | None, yes: bool) -> None:
-    """Have a person erased: from all numbers, rows and stores.
+    """Have a person erased: from live numbers, rows and stores.
 
     Sends a request to the topic of the setting topics.privacy; workers fulfil it, at once or when they run again. Days
-    that have ended keep their counts. What she did up to now and arrives later is dropped. Look with `engagement
-    privacy find` whether it is done.
+    that have ended keep their counts. What she did up to now and arrives later is dropped; what she does from now on is
+    of somebody new. Look with `engagement privacy find` whether it is done. A device whose events had no user yet is
+    somebody else: erase anonymous:ID too.
 
     \b
     Example: engagement privacy erase ada --yes
@@ -80,7 +83,8 @@ def anonymise(file: Path | None, kafka: str | None, user: str, at: str | None, y
     """Have the id of a person replaced by a random one. All counts stay.
 
     Sends a request to the topic of the setting topics.privacy; workers fulfil it, at once or when they run again. What
-    she did up to now and arrives later is dropped; what she does from now on is of somebody new.
+    she did up to now and arrives later is dropped; what she does from now on is of somebody new. Times and values, such
+    as those of orders, stay as they are: whoever knows them from elsewhere may still tell whose they were.
 
     \b
     Example: engagement privacy anonymise ada --yes
@@ -90,18 +94,41 @@ def anonymise(file: Path | None, kafka: str | None, user: str, at: str | None, y
 
 def _request(file: Path | None, kafka: str | None, name: str, request: Request, at: str | None, *, yes: bool) -> None:
     settings = load_settings(file, kafka)
-    asked_ms = time_option(at, "--at")
-    at_ms = time.time_ns() // 1_000_000 if asked_ms is None else asked_ms
-    if not settings.erases:
-        raise OperatorMistake("nobody can be erased: set topics.privacy, and start the workers again with it")
+    asked_ms, now_ms = time_option(at, "--at"), time.time_ns() // 1_000_000
+    if asked_ms is not None and asked_ms > now_ms:
+        raise OperatorMistake(f"--at: {at!r} is in the future: a request holds for what happened before it")
+    at_ms = now_ms if asked_ms is None else asked_ms
+    user, topic = _user_named(name), _topic_of_requests(settings)
     if not yes:
         done = "erase" if request is Request.ERASE else "make anonymous"
         click.confirm(f"{done} {name!r} in {settings.app_id!r}? It can't be undone", abort=True)
-    _run(settings, "privacy erase", lambda: _send(settings, user_of_public_id(name), request, at_ms))
-    click.echo(f"requested; look whether it is done: engagement privacy find {name}", err=True)
+    _run(settings, "privacy erase", lambda: _send(settings, topic, user, request, at_ms))
+    click.echo(f"requested; look whether it is done: engagement privacy find {shlex.quote(name)}", err=True)
 
 
-async def _send(settings: Settings, user: str, request: Request, at_ms: int) -> None:
+def _user_named(name: str) -> str:
+    """The user whom USER means. Raises OperatorMistake if nobody can have that id."""
+    is_device = user_of_public_id(name).startswith(ANONYMOUS_PREFIX)
+    id_ = user_of_public_id(name).removeprefix(ANONYMOUS_PREFIX)
+    try:
+        return user_of(None if is_device else id_, id_ if is_device else None)
+    except Rejected as rejection:
+        raise OperatorMistake(f"{name!r} is no USER: {rejection}") from None
+
+
+def _topic_of_requests(settings: Settings) -> str:
+    """The Kafka topic that takes the requests of a person that we send. Raises OperatorMistake."""
+    if not settings.erases:
+        raise OperatorMistake("nobody can be erased: set topics.privacy, and start the workers again with it")
+    for input_ in settings.named_inputs.values():
+        if input_.topic in settings.privacy_topics and (input_.encoding, input_.envelope) == ("json", "none"):
+            return input_.topic
+    raise OperatorMistake(
+        f"the topic {settings.privacy_topics[0]!r} of requests takes no plain JSON: send the request there yourself"
+    )
+
+
+async def _send(settings: Settings, topic: str, user: str, request: Request, at_ms: int) -> None:
     """Send a request to the partition of a person, as producers send her events."""
     from aiokafka import AIOKafkaProducer
 
@@ -119,9 +146,7 @@ async def _send(settings: Settings, user: str, request: Request, at_ms: int) -> 
         await producer.start()
         try:
             value, partition = msgspec.json.encode(told), _partition(settings, user)
-            await producer.send_and_wait(
-                settings.privacy_topics[0], value, key=partition_key(user), partition=partition
-            )
+            await producer.send_and_wait(topic, value, key=partition_key(user), partition=partition)
         finally:
             await producer.stop()
 
@@ -165,7 +190,8 @@ def find(file: Path | None, kafka: str | None, user: str, everywhere: bool, as_j
     Example: engagement privacy find ada --json
     """
     settings = load_settings(file, kafka)
-    held = _run(settings, "privacy find", lambda: _find(settings, user_of_public_id(user), everywhere=everywhere))
+    name = _user_named(user)
+    held = _run(settings, "privacy find", lambda: _find(settings, name, everywhere=everywhere))
     if as_json:
         click.echo(msgspec.json.encode(held).decode())
         return
@@ -186,9 +212,8 @@ def export(file: Path | None, kafka: str | None, user: str, as_json: bool) -> No
     Example: engagement privacy export ada > ada.json
     """
     settings = load_settings(file, kafka)
-    document = msgspec.json.encode(
-        _run(settings, "privacy export", lambda: _export(settings, user_of_public_id(user), user))
-    )
+    name = _user_named(user)
+    document = msgspec.json.encode(_run(settings, "privacy export", lambda: _export(settings, name, user)))
     click.echo((document if as_json else msgspec.json.format(document, indent=2)).decode())
 
 
