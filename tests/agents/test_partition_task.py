@@ -44,7 +44,7 @@ class Outbox:
         self.deltas: list[Delta] = []
         self.letters: list[tuple[str, Refused]] = []
         self.forwarded: list[tuple[str, Misplaced]] = []
-        self.told: list[tuple[str, Misplaced]] = []  # requests of people, to all other partitions
+        self.requests: list[tuple[str, Misplaced]] = []  # requests of people, to all other partitions
         self.days: list[tuple[int, int]] = []
         self.day_reports: list[ClosedDayReport] = []
         self.days_end = 0  # of the topic of days
@@ -71,7 +71,7 @@ class Outbox:
     async def tell_others(
         self, topic: str, partition: int, requests: Iterable[Misplaced], **_: int
     ) -> "list[asyncio.Future[None]]":
-        self.told += [(topic, one) for one in requests]
+        self.requests += [(topic, one) for one in requests]
         return [self._sent()]
 
     async def send_audit(self, partition: int, record: object) -> "asyncio.Future[None]":
@@ -541,19 +541,20 @@ def test_the_other_partitions_are_told_once_of_a_request_wherever_it_was_read() 
         await apply(one, [asked(ann, 0), asked(stranger, 1)], "privacy")
         await apply(one, [login(stranger, 0)])
 
-        assert [(topic, told.user, told.record.offset) for topic, told in outbox.told] == [
+        assert [(topic, told.user, told.record.offset) for topic, told in outbox.requests] == [
             ("privacy", ann, 0),
             ("privacy", stranger, 1),
         ]
-        assert all(isinstance(told.event, PrivacyRequested) and told.event.is_told for _, told in outbox.told)
+        assert all(isinstance(told.event, PrivacyRequested) and told.event.is_told for _, told in outbox.requests)
         assert [told.user for topic, told in outbox.forwarded if topic == "privacy"] == [stranger]
 
         hers = PrivacyRequested(stranger, NOW_MS, False, Request.ERASE, is_told=True)
         item = encode_misplaced(Misplaced(asked(stranger, 5), stranger, hers, None), "privacy", 3, max_bytes=10_000)
-        ((value, headers),) = batches([item], "privacy", 3, checkpointed_offset=0)
-        before = len(outbox.told)
+        sent: Any = batches([item], "privacy", 3, checkpointed_offset=0)
+        ((value, headers),) = sent
+        before = len(outbox.requests)
         await apply(one, [Event(value, 0, timestamp=NOW_MS, headers=tuple(headers))], settings().rekey_topic)
-        assert len(outbox.told) == before  # whoever is told does not tell it again
+        assert len(outbox.requests) == before  # whoever is told does not tell it again
 
     asyncio.run(scenario())
 

@@ -322,7 +322,8 @@ def test_the_partitions_that_are_told_of_a_request_count_nothing_and_know_whom_i
     worker.forget()
     asked = PrivacyRequested("ann", START_MS + int(1.5 * DAY_MS), False, Request.ERASE, is_told=True)
     batch: dict[str, Any] = {"not_after_ms": START_MS + 9 * DAY_MS, "reader": event_of}
-    assert worker.apply("privacy", [forwarded(asked)], **batch) == ([], [])
+    records: Any = [forwarded(asked)]
+    assert worker.apply("privacy", records, **batch) == ([], [])
 
     assert worker.partition.take_gone() == ([], [])
     counted = worker.partition.snapshot()
