@@ -29,7 +29,9 @@ def calm() -> Events:
 @pytest.fixture(scope="module")
 def rough() -> Events:
     """The same with all faults, and three days longer, so that everything late has come."""
-    settings = SimulatorSettings(users=500, **SHARES)
+    settings = SimulatorSettings(
+        users=500, late=0.06, duplicate=0.05, shuffled=0.04, misrouted=0.03, bot=0.02, broken=0.05
+    )
     return list(simulate(settings, start_ms=START_MS, end_ms=START_MS + 7 * DAY_MS))
 
 
