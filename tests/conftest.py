@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from playwright.sync_api import Browser
 
 from tests.browser import BrowserMissing, running_browser
+from tests.compiling import compile_once
 from tests.logs import logging_put_back
 from tests.missing import missing, what_is_missing
 from tests.order import in_order
@@ -45,6 +46,12 @@ settings.load_profile("default")
 
 # Python looks for garbage in circles after every 700 new objects: a twentieth of the time of tests that compute.
 gc.set_threshold(5_000, 10, 10)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before the processes that share the tests are started."""
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        compile_once(session.config)
 
 
 @pytest.hookimpl(wrapper=True)
