@@ -1,8 +1,8 @@
 """All tests, `make test-all`: those of containers in one process, and beside it all others, which give way to it.
 
-Containers have health checks with times that people chose, so they should get the CPU that they ask for. But for much
-of the time they wait for one another. So the other tests run meanwhile, with a lower priority. Printed are first the
-tests of containers, then the others, whose summary is the last line.
+Containers have health checks with times that people chose, so they must get the CPU that they ask for. But for much of
+the time they wait for one another. So all other tests have the lowest priority, and take what is left over. Printed
+are first the tests of containers, then the others, whose summary is the last line.
 
 python -m tests.run_all PROCESSES [OPTIONS]   processes that share the others, and options of pytest for all
 """
@@ -20,9 +20,7 @@ from typing import Final
 from stream.processes import command_that_dies_with_parent
 
 _PYTEST: Final = (sys.executable, "-m", "pytest")
-# A third of the weight of a container. With the lowest priority a worker under test may be without CPU for longer than
-# its session with Kafka lasts, and is then rightly fenced.
-_GIVES_WAY: Final = ("nice", "-n", "5")
+_GIVES_WAY: Final = ("nice", "-n", "19")
 _CONTAINERS: Final = ("-n0", "-m", "containers and not bench", "tests/containers")
 _LOOK_SECONDS: Final = 0.5
 
