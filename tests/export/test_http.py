@@ -138,7 +138,9 @@ def test_the_contract_is_served_as_asyncapi_and_as_json_schemas() -> None:
 
     assert document["info"]["version"] == "1.2.3"
     assert logins["title"] == "a message of the kind logins"
-    told = "'weather' is none of sessions, logins, surveys, accounts, orders, reviews, features, social, contacts, privacy"
+    told = (
+        "'weather' is none of sessions, logins, surveys, accounts, orders, reviews, features, social, contacts, privacy"
+    )
     assert refused[::2] == (404, {"error": told})
 
 
