@@ -324,7 +324,7 @@ def contacts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dic
         event["type"] = chosen(draw, kinds[:-1] if draw(st.booleans()) else kinds)
         event |= chosen(draw, ({}, {}, {"channel": "chat"}, {"channel": " mail "}, {"channel": "unknown"}))
         event |= chosen(draw, ({}, {}, {}, {"outbound": True}, {"outbound": False}))
-        event |= chosen(draw, ({},) * 12 + ({"merged_into": "c9"}, {"merged_into": " "}))
+        event |= chosen(draw, _MERGES)
         events.append(event)
     return events
 
@@ -334,6 +334,7 @@ _HOURS = BusinessHours(
     {"mon": ((540, 720), (780, 1_020)), "wed": ((0, 1_440),), "fri": ((540, 1_020),), "sun": ((120, 180),)},
     [dt.date(2024, 1, 3), dt.date(2024, 3, 8)],
 )
+_MERGES: tuple[EventFields, ...] = (*({},) * 12, {"merged_into": "c9"}, {"merged_into": " "})
 _INTERACTIONS = ("like", "comment", "share", "save", "mention", "follow")
 _AMOUNTS = (
     *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
