@@ -44,7 +44,6 @@ class Version(NamedTuple):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Page).decode
-_NOTHING: Amounts = {}
 
 
 class DayBook:
@@ -151,36 +150,40 @@ class DayBook:
     def as_of(self, day: int, first: int, last: int | None = None) -> Iterator[tuple[int, Mapping[Field, int]]]:
         """What the days from `first` to `last` (or to `day`) hold, as of the end of `day`; empty ones are left out."""
         last = day if last is None else last
-        pages = [(number, page) for number in range(first, day + 1) if (page := self._pages.get(number)) is not None]
+        pages = self._between(first, day)
         changed: dict[int, Amounts] = {}
-        for _, page in pages:
+        for page in pages.values():
             for earlier, amounts in page.due.items():
                 if first <= earlier <= last:
                     held = changed.get(earlier)
                     if held is None:
-                        on = self._pages.get(earlier)
+                        on = pages.get(earlier)
                         held = changed[earlier] = {} if on is None else on.on.copy()
                     add(held, amounts)
-        for number in range(first, last + 1):
+        for number in sorted({*pages, *changed}) if changed else pages:
             held = changed.get(number)
             if held is None:
-                on = self._pages.get(number)
-                held = _NOTHING if on is None else on.on
-            if held:
+                held = pages[number].on
+            if held and number <= last:
                 yield number, held
+
+    def _between(self, first: int, last: int) -> dict[int, Page]:
+        """The pages of days from `first` to `last`, in their order."""
+        pages = self._pages
+        if last - first < len(pages):
+            return {number: page for number in range(first, last + 1) if (page := pages.get(number)) is not None}
+        return {number: pages[number] for number in sorted(pages) if first <= number <= last}
 
     def windows(self, day: int, lengths: Sequence[int], *, ended_before: int = 0) -> OfWindows:
         """What the windows of these lengths hold that end with `day`, or so many days before it, as of its end."""
         result: OfWindows = {}
         ordered = sorted(lengths)
         last = day - ended_before
-        held = dict(self.as_of(day, last - ordered[-1] + 1, last)) if ordered else {}
+        held = [*self.as_of(day, last - ordered[-1] + 1, last)] if ordered else []
         summed: Amounts = {}
-        newest = last
         for length in ordered:
-            for number in range(newest, last - length, -1):
-                add(summed, held.get(number, _NOTHING))
-            newest = last - length
+            while held and held[-1][0] > last - length:
+                add(summed, held.pop()[1])
             result[length] = dict(summed)
         return result
 

@@ -3,6 +3,8 @@
 An undefined number has no sample. So a ratio whose denominator is 0 is absent, and not 0.
 """
 
+from functools import lru_cache
+
 from stream.core.families import cross_family
 from stream.core.families.registry import families
 from stream.core.rules import Rules
@@ -10,12 +12,15 @@ from stream.core.samples import Sample
 from stream.core.segments import NAMED_VALUES, named
 from stream.core.snapshot import Snapshot
 
+# Families that count nothing: they are asked what sums mean, for each of some hundred days.
+_families = lru_cache(maxsize=4)(families)
+
 
 def live_samples(snapshot: Snapshot, rules: Rules) -> list[Sample]:
     """All live numbers at the time of the snapshot. Before the first event there are none."""
     if snapshot.now_ms < 0:
         return []
-    counted = families(rules)
+    counted = _families(rules)
     samples = [sample for family in counted for sample in family.live(snapshot.family(family.name))]
     samples += cross_family.live(snapshot, rules)
     if rules.segments:
@@ -34,7 +39,7 @@ def closed_samples(snapshot: Snapshot, rules: Rules, day: int) -> list[Sample]:
     told = {name: sums.closed[day] for name, sums in snapshot.families.items() if day in sums.closed}
     if not told:
         return []
-    all_families = families(rules)
+    all_families = _families(rules)
     for family in all_families:
         samples.extend(family.closed(told.get(family.name, {}), day, whole_since=whole_since))
     samples.extend(cross_family.closed(snapshot, rules, day))

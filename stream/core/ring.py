@@ -12,7 +12,7 @@ Nothing counts before its minute has come, and windows end with the current minu
 with a whole hour.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -206,13 +206,14 @@ class Ring:
 
     def _sum_whole_hours(self) -> None:
         current = self.now // _HOUR
+        hours = sorted(self._hours)
         summed: Bucket = {}
-        since = current
+        since = bisect_left(hours, current)
         for window in self.windows:
-            first = current - self._whole_hours[window]
-            for hour in range(first, since) if self._hours else ():
-                add(summed, self._hours.get(hour, {}))
-            since = min(since, first)
+            first = bisect_left(hours, current - self._whole_hours[window], hi=since)
+            for hour in hours[first:since]:
+                add(summed, self._hours[hour])
+            since = first
             self._whole_hour_sums[window] = dict(summed)
         self._late_amounts.clear()
 

@@ -33,7 +33,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings on which numbers depend. Two deployments may differ in them."""
+    """The settings on which numbers depend. Two deployments may differ in them.
+
+    They can be the key of a cache; fields that have no hash themselves are only compared.
+    """
 
     days: Days = field(default_factory=Days)
     session_timeout_ms: int = 30 * MINUTE_MS
@@ -57,19 +60,22 @@ class Rules:
     # For so long the order of a refund may still come. An offline run has no limit for lateness, but this one.
     refund_wait_ms: int = 3 * DAY_MS
     onboarding_steps: tuple[str, ...] = ()  # in their order; all others are counted as one
-    features: Mapping[str, float] = field(default_factory=dict)  # named ones, with their weight; 0: not vital
+    # Named ones, with their weight; 0: not vital.
+    features: Mapping[str, float] = field(default_factory=dict, hash=False)
     contact_hours: BusinessHours | None = None  # in which somebody is there to answer; None: always
     health: Health | None = None  # None: nobody is scored
     gross_margin: float | None = None  # of orders that don't tell theirs, as a share; None: not known
     capex: tuple[Capex, ...] = ()
     # The first day of which all is known; None: the day after the first event. Days before it make no cohorts.
     cohorts_from: int | None = None
-    windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name, if they differ from the default
+    # By name, if they differ from the default.
+    windows: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     segments: tuple[str, ...] = SEGMENTS  # those that are counted, in this order
     segment_metrics: tuple[str, ...] | None = None  # what is counted by them, by name without prefix; None: all
     # Whether people may be erased: then rows keep what is booked of them, also of what is let go otherwise.
     erases: bool = False
-    named_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by segment, where they are chosen
+    # By segment, where they are chosen.
+    named_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def whole_since(self, first_ms: int | None) -> int:
         """The first day of which all is known, where the first event of all is of this time."""

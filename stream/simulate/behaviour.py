@@ -95,31 +95,30 @@ class Behaviour:
         self._seed = seed
         self._changes = changes
         self._plans: dict[int, Plan] = {}
+        self._last: tuple[int, Visits] | None = None  # the hour that was asked for last, and its visits
         self._changes_of_accounts: dict[int, Visits] = {}
 
     def hour(self, hour: int) -> list[SimulatedEvent]:
         """Return all events of the visits that start in an hour (counted from 1970), visit by visit."""
-        plans = self._plans_around(hour)
-        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in plans.values()])
-        questions = np.concatenate([_starting_in(plan.questions, hour) for plan in plans.values()])
+        visits = self._visits_in(hour)
+        questions = _together([_starting_in(plan.questions, hour) for plan in self._plans_around(hour).values()])
         rng = np.random.Generator(np.random.PCG64([self._seed, 2, hour]))
         return _events_of_visits(visits, rng) + _events_of_mailed_surveys(questions, rng)
 
     def customers_hour(self, hour: int) -> list[SimulatedEvent]:
         """Return all events of accounts and orders that begin in an hour."""
         plans = self._plans_around(hour)
-        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in plans.values()])
         known = self._changes_of_accounts
         self._changes_of_accounts = {
             day: known[day] if day in known else self._changes_of_day(day, plan) for day, plan in plans.items()
         }
         changes = [_starting_in(rows, hour) for rows in self._changes_of_accounts.values()]
-        bought = events_of_purchases(visits, broken_since_ms=self._changes.checkout_ms)
-        return events_of_changes(np.concatenate(changes)) + bought
+        bought = events_of_purchases(self._visits_in(hour), broken_since_ms=self._changes.checkout_ms)
+        return events_of_changes(_together(changes)) + bought
 
     def further_hour(self, hour: int) -> list[SimulatedEvent]:
         """Return all events of features, conversations, social networks and reviews that begin in an hour."""
-        visits = np.concatenate([_starting_in(plan.visits, hour) for plan in self._plans_around(hour).values()])
+        visits = self._visits_in(hour)
         rng = np.random.Generator(np.random.PCG64([self._seed, 5, hour]))
         changes = self._changes
         return [
@@ -140,6 +139,13 @@ class Behaviour:
         is_today = (users.midnight_ms <= at_ms) & (at_ms < users.midnight_ms + DAY_MS)
         state = accounts_at(at_ms, users, self._accounts(users, day, before=True), self._accounts(users, day))
         return self._rows_of(export_of(users, state, at_ms, is_today), users, day, _FIRST_OF_EXPORT)
+
+    def _visits_in(self, hour: int) -> Visits:
+        """All visits that start in an hour. Several ask for those of the same one."""
+        if self._last is None or self._last[0] != hour:
+            plans = self._plans_around(hour).values()
+            self._last = hour, _together([_starting_in(plan.visits, hour) for plan in plans])
+        return self._last[1]
 
     def _plans_around(self, hour: int) -> dict[int, Plan]:
         # Local days begin up to 14 h before and end up to 12 h after the UTC day.
@@ -225,6 +231,11 @@ class Behaviour:
         dropped = self._changes.drop_ms is not None and visits["start_ms"] >= self._changes.drop_ms
         visits["satisfaction"] = users_of_day.satisfaction[seats] - DROP_DISSATISFIES * dropped
         return visits
+
+
+def _together(tables: list[Visits]) -> Visits:
+    """All rows in one table. NumPy would compare what the columns hold, one by one, if it were not told."""
+    return np.concatenate(tables, dtype=tables[0].dtype)
 
 
 def _in_order(visits: Visits) -> Visits:

@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.simulate.habits import of_habit
 from stream.simulate.messages import SimulatedEvent, Visit, common_fields, time_text
-from stream.simulate.population import hash_trait
+from stream.simulate.population import hash_trait, hash_traits
 from stream.simulate.steps import Visits
 
 FEATURES_TOPIC = "features"
@@ -41,7 +41,12 @@ FEATURES = (
 # What a deployment of this population sets as `[features]`.
 FEATURE_WEIGHTS = {feature.name: feature.weight for feature in FEATURES if feature.weight is not None}
 
+_ADOPTED = np.array([[feature.adopted] for feature in FEATURES])
+_USED = np.array([[feature.used] for feature in FEATURES])
+_TRAITS = range(80, 80 + len(FEATURES))
+
 BROKEN_FEATURE, BROKEN_SHARE = "dashboards", 0.15  # in the scenario 'adoption', so few of its users still use it
+_BROKEN = next(place for place, feature in enumerate(FEATURES) if feature.name == BROKEN_FEATURE)
 
 _AUTOMATIONS = "automations"
 _FIRST_USE_MS, _NEXT_USE_MS = 5_000, 40_000  # after the visit begins; and after the feature before
@@ -52,15 +57,13 @@ _NO_PLAN_ADOPTS = 0.9  # how many of the features who pays nothing adopts, compa
 def events_of_features(rows: Visits, *, broken_since_ms: int | None) -> Iterator[SimulatedEvent]:
     """Yield the events of the features that are used on visits, visit by visit."""
     keen = of_habit("adopts", rows["habit"]) * np.where(rows["plan"] == 0, _NO_PLAN_ADOPTS, 1) * ~rows["anonymous"]
-    uses = np.zeros((len(rows), len(FEATURES)), dtype=np.bool_)
-    for place, feature in enumerate(FEATURES):
-        has_adopted = hash_trait(rows["number"], 80 + place) < np.minimum(feature.adopted * keen, 0.98)
-        if feature.name == BROKEN_FEATURE and broken_since_ms is not None:
-            stays = hash_trait(rows["number"], 79) < BROKEN_SHARE
-            has_adopted &= (rows["start_ms"] < broken_since_ms) | stays
-        uses[:, place] = has_adopted & (hash_trait(rows["ref"], 80 + place) < feature.used)
+    has_adopted = hash_traits(rows["number"], _TRAITS) < np.minimum(_ADOPTED * keen, 0.98)
+    if broken_since_ms is not None:
+        stays = hash_trait(rows["number"], 79) < BROKEN_SHARE
+        has_adopted[_BROKEN] &= (rows["start_ms"] < broken_since_ms) | stays
+    uses = has_adopted & (hash_traits(rows["ref"], _TRAITS) < _USED)
     visits = starmap(Visit, rows.tolist())
-    for visit, of_visit in zip(visits, uses, strict=True):
+    for visit, of_visit in zip(visits, uses.T, strict=True):
         for serial, place in enumerate(np.flatnonzero(of_visit).tolist()):
             name = FEATURES[place].name
             at_ms = visit.start_ms + _FIRST_USE_MS + serial * _NEXT_USE_MS

@@ -9,9 +9,10 @@ user leaves, on the weekday, and on what `habits` tells of plans, regions, relea
 are hashes of the user's number.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,19 +138,38 @@ class Population:
         )
 
 
+_ADDED, _FIRST_FACTOR, _SECOND_FACTOR = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_FIRST_SHIFT, _SECOND_SHIFT, _LAST_SHIFT, _BEYOND_FLOAT = map(np.uint64, (30, 27, 31, 11))
+
+
 def scramble(numbers: Numbers) -> Numbers:
     """Scramble 64-bit numbers one to one, so that different numbers stay different (the finaliser of splitmix64)."""
-    scrambled = numbers + np.uint64(0x9E3779B97F4A7C15)
-    scrambled = (scrambled ^ (scrambled >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    scrambled = (scrambled ^ (scrambled >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    last: Numbers = scrambled ^ (scrambled >> np.uint64(31))
-    return last
+    scrambled: Numbers = numbers + _ADDED
+    scrambled ^= scrambled >> _FIRST_SHIFT
+    scrambled *= _FIRST_FACTOR
+    scrambled ^= scrambled >> _SECOND_SHIFT
+    scrambled *= _SECOND_FACTOR
+    scrambled ^= scrambled >> _LAST_SHIFT
+    return scrambled
 
 
 def hash_trait(number: Numbers, trait: int) -> Floats:
     """Return a number from [0, 1) that is always the same for a user and trait."""
-    salt = scramble(np.array([trait], dtype=np.uint64))
-    drawn: Floats = (scramble(number ^ salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _from_0_to_1(scramble(number ^ _salt(trait)))
+
+
+def hash_traits(number: Numbers, traits: Sequence[int]) -> Floats:
+    """Return the same of several traits: a row for each of them."""
+    return _from_0_to_1(scramble(number ^ np.array([_salt(trait) for trait in traits])))
+
+
+@cache  # a few hundred are used, each of them in each hour
+def _salt(trait: int) -> Numbers:
+    return scramble(np.array([trait], dtype=np.uint64))
+
+
+def _from_0_to_1(scrambled: Numbers) -> Floats:
+    drawn: Floats = (scrambled >> _BEYOND_FLOAT).astype(np.float64) * 2.0**-53
     return drawn
 
 

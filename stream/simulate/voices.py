@@ -14,7 +14,7 @@ import numpy as np
 
 from stream.simulate.habits import Floats, of_habit
 from stream.simulate.messages import SimulatedEvent, Visit, time_text
-from stream.simulate.population import DAY_MS, hash_trait
+from stream.simulate.population import DAY_MS, hash_trait, hash_traits
 from stream.simulate.steps import Visits
 
 SOCIAL_TOPIC, REVIEWS_TOPIC = "social", "reviews"
@@ -22,7 +22,8 @@ SOCIAL_TOPIC, REVIEWS_TOPIC = "social", "reviews"
 _MINUTE_MS, _HOUR_MS = 60_000, 3_600_000
 
 NETWORKS = ("instagram", "linkedin", "mastodon")
-_ON_NETWORK_SHARES = (0.22, 0.14, 0.08)  # of the users of an ordinary habit
+_ON_NETWORK_SHARES = np.array([[0.22], [0.14], [0.08]])  # of the users of an ordinary habit
+_NETWORK_TRAITS = range(110, 110 + len(NETWORKS))
 
 
 class _Interaction(NamedTuple):
@@ -41,6 +42,7 @@ _INTERACTIONS = (
     _Interaction("mention", 0.05, 0.03),
     _Interaction("follow", 0.03, 0.06),
 )
+_CHANCES = np.array([[does.chance] for does in _INTERACTIONS])
 _TAKEN_BACK_AFTER_MS = 20 * _HOUR_MS
 _WITH_ID = ("comment", "mention")
 GLAD, SOUR = 0.75, 0.5  # moods from which a mention is positive, and below which it is negative
@@ -75,15 +77,17 @@ MAX_REVIEW_MS = 8 * DAY_MS  # from being written to its last change
 def events_of_social(rows: Visits) -> Iterator[SimulatedEvent]:
     """Yield what users do on social networks on their visits."""
     keen = of_habit("adopts", rows["habit"]) * ~rows["anonymous"]
-    for place, (network, share) in enumerate(zip(NETWORKS, _ON_NETWORK_SHARES, strict=True)):
-        on_network = hash_trait(rows["number"], 110 + place) < share * keen
-        for kind, interaction in enumerate(_INTERACTIONS):
-            trait = 120 + 10 * place + kind
-            does = on_network & (hash_trait(rows["ref"], trait) < interaction.chance)
-            moods = _moods(rows[does], trait)
-            changes = hash_trait(rows[does]["ref"], 150 + trait)
-            for visit, mood, back in zip(starmap(Visit, rows[does].tolist()), moods, changes, strict=True):
-                yield from _interaction(visit, network, interaction, kind, float(mood), float(back))
+    on_networks = hash_traits(rows["number"], _NETWORK_TRAITS) < _ON_NETWORK_SHARES * keen
+    for place, network in enumerate(NETWORKS):
+        if not on_networks[place].any():
+            continue
+        traits = range(120 + 10 * place, 120 + 10 * place + len(_INTERACTIONS))
+        of_kinds = on_networks[place] & (hash_traits(rows["ref"], traits) < _CHANCES)
+        for kind in np.flatnonzero(of_kinds.any(axis=1)).tolist():
+            doing = rows[of_kinds[kind]]
+            columns = (_moods(doing, traits[kind]).tolist(), hash_trait(doing["ref"], 150 + traits[kind]).tolist())
+            for visit, mood, back in zip(starmap(Visit, doing.tolist()), *columns, strict=True):
+                yield from _interaction(visit, network, _INTERACTIONS[kind], kind, mood, back)
 
 
 def _interaction(

@@ -19,7 +19,7 @@ from stream.core.snapshot import Snapshot
 from stream.kafka.forwarded_batches import ForwardedRecord, batches, encode_misplaced, forwarded_batch_reader
 from tests.core import oracle, oracle_days
 from tests.core.oracle_events import EventFields, who
-from tests.core.oracle_numbers import Samples, key
+from tests.core.oracle_numbers import Samples
 from tests.native import READERS, Message
 
 
@@ -172,7 +172,7 @@ def assert_same(samples: Iterable[Sample], expected: Samples) -> None:
     """Assert that the samples are the expected ones. Quantiles may differ by 1 %, the rest by rounding errors."""
     found: Samples = {}
     for sample in samples:
-        event = key(sample.name, **sample.labels)
+        event = sample.name, frozenset(sample.labels.items())
         assert event not in found, f"{event} is told twice"
         found[event] = sample.value
     assert not expected.keys() - found.keys(), expected.keys() - found.keys()

@@ -209,7 +209,8 @@ def count_closed_accounts(  # noqa: C901  one naive count after the other
 
 def _first_week_cohorts(accounts: dict[Person, list[Life]], day: int, rules: Rules) -> list[tuple[Person, Life, int]]:
     starts = rules.days.starts_ms
-    ended = [cohort for cohort in range(day - 45, day) if starts(cohort + 1) <= starts(day + 1) - WEEK][-28:]
+    last = starts(day + 1) - WEEK
+    ended = [cohort for cohort in range(day - 45, day) if starts(cohort + 1) <= last][-28:]
     return [
         (person, life, at)
         for person, lives in accounts.items()

@@ -37,6 +37,7 @@ from tests.core.worlds import (
     Happening,
     accounts,
     answers,
+    chosen,
     contacts,
     features,
     logins,
@@ -52,7 +53,7 @@ from tests.native import READERS, Message
 
 def taken_back(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """A null message for a response: by its key alone, or by the user with the response in a header."""
-    response = f"{draw(st.sampled_from(('csat', 'nps', 'ces', 'cxi')))}-{draw(st.integers(0, 2))}"
+    response = f"{chosen(draw, ('csat', 'nps', 'ces', 'cxi'))}-{draw(st.integers(0, 2))}"
     return [{"topic": "surveys", "event_time": start, "removes": response}]
 
 
@@ -125,29 +126,27 @@ class History:
 @st.composite
 def histories(draw: st.DrawFn, *happenings: Happening) -> History:
     """A history of months in which few users come back again and again, and use the ids of their things again."""
-    zone = draw(st.sampled_from(("UTC", "America/New_York")))
+    zone = chosen(draw, ("UTC", "America/New_York"))
     rules = Rules(
         days=Days(zone),
         session_timeout_ms=TIMEOUT,
-        allowed_lateness_ms=draw(st.sampled_from((0, HOUR_MS, DAY_MS, 3 * DAY_MS, 20 * DAY_MS))),
-        retention_ms=draw(st.sampled_from((0, 100 * DAY_MS))),
-        memory_days=draw(st.sampled_from((400, 400, 30, 1))),
-        windows=draw(st.sampled_from(WINDOWS)),
+        allowed_lateness_ms=chosen(draw, (0, HOUR_MS, DAY_MS, 3 * DAY_MS, 20 * DAY_MS)),
+        retention_ms=chosen(draw, (0, 100 * DAY_MS)),
+        memory_days=chosen(draw, (400, 400, 30, 1)),
+        windows=chosen(draw, WINDOWS),
         onboarding_steps=("profile",),
         features={"search": 2, "export": 1},
-        health=draw(st.sampled_from((None, Health(), Health(target_days=2)))),
-        gross_margin=draw(st.sampled_from((None, 0.5))),
+        health=chosen(draw, (None, Health(), Health(target_days=2))),
+        gross_margin=chosen(draw, (None, 0.5)),
         capex=_capex(Days(zone).day_of(ANCHORS[zone][0])),
     )
     closes = draw(st.booleans())
-    now, told = draw(st.sampled_from(ANCHORS[zone])), list[EventFields]()
+    now, told = chosen(draw, ANCHORS[zone]), list[EventFields]()
     for number in range(draw(st.integers(1, 6))):
-        now += draw(st.sampled_from(_SHORT_PAUSES_MS if closes else PAUSES_MS)) + draw(
-            st.sampled_from((0, 0, HOUR_MS // 2, 7 * HOUR_MS))
-        )
-        person = draw(st.sampled_from((USERS[0], USERS[0], USERS[5])))
-        happening = draw(st.sampled_from(happenings))
-        labels = draw(st.sampled_from(({}, {}, {"plan": "pro"}, {"plan": "free", "country": "DE"})))
+        now += chosen(draw, _SHORT_PAUSES_MS if closes else PAUSES_MS) + chosen(draw, (0, 0, HOUR_MS // 2, 7 * HOUR_MS))
+        person = chosen(draw, (USERS[0], USERS[0], USERS[5]))
+        happening = chosen(draw, happenings)
+        labels = chosen(draw, ({}, {}, {"plan": "pro"}, {"plan": "free", "country": "DE"}))
         told += [{**person, **one, **labels} for one in happening(draw, now, number, True)]
     told += draw(st.lists(st.sampled_from(told), max_size=3))
     return History(rules, *_arriving(draw, told, rules.allowed_lateness_ms or 0, closes), closes)
@@ -275,7 +274,10 @@ def numbers(snapshot: Snapshot, rules: Rules, *, days: int) -> dict[str, Samples
     """All live numbers, and those of the last closed days."""
     found = {"live": live_samples(snapshot, rules)}
     found |= {str(day): closed_samples(snapshot, rules, day) for day in closed_days(snapshot, count=days)}
-    return {when: {key(one.name, **one.labels): one.value for one in samples} for when, samples in found.items()}
+    return {
+        when: {(one.name, frozenset(one.labels.items())): one.value for one in samples}
+        for when, samples in found.items()
+    }
 
 
 def told_samples(families: dict[str, OfWindows], day: int, snapshot: Snapshot, rules: Rules) -> Samples:

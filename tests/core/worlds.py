@@ -5,9 +5,10 @@ days when the clocks change.
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 
@@ -74,11 +75,37 @@ _DAYS_LATER = (DAY_MS - TIMEOUT, DAY_MS, 2 * DAY_MS)
 _HOUR_EDGES = (0, 1, HOUR_MS - 1, HOUR_MS // 2)
 
 
-@st.composite
-def moments(draw: st.DrawFn, base: int, span_days: int) -> int:
+_Value = TypeVar("_Value")
+
+
+# Hypothesis looks at each new strategy before it draws from it, which takes longer than to draw. So all that are asked
+# for again and again are made once.
+@cache
+def _places(count: int) -> st.SearchStrategy[int]:
+    return st.integers(0, count - 1)
+
+
+@cache
+def _lists_of(offsets: tuple[int, ...], max_size: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.sampled_from(offsets), min_size=1, max_size=max_size)
+
+
+@cache
+def _hours(count: int) -> st.SearchStrategy[int]:
+    return st.one_of(st.integers(0, 30), st.integers(0, count - 1))
+
+
+def chosen(draw: st.DrawFn, among: Sequence[_Value]) -> _Value:
+    """Draw one of these, as from `sampled_from`."""
+    return among[draw(_places(len(among)))]
+
+
+_WITHIN_AN_HOUR = st.one_of(st.sampled_from(_HOUR_EDGES), st.integers(0, HOUR_MS - 1))
+
+
+def _moment(draw: st.DrawFn, base: int, span_days: int) -> int:
     """A time within the span, near an edge more often than not."""
-    hours = draw(st.one_of(st.integers(0, 30), st.integers(0, 24 * span_days - 1)))
-    return base + hours * HOUR_MS + draw(st.one_of(st.sampled_from(_HOUR_EDGES), st.integers(0, HOUR_MS - 1)))
+    return base + draw(_hours(24 * span_days)) * HOUR_MS + draw(_WITHIN_AN_HOUR)
 
 
 # Some ids that mean the same, some that are none, and those that could be confused with names of our own.
@@ -92,37 +119,60 @@ _LABELS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
     },
 )
 
+_IDS = st.sampled_from(("e1", "e2"))
+_OF_STEPS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
+    {},
+    optional={
+        "event_id": _IDS,
+        "engaged_ms": st.sampled_from((0, 1, 5_000, 9_999, 10_000, DAY_MS)),
+        "key_event": st.booleans(),
+        "interactive": st.sampled_from((True, True, False)),
+        "in_session": st.sampled_from((True, True, False)),
+        "prompted": st.booleans(),
+    },
+)
+_OF_SUMMARIES: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
+    {},
+    optional={
+        "key_events": st.integers(0, 1),
+        "engaged_ms": st.sampled_from((0, 9_999, 10_000)),
+        "prompted": st.booleans(),
+    },
+)
+_OF_LOGINS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
+    {}, optional={"success": st.booleans(), "event_id": _IDS}
+)
+_OF_ORDERS: st.SearchStrategy[EventFields] = st.fixed_dictionaries(
+    {},
+    optional={
+        "margin": st.sampled_from((0, 0.25, "0.333", 1)),
+        "transaction_type": st.sampled_from(("web", " web ", "store", "", "unknown", "other", None, 3)),
+    },
+)
+_STARS = st.sampled_from(({"stars": 1}, {"stars": 3.0}, {"stars": 5, "status": "published"}, {"stars": 4}))
+_OF_REVIEWS: st.SearchStrategy[EventFields] = st.one_of(
+    _STARS, _STARS, st.sampled_from(({"status": "removed"}, {"status": "removed", "stars": 2}))
+)
+
 # Draws something that happens: from when on, the number of it, and whether it takes ids that others take too.
 Happening = Callable[[st.DrawFn, int, int, bool], list[dict[str, Any]]]
 
 
 def _steps(draw: st.DrawFn, start: int, number: int, reused: bool, *, ids: bool) -> list[dict[str, Any]]:
     """A burst of steps with or without a session id. No pause in it is longer than two timeouts."""
-    session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
+    session = chosen(draw, ("s1", "s2")) if reused else f"s{number}"
     steps = []
     offsets = (*_OFFSETS, DAY_MS, DAY_MS + 1, DAY_MS + TIMEOUT) if ids else _OFFSETS
-    for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=5)):
+    for offset in draw(_lists_of(offsets, 5)):
         kinds = ("page_view", "screen_view", "heartbeat", "event", "start", "end")
         event: dict[str, Any] = {
             "topic": "sessions",
             "event_time": start + offset,
-            "type": draw(st.sampled_from(kinds)),
+            "type": chosen(draw, kinds),
         }
         if ids:
             event["session_id"] = session
-        event |= draw(
-            st.fixed_dictionaries(
-                {},
-                optional={
-                    "event_id": st.sampled_from(("e1", "e2")),
-                    "engaged_ms": st.sampled_from((0, 1, 5_000, 9_999, 10_000, DAY_MS)),
-                    "key_event": st.booleans(),
-                    "interactive": st.sampled_from((True, True, False)),
-                    "in_session": st.sampled_from((True, True, False)),
-                    "prompted": st.booleans(),
-                },
-            )
-        )
+        event |= draw(_OF_STEPS)
         steps.append(event)
     return steps
 
@@ -139,48 +189,39 @@ def steps_by_gap(draw: st.DrawFn, start: int, number: int, reused: bool) -> list
 
 def summaries(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Revisions of a session, with some of its steps."""
-    session = draw(st.sampled_from(("s1", "s2"))) if reused else f"s{number}"
+    session = chosen(draw, ("s1", "s2")) if reused else f"s{number}"
     long = reused and draw(st.booleans())
     event = []
     for revision in draw(st.lists(st.integers(0, 2), min_size=1, max_size=3)):
         offsets = (*_OFFSETS, *_DAYS_LATER, DAY_MS + 1) if long else _OFFSETS
-        first = draw(st.sampled_from(offsets))
-        ended = max(first, draw(st.sampled_from(offsets)))
+        first = chosen(draw, offsets)
+        ended = max(first, chosen(draw, offsets))
         summary = {
             "topic": "sessions",
             "type": "summary",
             "session_id": session,
-            "event_time": start + draw(st.sampled_from((ended, ended + 5 * DAY_MS))),  # when it was sent
+            "event_time": start + chosen(draw, (ended, ended + 5 * DAY_MS)),  # when it was sent
             "started_at": start + first,
             "ended_at": start + ended,
             "page_views": draw(st.integers(0, 3)),
         }
-        optional = {
-            "key_events": st.integers(0, 1),
-            "engaged_ms": st.sampled_from((0, 9_999, 10_000)),
-            "prompted": st.booleans(),
-        }
-        event.append({**summary, "revision": revision, **draw(st.fixed_dictionaries({}, optional=optional))})
+        event.append({**summary, "revision": revision, **draw(_OF_SUMMARIES)})
     return event + (steps_by_id(draw, start, number, reused) if draw(st.booleans()) else [])
 
 
 def logins(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Logins, some failed."""
-    optional = {"success": st.booleans(), "event_id": st.sampled_from(("e1", "e2"))}
-    offsets = draw(st.lists(st.sampled_from(_OFFSETS), min_size=1, max_size=4))
-    return [
-        {"topic": "logins", "event_time": start + offset, **draw(st.fixed_dictionaries({}, optional=optional))}
-        for offset in offsets
-    ]
+    offsets = draw(_lists_of(_OFFSETS, 4))
+    return [{"topic": "logins", "event_time": start + offset, **draw(_OF_LOGINS)} for offset in offsets]
 
 
 def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """States of one response of any kind."""
-    kind = draw(st.sampled_from(("csat", "nps", "ces", "cxi")))
+    kind = chosen(draw, ("csat", "nps", "ces", "cxi"))
     response = f"{kind}-{draw(st.integers(0, 2)) if reused else number}"
     event = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=3)):
-        status = draw(st.sampled_from(("completed", "completed", "partial", "dismissed", "shown", "retracted")))
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER), 3)):
+        status = chosen(draw, ("completed", "completed", "partial", "dismissed", "shown", "retracted"))
         state: dict[str, Any] = {"topic": "surveys", "event_time": start + offset, "response_id": response}
         state |= {"kind": kind, "status": status}
         if status == "completed" or draw(st.booleans()):
@@ -188,7 +229,7 @@ def answers(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict
         if draw(st.booleans()):
             state |= draw(_LABELS)
         if draw(st.booleans()):
-            state["interaction_id"] = draw(st.sampled_from(("call-1", "call-2", 3, "3", "null", "")))
+            state["interaction_id"] = chosen(draw, ("call-1", "call-2", 3, "3", "null", ""))
         event.append(state)
     return event
 
@@ -201,13 +242,13 @@ def accounts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dic
         *("loyalty_joined", "loyalty_left"),
     )
     events = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER, 7 * DAY_MS)), min_size=1, max_size=6)):
-        change = draw(st.sampled_from(changes))
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER, 7 * DAY_MS), 6)):
+        change = chosen(draw, changes)
         event = {"topic": "accounts", "event_time": start + offset, "type": change}
         if change == "onboarding_step":
-            event["step"] = draw(st.sampled_from(("profile", " invite ", "tour", 3)))
+            event["step"] = chosen(draw, ("profile", " invite ", "tour", 3))
         if change == "cancelled":
-            later = draw(st.sampled_from((None, -HOUR_MS, 0, HOUR_MS, DAY_MS, 5 * DAY_MS, 30 * DAY_MS)))
+            later = chosen(draw, (None, -HOUR_MS, 0, HOUR_MS, DAY_MS, 5 * DAY_MS, 30 * DAY_MS))
             event["effective_at"] = None if later is None else start + offset + later
         events.append(event)
     return events
@@ -215,78 +256,75 @@ def accounts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dic
 
 def orders(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Versions of an order and of its refunds, in any order of time; some refunds are of no order, or of too much."""
-    order = draw(st.sampled_from(("o1", "o2", 3, "3"))) if reused else f"o{number}"
+    order = chosen(draw, ("o1", "o2", 3, "3")) if reused else f"o{number}"
     events = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
-        kind = draw(st.sampled_from(("paid", "paid", "refunded")))
-        currency, amount = draw(st.sampled_from(_AMOUNTS))
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER), 5)):
+        kind = chosen(draw, ("paid", "paid", "refunded"))
+        currency, amount = chosen(draw, _AMOUNTS)
         event = {"topic": "orders", "event_time": start + offset, "type": kind, "order_id": order}
         event |= {"amount": amount, "currency": currency}
         if kind == "refunded":
-            event |= draw(st.sampled_from(({}, {"refund_id": "r1"}, {"refund_id": "r2"}, {"refund_id": ""})))
+            event |= chosen(draw, ({}, {"refund_id": "r1"}, {"refund_id": "r2"}, {"refund_id": ""}))
         else:
-            optional = {"margin": st.sampled_from((0, 0.25, "0.333", 1)), "transaction_type": _KINDS_OF_ORDERS}
-            event |= draw(st.fixed_dictionaries({}, optional=optional))
+            event |= draw(_OF_ORDERS)
         events.append(event)
     return events
 
 
 def reviews(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Versions of a review, in any order of time."""
-    review = draw(st.sampled_from(("r1", 3, "3"))) if reused else f"r{number}"
+    review = chosen(draw, ("r1", 3, "3")) if reused else f"r{number}"
     events = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER), 5)):
         event = {"topic": "reviews", "event_time": start + offset, "review_id": review}
-        content = st.sampled_from(({"stars": 1}, {"stars": 3.0}, {"stars": 5, "status": "published"}, {"stars": 4}))
-        removed = st.sampled_from(({"status": "removed"}, {"status": "removed", "stars": 2}))
-        events.append({**event, **draw(st.one_of(content, content, removed))})
+        events.append({**event, **draw(_OF_REVIEWS)})
     return events
 
 
 def features(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Uses of features, some of them by nobody."""
     events = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
-        name = draw(st.sampled_from(("search", " search ", "export", "other", "7", 7, "tour")))
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER), 5)):
+        name = chosen(draw, ("search", " search ", "export", "other", "7", 7, "tour"))
         event = {"topic": "features", "event_time": start + offset, "type": "used", "feature": name}
-        event |= draw(st.sampled_from(({}, {}, {"interactive": True}, {"interactive": False})))
+        event |= chosen(draw, ({}, {}, {"interactive": True}, {"interactive": False}))
         events.append({**event, **draw(_LABELS)})
     return events
 
 
 def social(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """Interactions of one kind that are taken back and done again, or the audience of a page."""
-    network, kind = draw(st.sampled_from(("a", " a ", "b"))), draw(st.sampled_from((*_INTERACTIONS, "audience")))
-    thing = draw(st.sampled_from(("i1", "i2"))) if reused else f"i{number}"
+    network, kind = chosen(draw, ("a", " a ", "b")), chosen(draw, (*_INTERACTIONS, "audience"))
+    thing = chosen(draw, ("i1", "i2")) if reused else f"i{number}"
     events = []
-    for offset in draw(st.lists(st.sampled_from((*_OFFSETS, *_DAYS_LATER)), min_size=1, max_size=5)):
+    for offset in draw(_lists_of((*_OFFSETS, *_DAYS_LATER), 5)):
         event = {"topic": "social", "event_time": start + offset, "network": network, "type": kind}
         if kind == "audience":
             told = ({"followers": 5}, {"followers": 0, "reach": 9}, {"reach": 100}, {"followers": 7, "sentiment": 3})
-            events.append({**event, **draw(st.sampled_from(told))})
+            events.append({**event, **chosen(draw, told)})
             continue
         is_named = draw(st.booleans()) or kind not in ("comment", "mention")
         if is_named:
-            event |= {"type": draw(st.sampled_from((kind, kind, f"un{kind}"))), "interaction_id": thing}
-        event |= draw(st.sampled_from(({}, {"post_id": "p"}, {"post_id": 3, "event_id": "e"})))
-        event |= draw(st.sampled_from(({}, {"sentiment": "positive"}, {"sentiment": "negative"}, {"sentiment": None})))
+            event |= {"type": chosen(draw, (kind, kind, f"un{kind}")), "interaction_id": thing}
+        event |= chosen(draw, ({}, {"post_id": "p"}, {"post_id": 3, "event_id": "e"}))
+        event |= chosen(draw, ({}, {"sentiment": "positive"}, {"sentiment": "negative"}, {"sentiment": None}))
         events.append(event)
     return events
 
 
 def contacts(draw: st.DrawFn, start: int, number: int, reused: bool) -> list[dict[str, Any]]:
     """What happens in a conversation, in any order of time."""
-    conversation = draw(st.sampled_from(("c1", "c2", 3, "3"))) if reused else f"c{number}"
+    conversation = chosen(draw, ("c1", "c2", 3, "3")) if reused else f"c{number}"
     kinds = [*("opened", "customer_message", "customer_message", "bot_reply", "agent_reply", "agent_reply")]
     kinds += ["resolved", "resolved", "reopened", "reopened", "deleted"]
     events = []
     offsets = (*_OFFSETS, *_DAYS_LATER, 8 * DAY_MS)
-    for offset in draw(st.lists(st.sampled_from(offsets), min_size=1, max_size=7)):
+    for offset in draw(_lists_of(offsets, 7)):
         event = {"topic": "contacts", "event_time": start + offset, "conversation_id": conversation}
-        event["type"] = draw(st.sampled_from(kinds[:-1] if draw(st.booleans()) else kinds))
-        event |= draw(st.sampled_from(({}, {}, {"channel": "chat"}, {"channel": " mail "}, {"channel": "unknown"})))
-        event |= draw(st.sampled_from(({}, {}, {}, {"outbound": True}, {"outbound": False})))
-        event |= draw(st.sampled_from(({},) * 12 + ({"merged_into": "c9"}, {"merged_into": " "})))
+        event["type"] = chosen(draw, kinds[:-1] if draw(st.booleans()) else kinds)
+        event |= chosen(draw, ({}, {}, {"channel": "chat"}, {"channel": " mail "}, {"channel": "unknown"}))
+        event |= chosen(draw, ({}, {}, {}, {"outbound": True}, {"outbound": False}))
+        event |= chosen(draw, _MERGES)
         events.append(event)
     return events
 
@@ -296,6 +334,7 @@ _HOURS = BusinessHours(
     {"mon": ((540, 720), (780, 1_020)), "wed": ((0, 1_440),), "fri": ((540, 1_020),), "sun": ((120, 180),)},
     [dt.date(2024, 1, 3), dt.date(2024, 3, 8)],
 )
+_MERGES: tuple[EventFields, ...] = (*({},) * 12, {"merged_into": "c9"}, {"merged_into": " "})
 _INTERACTIONS = ("like", "comment", "share", "save", "mention", "follow")
 _AMOUNTS = (
     *(("EUR", amount) for amount in (0, 1, "9.99", 10.5, "20.00", 100)),
@@ -303,7 +342,6 @@ _AMOUNTS = (
     ("BHD", "1.001"),
     ("USD", 3),
 )
-_KINDS_OF_ORDERS = st.sampled_from(("web", " web ", "store", "", "unknown", "other", None, 3))
 
 
 def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
@@ -313,10 +351,10 @@ def _content(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     if kind == "nps":
         return {"score": draw(st.integers(0, 10))}
     scales = ((1, 5), (0, 10), (0, 1), (1, 3), (1, 4), (1, 8), (0, 100))
-    chosen = draw(st.sampled_from((None, *scales)))
-    scale = {} if chosen is None else {"scale_min": chosen[0], "scale_max": chosen[1]}
+    told = chosen(draw, (None, *scales))
+    scale = {} if told is None else {"scale_min": told[0], "scale_max": told[1]}
     low, high = scale.get("scale_min", 1), scale.get("scale_max", 7 if kind == "ces" else 5)
-    turned = {"higher_is": draw(st.sampled_from(("easier", "harder")))} if draw(st.booleans()) else {}
+    turned = {"higher_is": chosen(draw, ("easier", "harder"))} if draw(st.booleans()) else {}
     return {**scale, **turned, "score": draw(st.integers(low, high))}
 
 
@@ -367,33 +405,33 @@ _WINDOWS: tuple[dict[str, tuple[str, ...]], ...] = (
 @st.composite
 def worlds(draw: st.DrawFn, *families: Happening, zones: tuple[str, ...] = ("UTC",), span_days: int = 12) -> World:
     """A history of the families, with rules under which no event is late."""
-    zone = draw(st.sampled_from(zones))
-    base = draw(st.sampled_from(ANCHORS[zone]))
+    zone = chosen(draw, zones)
+    base = chosen(draw, ANCHORS[zone])
     # Short lateness lets rows settle in between.
     reused = draw(st.booleans())
-    delay_ms = draw(st.sampled_from((0, 2 * HOUR_MS, 3 * DAY_MS, (span_days + 4) * DAY_MS)))
+    delay_ms = chosen(draw, (0, 2 * HOUR_MS, 3 * DAY_MS, (span_days + 4) * DAY_MS))
     rules = Rules(
         days=Days(zone),
         session_timeout_ms=TIMEOUT,
         # A session of an hour, or of two days where ids are used again, is not late at its start either.
         allowed_lateness_ms=delay_ms + 2 * HOUR_MS + (2 * DAY_MS if reused else 0),
-        close_after_ms=draw(st.sampled_from((0, HOUR_MS, 3 * HOUR_MS))),
-        segments=draw(st.sampled_from((SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ()))),
-        windows=draw(st.sampled_from(_WINDOWS)),
-        memory_days=draw(st.sampled_from((400, 400, 1))),
-        refund_wait_ms=draw(st.sampled_from((0, DAY_MS, 3 * DAY_MS))),
-        onboarding_steps=draw(st.sampled_from(((), ("profile", "invite")))),
-        features=draw(st.sampled_from(({}, {"search": 3, "export": 1.5}, {"search": 0, "7": 2}))),
-        contact_hours=draw(st.sampled_from((None, None, _HOURS))),
-        health=draw(st.sampled_from((None, Health(), Health(weights=(1, 0, 2, 1, 0.5), target_days=2)))),
-        gross_margin=draw(st.sampled_from((None, 0.5))),
-        capex=draw(st.sampled_from(((), _capex(base, zone)))),
+        close_after_ms=chosen(draw, (0, HOUR_MS, 3 * HOUR_MS)),
+        segments=chosen(draw, (SEGMENTS, SEGMENTS, SEGMENTS[:1], SEGMENTS[1:], ())),
+        windows=chosen(draw, _WINDOWS),
+        memory_days=chosen(draw, (400, 400, 1)),
+        refund_wait_ms=chosen(draw, (0, DAY_MS, 3 * DAY_MS)),
+        onboarding_steps=chosen(draw, ((), ("profile", "invite"))),
+        features=chosen(draw, ({}, {"search": 3, "export": 1.5}, {"search": 0, "7": 2})),
+        contact_hours=chosen(draw, (None, None, _HOURS)),
+        health=chosen(draw, (None, Health(), Health(weights=(1, 0, 2, 1, 0.5), target_days=2))),
+        gross_margin=chosen(draw, (None, 0.5)),
+        capex=chosen(draw, ((), _capex(base, zone))),
     )
     happened: list[EventFields] = []
     for number in range(draw(st.integers(1, 6))):
-        person = draw(st.sampled_from((USERS[0], *USERS)))  # the first one more often: rows have a past
-        family = draw(st.sampled_from(families))
-        happened += [{**person, **event} for event in family(draw, draw(moments(base, span_days)), number, reused)]
+        person = chosen(draw, (USERS[0], *USERS))  # the first one more often: rows have a past
+        family = chosen(draw, families)
+        happened += [{**person, **event} for event in family(draw, _moment(draw, base, span_days), number, reused)]
     happened = list({_identity(event): event for event in happened}.values())
     happened += draw(st.lists(st.sampled_from(happened), max_size=4))
     if draw(st.booleans()):  # the same event sent twice may tell another value

@@ -21,7 +21,7 @@ from stream.simulate.habits import (
     interest,
     is_bad_release,
 )
-from stream.simulate.population import Population, UsersOfDay
+from stream.simulate.population import Population, UsersOfDay, hash_trait, hash_traits
 
 MONDAY = 20_773  # 2026-11-16
 WEEK = range(MONDAY, MONDAY + 7)
@@ -127,3 +127,13 @@ def test_a_campaign_brings_other_users_each_time(population: Population) -> None
     of_campaign = once.habit == CAMPAIGN
 
     assert not set(once.number[of_campaign]) & set(again.number[of_campaign])
+
+
+def test_a_trait_is_the_same_whether_it_is_asked_for_alone_or_with_others() -> None:
+    numbers = np.arange(5, dtype=np.uint64) ** np.uint64(9)
+    together = hash_traits(numbers, [3, 80, 2**40])
+
+    assert together.tolist() == [hash_trait(numbers, trait).tolist() for trait in (3, 80, 2**40)]
+    assert len({*together.ravel().tolist()}) == 15
+    assert together.min() >= 0
+    assert together.max() < 1
