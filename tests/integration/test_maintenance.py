@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import BrokerResponseError
 
 from stream.core.partition.progress import FORMAT, FormatChanged
 from stream.simulate.recording import ReplayEvent
 from stream.wiring import open_maintenance
 from tests.integration.deployment import LOAD_STARTS_MS, Deployment, Program, login, simulated
 from tests.state.redis_server import RedisServer
+from tests.timeouts import TIMEOUT_SECONDS
 
 FAULTS = {"duplicate": 0.02, "shuffled": 0.02, "late": 0.02, "misrouted": 0.02, "bot": 0.02, "broken": 0.01}
 HOUR_MS = 3_600_000
@@ -100,7 +103,7 @@ def test_a_changelog_whose_start_was_deleted_is_named_and_reset_counts_again(dep
     client = admin(deployment)
     set_policy(client, topic, "delete")  # Kafka deletes no records of a topic that is compacted only
     ends = client.list_partition_offsets({TopicPartition(topic, n): -1 for n in deployment.all_partitions})
-    client.delete_records({place: end.offset - 3 for place, end in ends.items()})
+    delete_up_to(client, {place: end.offset - 3 for place, end in ends.items()})
     set_policy(client, topic, "compact")
     client.close()
 
@@ -139,6 +142,20 @@ def test_state_of_another_version_is_never_taken_for_ours(
     assert f"written in format {FORMAT} by another version" in asyncio.run(refused_and_given_up())
     monkeypatch.undo()
     deployment.wait_until_every_gauge_equals_the_recount(deployment.start())
+
+
+def delete_up_to(client: KafkaAdminClient, offsets: dict[TopicPartition, int]) -> None:
+    """Delete records of a topic whose policy was just changed: a busy broker still follows the old one for a while."""
+    give_up_at = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            client.delete_records(offsets)
+        except BrokerResponseError as error:
+            if "PolicyViolation" not in str(error) or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def set_policy(client: KafkaAdminClient, topic: str, policy: str) -> None:
