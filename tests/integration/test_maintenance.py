@@ -147,15 +147,19 @@ def test_state_of_another_version_is_never_taken_for_ours(
 def delete_up_to(client: KafkaAdminClient, offsets: dict[TopicPartition, int]) -> None:
     """Delete records of a topic whose policy was just changed: a busy broker still follows the old one for a while."""
     give_up_at = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        try:
-            client.delete_records(offsets)
-        except BrokerResponseError as error:
-            if "PolicyViolation" not in str(error) or time.monotonic() >= give_up_at:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    while not is_deleted(client, offsets):
+        assert time.monotonic() < give_up_at, "the broker does not follow the new policy"
+        time.sleep(0.2)
+
+
+def is_deleted(client: KafkaAdminClient, offsets: dict[TopicPartition, int]) -> bool:
+    try:
+        client.delete_records(offsets)
+    except BrokerResponseError as error:
+        if "PolicyViolation" in str(error):
+            return False
+        raise
+    return True
 
 
 def set_policy(client: KafkaAdminClient, topic: str, policy: str) -> None:
