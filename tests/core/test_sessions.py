@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.events import Step, Summary
 from stream.core.families.sessions import numbers as fields
@@ -15,6 +17,8 @@ from stream.core.families.sessions.part import MAX_KEPT_STEPS, CountedSession, S
 from stream.core.histogram import bin_of
 from stream.core.rules import Rules
 from stream.core.time import DAY_MS, HOUR_MS, MINUTE_MS, Days, Span
+from tests.core.live import Stream
+from tests.core.oracle_events import EventFields
 from tests.native import decode_session
 
 NOON_MS = 1_704_110_400_000
@@ -380,3 +384,41 @@ def test_a_session_that_never_ends_does_not_remember_all_of_its_steps() -> None:
 
     assert len(only(known).session.steps) == 4_001
     assert only(known).session.last_ms == NOON_MS + 10_000 * 4_099
+
+
+_near_midnight = st.sampled_from(
+    [minutes * MINUTE_MS for minutes in (-60, -45, -30, -29, -1, 0, 1, 15, 29, 30, 45)] + [-1, 1, -30 * MINUTE_MS - 1]
+)
+_visit_near_midnight = st.lists(
+    st.tuples(
+        _near_midnight,
+        st.sampled_from(("page_view", "end", "end", "summary")),
+        st.sampled_from((None, "s")),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=6,
+    unique_by=lambda told: told[:3],
+)
+
+
+@given(_visit_near_midnight)
+def test_a_closed_day_says_of_sessions_what_their_steps_and_ends_said_by_its_end(
+    visit: list[tuple[int, str, str | None, bool]],
+) -> None:
+    midnight_ms = 1_704_153_600_000
+    stream, events = Stream(Rules(allowed_lateness_ms=DAY_MS)), list[EventFields]()
+    for near_ms, kind, session_id, is_needed in visit:
+        at_ms = midnight_ms + near_ms
+        event = {"topic": "sessions", "user_id": "ada", "event_time": at_ms, "type": kind, "event_id": f"{at_ms}"}
+        if kind == "summary":
+            event |= {"session_id": "s", "started_at": at_ms, "ended_at": at_ms, "page_views": 1}
+        elif session_id is not None:
+            event["session_id"] = session_id
+        events.append(event)
+        assert stream.apply("sessions", [event], not_after_ms=midnight_ms + DAY_MS) == ([], [])
+        if is_needed:
+            stream.snapshot()
+    for clock_ms in (midnight_ms + HOUR_MS, midnight_ms + DAY_MS):
+        stream.tick(clock_ms)
+        stream.agrees_with_recount(events, clock_ms)

@@ -2,15 +2,24 @@
 
 As of a day a session is what its steps, ends and summaries of that day and before make of it. One whose steps all lie
 in one day was never otherwise. One that went on over midnight, or was taken up again under its id on a later day, had
-closed, or was open, as its first pieces say: until the day of the next piece. A summary that outranks another of an
-earlier day counts from its own day on, and so do steps that a summary turns out to have told too.
+closed, or was open, as its first pieces say: until the day of the next piece. An end that comes after another one of an
+earlier day counts from its own day on, and so do a summary that outranks another one, and steps that a summary turns
+out to have told too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from stream.core.families.sessions.part import CountedSession, SessionGroup, SummarySession, closed, in_sessions
+from stream.core.families.sessions.part import (
+    CountedSession,
+    End,
+    Session,
+    SessionGroup,
+    SummarySession,
+    closed,
+    in_sessions,
+)
 from stream.core.reuse import LONGEST_PAUSE_MS
 from stream.core.ring import Booking, latest_bookings, second_latest_bookings
 from stream.core.tally import Tally
@@ -31,8 +40,10 @@ def was_otherwise(group: SessionGroup, pause_ms: int) -> bool:
     """Whether a track may have been otherwise at the end of an earlier day."""
     if group.summaries:
         return bool(group.sessions) or any(one.earlier for one in group.summaries)
-    pieces = group.sessions
-    return any(later.first_ms <= earlier.last_ms + pause_ms for earlier, later in pairwise(pieces))
+    pieces, ends = group.sessions, group.ends
+    return any(later.first_ms <= earlier.last_ms + pause_ms for earlier, later in pairwise(pieces)) or any(
+        later.at_ms <= earlier.at_ms + pause_ms for earlier, later in pairwise(ends)
+    )
 
 
 def earlier_versions(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
@@ -41,23 +52,38 @@ def earlier_versions(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of
         return _with_summaries(group, timeout_ms, pause_ms, day_of)
     found = []
     for pieces in in_sessions(group.sessions, pause_ms):
-        # Each session by itself. As it is now it closes on the day of its last piece or later.
-        for count in range(1, len(pieces)):
-            days = day_of(pieces[count - 1].last_ms), day_of(pieces[count].last_ms)
-            found.append(Earlier(*days, [closed(pieces[:count], group.ends, timeout_ms)], False))
+        # Each session by itself. As it is now it closes on the day of its last piece or end, or later.
+        days = {day_of(piece.last_ms) for piece in pieces}
+        days |= {day_of(at_ms) for at_ms in _times_of_ends(pieces, group.ends, timeout_ms)}
+        for since, until in pairwise(sorted(days)):
+            known = [piece for piece in pieces if day_of(piece.last_ms) <= since]
+            found.append(Earlier(since, until, [closed(known, _ends_by(group, since, day_of), timeout_ms)], False))
     return found
+
+
+def _times_of_ends(pieces: Sequence[Session], ends: Sequence[End], timeout_ms: int) -> Iterator[int]:
+    """The times of the ends that close a session, or closed it when it had only its first pieces."""
+    for end in ends:
+        if any(piece.last_ms <= end.at_ms <= piece.last_ms + timeout_ms for piece in pieces):
+            yield end.at_ms
+
+
+def _ends_by(group: SessionGroup, day: int, day_of: DayOf) -> tuple[End, ...]:
+    """The ends of a track that had come by the end of a day."""
+    return tuple(end for end in group.ends if day_of(end.at_ms) <= day)
 
 
 def _with_summaries(group: SessionGroup, timeout_ms: int, pause_ms: int, day_of: DayOf) -> list[Earlier]:
     of_sessions = [(*one.earlier, one) for one in group.summaries]
     days = {day_of(piece.last_ms) for piece in group.sessions}
     days |= {day_of(one.session.last_ms) for summaries in of_sessions for one in summaries}
+    days |= {day_of(at_ms) for at_ms in _times_of_ends(group.sessions, group.ends, timeout_ms)}
     found = []
     for since, until in pairwise(sorted(days)):
         pieces = tuple(piece for piece in group.sessions if day_of(piece.last_ms) <= since)
         known = ([one for one in summaries if day_of(one.session.last_ms) <= since] for summaries in of_sessions)
         wholes = tuple(whole for summaries in known for whole in _wholes_of(summaries))
-        then = SessionGroup(pieces, group.ends, wholes)
+        then = SessionGroup(pieces, _ends_by(group, since, day_of), wholes)
         found.append(Earlier(since, until, list(then.counted(timeout_ms, pause_ms)), True))
     return found
 

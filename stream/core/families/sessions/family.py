@@ -172,7 +172,7 @@ class SessionsFamily(Family[UserSessions]):
             if part.closings is None:
                 part.closings = closing_minutes(part, self._timeout_ms)
                 part.versioned = set()
-                if part.by_id or len(part.without_id.sessions) > 1:
+                if part.by_id or len(part.without_id.sessions) > 1 or len(part.without_id.ends) > 1:
                     groups = part.named_tracks()
                     part.versioned.update(name for name, one in groups if was_otherwise(one, self._pause_ms(name)))
         if session_id not in booked:
@@ -315,7 +315,8 @@ class SessionsFamily(Family[UserSessions]):
         was_versioned: Collection[str | None] = versioned.copy() if versioned else ()
         for session_id in booked:
             group = part.without_id if session_id is None else part.by_id[session_id]
-            if (len(group.sessions) > 1 or group.summaries) and was_otherwise(group, self._pause_ms(session_id)):
+            is_simple = len(group.sessions) <= 1 and len(group.ends) <= 1 and not group.summaries
+            if not is_simple and was_otherwise(group, self._pause_ms(session_id)):
                 versioned.add(session_id)
             elif versioned:
                 versioned.discard(session_id)
