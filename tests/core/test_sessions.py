@@ -389,16 +389,27 @@ def test_a_session_that_never_ends_does_not_remember_all_of_its_steps() -> None:
 _near_midnight = st.sampled_from(
     [minutes * MINUTE_MS for minutes in (-60, -45, -30, -29, -1, 0, 1, 15, 29, 30, 45)] + [-1, 1, -30 * MINUTE_MS - 1]
 )
-_visit_near_midnight = st.lists(
-    st.tuples(
-        _near_midnight,
-        st.sampled_from(("page_view", "end", "end", "summary")),
-        st.sampled_from((None, "s")),
-        st.booleans(),
-    ),
-    min_size=2,
-    max_size=6,
-    unique_by=lambda told: told[:3],
+_told = st.tuples(
+    _near_midnight, st.sampled_from(("page_view", "end", "end", "summary")), st.sampled_from((None, "s")), st.booleans()
+)
+# A view half an hour before midnight or later, and an end of each day, more often than chance would have it.
+_view_and_ends = st.tuples(
+    st.sampled_from((-30 * MINUTE_MS, -20 * MINUTE_MS, -1)),
+    st.sampled_from((0, MINUTE_MS, 20 * MINUTE_MS)),
+    st.sampled_from((0, 1, 10 * MINUTE_MS)),
+    st.sampled_from((None, "s")),
+).map(
+    lambda told: [
+        (told[0], "page_view", told[3], False),
+        (min(told[0] + told[1], -1), "end", told[3], False),
+        (told[2], "end", told[3], True),
+    ]
+)
+_visit_near_midnight = st.builds(
+    lambda told, more, shuffled: shuffled.sample([*told, *more], len(told) + len(more)),
+    st.one_of(st.just([]), _view_and_ends),
+    st.lists(_told, max_size=4),
+    st.randoms(use_true_random=False),
 )
 
 
@@ -410,7 +421,13 @@ def test_a_closed_day_says_of_sessions_what_their_steps_and_ends_said_by_its_end
     stream, events = Stream(Rules(allowed_lateness_ms=DAY_MS)), list[EventFields]()
     for near_ms, kind, session_id, is_needed in visit:
         at_ms = midnight_ms + near_ms
-        event = {"topic": "sessions", "user_id": "ada", "event_time": at_ms, "type": kind, "event_id": f"{at_ms}"}
+        event = {
+            "topic": "sessions",
+            "user_id": "ada",
+            "event_time": at_ms,
+            "type": kind,
+            "event_id": f"{kind} {at_ms}",
+        }
         if kind == "summary":
             event |= {"session_id": "s", "started_at": at_ms, "ended_at": at_ms, "page_views": 1}
         elif session_id is not None:
