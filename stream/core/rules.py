@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from stream.core.business_hours import BusinessHours
 from stream.core.segments import SEGMENTS
@@ -23,6 +24,8 @@ class Capex:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How users are scored (`families.health.scorer`)."""
+
+    window_days: ClassVar[int] = 28  # in which active days and used features count
 
     # Of activity, adoption, satisfaction, support and subscription.
     weights: tuple[float, float, float, float, float] = (3, 2, 2, 1, 2)

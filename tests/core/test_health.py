@@ -11,9 +11,10 @@ from stream.core.partition.partition import Partition
 from stream.core.partition.rows import USER_PREFIX
 from stream.core.report import closed_samples
 from stream.core.rules import Health, Rules
-from stream.core.time import DAY_MS
-from tests.core.live import Worker, message
+from stream.core.time import DAY_MS, HOUR_MS
+from tests.core.live import Stream, Worker, message
 from tests.core.numbers import closed_numbers
+from tests.core.oracle_events import EventFields
 
 NOON_MS = 1_704_110_400_000  # 2024-01-01T12:00Z
 RULES = Rules(health=Health(), features={"search": 3, "export": 1})
@@ -228,3 +229,26 @@ def test_users_who_are_not_scored_cost_nothing() -> None:
     worker.checkpoint()
     assert not worker.store.pages(b"days/health/")
     assert "health" not in worker.partition.snapshot().families
+
+
+@pytest.mark.parametrize("later", [3, 8, 20, 27, 40, 80])
+def test_what_a_score_follows_from_is_kept_as_long_as_it_counts_however_short_the_windows_are(later: int) -> None:
+    short = ("activity", "sessions", "surveys", "orders", "accounts", "reviews", "social", "contacts", "features")
+    windows = {**dict.fromkeys(short, ("5m",)), "segments_activity": ("5m",)}
+    by = Rules(allowed_lateness_ms=2 * DAY_MS, features={"search": 3}, health=Health(), windows=windows)
+    stream, events, first_ms = Stream(by), list[EventFields](), 1_704_067_200_000
+    told: list[tuple[int, EventFields]] = [
+        (0, {"topic": "features", "type": "used", "feature": "search"}),
+        (1, {"topic": "contacts", "type": "opened", "conversation_id": "c"}),
+        (2, {"topic": "surveys", "response_id": "r", "kind": "csat", "score": 5, "status": "completed"}),
+        (24 * later, {"topic": "logins"}),
+        (24 * later + 1, {"topic": "contacts", "type": "opened", "conversation_id": "d"}),
+        (24 * later + 25, {"topic": "logins"}),
+    ]
+    for hours, event in told:
+        at_ms = first_ms + hours * HOUR_MS
+        events.append({"user_id": "ann", "event_time": at_ms, **event})
+        assert stream.apply(event["topic"], [events[-1]], not_after_ms=at_ms) == ([], [])
+        stream.tick(at_ms)
+        stream.workers[0].restart()
+    stream.agrees_with_recount(events, first_ms + (24 * later + 25) * HOUR_MS)

@@ -92,8 +92,9 @@ class FeaturesFamily(Family[UserFeatures]):
             part.by_name[name] = Use(minutes, use.days[max(0, over - 1) :])
 
     def min_retention_ms(self) -> int:
+        scored_ms = 0 if self.rules.health is None else self.rules.health.window_days * DAY_MS
         # Local days may be longer, and begin before the moment that is asked for.
-        return super().min_retention_ms() + 2 * DAY_MS
+        return max(super().min_retention_ms(), scored_ms) + 2 * DAY_MS
 
     def last_ms(self, part: UserFeatures) -> int:
         uses = (use.minutes[-1] * MINUTE_MS for use in part.by_name.values())

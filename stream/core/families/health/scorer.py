@@ -34,7 +34,7 @@ from stream.core.families.health.metrics import BANDS
 from stream.core.families.health.part import UNITS, Change
 from stream.core.families.health.timelines import FOREVER, DaySpan, Timeline, at_days, counts, days_of, timeline, united
 from stream.core.families.surveys.part import Response, UserResponses, as_of, days_told
-from stream.core.rules import Rules
+from stream.core.rules import Health, Rules
 from stream.core.survey_scales import SCALES, Kind
 from stream.core.survey_scales import Status as Answered
 from stream.core.time import minutes_of
@@ -43,7 +43,7 @@ from stream.core.windows import CONTACTS
 
 PARTS = ("activity", "adoption", "satisfaction", "support", "subscription")
 
-ACTIVITY_DAYS, MEMORY_DAYS = 28, 90
+ACTIVITY_DAYS, MEMORY_DAYS = Health.window_days, 90
 
 _POINTS = {Status.ACTIVE: 100.0, Status.TRIALING: 60.0, Status.PAUSED: 30.0, Status.CANCELLED: 0.0}
 
