@@ -202,8 +202,9 @@ class Forgetful:
     def close_all(self) -> None:
         """Tell all of them."""
         self.partition.update_totals()
-        quiet = 0
-        while quiet < 20:  # a round begins with each tenth call
+        progress, quiet = self.partition.progress, 0
+        # A round begins with each tenth call, and what came meanwhile waits for the next one.
+        while quiet < 20 or progress.stale_from is not None or progress.looking_at is not None:
             closed = self.partition.close_days(count=1_000)
             self.told |= {one.day: one for one in closed}
             quiet = 0 if closed else quiet + 1
